@@ -1,0 +1,110 @@
+/* batch.c: the events of a tick and the memory their bytes live in. */
+#include "batch.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "sync.h"
+
+/* Header of a block; keeps the bytes behind it aligned. */
+struct spent {
+    _Alignas(16) struct spent *next;
+};
+
+int batch_init(struct batch *batch) {
+    *batch = (struct batch){0};
+    batch->capacity = BATCH_MESSAGES;
+    batch->events = malloc(batch->capacity * sizeof(*batch->events));
+    batch->arena = mmap(NULL, BATCH_ARENA, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (batch->arena == MAP_FAILED) {
+        batch->arena = NULL;
+    }
+    if (!batch->events || !batch->arena) {
+        batch_free(batch);
+        return -1;
+    }
+    return 0;
+}
+
+void batch_free(struct batch *batch) {
+    batch_reset(batch);
+    free(batch->events);
+    if (batch->arena) {
+        munmap(batch->arena, BATCH_ARENA);
+    }
+    *batch = (struct batch){0};
+}
+
+void batch_reset(struct batch *batch) {
+    batch->count = 0;
+    batch->messages = 0;
+    batch->arena_used = 0;
+    while (batch->spent) {
+        struct spent *block = batch->spent;
+        batch->spent = block->next;
+        free(block);
+    }
+}
+
+int batch_reserve(struct batch *batch, uint32_t events) {
+    uint32_t needed = BATCH_MESSAGES + batch->reserved + events;
+    if (needed > batch->capacity) {
+        uint32_t capacity = needed + needed / 2;
+        struct sync_event *grown =
+            realloc(batch->events, capacity * sizeof(*batch->events));
+        if (!grown) {
+            return -1;
+        }
+        batch->events = grown;
+        batch->capacity = capacity;
+    }
+    batch->reserved += events;
+    return 0;
+}
+
+void batch_unreserve(struct batch *batch, uint32_t events) {
+    batch->reserved -= events;
+}
+
+void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
+                const char *data, size_t length) {
+    struct sync_event *event = &batch->events[batch->count++];
+    event->type = type;
+    event->id = id;
+    event->value = value;
+    event->length = (uint32_t)length;
+    event->data = data;
+    batch->messages += type == SYNC_DATA;
+}
+
+char *batch_block_new(size_t size) {
+    struct spent *block = malloc(sizeof(*block) + size);
+    return block ? (char *)(block + 1) : NULL;
+}
+
+void batch_block_free(char *block) {
+    if (block) {
+        free((struct spent *)(void *)block - 1);
+    }
+}
+
+void batch_spend(struct batch *batch, char *block) {
+    if (block) {
+        struct spent *spent = (struct spent *)(void *)block - 1;
+        spent->next = batch->spent;
+        batch->spent = spent;
+    }
+}
+
+void batch_trim(struct batch *batch) {
+    uint32_t needed = BATCH_MESSAGES + batch->reserved;
+    if (batch->count <= needed && batch->capacity > 2 * needed) {
+        struct sync_event *shrunk =
+            realloc(batch->events, needed * sizeof(*batch->events));
+        if (shrunk) {
+            batch->events = shrunk;
+            batch->capacity = needed;
+        }
+    }
+}

@@ -1,0 +1,56 @@
+/* batch.h: the events of a tick and the memory their bytes live in.
+ *
+ * The arena takes what sockets read; it is used anew each tick. Blocks that outlive
+ * their owner only until the tick ends are given to batch_spend. Knows no libuv.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct sync_event;
+
+enum {
+    BATCH_MESSAGES = 8192,   /* data events of one tick */
+    BATCH_ARENA = 1024 * 1024 /* bytes read in one tick */
+};
+
+struct batch {
+    struct sync_event *events;
+    uint32_t count;
+    uint32_t messages; /* data events among them */
+    uint32_t capacity;
+    uint32_t reserved; /* other events that may come in a tick */
+    char *arena;
+    size_t arena_used;
+    struct spent *spent;
+};
+
+/* Returns 0, or -1 when memory ran out. */
+int batch_init(struct batch *batch);
+void batch_free(struct batch *batch);
+
+/* Empties the batch: the tick is over. */
+void batch_reset(struct batch *batch);
+
+/* Makes room for `events` more events that aren't messages, so that pushing one never
+ * fails: each object reserves, when it is made, what it may push in one tick. */
+int batch_reserve(struct batch *batch, uint32_t events);
+void batch_unreserve(struct batch *batch, uint32_t events);
+
+/* Appends an event; messages only while batch_has_room. */
+void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
+                const char *data, size_t length);
+
+static inline int batch_has_room(const struct batch *batch) {
+    return batch->messages < BATCH_MESSAGES;
+}
+
+/* A block that batch_spend may be given; NULL when memory ran out. */
+char *batch_block_new(size_t size);
+/* Frees such a block now, or when the tick ends. */
+void batch_block_free(char *block);
+void batch_spend(struct batch *batch, char *block);
+
+/* Gives the memory of large ticks back to the system. */
+void batch_trim(struct batch *batch);

@@ -1,0 +1,349 @@
+/* conn.c: the life of a connection. What it receives is input.c's, what it sends
+ * output.c's. */
+#include "conn.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "listener.h"
+
+enum { CONN_EVENTS = 4 /* connect, overflow, drain, close: most in one tick */ };
+
+static void release(struct conn *conn) {
+    conn->next_owing = conn->core->released;
+    conn->core->released = conn;
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct conn *conn = handle->data;
+    conn->handle_closed = true;
+    if (conn->close_pushed) {
+        release(conn);
+    }
+}
+
+static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
+    if (peer->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
+        memcpy(conn->address, &in->sin_addr, 4);
+        conn->port = ntohs(in->sin_port);
+    } else if (peer->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)peer;
+        conn->port = ntohs(in6->sin6_port);
+        conn->ipv6 = !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+        memcpy(conn->address, &in6->sin6_addr.s6_addr[conn->ipv6 ? 0 : 12],
+               conn->ipv6 ? 16 : 4);
+    }
+}
+
+/* Gives the socket to libuv. Returns 0, or an error code; then fd is closed, and the
+ * connection will be released. */
+static int open_stream(struct conn *conn, int fd) {
+    bool tcp = conn->transport == SYNC_TRANSPORT_TCP;
+    int error = tcp ? uv_tcp_init(&conn->core->loop, &conn->tcp)
+                    : uv_pipe_init(&conn->core->loop, &conn->pipe, 0);
+    conn->handle.data = conn;
+    if (error == 0) {
+        error = tcp ? uv_tcp_open(&conn->tcp, fd) : uv_pipe_open(&conn->pipe, fd);
+        if (error < 0) {
+            close(fd);
+        } else {
+            error = uv_read_start(&conn->stream, input_alloc, input_read);
+        }
+        if (error < 0) {
+            uv_close(&conn->handle, on_handle_closed);
+        }
+    } else {
+        close(fd);
+        conn->handle_closed = true;
+        release(conn);
+    }
+    if (error < 0) {
+        conn->state = CONN_CLOSING;
+        conn->close_pushed = true; /* nobody has heard of it */
+    }
+    return error;
+}
+
+int conn_open(struct listener *listener, int fd, uint8_t transport,
+              const struct sockaddr *peer) {
+    struct core *core = listener->core;
+    struct conn *conn = calloc(1, sizeof(*conn));
+    bool reserved = conn && batch_reserve(&core->batch, CONN_EVENTS) == 0;
+    uint32_t slot = reserved ? table_add(&core->conns, conn) : 0;
+    if (slot == 0) {
+        if (reserved) {
+            batch_unreserve(&core->batch, CONN_EVENTS);
+        }
+        free(conn);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return UV_ENOMEM;
+    }
+    core->public.client_count++;
+    listener->clients++;
+    conn->core = core;
+    conn->listener = listener;
+    conn->options = &listener->options;
+    conn->codec = &codecs[listener->options.framing];
+    conn->transport = transport;
+    conn->slot = slot;
+    conn->last_read = core_now(core);
+    if (transport != SYNC_TRANSPORT_MEMORY) {
+        int error = open_stream(conn, fd);
+        if (error < 0) {
+            return error;
+        }
+        keep_peer(conn, peer);
+    }
+    core->public.clients_accepted++;
+    conn_arm(conn);
+    if (core->polling) {
+        batch_push(&core->batch, SYNC_CONNECT, slot, listener->id, NULL, 0);
+    } else {
+        conn->owes_connect = true;
+        conn_owe(conn);
+    }
+    return (int)slot;
+}
+
+void conn_owe(struct conn *conn) {
+    struct core *core = conn->core;
+    if (!conn->in_owing) {
+        conn->in_owing = true;
+        conn->next_owing = core->owing;
+        core->owing = conn;
+        core_wake(core);
+    }
+}
+
+static void owe_close(struct conn *conn, enum sync_reason reason) {
+    if (!conn->owes_close && !conn->close_pushed) {
+        if (!conn->reason) {
+            conn->reason = (uint8_t)reason;
+        }
+        conn->owes_close = true;
+        conn_owe(conn);
+    }
+}
+
+static void push_owed(struct conn *conn) {
+    struct batch *batch = &conn->core->batch;
+    if (conn->owes_connect) {
+        conn->owes_connect = false;
+        batch_push(batch, SYNC_CONNECT, conn->slot, conn->listener->id, NULL, 0);
+    }
+    if (conn->owes_overflow && !conn->owes_close) {
+        batch_push(batch, SYNC_OVERFLOW, conn->slot, 0, NULL, 0);
+    }
+    if (conn->owes_drain && !conn->owes_close) {
+        batch_push(batch, SYNC_DRAIN, conn->slot, conn->dropped, NULL, 0);
+        conn->dropped = 0;
+    }
+    conn->owes_overflow = false;
+    conn->owes_drain = false;
+    if (conn->owes_close) {
+        batch_push(batch, SYNC_CLOSE, conn->slot, conn->reason, NULL, 0);
+        conn->owes_close = false;
+        conn->close_pushed = true;
+        if (conn->handle_closed) {
+            release(conn);
+        }
+    }
+}
+
+void conn_push_owed(struct core *core) {
+    struct conn *conn = core->owing;
+    core->owing = NULL;
+    while (conn) {
+        struct conn *next = conn->next_owing;
+        conn->in_owing = false;
+        push_owed(conn);
+        conn = next;
+    }
+}
+
+uint32_t conn_free_released(struct core *core) {
+    uint32_t freed = 0;
+    struct conn *conn = core->released;
+    core->released = NULL;
+    while (conn) {
+        struct conn *next = conn->next_owing;
+        if (conn->in_unflushed) {
+            release(conn); /* once more, when sync_flush has passed it */
+        } else {
+            wheel_remove(&core->wheel, &conn->deadline);
+            out_clear(&core->pool, &conn->out);
+            batch_block_free(conn->backlog.block);
+            batch_unreserve(&core->batch, CONN_EVENTS);
+            table_remove(&core->conns, conn->slot);
+            core->public.client_count--;
+            listener_client_left(conn->listener);
+            free(conn);
+            freed++;
+        }
+        conn = next;
+    }
+    return freed;
+}
+
+static void close_handle(struct conn *conn, enum sync_reason reason, bool reset) {
+    if (conn->state == CONN_CLOSING) {
+        return;
+    }
+    conn->state = CONN_CLOSING;
+    wheel_remove(&conn->core->wheel, &conn->deadline);
+    owe_close(conn, reason);
+    if (conn->transport == SYNC_TRANSPORT_MEMORY) {
+        conn->handle_closed = true;
+        if (conn->close_pushed) {
+            release(conn);
+        }
+    } else if (!reset || conn->transport != SYNC_TRANSPORT_TCP ||
+               uv_tcp_close_reset(&conn->tcp, on_handle_closed) < 0) {
+        uv_close(&conn->handle, on_handle_closed);
+    }
+}
+
+void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
+    close_handle(conn, reason, reset);
+}
+
+static void start_flushing(struct conn *conn) {
+    conn->state = CONN_FLUSHING;
+    conn->closing_since = core_now(conn->core);
+    conn_arm(conn);
+    output_schedule(conn);
+}
+
+void conn_end(struct conn *conn, enum sync_reason reason) {
+    if (conn->state == CONN_OPEN) {
+        conn->reason = (uint8_t)reason;
+        start_flushing(conn);
+    }
+}
+
+void conn_client_ended(struct conn *conn) {
+    conn->client_ended = true;
+    if (conn->state == CONN_OPEN) {
+        owe_close(conn, SYNC_BY_CLIENT);
+        start_flushing(conn);
+    } else if (conn->state == CONN_LINGERING) {
+        close_handle(conn, SYNC_BY_CLIENT, false);
+    }
+}
+
+void conn_write_failed(struct conn *conn) {
+    conn->write_broken = true;
+    out_clear(&conn->core->pool, &conn->out);
+    if (conn->state == CONN_OPEN && !conn->client_ended) {
+        conn->closing_since = core_now(conn->core);
+        conn_arm(conn);
+    } else {
+        close_handle(conn, SYNC_RESET, false);
+    }
+}
+
+static void end_our_side(struct conn *conn) {
+    uv_os_fd_t fd;
+    if (uv_fileno(&conn->handle, &fd) == 0) {
+        shutdown(fd, SHUT_WR);
+    }
+    conn->state = CONN_LINGERING;
+    owe_close(conn, SYNC_BY_SERVER);
+}
+
+void conn_emptied(struct conn *conn) {
+    if (conn->choked && conn->state == CONN_OPEN) {
+        conn->choked = false;
+        conn->owes_drain = true;
+        conn_owe(conn);
+    }
+    if (conn->state != CONN_FLUSHING) {
+        return;
+    }
+    if (conn->client_ended || conn->transport == SYNC_TRANSPORT_MEMORY) {
+        close_handle(conn, SYNC_BY_SERVER, false);
+    } else {
+        end_our_side(conn);
+    }
+}
+
+/* The clock that runs out first, as [since, since + timeout) in wrapping ms. */
+struct clock {
+    uint32_t left; /* ms until it runs out; UINT32_MAX: none runs */
+    enum sync_reason reason;
+};
+
+static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t timeout,
+                     enum sync_reason reason) {
+    if (timeout > 0) {
+        uint32_t passed = now - since;
+        uint32_t left = passed < timeout ? timeout - passed : 0;
+        if (left < clock->left) {
+            clock->left = left;
+            clock->reason = reason;
+        }
+    }
+}
+
+static struct clock next_clock(const struct conn *conn) {
+    const struct sync_options *options = conn->options;
+    uint32_t now = core_now(conn->core);
+    struct clock clock = {UINT32_MAX, SYNC_RESET};
+    if (conn->state != CONN_OPEN || conn->write_broken) {
+        consider(&clock, now, conn->closing_since, options->close_timeout, SYNC_RESET);
+        return clock;
+    }
+    consider(&clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    if (conn->unfinished) {
+        uint32_t timeout =
+            conn->had_message ? options->message_timeout : options->first_timeout;
+        consider(&clock, now, conn->unfinished_since, timeout, SYNC_UNFINISHED);
+    }
+    return clock;
+}
+
+void conn_arm(struct conn *conn) {
+    struct core *core = conn->core;
+    struct clock clock = next_clock(conn);
+    if (clock.left == UINT32_MAX || conn->state == CONN_CLOSING) {
+        return;
+    }
+    uint64_t due = uv_now(&core->loop) + clock.left;
+    if (conn->deadline.link && conn->deadline.due <= due) {
+        return; /* it's looked at early enough, and then set anew */
+    }
+    wheel_set(&core->wheel, &conn->deadline, due);
+    uint64_t wait = clock.left + WHEEL_STEP;
+    if (!uv_is_active((uv_handle_t *)&core->wheel_timer) ||
+        uv_timer_get_due_in(&core->wheel_timer) > wait) {
+        uv_timer_start(&core->wheel_timer, conn_deadlines_run, wait, 0);
+    }
+}
+
+void conn_deadlines_run(uv_timer_t *timer) {
+    struct core *core = timer->data;
+    struct deadline *deadline;
+    uint64_t now = uv_now(&core->loop);
+    while ((deadline = wheel_next_due(&core->wheel, now))) {
+        struct conn *conn =
+            (struct conn *)(void *)((char *)deadline - offsetof(struct conn, deadline));
+        struct clock clock = next_clock(conn);
+        if (clock.left == 0) {
+            /* A client that is slow to go gets a reset, so that nothing of it stays. */
+            bool reset = conn->state != CONN_LINGERING;
+            conn_abort(conn, clock.reason, reset);
+        } else {
+            conn_arm(conn);
+        }
+    }
+    int64_t wait = wheel_wait(&core->wheel, now);
+    if (wait >= 0) {
+        uv_timer_start(timer, conn_deadlines_run, (uint64_t)wait, 0);
+    }
+}

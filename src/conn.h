@@ -1,0 +1,143 @@
+/* conn.h: one connection, from accept to release.
+ *
+ *     OPEN ──► FLUSHING ──► LINGERING ──► CLOSING ──► released
+ *       └────────┴──────────────┴───────────┘ (broken, aborted, too late)
+ *
+ * OPEN takes and sends messages. FLUSHING writes what is queued and takes nothing more.
+ * LINGERING has ended its side and reads on, so that bytes on their way to us don't
+ * make the kernel reset what we have just written. CLOSING waits for libuv. The slot is
+ * given back when libuv has let go and SYNC_CLOSE was handed out.
+ */
+#pragma once
+
+#include "codec.h"
+#include "core.h"
+
+enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSING };
+
+/* Received bytes that aren't cut yet: an unfinished message, or messages that wait for
+ * room in a batch. */
+struct backlog {
+    char *block; /* from batch_block_new, or NULL */
+    uint32_t start;
+    uint32_t length;
+    uint32_t capacity;
+    uint32_t shown_tick; /* the tick in which events point into the block */
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    struct core *core;
+    struct listener *listener;
+    const struct codec *codec;
+    const struct sync_options *options; /* the listener's */
+    struct out out;
+    struct backlog backlog;
+    struct deadline deadline;
+    struct conn *next_unflushed;
+    struct conn *next_ready;
+    struct conn *next_owing; /* after the release: the next released */
+    uint32_t last_read;        /* ms (wrapping, as the next two) */
+    uint32_t unfinished_since; /* when the backlog's first byte came */
+    uint32_t closing_since;
+    uint32_t in_flight; /* bytes of the write in flight */
+    uint32_t scanned;   /* the codec's own */
+    uint32_t slot;
+    uint32_t tick; /* the tick that the next two count for */
+    uint32_t tick_bytes;
+    uint32_t tick_messages;
+    uint32_t dropped; /* messages, since the queue was last empty */
+    uint8_t state;
+    uint8_t transport;
+    uint8_t reason;
+    uint8_t address[16];
+    uint16_t port;
+    bool ipv6 : 1;
+    bool writing : 1;      /* a write is in flight */
+    bool write_broken : 1; /* the client reads no more; what it sent is still read */
+    bool choked : 1;       /* above high water since the queue was last empty */
+    bool in_unflushed : 1;
+    bool in_ready : 1;
+    bool in_owing : 1;
+    bool owes_connect : 1; /* only one without a socket */
+    bool owes_drain : 1;
+    bool owes_overflow : 1;
+    bool owes_close : 1;
+    bool close_pushed : 1;
+    bool handle_closed : 1;
+    bool client_ended : 1;
+    bool client_ending : 1; /* when its backlog was handed out */
+    bool unfinished : 1; /* the backlog begins with a part of a message */
+    bool had_message : 1;
+};
+
+/* conn.c: the life of a connection. */
+
+/* Takes over an accepted socket; fd is -1 and peer NULL for one without
+ * (SYNC_TRANSPORT_MEMORY). Returns the slot, or an error code; then fd is closed. */
+int conn_open(struct listener *listener, int fd, uint8_t transport,
+              const struct sockaddr *peer);
+
+/* Closes gracefully, for a reason of ours; because the client ended its side; or at
+ * once, a TCP client seeing a reset if `reset`. */
+void conn_end(struct conn *conn, enum sync_reason reason);
+void conn_client_ended(struct conn *conn);
+void conn_abort(struct conn *conn, enum sync_reason reason, bool reset);
+
+/* The client reads no more. What it has sent is still taken, for a while. */
+void conn_write_failed(struct conn *conn);
+
+/* The queue ran empty. */
+void conn_emptied(struct conn *conn);
+
+/* Sets the connection's deadline anew after its state or an option's clock changed. */
+void conn_arm(struct conn *conn);
+
+/* Closes connections whose deadline has passed. A uv_timer_cb. */
+void conn_deadlines_run(uv_timer_t *timer);
+
+/* Puts the connection among those that owe an event, to be pushed when the poll ends. */
+void conn_owe(struct conn *conn);
+void conn_push_owed(struct core *core);
+
+/* Frees connections whose last event was handed out. Returns how many. */
+uint32_t conn_free_released(struct core *core);
+
+/* input.c: from bytes to messages. */
+
+void input_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
+void input_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf);
+
+/* How many bytes the connection may still take in this tick. */
+size_t input_appetite(struct conn *conn);
+
+/* Takes received bytes, at most input_appetite; what can't be handed out in this tick
+ * is kept. The bytes must live until the tick ends. */
+void input_take(struct conn *conn, const char *bytes, size_t length);
+
+/* For connections without a socket: keeps bytes for the next tick. Returns how many. */
+uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length);
+void input_feed_end(struct conn *conn);
+
+/* Hands out messages that waited for room; stops when the batch is half full. */
+void input_resume(struct core *core);
+
+/* output.c: from messages to bytes. */
+
+/* Queues a framed message; see sync_send. With `shared` it goes by reference. */
+enum sync_sent output_send(struct conn *conn, const struct frame *frame,
+                           const char *bytes, size_t length, struct shared *shared);
+
+/* Writes what is queued. */
+void output_flush(struct conn *conn);
+
+/* Unsent bytes, those in the kernel's hands not counted. */
+uint32_t output_queued(const struct conn *conn);
+
+/* Sees to it that sync_flush visits the connection. */
+void output_schedule(struct conn *conn);

@@ -1,0 +1,74 @@
+/* core.h: the data that the parts of libsync share.
+ *
+ * `struct sync` in sync.h is the public head; the rest is private to src/.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "batch.h"
+#include "out.h"
+#include "sync.h"
+#include "table.h"
+#include "wheel.h"
+
+struct conn;
+struct listener;
+struct timer;
+struct signal_watch;
+
+struct core {
+    struct sync public; /* first, so that the two pointers are one */
+    uv_loop_t loop;
+    struct batch batch;
+    struct pool pool;
+    uint32_t tick;
+
+    struct table conns; /* by slot */
+
+    struct conn *unflushed;     /* have something to write at sync_flush */
+    struct conn *ready;         /* have messages that the last batch had no room for */
+    struct conn **ready_end;
+    struct conn *owing;         /* have an event to push other than messages */
+    struct conn *released;      /* freed when the tick ends */
+
+    struct wheel wheel; /* deadlines of connections */
+    uv_timer_t wheel_timer;
+
+    struct listener *listeners;
+    uint32_t next_listener_id;
+    uv_timer_t retry_timer; /* after accept failed */
+    bool accept_paused;     /* some listener waits for a client to leave */
+
+    struct table timers;
+    struct timer *fired; /* fired for the last time in this tick */
+    struct signal_watch *signals;
+    uint32_t next_request_id;
+    uint32_t requests; /* name look-ups under way */
+
+    bool polling; /* libuv runs */
+    bool trim;    /* at the end of the tick */
+};
+
+static inline struct core *core_of(struct sync *sync) {
+    return (struct core *)sync;
+}
+
+static inline struct conn *core_conn(struct core *core, uint32_t slot) {
+    return table_get(&core->conns, slot);
+}
+
+/* Time in milliseconds, as libuv last read it; wraps. */
+static inline uint32_t core_now(const struct core *core) {
+    return (uint32_t)uv_now(&core->loop);
+}
+
+/* Keeps libuv from sleeping: there is something to hand out. */
+static inline void core_wake(struct core *core) {
+    if (core->polling) {
+        uv_stop(&core->loop);
+    }
+}

@@ -1,0 +1,190 @@
+/* out.c: a client's queue of unsent bytes, and the pool its pieces come from. */
+#include "out.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Sizes of a whole piece. Most clients are sent less than a small one holds in a tick;
+ * one that is sent more goes on in large ones. Spare pieces hold at most 1 MiB each. */
+enum {
+    SMALL_PIECE = 1024,
+    LARGE_PIECE = 16 * 1024,
+    SMALL_ROOM = SMALL_PIECE - sizeof(struct piece),
+    LARGE_ROOM = LARGE_PIECE - sizeof(struct piece),
+    SMALL_SPARES = 1024,
+    LARGE_SPARES = 64
+};
+
+struct shared *shared_new(const char *head, size_t head_length, const char *body,
+                          size_t length, const char *tail, size_t tail_length) {
+    size_t total = head_length + length + tail_length;
+    struct shared *shared = malloc(sizeof(*shared) + total);
+    if (!shared) {
+        return NULL;
+    }
+    shared->references = 1;
+    shared->length = (uint32_t)total;
+    memcpy(shared->bytes, head, head_length);
+    memcpy(shared->bytes + head_length, body, length);
+    memcpy(shared->bytes + head_length + length, tail, tail_length);
+    return shared;
+}
+
+void shared_release(struct shared *shared) {
+    if (--shared->references == 0) {
+        free(shared);
+    }
+}
+
+static struct piece *pop(struct piece **spares, uint32_t *count) {
+    struct piece *piece = *spares;
+    if (piece) {
+        *spares = piece->next;
+        (*count)--;
+    }
+    return piece;
+}
+
+static struct piece *piece_new(struct pool *pool, size_t size) {
+    struct piece *piece = NULL;
+    if (size == SMALL_ROOM) {
+        piece = pop(&pool->small, &pool->small_count);
+    } else if (size == LARGE_ROOM) {
+        piece = pop(&pool->large, &pool->large_count);
+    }
+    if (!piece) {
+        piece = malloc(sizeof(*piece) + size);
+        if (!piece) {
+            return NULL;
+        }
+        piece->size = (uint32_t)size;
+    }
+    piece->next = NULL;
+    piece->bytes = piece->storage;
+    piece->shared = NULL;
+    piece->length = 0;
+    piece->room = piece->size;
+    return piece;
+}
+
+static void piece_free(struct pool *pool, struct piece *piece) {
+    if (piece->shared) {
+        shared_release(piece->shared);
+    }
+    if (piece->size == SMALL_ROOM && pool->small_count < SMALL_SPARES) {
+        piece->next = pool->small;
+        pool->small = piece;
+        pool->small_count++;
+    } else if (piece->size == LARGE_ROOM && pool->large_count < LARGE_SPARES) {
+        piece->next = pool->large;
+        pool->large = piece;
+        pool->large_count++;
+    } else {
+        free(piece);
+    }
+}
+
+static void link_piece(struct out *out, struct piece *piece) {
+    if (out->tail) {
+        out->tail->next = piece;
+    } else {
+        out->head = piece;
+    }
+    out->tail = piece;
+}
+
+int out_reserve(struct pool *pool, struct out *out, size_t length) {
+    if (out->tail && out->tail->room >= length) {
+        return 0;
+    }
+    size_t size = !out->tail && length <= SMALL_ROOM ? (size_t)SMALL_ROOM
+                  : length <= LARGE_ROOM             ? (size_t)LARGE_ROOM
+                                                     : length;
+    struct piece *piece = piece_new(pool, size);
+    if (!piece) {
+        return -1;
+    }
+    link_piece(out, piece);
+    return 0;
+}
+
+int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length) {
+    if (length == 0) {
+        return 0;
+    }
+    if (out_reserve(pool, out, length) < 0) {
+        return -1;
+    }
+    struct piece *tail = out->tail;
+    memcpy(tail->storage + tail->size - tail->room, bytes, length);
+    tail->length += (uint32_t)length;
+    tail->room -= (uint32_t)length;
+    out->bytes += (uint32_t)length;
+    return 0;
+}
+
+int out_append_shared(struct pool *pool, struct out *out, struct shared *shared) {
+    struct piece *piece = piece_new(pool, 0);
+    if (!piece) {
+        return -1;
+    }
+    shared->references++;
+    piece->shared = shared;
+    piece->bytes = shared->bytes;
+    piece->length = shared->length;
+    link_piece(out, piece);
+    out->bytes += shared->length;
+    return 0;
+}
+
+int out_gather(const struct out *out, struct iovec *iovecs, int count) {
+    int n = 0;
+    for (struct piece *piece = out->head; piece && n < count; piece = piece->next) {
+        if (piece->length > 0) {
+            iovecs[n].iov_base = (void *)(uintptr_t)piece->bytes;
+            iovecs[n].iov_len = piece->length;
+            n++;
+        }
+    }
+    return n;
+}
+
+void out_consume(struct pool *pool, struct out *out, size_t written) {
+    out->bytes -= (uint32_t)written;
+    while (out->head && written >= out->head->length) {
+        struct piece *piece = out->head;
+        written -= piece->length;
+        out->head = piece->next;
+        piece_free(pool, piece);
+    }
+    if (!out->head) {
+        out->tail = NULL;
+    } else {
+        out->head->bytes += written;
+        out->head->length -= (uint32_t)written;
+    }
+}
+
+void out_clear(struct pool *pool, struct out *out) {
+    while (out->head) {
+        struct piece *piece = out->head;
+        out->head = piece->next;
+        piece_free(pool, piece);
+    }
+    out->tail = NULL;
+    out->bytes = 0;
+}
+
+static void free_all(struct piece *piece) {
+    while (piece) {
+        struct piece *next = piece->next;
+        free(piece);
+        piece = next;
+    }
+}
+
+void pool_clear(struct pool *pool) {
+    free_all(pool->small);
+    free_all(pool->large);
+    *pool = (struct pool){0};
+}

@@ -1,0 +1,179 @@
+/* output.c: from messages to bytes on their way.
+ *
+ * Sending only queues; sync_flush writes all that a connection was sent in a tick with
+ * one call. What the kernel doesn't take at once becomes a libuv write, one at a time,
+ * since libuv doesn't merge those that are queued.
+ */
+#include <stdlib.h>
+
+#include "conn.h"
+
+enum {
+    WRITE_PIECES = 64,             /* iovecs of one write */
+    FLIGHT_BYTES = 256 * 1024      /* of a write that waits for the client */
+};
+
+struct flight {
+    uv_write_t request;
+    struct conn *conn;
+};
+
+uint32_t output_queued(const struct conn *conn) {
+    uint32_t queued = conn->out.bytes;
+    if (conn->writing) {
+        queued -= conn->in_flight;
+        queued += (uint32_t)uv_stream_get_write_queue_size(&conn->stream);
+    }
+    return queued;
+}
+
+void output_schedule(struct conn *conn) {
+    if (!conn->in_unflushed) {
+        conn->in_unflushed = true;
+        conn->next_unflushed = conn->core->unflushed;
+        conn->core->unflushed = conn;
+    }
+}
+
+/* The queue would grow over max_queue. */
+static enum sync_sent overflow(struct conn *conn) {
+    if (conn->options->overflow == SYNC_OVERFLOW_CLOSE) {
+        conn_abort(conn, SYNC_QUEUE_FULL, true);
+        return SYNC_CLOSED;
+    }
+    conn->core->public.messages_dropped++;
+    conn->choked = true;
+    if (conn->dropped++ == 0) {
+        conn->owes_overflow = true;
+        conn_owe(conn);
+    }
+    return SYNC_DROPPED;
+}
+
+static int append(struct conn *conn, const struct frame *frame, const char *bytes,
+                  size_t length, struct shared *shared) {
+    struct pool *pool = &conn->core->pool;
+    struct out *out = &conn->out;
+    if (shared) {
+        return out_append_shared(pool, out, shared);
+    }
+    if (out_reserve(pool, out, frame->head_length + length + frame->tail_length) < 0) {
+        return -1;
+    }
+    out_append(pool, out, frame->head, frame->head_length);
+    out_append(pool, out, bytes, length);
+    out_append(pool, out, frame->tail, frame->tail_length);
+    return 0;
+}
+
+enum sync_sent output_send(struct conn *conn, const struct frame *frame,
+                           const char *bytes, size_t length, struct shared *shared) {
+    const struct sync_options *options = conn->options;
+    size_t total = frame->head_length + length + frame->tail_length;
+    if (conn->state != CONN_OPEN || conn->write_broken || conn->client_ended) {
+        return SYNC_CLOSED;
+    }
+    if (total > options->max_queue) {
+        return SYNC_TOO_LONG;
+    }
+    size_t queued = output_queued(conn) + total;
+    if (queued > options->high_water && !conn->writing) {
+        /* Much in one tick: what the client can take mustn't count as unread. */
+        output_flush(conn);
+        if (conn->state != CONN_OPEN || conn->write_broken) {
+            return SYNC_CLOSED;
+        }
+        queued = output_queued(conn) + total;
+    }
+    if (queued > options->max_queue) {
+        return overflow(conn);
+    }
+    if (append(conn, frame, bytes, length, shared) < 0) {
+        return overflow(conn);
+    }
+    conn->core->public.messages_out++;
+    output_schedule(conn);
+    if (queued > options->high_water) {
+        conn->choked = true;
+        return SYNC_FULL;
+    }
+    return SYNC_SENT;
+}
+
+static void on_written(uv_write_t *request, int status) {
+    struct conn *conn = ((struct flight *)request)->conn;
+    free(request);
+    conn->writing = false;
+    if (conn->state == CONN_CLOSING) {
+        return;
+    }
+    if (status < 0) {
+        conn_write_failed(conn);
+        return;
+    }
+    conn->core->public.bytes_out += (double)conn->in_flight;
+    out_consume(&conn->core->pool, &conn->out, conn->in_flight);
+    output_flush(conn);
+}
+
+/* Hands the queue's first bytes to libuv, which writes when the client reads. */
+static void write_later(struct conn *conn) {
+    struct iovec pieces[WRITE_PIECES];
+    int count = out_gather(&conn->out, pieces, WRITE_PIECES);
+    size_t bytes = 0;
+    int n = 0;
+    while (n < count && bytes < FLIGHT_BYTES) {
+        bytes += pieces[n++].iov_len;
+    }
+    struct flight *flight = malloc(sizeof(*flight));
+    if (!flight) {
+        conn_abort(conn, SYNC_NO_MEMORY, true);
+        return;
+    }
+    flight->conn = conn;
+    conn->in_flight = (uint32_t)bytes;
+    conn->writing = true;
+    int error = uv_write(&flight->request, &conn->stream, (uv_buf_t *)pieces,
+                         (unsigned)n, on_written);
+    if (error < 0) {
+        conn->writing = false;
+        free(flight);
+        conn_write_failed(conn);
+    }
+}
+
+/* Writes what the kernel takes at once. Returns whether the queue is empty now. */
+static bool write_now(struct conn *conn) {
+    while (conn->out.bytes > 0) {
+        struct iovec pieces[WRITE_PIECES];
+        int count = out_gather(&conn->out, pieces, WRITE_PIECES);
+        int written = uv_try_write(&conn->stream, (uv_buf_t *)pieces, (unsigned)count);
+        if (written == UV_EAGAIN) {
+            return false;
+        }
+        if (written < 0) {
+            conn_write_failed(conn);
+            return false;
+        }
+        conn->core->public.bytes_out += (double)written;
+        out_consume(&conn->core->pool, &conn->out, (size_t)written);
+    }
+    return true;
+}
+
+void output_flush(struct conn *conn) {
+    if (conn->writing || conn->write_broken || conn->state == CONN_CLOSING) {
+        return;
+    }
+    if (conn->transport == SYNC_TRANSPORT_MEMORY) {
+        if (conn->out.bytes == 0) {
+            conn_emptied(conn);
+        }
+        return; /* else it waits to be taken */
+    }
+    if (write_now(conn)) {
+        conn_emptied(conn);
+    } else if (!conn->write_broken && conn->state != CONN_CLOSING) {
+        write_later(conn);
+    }
+}

@@ -1,0 +1,365 @@
+/* sync.c: the functions of sync.h, each a few lines in front of the part that does it. */
+#include <arpa/inet.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "conn.h"
+#include "core.h"
+#include "listener.h"
+#include "resolve.h"
+#include "signals.h"
+#include "timer.h"
+
+/* Messages from this size on go to many clients by reference: a copy costs more than
+ * the piece that refers to it. */
+enum { SHARE_FROM = 512 };
+
+static void ignore_sigpipe(void) {
+    struct sigaction action;
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
+        action.sa_handler = SIG_IGN;
+        sigaction(SIGPIPE, &action, NULL);
+    }
+}
+
+struct sync *sync_open(void) {
+    struct core *core = calloc(1, sizeof(*core));
+    if (!core) {
+        return NULL;
+    }
+    if (batch_init(&core->batch) < 0) {
+        free(core);
+        return NULL;
+    }
+    if (uv_loop_init(&core->loop) < 0) {
+        batch_free(&core->batch);
+        free(core);
+        return NULL;
+    }
+    uv_timer_init(&core->loop, &core->wheel_timer);
+    uv_timer_init(&core->loop, &core->retry_timer);
+    core->wheel_timer.data = core;
+    core->retry_timer.data = core;
+    core->ready_end = &core->ready;
+    core->public.events = core->batch.events;
+    core->public.client_limit = UINT32_MAX;
+    ignore_sigpipe();
+    return &core->public;
+}
+
+static void stop_timers(struct core *core) {
+    for (uint32_t id = 1; id < core->timers.used; id++) {
+        timer_stop(core, id);
+    }
+}
+
+void sync_close(struct sync *sync) {
+    struct core *core = core_of(sync);
+    for (uint32_t slot = 1; slot < core->conns.used; slot++) {
+        struct conn *conn = core_conn(core, slot);
+        if (conn) {
+            conn_abort(conn, SYNC_BY_ABORT, false);
+        }
+    }
+    stop_timers(core);
+    signals_stop_all(core);
+    struct listener *next;
+    for (struct listener *l = core->listeners; l; l = next) {
+        next = l->next;
+        listener_close(l);
+    }
+    uv_close((uv_handle_t *)&core->wheel_timer, NULL);
+    uv_close((uv_handle_t *)&core->retry_timer, NULL);
+    do {
+        sync_flush(sync);
+    } while (sync_poll(sync, 1) >= 0);
+    sync_flush(sync);
+    sync_poll(sync, 0);
+    uv_loop_close(&core->loop);
+    table_clear(&core->conns);
+    table_clear(&core->timers);
+    pool_clear(&core->pool);
+    batch_free(&core->batch);
+    free(core);
+}
+
+static void trim(struct core *core) {
+    core->trim = false;
+    pool_clear(&core->pool);
+    table_trim(&core->conns);
+    table_trim(&core->timers);
+    batch_trim(&core->batch);
+    malloc_trim(0);
+}
+
+/* The tick is over: nothing that its events point to is needed any more. */
+static void end_tick(struct core *core) {
+    batch_reset(&core->batch);
+    core->tick++;
+    timer_close_fired(core);
+    input_resume(core);
+    if (conn_free_released(core) > 0 && core->accept_paused) {
+        listener_resume_all(core);
+    }
+    if (core->trim) {
+        trim(core);
+    }
+}
+
+int32_t sync_poll(struct sync *sync, int32_t block) {
+    struct core *core = core_of(sync);
+    end_tick(core);
+    bool work = core->batch.count > 0 || core->owing || core->ready || core->released;
+    core->polling = true;
+    int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    core->polling = false;
+    conn_push_owed(core);
+    listener_push_notices(core);
+    sync->events = core->batch.events;
+    sync->event_count = core->batch.count;
+    if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
+        return -1;
+    }
+    return (int32_t)core->batch.count;
+}
+
+void sync_flush(struct sync *sync) {
+    struct core *core = core_of(sync);
+    struct conn *conn = core->unflushed;
+    core->unflushed = NULL;
+    while (conn) {
+        struct conn *next = conn->next_unflushed;
+        conn->in_unflushed = false;
+        output_flush(conn);
+        conn = next;
+    }
+}
+
+int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (!conn) {
+        return SYNC_CLOSED;
+    }
+    if (length > conn->codec->longest) {
+        return SYNC_TOO_LONG;
+    }
+    struct frame frame;
+    conn->codec->frame(length, &frame);
+    return (int32_t)output_send(conn, &frame, bytes, length, NULL);
+}
+
+/* A message as it goes out in one framing. */
+struct framed {
+    struct frame frame;
+    struct shared *shared; /* NULL: it's small, and copied */
+    bool made;
+    bool impossible; /* too long for the framing, or memory ran out */
+};
+
+static void make_framed(struct framed *framed, const struct codec *codec,
+                        const char *bytes, size_t length, bool share) {
+    struct frame *frame = &framed->frame;
+    framed->made = true;
+    framed->impossible = length > codec->longest;
+    if (framed->impossible) {
+        return;
+    }
+    codec->frame(length, frame);
+    if (share) {
+        framed->shared = shared_new(frame->head, frame->head_length, bytes, length,
+                                    frame->tail, frame->tail_length);
+        framed->impossible = framed->shared == NULL;
+    }
+}
+
+uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
+                        uint32_t except, const char *bytes, size_t length) {
+    struct core *core = core_of(sync);
+    struct framed framings[CODEC_COUNT] = {0};
+    bool share = length >= SHARE_FROM && length <= UINT32_MAX - 64;
+    uint32_t sent = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = core_conn(core, slots[i]);
+        if (!conn || slots[i] == except) {
+            continue;
+        }
+        struct framed *framed = &framings[conn->codec - codecs];
+        if (!framed->made) {
+            make_framed(framed, conn->codec, bytes, length, share);
+        }
+        if (!framed->impossible) {
+            enum sync_sent result =
+                output_send(conn, &framed->frame, bytes, length, framed->shared);
+            sent += result == SYNC_SENT || result == SYNC_FULL;
+        }
+    }
+    for (int i = 0; i < CODEC_COUNT; i++) {
+        if (framings[i].shared) {
+            shared_release(framings[i].shared);
+        }
+    }
+    return sent;
+}
+
+void sync_end(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        conn_end(conn, SYNC_BY_SERVER);
+    }
+}
+
+void sync_abort(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        conn_abort(conn, SYNC_BY_ABORT, true);
+    }
+}
+
+uint32_t sync_queued(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? output_queued(conn) : 0;
+}
+
+uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    text[0] = '\0';
+    if (!conn || conn->transport != SYNC_TRANSPORT_TCP) {
+        return 0;
+    }
+    inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
+    return conn->port;
+}
+
+uint32_t sync_transport(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? conn->transport : SYNC_TRANSPORT_TCP;
+}
+
+int32_t sync_listen(struct sync *sync, const char *host, uint32_t port,
+                    const struct sync_options *options) {
+    if (port > UINT16_MAX || options->framing >= CODEC_COUNT) {
+        return UV_EINVAL;
+    }
+    return listener_open(core_of(sync), host, port, options);
+}
+
+uint32_t sync_listener_port(struct sync *sync, uint32_t id) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_port(listener) : 0;
+}
+
+uint32_t sync_listener_addresses(struct sync *sync, uint32_t id, char *text,
+                                 size_t size) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    text[0] = '\0';
+    return listener ? listener_addresses(listener, text, size) : 0;
+}
+
+void sync_listener_close(struct sync *sync, uint32_t id) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    if (listener) {
+        listener_close(listener);
+    }
+}
+
+void sync_limit_clients(struct sync *sync, uint32_t limit) {
+    sync->client_limit = limit;
+    listener_resume_all(core_of(sync));
+}
+
+int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
+    return timer_start(core_of(sync), delay, interval);
+}
+
+void sync_timer_stop(struct sync *sync, uint32_t id) {
+    timer_stop(core_of(sync), id);
+}
+
+double sync_now(void) {
+    return (double)uv_hrtime() / 1e9;
+}
+
+int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once) {
+    return signals_start(core_of(sync), number, once != 0);
+}
+
+void sync_signal_stop(struct sync *sync, int32_t number) {
+    signals_stop(core_of(sync), number);
+}
+
+int32_t sync_resolve(struct sync *sync, const char *host) {
+    return resolve_start(core_of(sync), host);
+}
+
+void sync_trim(struct sync *sync) {
+    core_of(sync)->trim = true;
+}
+
+uint32_t sync_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return 1024;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
+}
+
+int32_t sync_memory_connect(struct sync *sync, uint32_t listener) {
+    struct listener *found = listener_find(core_of(sync), listener);
+    return found && !found->closed ? conn_open(found, -1, SYNC_TRANSPORT_MEMORY, NULL)
+                                   : UV_EINVAL;
+}
+
+static struct conn *memory_conn(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn && conn->transport == SYNC_TRANSPORT_MEMORY ? conn : NULL;
+}
+
+uint32_t sync_memory_feed(struct sync *sync, uint32_t slot, const char *bytes,
+                          uint32_t length) {
+    struct conn *conn = memory_conn(sync, slot);
+    return conn ? input_feed(conn, bytes, length) : 0;
+}
+
+void sync_memory_end(struct sync *sync, uint32_t slot) {
+    struct conn *conn = memory_conn(sync, slot);
+    if (conn) {
+        input_feed_end(conn);
+    }
+}
+
+uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_t size) {
+    struct conn *conn = memory_conn(sync, slot);
+    uint32_t taken = 0;
+    struct iovec piece;
+    while (conn && taken < size && out_gather(&conn->out, &piece, 1) == 1) {
+        size_t part = piece.iov_len < size - taken ? piece.iov_len : size - taken;
+        memcpy(bytes + taken, piece.iov_base, part);
+        out_consume(&conn->core->pool, &conn->out, part);
+        conn->core->public.bytes_out += (double)part;
+        taken += (uint32_t)part;
+    }
+    if (taken > 0) {
+        output_flush(conn);
+    }
+    return taken;
+}
+
+const char *sync_error_name(int32_t code) {
+    return uv_err_name(code);
+}
+
+const char *sync_error_text(int32_t code) {
+    return uv_strerror(code);
+}
+
+const char *sync_uv_version(void) {
+    return uv_version_string();
+}
