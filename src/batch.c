@@ -47,17 +47,24 @@ void batch_reset(struct batch *batch) {
     }
 }
 
+static int resize(struct batch *batch, uint32_t capacity) {
+    struct sync_event *events =
+        realloc(batch->events, capacity * sizeof(*batch->events));
+    if (!events) {
+        return -1;
+    }
+    batch->events = events;
+    batch->capacity = capacity;
+    if (batch->published) {
+        *batch->published = events;
+    }
+    return 0;
+}
+
 int batch_reserve(struct batch *batch, uint32_t events) {
     uint32_t needed = BATCH_MESSAGES + batch->reserved + events;
-    if (needed > batch->capacity) {
-        uint32_t capacity = needed + needed / 2;
-        struct sync_event *grown =
-            realloc(batch->events, capacity * sizeof(*batch->events));
-        if (!grown) {
-            return -1;
-        }
-        batch->events = grown;
-        batch->capacity = capacity;
+    if (needed > batch->capacity && resize(batch, needed + needed / 2) < 0) {
+        return -1;
     }
     batch->reserved += events;
     return 0;
@@ -100,11 +107,9 @@ void batch_spend(struct batch *batch, char *block) {
 void batch_trim(struct batch *batch) {
     uint32_t needed = BATCH_MESSAGES + batch->reserved;
     if (batch->count <= needed && batch->capacity > 2 * needed) {
-        struct sync_event *shrunk =
-            realloc(batch->events, needed * sizeof(*batch->events));
-        if (shrunk) {
-            batch->events = shrunk;
-            batch->capacity = needed;
-        }
+        resize(batch, needed);
+    }
+    if (batch->arena_used == 0) {
+        madvise(batch->arena, BATCH_ARENA, MADV_DONTNEED);
     }
 }

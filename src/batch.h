@@ -17,6 +17,7 @@ enum {
 
 struct batch {
     struct sync_event *events;
+    struct sync_event **published; /* a copy of `events` that is kept true, or NULL */
     uint32_t count;
     uint32_t messages; /* data events among them */
     uint32_t capacity;

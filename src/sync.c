@@ -45,6 +45,7 @@ struct sync *sync_open(void) {
     core->retry_timer.data = core;
     core->ready_end = &core->ready;
     core->public.events = core->batch.events;
+    core->batch.published = &core->public.events;
     core->public.client_limit = UINT32_MAX;
     ignore_sigpipe();
     return &core->public;
@@ -118,7 +119,6 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     core->polling = false;
     conn_push_owed(core);
     listener_push_notices(core);
-    sync->events = core->batch.events;
     sync->event_count = core->batch.count;
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;

@@ -1,0 +1,139 @@
+# SYNC. `make help` lists the targets.
+
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+LUADIR  ?= $(PREFIX)/share/lua/5.1
+LIBDIR  ?= $(PREFIX)/lib/lua/5.1
+DESTDIR ?=
+
+CC      ?= cc
+LUAJIT  ?= luajit
+BUILD   := build
+V       ?= 0
+Q       := $(if $(filter 0,$(V)),@)
+
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
+CFLAGS  ?= -O2 -g
+override CFLAGS += -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fPIC $(WARN) \
+                   -include stdint.h -include stddef.h -MMD -MP
+# The program is linked with the libraries' archives, so that it is one file.
+UV_STATIC  = $(shell pkg-config --libs libuv-static)
+LUA_CFLAGS = $(shell pkg-config --cflags luajit)
+LUA_STATIC = $(shell pkg-config --variable=libdir luajit)/libluajit-5.1.a
+CJSON      = -l:liblua5.1-cjson.a
+
+CORE    := $(filter-out src/main.c,$(wildcard src/*.c))
+MODULES := $(wildcard lua/sync/*.lua)
+PROTOCOLS := $(wildcard protocols/*.lua)
+# LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
+JIT_DIR  = $(dir $(shell $(LUAJIT) -e 'print(package.searchpath("jit.v", package.path))'))
+JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
+
+# lua/sync/init.lua is the module sync; protocols/echo.lua is sync.protocols.echo.
+module = $(patsubst sync.init,sync,$(subst /,.,$(patsubst lua/%.lua,%,$(patsubst protocols/%,lua/sync/protocols/%,$(1)))))
+BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m)).o) \
+            $(BUILD)/lua/sync.cdef.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check fuzz lint bench install uninstall rock clean deps-%
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+deps-%:
+	@sh .ci/deps $(subst -, ,$*)
+
+run: deps-build ## install what is missing, build, and serve examples/echo.lua
+	@$(MAKE) -s build
+	./sync-lua examples/echo.lua
+
+build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua ## build ./sync-lua and the C module
+
+# C
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LUA_CFLAGS) -c -o $@ $<
+
+$(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libuv) -lm
+
+define link
+$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -o $@ $(filter %.o,$^) -Wl,--whole-archive $(LUA_STATIC) \
+  $(CJSON) -Wl,--no-whole-archive $(UV_STATIC) -lm -ldl
+endef
+
+sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)
+	$(call link,)
+
+# Lua as bytecode
+
+$(BUILD)/sync/cdef.lua: src/sync.h
+	@mkdir -p $(@D)
+	$(Q){ echo '-- Made of src/sync.h.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
+
+$(BUILD)/lua/sync.cdef.o: $(BUILD)/sync/cdef.lua
+	@mkdir -p $(@D)
+	$(Q)$(LUAJIT) -b -n sync.cdef $< $@
+
+define bytecode
+$(BUILD)/lua/$(call module,$(1)).o: $(1)
+	@mkdir -p $$(@D)
+	$$(Q)$$(LUAJIT) -b -g -n $(call module,$(1)) $$< $$@
+endef
+$(foreach m,$(MODULES) $(PROTOCOLS),$(eval $(call bytecode,$(m))))
+
+$(BUILD)/lua/jit.%.o:
+	@mkdir -p $(@D)
+	$(Q)$(LUAJIT) -b -n jit.$* $(JIT_DIR)$*.lua $@
+
+# Tests
+
+test: deps-build-test ## install what is missing, build, and run all tests
+	@$(MAKE) -s build
+	@sh spec/all
+
+-include spec/c/c.mk bench/bench.mk
+
+# The same program with the address and undefined-behaviour sanitizers.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+$(BUILD)/asan/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) $(LUA_CFLAGS) -c -o $@ $<
+
+$(BUILD)/asan/sync-lua: $(BUILD)/asan/obj/main.o $(CORE:src/%.c=$(BUILD)/asan/obj/%.o) $(BYTECODE)
+	$(call link,$(SANITIZE))
+
+check: deps-build-test-check ## run the C tests and the specs under sanitizers and valgrind
+	@$(MAKE) -s build $(BUILD)/asan/sync-lua
+	@$(MAKE) -s check-c valgrind-c
+	@SYNC_LUA=$(BUILD)/asan/sync-lua sh spec/all --specs-only
+
+fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
+	@$(MAKE) -s fuzz-c
+
+lint: deps-lint ## luacheck, clang-format and clang-tidy
+	@luacheck -q lua protocols spec examples
+	@clang-format --dry-run -Werror src/*.c src/*.h $(wildcard spec/c/*.[ch] spec/fuzz/*.[ch] bench/*.[ch])
+	@clang-tidy --quiet src/*.c -- -std=c11 -D_GNU_SOURCE -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>&1 | grep -v 'warnings generated' || true
+
+# Installing
+
+install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DESTDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR)/sync/protocols $(DESTDIR)$(LIBDIR)/sync
+	install -m 755 sync-lua $(DESTDIR)$(BINDIR)/sync-lua
+	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(DESTDIR)$(LUADIR)/sync
+	install -m 644 $(PROTOCOLS) $(DESTDIR)$(LUADIR)/sync/protocols
+	install -m 755 $(BUILD)/sync/libsync.so $(DESTDIR)$(LIBDIR)/sync/libsync.so
+
+uninstall: ## remove what install has installed
+	rm -f $(DESTDIR)$(BINDIR)/sync-lua
+	rm -rf $(DESTDIR)$(LUADIR)/sync $(DESTDIR)$(LIBDIR)/sync
+
+clean: ## remove what was built
+	rm -rf $(BUILD) sync-lua
+
+-include $(wildcard $(BUILD)/obj/*.d $(BUILD)/asan/obj/*.d)

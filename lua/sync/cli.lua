@@ -1,0 +1,216 @@
+--- The command line of sync-lua. `main` gets what src/main.c has read of it.
+-- @module sync.cli
+
+local cli = {}
+
+local HELP = [[
+usage: sync-lua [options] script [arguments]
+       sync-lua [options] -e CODE
+
+Runs a Lua script with LuaJIT and SYNC: require "sync" needs no installation.
+What stands behind the script's name is the script's own.
+
+  script            a file, or - for standard input
+  -e CODE           run CODE; may be given several times, before a script or without one
+  -l NAME           require a module first
+  --check           load the script and report its mistakes, without serving
+  --jit=on|off      compile hot code (on), or interpret everything
+  --jit-report      at the end, say for each handler whether it ran as native code,
+                    and where not, why
+  --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
+  -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
+                    goes, -O3 how much it optimizes
+  -h, --help        this text
+  -v, --version     versions of sync-lua, LuaJIT and libuv
+
+SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued and exits
+with 0; the second signal ends it at once. Exit codes: 0 done, 1 the script failed,
+2 the command line is wrong.
+
+Try it:  printf 'require("sync.protocols.echo").serve(8080)' | sync-lua -
+]]
+
+local function fail(message)
+  io.stderr:write("sync-lua: ", message, "\n")
+end
+
+-- An error that SYNC raised about the call it names is a line a person can act on; of
+-- any other the traceback helps.
+local function withTraceback(message)
+  if type(message) == "string" and message:find("sync[%.:]%w+: ") then return message end
+  if type(message) ~= "string" then
+    local meta = getmetatable(message)
+    if not (meta and meta.__tostring) then
+      message = ("error value is a %s: %s"):format(type(message), tostring(message))
+    end
+  end
+  return debug.traceback(tostring(message), 2)
+end
+
+local function protected(fn, ...)
+  local ok, message = xpcall(fn, withTraceback, ...)
+  if not ok then
+    fail(message)
+    return 1
+  end
+  return 0
+end
+
+-- -jv, -jdump=…, -jon as in luajit.
+local function jitCommand(text)
+  local name, argument = text:match("^([^=]+)=?(.*)$")
+  if name == "on" or name == "off" or name == "flush" then
+    jit[name]()
+    return true
+  end
+  local ok, module = pcall(require, "jit." .. tostring(name))
+  if not ok or type(module) ~= "table" or not module.start then
+    return nil, ("unknown -j command %q; there are on, off, flush, v, dump, p"):format(text)
+  end
+  local arguments = {}
+  for word in argument:gmatch("[^,]+") do arguments[#arguments + 1] = word end
+  module.start(unpack(arguments))
+  return true
+end
+
+-- What each option does; a function of its value, that may return nil and a message.
+local actions = {}
+
+function actions.jit(value)
+  if value ~= "on" and value ~= "off" then
+    return nil, ("--jit takes on or off, not %q"):format(value)
+  end
+  if value == "off" then require "sync.jit".off() end
+  return true
+end
+
+actions["jit-report"] = function()
+  require "sync.jit".watch()
+  return true
+end
+
+function actions.log(value)
+  return require "sync.log".configure(value)
+end
+
+actions.j = jitCommand
+
+function actions.O(value)
+  local ok, message = pcall(require "jit.opt".start, value ~= "" and value or "3")
+  return ok, ok or "-O" .. value .. ": " .. tostring(message):gsub("^.-: ", "")
+end
+
+function actions.library(value)
+  local module = require(value)
+  _G[value] = module
+  return true
+end
+
+function actions.execute(value)
+  local chunk, message = loadstring(value, "=(command line)")
+  if not chunk then return nil, message end
+  chunk()
+  return true
+end
+
+local function version()
+  print(("sync-lua %s (%s, libuv %s)"):format(require "sync".version, jit.version,
+    require "sync.core".uvVersion()))
+end
+
+local function load(script)
+  if script == "-" then return loadstring(io.read("*a"), "=stdin") end
+  local file, message = io.open(script)
+  if not file then return nil, message end
+  file:close()
+  return loadfile(script)
+end
+
+-- Loads the script with listeners that don't listen, and reports what it finds.
+local function check(script)
+  local sync = require "sync"
+  local enabled, problems = 0, {}
+  local started = false
+  sync.openListener = function(host, port, class)
+    enabled = enabled + 1
+    return setmetatable({host = host, port = port, class = class, close = function() end},
+      {__tostring = function() return host .. ":" .. port end})
+  end
+  sync.start = function() started = true end
+  setmetatable(_G, {__newindex = function(globals, name, value)
+    local info = debug.getinfo(2, "Sl")
+    if info.what ~= "C" and info.source:sub(1, 1) == "@" then
+      problems[#problems + 1] = ("%s:%d: %s is made a global variable; did you mean " ..
+        "local %s?"):format(info.short_src, info.currentline, tostring(name), tostring(name))
+    end
+    rawset(globals, name, value)
+  end})
+  local chunk, message = load(script)
+  if not chunk then
+    fail(message)
+    return 1
+  end
+  if protected(chunk, unpack(arg)) ~= 0 then return 1 end
+  if enabled > 0 and not started then
+    problems[#problems + 1] = script .. ": sync.enable is called, but not sync.start"
+  end
+  for _, problem in ipairs(problems) do fail(problem) end
+  if #problems == 0 then print(("%s: no mistake found"):format(script)) end
+  return #problems == 0 and 0 or 1
+end
+
+local function runScript(script)
+  local chunk, message = load(script)
+  if not chunk then
+    fail(message)
+    return 1
+  end
+  return protected(chunk, unpack(arg))
+end
+
+local function printReport()
+  local sync = require "sync"
+  io.stderr:write(tostring(sync.jit.report()), "\n")
+end
+
+--- Does what the command line says.
+-- @tparam table given a list of {option, value}, in order
+-- @treturn number the exit code
+function cli.main(given)
+  local script = arg[0]
+  local checking, reporting, executed = false, false, false
+  require "sync.jit"
+  for _, option in ipairs(given) do
+    local name, value = option[1], option[2]
+    if name == "help" then
+      io.write(HELP)
+      return 0
+    elseif name == "version" then
+      version()
+      return 0
+    elseif name == "check" then
+      checking = true
+    else
+      reporting = reporting or name == "jit-report"
+      executed = executed or name == "execute"
+      local ok, message
+      local code = protected(function() ok, message = actions[name](value) end)
+      if code ~= 0 then return code end
+      if not ok then
+        fail(message)
+        return 2
+      end
+    end
+  end
+  if not script then
+    if executed then return 0 end
+    fail("no script was given; see sync-lua --help")
+    return 2
+  end
+  if checking then return check(script) end
+  local code = runScript(script)
+  if reporting then printReport() end
+  return code
+end
+
+return cli

@@ -1,0 +1,80 @@
+--- The C core as Lua sees it. The only file that knows the FFI.
+--
+-- Inside sync-lua the functions of sync.h are part of the program. Elsewhere they come
+-- from the shared library that the rock and `make install` put beside the C modules.
+-- @module sync.core
+
+local ffi = require "ffi"
+
+ffi.cdef(require "sync.cdef")
+
+local function load()
+  if pcall(function() return ffi.C.sync_open end) then return ffi.C end
+  local path, tried = package.searchpath("sync.libsync", package.cpath)
+  if not path then
+    error("sync: the C core sync/libsync.so is not on package.cpath; " ..
+      "run `make install` or `luarocks install sync`, or use sync-lua" .. tried, 0)
+  end
+  return ffi.load(path)
+end
+
+local C = load()
+local handle = C.sync_open()
+if handle == nil then error("sync: not enough memory or files to start", 0) end
+
+local core = {
+  C = C,
+  --- The one core of this process.
+  handle = ffi.gc(handle, C.sync_close),
+  --- string(pointer, length): the bytes as a Lua string.
+  string = ffi.string,
+}
+
+local text = ffi.new "char[1024]"
+
+--- An array of `size` slots (unsigned 32-bit, counted from 0), all 0.
+function core.slots(size)
+  return ffi.new("uint32_t[?]", size)
+end
+
+--- Copies `count` slots.
+function core.copySlots(to, from, count)
+  ffi.copy(to, from, count * 4)
+end
+
+--- A client's IP address ("" on a Unix socket) and port.
+function core.peer(slot)
+  local port = C.sync_peer(handle, slot, text, 64)
+  return ffi.string(text), port
+end
+
+--- The addresses a listener is bound to, as text.
+function core.addresses(listener)
+  return ffi.string(text, C.sync_listener_addresses(handle, listener, text, 1024))
+end
+
+--- A `struct sync_options` from a table of its fields.
+function core.options(fields)
+  return ffi.new("struct sync_options", fields)
+end
+
+--- An error code's name and text.
+function core.problem(code)
+  return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))
+end
+
+function core.uvVersion()
+  return ffi.string(C.sync_uv_version())
+end
+
+local buffer
+
+--- Takes all that was sent to a client without a socket.
+function core.take(slot)
+  local queued = C.sync_queued(handle, slot)
+  if queued == 0 then return "" end
+  buffer = ffi.new("char[?]", queued)
+  return ffi.string(buffer, C.sync_memory_take(handle, slot, buffer, queued))
+end
+
+return core

@@ -1,0 +1,217 @@
+--- SYNC: a server framework for real-time applications.
+--
+--     local sync = require "sync"
+--     local Echo = sync.Protocol:extend("Echo")
+--     function Echo:onData(data)
+--       for client in self.clients do client:send(data) end
+--     end
+--     sync.enable("localhost", 8080, Echo)
+--     sync.start()
+--
+-- @module sync
+
+local Class = require "sync.class"
+local Listener = require "sync.listener"
+local Timer = require "sync.timer"
+local core = require "sync.core"
+local log = require "sync.log"
+local loop = require "sync.loop"
+local options = require "sync.options"
+
+local C, handle = core.C, core.handle
+
+local sync = {
+  version = "scm",
+  --- The class to extend: `sync.Protocol`.
+  Protocol = require "sync.protocol",
+  --- The base of all classes: `sync.Class`.
+  Class = Class,
+  --- The log: `sync.log`.
+  log = log,
+  --- LuaJIT's compiler: `sync.jit`.
+  jit = require "sync.jit",
+  --- `sync.after(seconds, fn)` calls fn once: `sync.Timer.after`.
+  after = Timer.after,
+  --- `sync.every(seconds, fn)` calls fn again and again: `sync.Timer.every`.
+  every = Timer.every,
+  --- Seconds of a clock that never jumps.
+  now = C.sync_now,
+}
+
+local STOP_SECONDS = 5
+local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
+
+local opened = {}  -- listeners, in the order of enable
+local started = false
+
+local function checkEnable(host, port, class, given)
+  if type(host) ~= "string" or host == "" then
+    return ("host must be a name, an address, \"*\" or \"unix:PATH\", not %s")
+      :format(type(host) == "string" and "empty" or type(host))
+  elseif type(port) ~= "number" or port % 1 ~= 0 or port < 0 or port > 65535 then
+    return ("port must be a whole number from 0 to 65535, not %s"):format(tostring(port))
+  elseif not Class.isClass(class) or not Class.is(class, sync.Protocol) then
+    return ("the third argument must be a protocol class (sync.Protocol:extend(\"Name\")), " ..
+      "not %s"):format(class == nil and "nil" or type(class))
+  elseif given ~= nil and type(given) ~= "table" then
+    return "options must be a table, not " .. type(given)
+  end
+end
+
+--- Serves a class on a port. Any number of ports may serve one class, whose clients are
+-- then all in one set; any number of classes may be served in one process.
+-- @tparam string host a host name, an address, "*" (every address), or "unix:PATH", which
+-- takes no port: `sync.enable("unix:/run/app.sock", Class)`
+-- @tparam number port 0 for a free one
+-- @tparam sync.Protocol class
+-- @tparam[opt] table options settings of `sync.Protocol` for this listener alone, and
+-- `backlog` (clients that may wait to be accepted, 1024)
+-- @treturn sync.Listener
+-- @raise when it can't be done: a port that is taken, an unknown host or option
+function sync.enable(host, port, class, given)
+  if type(host) == "string" and host:find("^unix:") and type(port) ~= "number" then
+    port, class, given = 0, port, class
+  end
+  local problem = checkEnable(host, port, class, given)
+  local settings, listener
+  if not problem then settings, problem = options.merge(class, given or {}) end
+  if settings then
+    listener, problem = sync.openListener(host, port, class, settings)
+  end
+  if not listener then error("sync.enable: " .. problem, 2) end
+  opened[#opened + 1] = listener
+  if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
+  return listener
+end
+
+-- What `enable` calls; `sync-lua --check` puts another in its place.
+sync.openListener = Listener.open
+
+-- The classes that are served, in the order of their first listener.
+local function classes()
+  local list, seen = {}, {}
+  for _, listener in ipairs(opened) do
+    if not seen[listener.class] then
+      seen[listener.class] = true
+      list[#list + 1] = listener.class
+    end
+  end
+  return list
+end
+
+local function announce()
+  for _, class in ipairs(classes()) do
+    local places, hint = {}, nil
+    for _, listener in ipairs(opened) do
+      if listener.class == class and not listener.closed then
+        places[#places + 1] = tostring(listener)
+        local host = (listener.host == "*" or listener.host == "0.0.0.0" or
+          listener.host == "::") and "localhost" or listener.host
+        hint = hint or (listener.port and ("nc %s %d"):format(host, listener.port)
+          or "nc -U " .. listener.host:sub(6))
+      end
+    end
+    if hint then
+      log.info(("%s listens on %s (try: %s)"):format(class.name, table.concat(places, ", "),
+        hint))
+    end
+  end
+end
+
+local function watchSignals()
+  local function onSignal(number)
+    log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
+    sync.stop()
+  end
+  for _, number in ipairs {SIGNALS.INT, SIGNALS.TERM} do
+    -- An own handler goes before; the second signal ends the process at once.
+    if not loop.signals[number] then
+      loop.signals[number] = onSignal
+      C.sync_signal_start(handle, number, 1)
+    end
+  end
+  return function()
+    for number, fn in pairs(loop.signals) do
+      if fn == onSignal then
+        loop.signals[number] = nil
+        C.sync_signal_stop(handle, number)
+      end
+    end
+  end
+end
+
+--- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
+-- left.
+-- @raise when it runs already
+function sync.start()
+  if started then error("sync.start: the server runs already; call it once, last", 2) end
+  started = true
+  local unwatch = watchSignals()
+  announce()
+  local ok, message = xpcall(function()
+    for _, class in ipairs(classes()) do class:onStart() end
+  end, debug.traceback)
+  if ok then loop.run() end
+  unwatch()
+  started = false
+  opened = {}
+  if not ok then error("sync.start: error in onStart: " .. message, 0) end
+end
+
+--- Stops the server: listeners close, `onStop` of each class is called, what is queued is
+-- written, and `sync.start` returns.
+-- @tparam[opt=5] number seconds that slow clients get
+function sync.stop(seconds)
+  if not started then return end
+  for _, listener in ipairs(opened) do listener:close() end
+  for _, class in ipairs(classes()) do
+    local ok, message = xpcall(function() class:onStop() end, debug.traceback)
+    if not ok then log.error(("error in onStop of %s: %s"):format(class.name, message)) end
+  end
+  loop.stop(seconds or STOP_SECONDS)
+end
+
+--- Whether the server runs.
+-- @treturn boolean
+function sync.isRunning()
+  return started
+end
+
+--- Calls a function when a signal comes.
+-- @tparam string|number name "HUP", "INT", "QUIT", "USR1", "USR2", "TERM", or a number
+-- @tparam function|nil fn called with the signal's number; nil gives the signal back
+function sync.signal(name, fn)
+  local number = type(name) == "number" and name or
+    SIGNALS[tostring(name):upper():gsub("^SIG", "")]
+  if not number then
+    error(("sync.signal: unknown signal %q; there are HUP, INT, QUIT, USR1, USR2, TERM")
+      :format(tostring(name)), 2)
+  end
+  loop.signals[number] = fn
+  if not fn then
+    C.sync_signal_stop(handle, number)
+    return
+  end
+  local error_code = C.sync_signal_start(handle, number, 0)
+  if error_code < 0 then
+    error("sync.signal: " .. select(2, core.problem(error_code)), 2)
+  end
+end
+
+--- Looks a host name up without blocking.
+-- @tparam string host
+-- @tparam function fn called with a list of addresses, or with nil and a message
+function sync.resolve(host, fn)
+  if type(host) ~= "string" or type(fn) ~= "function" then
+    error("sync.resolve(host, fn): host must be a string and fn a function", 2)
+  end
+  local request = C.sync_resolve(handle, host)
+  if request < 0 then
+    local name, text = core.problem(request)
+    fn(nil, name .. ": " .. text)
+    return
+  end
+  loop.lookups[request] = fn
+end
+
+return sync

@@ -1,0 +1,218 @@
+--- LuaJIT's compiler, tuned for servers, and a report of what it made of the handlers.
+--
+--     sync.jit.watch()          -- before sync.start
+--     print(sync.jit.report())  -- any time later
+--
+-- `sync-lua --jit-report script.lua` does both, and prints the report at the end.
+-- @module sync.jit
+
+local luajit = require "jit"
+local opt = require "jit.opt"
+local util = require "jit.util"
+
+local compiler = {}
+
+-- LuaJIT's own limits suit short programs. A server runs for months, has many handlers
+-- with many branches, and would rather compile once more than throw its code away.
+local SERVER = {
+  "maxtrace=8000", "maxrecord=16000", "maxirconst=4000", "maxside=1000", "maxsnap=2000",
+  "sizemcode=256", "maxmcode=32768",
+}
+
+--- Compiles hot handlers to native code. This is so from the start.
+function compiler.full()
+  opt.start(unpack(SERVER))
+  luajit.on()
+end
+
+--- Interprets everything, and forgets code that was compiled.
+function compiler.off()
+  luajit.off()
+  luajit.flush()
+end
+
+--- Whether hot handlers are compiled.
+-- @treturn boolean
+function compiler.isOn()
+  return (luajit.status())
+end
+
+-- What was seen while watching. All are bounded by the size of the program's source.
+local watched
+local compiled = {}   -- by function: true when a call of it is part of a finished trace
+local reached = {}    -- by function: true when some of it is part of a finished trace
+local aborts = {}     -- by function: by "line reason": {line, reason, count}
+local recording = {}  -- by trace: functions of which something is being recorded
+local samples = {}    -- by function: {native =, interpreted =, other =}
+local names = {}      -- by function: what it is called, and in which order it was named
+local order = {}
+
+local function key(fn)
+  local info = util.funcinfo(fn)
+  return info.source and ("%s:%d"):format(info.source, info.linedefined)
+end
+
+--- Gives a function a place in the report.
+-- @tparam string name
+-- @tparam function fn
+function compiler.name(name, fn)
+  local id = key(fn)
+  if not id or names[id] then return end
+  local info = util.funcinfo(fn)
+  names[id] = {
+    name = name,
+    file = info.source:gsub("^[@=]", ""),
+    first = info.linedefined,
+    last = info.lastlinedefined or info.linedefined,
+  }
+  order[#order + 1] = id
+end
+
+local function reasonOf(code, detail)
+  if type(code) ~= "number" then return tostring(code) end
+  if type(detail) == "function" then
+    local info = util.funcinfo(detail)
+    detail = info.loc or info.addr and ("C function %x"):format(info.addr) or
+      info.ffid and require "jit.vmdef".ffnames[info.ffid] or "a function"
+  elseif type(detail) == "number" and require "jit.vmdef".traceerr[code]:find("bytecode") then
+    detail = require "jit.vmdef".bcnames:sub(detail * 6 + 1, detail * 6 + 6):gsub("%s", "")
+    return "bytecode " .. detail .. " is not compiled"
+  end
+  return (require "jit.vmdef".traceerr[code]:format(detail))
+end
+
+local function onTrace(what, trace, fn, pc, code, detail)
+  if what == "start" then
+    recording[trace] = {}
+    return
+  elseif what == "flush" then
+    recording, compiled, reached = {}, {}, {}
+    return
+  end
+  local functions = recording[trace] or {}
+  recording[trace] = nil
+  if what == "stop" then
+    for id, entered in pairs(functions) do
+      reached[id] = true
+      compiled[id] = compiled[id] or entered
+    end
+  elseif what == "abort" then
+    local info = util.funcinfo(fn, pc)
+    local reason = reasonOf(code, detail)
+    local where = ("%s:%d"):format((info.source or "?"):gsub("^[@=]", ""), info.currentline or 0)
+    for id in pairs(functions) do
+      local list = aborts[id] or {}
+      aborts[id] = list
+      local entry = list[where .. reason] or {where = where, reason = reason, count = 0}
+      list[where .. reason] = entry
+      entry.count = entry.count + 1
+    end
+  end
+end
+
+local function onRecord(trace, fn, pc)
+  local functions = recording[trace]
+  local id = functions and key(fn)
+  if id then functions[id] = functions[id] or pc <= 1 end
+end
+
+-- The innermost named function on a stack of "file:line" frames.
+local function owner(stack)
+  for file, line in stack:gmatch("([^\n]+):(%d+)\n") do
+    line = tonumber(line)
+    for _, id in ipairs(order) do
+      local named = names[id]
+      if line >= named.first and line <= named.last and named.file == file then return id end
+    end
+  end
+end
+
+local STATES = {N = "native", I = "interpreted"}
+
+local function onSample(thread, count, state)
+  local id = owner(require "jit.profile".dumpstack(thread, "pl\n", 12)) or "elsewhere"
+  local seen = samples[id] or {native = 0, interpreted = 0, other = 0}
+  samples[id] = seen
+  local kind = STATES[state] or "other"
+  seen[kind] = seen[kind] + count
+end
+
+--- Begins to collect what `report` tells. Costs little; recording traces takes longer.
+function compiler.watch()
+  if watched then return end
+  watched = true
+  luajit.attach(onTrace, "trace")
+  luajit.attach(onRecord, "record")
+  require "jit.profile".start("li5", onSample)
+end
+
+-- What to do about the reasons met most.
+local ADVICE = {
+  {"^bytecode FNEW", "it makes a function; make that once, outside"},
+  {"^bytecode TSETM", "it puts a call's results or ... into a table; name them"},
+  {"^bytecode VARG", "it uses ... in a way that is not compiled; name the arguments"},
+  {"^bytecode UCLO", "it closes over a loop's variable; move that function out"},
+  {"^bytecode ITERN", "it uses pairs or next; keep a list, and use ipairs or a counter"},
+  {"inner loop in root trace", "harmless: the loop inside is compiled by itself"},
+  {"leaving loop in root trace", "harmless: the loop ran too few times to be worth it"},
+  {"NYI: FastFunc (%S+)", "it calls %s, which is not compiled; look for another way"},
+  {"NYI: C function", "it calls a C function; keep it off messages that come often"},
+  {"error thrown or hook", "an error was raised meanwhile, or a debug hook is on"},
+  {"blacklisted", "it calls what was given up on before; see that function"},
+  {"unroll limit", "it recurses, or calls very deep; use a loop"},
+  {"too many snapshots", "it has very many branches; split it"},
+}
+
+local function advice(reason)
+  for _, pair in ipairs(ADVICE) do
+    local capture = reason:match(pair[1])
+    if capture then return (pair[2]:format(capture)) end
+  end
+end
+
+local function state(id)
+  if not compiler.isOn() then return "interpreted: the compiler is off" end
+  if compiled[id] then return "native code" end
+  if reached[id] then return "native code in part" end
+  return aborts[id] and "interpreted" or "interpreted: it was not called often enough"
+end
+
+local function share(id)
+  local seen = samples[id]
+  local total = seen and seen.native + seen.interpreted + seen.other or 0
+  if total < 10 then return "" end
+  return (" (%d %% of its time)"):format(math.floor(seen.native / total * 100 + 0.5))
+end
+
+--- What became of the functions that were named: whether each runs as native code and for
+-- what part of its time, and where compiling it failed, why, and what to do.
+-- @treturn table a list of {name, where, state, native, aborts}; `native` is a share from
+-- 0 to 1, or nil without enough samples; tostring gives a text for people
+function compiler.report()
+  local list, lines = {}, {"What LuaJIT made of the handlers:"}
+  if not watched then lines[1] = "sync.jit.watch() was not called before sync.start()" end
+  for _, id in ipairs(order) do
+    local named, seen = names[id], samples[id]
+    local total = seen and seen.native + seen.interpreted + seen.other or 0
+    local entry = {
+      name = named.name, where = ("%s:%d"):format(named.file, named.first),
+      state = state(id), native = total >= 10 and seen.native / total or nil, aborts = {},
+    }
+    list[#list + 1] = entry
+    lines[#lines + 1] = ("  %-28s %s%s  [%s]")
+      :format(entry.name, entry.state, compiled[id] and share(id) or "", entry.where)
+    for _, abort in pairs(aborts[id] or {}) do entry.aborts[#entry.aborts + 1] = abort end
+    table.sort(entry.aborts, function(a, b) return a.where .. a.reason < b.where .. b.reason end)
+    for _, abort in ipairs(entry.aborts) do
+      local hint = advice(abort.reason)
+      lines[#lines + 1] = ("    %s: %s, %d times%s")
+        :format(abort.where, abort.reason, abort.count, hint and "; " .. hint or "")
+    end
+  end
+  if watched and #order == 0 then lines[#lines + 1] = "  no class was enabled" end
+  return setmetatable(list, {__tostring = function() return table.concat(lines, "\n") end})
+end
+
+compiler.full()
+
+return compiler

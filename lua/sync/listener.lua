@@ -1,0 +1,96 @@
+--- Listeners: what `sync.enable` returns.
+-- @classmod sync.Listener
+
+local Class = require "sync.class"
+local core = require "sync.core"
+local loop = require "sync.loop"
+local options = require "sync.options"
+
+local C, handle = core.C, core.handle
+local SPARE_FILES = 64 -- left for the script's own
+
+local Listener = Class:extend("Listener")
+
+-- What an error of sync_listen means to the person who runs the server.
+local function explain(name, text, where, port)
+  if name == "EADDRINUSE" then
+    return where .. " is taken: another server listens there; stop it, or choose another port"
+  elseif name == "EACCES" and port > 0 and port < 1024 then
+    return where .. " needs a right: ports below 1024 are the system's; choose a higher " ..
+      "port, or give the right (setcap cap_net_bind_service=+ep on the program)"
+  elseif name == "EAI_NONAME" or name == "EAI_NODATA" or name == "EAI_AGAIN" or
+    name == "EAI_FAIL" then
+    return where .. ": the host is unknown: " .. text .. "; try \"localhost\", or \"*\" for " ..
+      "every address"
+  elseif name == "EADDRNOTAVAIL" then
+    return where .. ": this machine has no such address; try \"localhost\", or \"*\""
+  elseif name == "ENOENT" or name == "ENOTDIR" then
+    return where .. ": its folder does not exist"
+  elseif name == "EACCES" or name == "EPERM" then
+    return where .. ": permission denied"
+  elseif name == "ENAMETOOLONG" then
+    return where .. ": the path is longer than a Unix socket's may be (107 bytes)"
+  elseif name == "EMFILE" or name == "ENFILE" then
+    return where .. ": no file is left; raise the limit (ulimit -n)"
+  end
+  return ("%s: %s (%s)"):format(where, text, name)
+end
+
+local function clientLimit(wanted)
+  local files = C.sync_file_limit()
+  local most = math.max(1, files - SPARE_FILES)
+  if wanted and wanted > most then
+    return nil, ("maxClients is %d, but this process may open %d files, %d of which are " ..
+      "kept free: raise the limit (ulimit -n %d, or LimitNOFILE=%d in a service), or lower " ..
+      "maxClients"):format(wanted, files, SPARE_FILES, wanted + SPARE_FILES,
+      wanted + SPARE_FILES)
+  end
+  C.sync_limit_clients(handle, most)
+  return wanted or most
+end
+
+local function bare(host)
+  return host:match("^%[(.*)%]$") or host
+end
+
+--- Binds and listens.
+-- @tparam string host a name, an address, "*" or "unix:PATH"
+-- @tparam number port
+-- @tparam table class
+-- @tparam table settings from options.merge
+-- @treturn sync.Listener or nil and a message
+function Listener.open(host, port, class, settings)
+  local unix = host:find("^unix:") ~= nil
+  local where = unix and host or ("%s port %d"):format(host, port)
+  local maxClients, message = clientLimit(settings.maxClients)
+  if not maxClients then return nil, message end
+  local id = C.sync_listen(handle, bare(host), port, options.forCore(settings, maxClients))
+  if id < 0 then
+    local name, text = core.problem(id)
+    return nil, explain(name, text, where, port)
+  end
+  local listener = Listener:new {
+    host = host,
+    --- The port it is bound to: a free one when 0 was asked for; nil on a Unix socket.
+    port = not unix and C.sync_listener_port(handle, id) or nil,
+    addresses = core.addresses(id),
+    class = class,
+    id = id,
+  }
+  loop.listeners[id] = listener
+  return listener
+end
+
+--- Stops listening. Clients that are connected stay.
+function Listener:close()
+  if self.closed then return end
+  self.closed = true
+  -- The class is still looked up by clients that are on their way through this tick.
+  C.sync_listener_close(handle, self.id)
+end
+
+function Listener:__tostring()
+  return self.port and ("%s:%d"):format(self.host, self.port) or self.host
+end
+
+return Listener

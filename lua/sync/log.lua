@@ -1,0 +1,122 @@
+--- The log: one line an entry, to standard error, for people or as JSON.
+--
+--     sync.log.info("player joined", {name = name})
+--
+-- What a client can provoke is logged with a limit: see `log.limited`.
+-- @module sync.log
+
+local core = require "sync.core"
+
+local now = core.C.sync_now
+local LEVELS = {debug = 1, info = 2, warn = 3, error = 4}
+local PER_WINDOW, WINDOW = 5, 10 -- entries of one kind, in so many seconds
+
+local log = {level = "info", format = "text"}
+
+local function sortedKeys(fields)
+  local keys = {}
+  for key in pairs(fields) do keys[#keys + 1] = tostring(key) end
+  table.sort(keys)
+  return keys
+end
+
+-- Control characters could forge lines or move a terminal's cursor.
+local function printable(text)
+  return (text:gsub("[%z\1-\8\11-\31\127]", function(char)
+    return ("\\x%02x"):format(char:byte())
+  end))
+end
+
+local function quoted(value)
+  local text = printable(tostring(value):gsub("\n", "\\n"))
+  return text:find("[%s=\"]") and '"' .. text:gsub('"', '\\"') .. '"' or text
+end
+
+local function asText(level, message, fields)
+  local parts = {os.date("%H:%M:%S"), ("%-5s"):format(level:upper()), printable(message)}
+  for _, key in ipairs(fields and sortedKeys(fields) or {}) do
+    if key ~= "traceback" then parts[#parts + 1] = key .. "=" .. quoted(fields[key]) end
+  end
+  local line = table.concat(parts, " ")
+  if fields and fields.traceback then line = line .. "\n" .. printable(fields.traceback) end
+  return line
+end
+
+local function asJson(level, message, fields)
+  local entry = {time = os.date("!%Y-%m-%dT%H:%M:%SZ"), level = level, message = message}
+  for key, value in pairs(fields or {}) do
+    local plain = type(value) == "number" and value == value and math.abs(value) ~= math.huge
+    entry[tostring(key)] = (plain or type(value) == "boolean") and value or tostring(value)
+  end
+  return require "cjson.safe".encode(entry)
+end
+
+local formats = {text = asText, json = asJson}
+
+--- Where lines go; a function of one line, for tests and for other logs.
+function log.write(line)
+  io.stderr:write(line, "\n")
+end
+
+--- Chooses what is logged and how.
+-- @tparam string choice "debug", "info", "warn", "error", "text", "json", or several of
+-- them with commas between
+-- @treturn boolean true, or nil and a message
+function log.configure(choice)
+  for word in choice:gmatch("[^,%s]+") do
+    if LEVELS[word] then
+      log.level = word
+    elseif formats[word] then
+      log.format = word
+    else
+      return nil, ("log: %q is neither a level (debug, info, warn, error) " ..
+        "nor a format (text, json)"):format(word)
+    end
+  end
+  return true
+end
+
+local function entry(level, message, fields)
+  if LEVELS[level] < LEVELS[log.level] then return end
+  log.write(formats[log.format](level, message, fields))
+end
+
+--- Logs at a level.
+-- @function debug
+-- @tparam string message
+-- @tparam[opt] table fields
+for level in pairs(LEVELS) do
+  log[level] = function(message, fields) entry(level, message, fields) end
+end
+
+-- By kind. The kinds are words of the source, so there are few.
+local windows = {}
+
+--- Logs something a client can provoke: at most 5 entries of a kind in 10 seconds. What
+-- was left out is counted in the next one.
+-- @tparam string level
+-- @tparam string kind must not come from a client
+-- @tparam string message
+-- @tparam[opt] table fields
+function log.limited(level, kind, message, fields)
+  local time = now()
+  local window = windows[kind]
+  if not window then
+    window = {start = time, count = 0, left = 0}
+    windows[kind] = window
+  end
+  if time - window.start >= WINDOW then
+    if window.left > 0 then
+      entry(level, ("%d more like this were left out: %s"):format(window.left, kind))
+    end
+    window.start, window.count, window.left = time, 0, 0
+  end
+  if window.count >= PER_WINDOW then
+    window.left = window.left + 1
+    return
+  end
+  window.count = window.count + 1
+  entry(level, message, fields)
+end
+
+return log

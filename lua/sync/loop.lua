@@ -1,0 +1,306 @@
+--- The tick loop: takes a batch of events from the C core and hands each to its handler.
+--
+-- It is one flat loop, so that LuaJIT makes one trace of poll, dispatch, handler and
+-- flush. A pcall stands round the loop and not round each handler: a trace that began in
+-- a handler's own loop can return through plain calls, but not through a pcall. After an
+-- error the loop is entered again at the next event.
+-- @module sync.loop
+
+local core = require "sync.core"
+local log = require "sync.log"
+local Set = require "sync.set"
+
+local C, handle, toString = core.C, core.handle, core.string
+local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), tonumber(C.SYNC_DRAIN)
+local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
+local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
+local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
+
+local TRIM_FROM = 256   -- clients; below that many there is little to give back
+local TRIM_WAIT = 1     -- seconds from a large departure until memory is given back
+
+local REASONS = {
+  [tonumber(C.SYNC_BY_SERVER)] = "closed",
+  [tonumber(C.SYNC_BY_ABORT)] = "aborted",
+  [tonumber(C.SYNC_BY_CLIENT)] = "left",
+  [tonumber(C.SYNC_RESET)] = "reset",
+  [tonumber(C.SYNC_IDLE)] = "idle",
+  [tonumber(C.SYNC_UNFINISHED)] = "timeout",
+  [tonumber(C.SYNC_QUEUE_FULL)] = "full",
+  [tonumber(C.SYNC_MESSAGE_LONG)] = "too long",
+  [tonumber(C.SYNC_NO_MEMORY)] = "memory",
+}
+
+-- Those that say that a client did, or suffered, what its operator should know.
+local TROUBLE = {
+  full = "client reads too slowly: its queue reached maxQueue, it was closed",
+  ["too long"] = "client sent a message longer than maxMessage, it was closed",
+  timeout = "client did not complete a message in time, it was closed",
+  memory = "memory ran out, a client was closed",
+}
+
+local TRANSPORTS = {
+  [tonumber(C.SYNC_TRANSPORT_TCP)] = "tcp",
+  [tonumber(C.SYNC_TRANSPORT_UNIX)] = "unix",
+  [tonumber(C.SYNC_TRANSPORT_MEMORY)] = "memory",
+}
+
+local loop = {
+  --- Connected clients by slot.
+  clients = {},
+  --- Listeners by id: tables with `class`.
+  listeners = {},
+  --- Timers by id: tables with `fn` and `once`.
+  timers = {},
+  --- What waits for a name, by request: functions of addresses or nil and an error.
+  lookups = {},
+  --- Functions by signal number.
+  signals = {},
+  running = false,
+  count = 0, -- connected clients
+}
+
+local clients, timers = loop.clients, loop.timers
+local cursor, batch = 0, 0  -- next event, and how many this tick has
+local stopping = false
+local nextId = 0
+local peak = 0              -- most clients since memory was given back
+
+local function connected(slot, listenerId)
+  local listener = loop.listeners[listenerId]
+  local address, port = core.peer(slot)
+  nextId = nextId + 1
+  local client = listener.class:new {
+    slot = slot, -- 0 when the client has gone
+    id = nextId,
+    address = address,
+    port = port,
+    transport = TRANSPORTS[C.sync_transport(handle, slot)],
+  }
+  clients[slot] = client
+  loop.count = loop.count + 1
+  if loop.count > peak then peak = loop.count end
+  client.clients:add(client)
+  if stopping then
+    client:close("stop")
+  else
+    client:onConnect()
+  end
+end
+
+local function giveMemoryBack()
+  if loop.count >= peak / 4 then return end
+  peak = loop.count
+  collectgarbage("collect")
+  C.sync_trim(handle)
+end
+
+-- Gives memory back a while after most of many clients have left.
+local function considerTrim()
+  if peak >= TRIM_FROM and loop.count < peak / 4 and not loop.trimming then
+    loop.trimming = true
+    loop.startTimer(TRIM_WAIT, 0, function()
+      loop.trimming = false
+      giveMemoryBack()
+    end)
+  end
+end
+
+local function disconnected(slot, code)
+  local client = clients[slot]
+  if not client then return end
+  local reason = client.closing or REASONS[code]
+  clients[slot] = nil
+  loop.count = loop.count - 1
+  client.clients:remove(client)
+  local joined = client.joined
+  for name in pairs(joined and joined.rooms or {}) do client:leave(name) end
+  client.slot = 0
+  client.closing = reason
+  if TROUBLE[reason] then
+    log.limited("warn", reason, TROUBLE[reason],
+      {client = client.id, address = client.address, protocol = client.name})
+  end
+  considerTrim()
+  client:onClose(reason)
+end
+
+local function fired(id, late)
+  local timer = timers[id]
+  if not timer then return end
+  if timer.once then
+    timers[id] = nil
+    timer.id = false
+  end
+  timer.fn(late / 1e6)
+end
+
+local function resolved(event)
+  local done = loop.lookups[event.id]
+  loop.lookups[event.id] = nil
+  if event.value ~= 0 then
+    local name, text = core.problem(-event.value)
+    done(nil, name .. ": " .. text)
+    return
+  end
+  local addresses = {}
+  for address in toString(event.data, event.length):gmatch("[^\n]+") do
+    addresses[#addresses + 1] = address
+  end
+  done(addresses)
+end
+
+local function noticed(id, what)
+  local listener = loop.listeners[id]
+  local where = {listener = listener and tostring(listener)}
+  if what == C.SYNC_ACCEPT_PAUSED then
+    log.limited("warn", "accept paused", "as many clients as may connect are connected; " ..
+      "more wait to be accepted (maxClients, or the file limit: ulimit -n)", where)
+  elseif what == C.SYNC_ACCEPT_RESUMED then
+    log.limited("info", "accept resumed", "accepting clients again", where)
+  elseif what == C.SYNC_ACCEPT_FILES then
+    log.limited("error", "no files", "no file is left to accept a client with: raise the " ..
+      "limit (ulimit -n, LimitNOFILE=), or close files; waiting clients are tried again", where)
+  else
+    log.limited("error", "accept failed", "a client could not be accepted; trying again", where)
+  end
+end
+
+-- All events but messages.
+local function dispatch(event)
+  local type, id, value = event.type, event.id, event.value
+  if type == TIMER then
+    fired(id, value)
+  elseif type == CONNECT then
+    connected(id, value)
+  elseif type == CLOSE then
+    disconnected(id, value)
+  elseif type == DRAIN then
+    local client = clients[id]
+    if client and not client.closing then client:onDrain(value) end
+  elseif type == OVERFLOW then
+    local client = clients[id]
+    log.limited("warn", "dropped", "client reads too slowly: its queue reached maxQueue, " ..
+      "messages to it are dropped", {client = client and client.id})
+  elseif type == SIGNAL then
+    loop.signals[id](id)
+  elseif type == RESOLVED then
+    resolved(event)
+  elseif type == NOTICE then
+    noticed(id, value)
+  end
+end
+
+local function endTick()
+  if Set.needsEndTick() then Set.endTick() end
+  C.sync_flush(handle)
+end
+
+-- Handles `ticks` ticks, or ends when nothing is left that could happen.
+local function run(ticks, block)
+  while true do
+    if cursor < batch then
+      local event = handle.events[cursor]
+      cursor = cursor + 1
+      if event.type == DATA then
+        local client = clients[event.id]
+        if not client.closing then
+          client:onData(toString(event.data, event.length))
+        end
+      else
+        dispatch(event)
+      end
+    else
+      endTick()
+      if ticks == 0 or stopping and loop.count == 0 then return end
+      ticks = ticks - 1
+      cursor = 0
+      batch = C.sync_poll(handle, block)
+      if batch < 0 then return end
+    end
+  end
+end
+
+local function withTraceback(err)
+  return {raised = err, traceback = debug.traceback(nil, 2)}
+end
+
+-- The event whose handler raised an error is the one before the cursor.
+local function handlerFailed(failure)
+  local event = handle.events[cursor - 1]
+  local client = event.type ~= TIMER and event.type ~= SIGNAL and clients[event.id]
+  local message = tostring(failure.raised)
+  if not client then
+    log.limited("error", "handler " .. tonumber(event.type), "error in a handler: " .. message,
+      {traceback = failure.traceback})
+    return
+  end
+  log.limited("error", "handler of " .. client.name, "error in a handler, its client is " ..
+    "closed: " .. message,
+    {client = client.id, address = client.address, traceback = failure.traceback})
+  client:close("error")
+  local ok, err = pcall(client.onError, client, failure.raised)
+  if not ok then
+    log.limited("error", "onError of " .. client.name, "error in onError: " .. tostring(err))
+  end
+end
+
+local function runGuarded(ticks, block)
+  loop.running = true
+  cursor, batch = 0, 0
+  repeat
+    local ok, failure = xpcall(run, withTraceback, ticks, block)
+    if not ok then
+      handlerFailed(failure)
+      if ticks < math.huge then ticks = 0 end -- the rest of the batch, and no other
+    end
+  until ok
+  loop.running = false
+end
+
+--- Runs the loop until `loop.stop`, or until nothing is left that could happen.
+function loop.run()
+  stopping = false
+  runGuarded(math.huge, 1)
+end
+
+--- Handles one batch, without waiting for one. For tests.
+-- @treturn number how many events there were
+function loop.step()
+  if loop.running then error("sync: the loop is running already", 2) end
+  runGuarded(1, 0)
+  return math.max(0, batch)
+end
+
+--- Closes all clients, and ends the loop when they have gone, or after `seconds`.
+function loop.stop(seconds)
+  if stopping then return end
+  stopping = true
+  for _, client in pairs(clients) do client:close("stop") end
+  loop.startTimer(seconds, 0, function()
+    for _, client in pairs(clients) do client:abort() end
+  end)
+end
+
+--- Starts a timer.
+-- @tparam number delay seconds
+-- @tparam number interval seconds, 0 for once
+-- @tparam function fn called with the seconds it is late
+-- @treturn table
+function loop.startTimer(delay, interval, fn)
+  local id = C.sync_timer_start(handle, delay * 1000, interval * 1000)
+  if id < 0 then error("timer: " .. select(2, core.problem(id)), 2) end
+  local timer = {id = id, fn = fn, once = interval == 0}
+  timers[id] = timer
+  return timer
+end
+
+function loop.stopTimer(timer)
+  if timer.id then
+    timers[timer.id] = nil
+    C.sync_timer_stop(handle, timer.id)
+    timer.id = false
+  end
+end
+
+return loop

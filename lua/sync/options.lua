@@ -1,0 +1,200 @@
+--- The settings of a protocol: their names, what they may be, and what the core is told.
+--
+-- Their defaults and what they mean stand with the fields of `sync.Protocol`.
+-- @module sync.options
+
+local core = require "sync.core"
+
+local C = core.C
+
+local options = {}
+
+local MOST_SECONDS = 30 * 24 * 3600
+local MOST_BYTES = 2 ^ 30
+
+local function wholeNumber(least, most)
+  return function(value)
+    return type(value) == "number" and value >= least and value <= most and value % 1 == 0,
+      ("a whole number from %d to %d"):format(least, most)
+  end
+end
+
+local function seconds(value)
+  return type(value) == "number" and value > 0 and value <= MOST_SECONDS,
+    "a number of seconds above 0"
+end
+
+local function orFalse(check)
+  return function(value)
+    local ok, wanted = check(value)
+    return ok or value == false, wanted .. ", or false"
+  end
+end
+
+local function oneOf(...)
+  local words, list = {}, {}
+  for _, word in ipairs {...} do
+    words[word] = true
+    list[#list + 1] = ("%q"):format(word)
+  end
+  local wanted = "one of " .. table.concat(list, ", ")
+  return function(value) return words[value] == true, wanted end
+end
+
+local FRAMINGS = {
+  raw = C.SYNC_FRAMING_RAW, null = C.SYNC_FRAMING_NULL, line = C.SYNC_FRAMING_LINE,
+  length16 = C.SYNC_FRAMING_LENGTH16, length32 = C.SYNC_FRAMING_LENGTH32,
+}
+
+-- Functions of a value: whether it will do, and what is wanted.
+local checks = {
+  framing = oneOf("raw", "null", "line", "length16", "length32"),
+  overflow = oneOf("close", "drop"),
+  maxMessage = wholeNumber(1, MOST_BYTES),
+  maxQueue = wholeNumber(1024, MOST_BYTES),
+  highWater = orFalse(wholeNumber(1, MOST_BYTES)),
+  maxClients = orFalse(wholeNumber(1, 10 ^ 7)),
+  maxRooms = wholeNumber(0, 10 ^ 6),
+  idleTimeout = orFalse(seconds),
+  handshakeTimeout = orFalse(seconds),
+  messageTimeout = orFalse(seconds),
+  closeTimeout = seconds,
+  keepalive = orFalse(wholeNumber(1, 32767)),
+  backlog = wholeNumber(1, 65535),
+}
+
+-- Settings that the instances read themselves, so they belong to the class alone.
+local CLASS_ONLY = {maxRooms = true}
+
+-- Those of a listener that no class sets.
+local DEFAULTS = {backlog = 1024}
+
+local HANDLERS = {"onConnect", "onData", "onDrain", "onClose", "onError", "onStart", "onStop"}
+
+-- How many letters must be changed, added or taken away to make b of a (Levenshtein).
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local above = row[j]
+      local same = a:byte(i) == b:byte(j)
+      row[j] = math.min(above + 1, row[j - 1] + 1, diagonal + (same and 0 or 1))
+      diagonal = above
+    end
+  end
+  return row[#b]
+end
+
+--- The name that is most like `name`, or nil when none is like it.
+-- @tparam string name
+-- @tparam table names a list
+-- @treturn string
+function options.nearest(name, names)
+  local best, least = nil, math.max(2, math.floor(#name / 3)) + 1
+  table.sort(names)
+  for _, candidate in ipairs(names) do
+    local changes = distance(name:lower(), candidate:lower())
+    if changes < least then best, least = candidate, changes end
+  end
+  return best
+end
+
+local function settingNames()
+  local names = {}
+  for name in pairs(checks) do
+    if not CLASS_ONLY[name] then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- Raises an error when a field that a class has set looks like a known one, misspelt
+-- in upper and lower case only: that is never meant.
+local function checkSpelling(class)
+  local known = {}
+  for name in pairs(checks) do known[name:lower()] = name end
+  for _, name in ipairs(HANDLERS) do known[name:lower()] = name end
+  local level = class
+  while level and level.super do
+    for name in pairs(level) do
+      local meant = type(name) == "string" and known[name:lower()]
+      if meant and meant ~= name then
+        return nil, ("class %s sets %s; did you mean %s?"):format(level.name, name, meant)
+      end
+    end
+    level = level.super
+  end
+  return true
+end
+
+local function checkHandlers(class)
+  for _, name in ipairs(HANDLERS) do
+    if type(class[name]) ~= "function" then
+      return nil, ("%s.%s must be a function, not %s")
+        :format(class.name, name, type(class[name]))
+    end
+  end
+  return true
+end
+
+--- Merges a class's settings with a listener's options, and checks them.
+-- @tparam table class
+-- @tparam table given the listener's options
+-- @treturn table settings by name, or nil and a message
+function options.merge(class, given)
+  for name in pairs(given) do
+    if not checks[name] or CLASS_ONLY[name] then
+      local meant = options.nearest(tostring(name), settingNames())
+      local advice = CLASS_ONLY[name] and "it can only be set on the class"
+        or meant and ("did you mean %s?"):format(meant)
+        or "the options are " .. table.concat(settingNames(), ", ")
+      return nil, ("unknown option %s: %s"):format(tostring(name), advice)
+    end
+  end
+  local ok, message = checkSpelling(class)
+  if ok then ok, message = checkHandlers(class) end
+  if not ok then return nil, message end
+  local settings = {}
+  for name, check in pairs(checks) do
+    local value, source = given[name], "option "
+    if value == nil then value, source = class[name], class.name .. "." end
+    if value == nil then value = DEFAULTS[name] end
+    local fits, wanted = check(value)
+    if not fits then
+      return nil, ("%s%s must be %s, not %s"):format(source, name, wanted,
+        type(value) == "string" and ("%q"):format(value) or tostring(value))
+    end
+    settings[name] = value
+  end
+  if settings.highWater and settings.highWater > settings.maxQueue then
+    return nil, ("highWater (%d) is above maxQueue (%d)")
+      :format(settings.highWater, settings.maxQueue)
+  end
+  return settings
+end
+
+local function milliseconds(value)
+  return value and math.max(1, math.floor(value * 1000)) or 0
+end
+
+--- The settings as the core's `struct sync_options`.
+function options.forCore(settings, maxClients)
+  return core.options {
+    framing = FRAMINGS[settings.framing],
+    overflow = settings.overflow == "drop" and C.SYNC_OVERFLOW_DROP or C.SYNC_OVERFLOW_CLOSE,
+    max_message = settings.maxMessage,
+    max_queue = settings.maxQueue,
+    high_water = settings.highWater or math.floor(settings.maxQueue / 2),
+    max_clients = maxClients,
+    backlog = settings.backlog,
+    idle_timeout = milliseconds(settings.idleTimeout),
+    first_timeout = milliseconds(settings.handshakeTimeout),
+    message_timeout = milliseconds(settings.messageTimeout),
+    close_timeout = milliseconds(settings.closeTimeout),
+    keepalive = settings.keepalive or 0,
+  }
+end
+
+return options

@@ -1,0 +1,192 @@
+--- A protocol: the class you extend. The class is the server, an instance is one client.
+--
+--     local Echo = sync.Protocol:extend("Echo")
+--     function Echo:onData(data) self:send(data) end
+--     sync.enable("localhost", 8080, Echo)
+--
+-- **The life of a client.** `onConnect` is called first, then `onData` for each message,
+-- `onDrain` when a queue that was full is empty again, and last `onClose`, always once.
+-- When a handler raises an error, it is logged, `onError` is called, and this client is
+-- closed; others notice nothing. After `close` no more messages are delivered.
+--
+-- **Settings** are fields of the class; an option of `sync.enable` goes before them.
+--
+-- @classmod sync.Protocol
+
+local Class = require "sync.class"
+local Set = require "sync.set"
+local core = require "sync.core"
+
+local C, handle = core.C, core.handle
+
+local Protocol = Class:extend("Protocol")
+
+--- How the byte stream is cut into messages: "raw" (chunks as they come), "null" (each
+-- ends in NUL; Flash XMLSocket), "line" (LF, CR LF accepted), "length16", "length32"
+-- (a big-endian length before each).
+Protocol.framing = "raw"
+--- Longest message a client may send, in bytes. One that is longer closes it.
+Protocol.maxMessage = 64 * 1024
+--- Most unsent bytes of a client; what happens then is `overflow`.
+Protocol.maxQueue = 1024 * 1024
+--- Unsent bytes from which on `send` says "full"; false: half of maxQueue.
+Protocol.highWater = false
+--- At maxQueue: "close" the client, or "drop" the message.
+Protocol.overflow = "close"
+--- Most clients of a listener; false: the file limit less 64. More wait to be accepted.
+Protocol.maxClients = false
+--- Seconds without a byte from the client until it is closed; false: never.
+Protocol.idleTimeout = false
+--- Seconds a client has to complete its first message once it has begun it.
+Protocol.handshakeTimeout = 10
+--- Seconds it has to complete a later one; false: any time.
+Protocol.messageTimeout = 60
+--- Seconds a client that is being closed has to read what is queued for it.
+Protocol.closeTimeout = 5
+--- Seconds of silence until TCP asks whether the client is still there; false: never.
+Protocol.keepalive = 60
+--- Most rooms that a client may be in.
+Protocol.maxRooms = 64
+
+-- What `send` says, by what sync_send returns.
+local REFUSED = {
+  [tonumber(C.SYNC_FULL)] = "full",
+  [tonumber(C.SYNC_DROPPED)] = "dropped",
+  [tonumber(C.SYNC_CLOSED)] = "closed",
+  [tonumber(C.SYNC_TOO_LONG)] = "too long",
+}
+
+--- Makes a protocol: a class with its own clients and rooms.
+-- @tparam string name
+-- @treturn sync.Protocol
+function Protocol:extend(name)
+  local class = Class.extend(self, name)
+  class.clients = Set.new()
+  -- A room lives as long as it has members, or somebody holds it.
+  class.roomsByName = setmetatable({}, {__mode = "v"})
+  return class
+end
+
+--- Called when a client has connected.
+function Protocol:onConnect() end
+
+--- Called for each message of a client.
+-- @tparam string data
+function Protocol:onData(data) end -- luacheck: ignore data
+
+--- Called when the queue was "full" and has been written.
+-- @tparam number dropped messages that `overflow = "drop"` has dropped meanwhile
+function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
+
+--- Called when the client has gone: it is in no set any more, and nothing can be sent.
+-- @tparam string reason what `close` was given, or "closed" (by `close` without one),
+-- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
+-- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
+-- "error" (in a handler), "stop" (the server stops), "memory"
+function Protocol:onClose(reason) end -- luacheck: ignore reason
+
+--- Called when a handler of this client has raised an error, before it is closed.
+-- @param err what was raised
+function Protocol:onError(err) end -- luacheck: ignore err
+
+--- Called on the class when the server starts.
+function Protocol:onStart() end
+
+--- Called on the class when the server stops, while clients can still be sent to.
+function Protocol:onStop() end
+
+--- Sends a message to this client. It is queued, and written when the tick ends.
+-- @tparam string data
+-- @treturn boolean true, or false and why:
+-- "full": it is queued, but the client reads slowly; wait for `onDrain`.
+-- "dropped": it is not queued, since maxQueue is reached and `overflow` is "drop".
+-- "closed": it is not queued, since the client has gone.
+-- "too long": it is not queued, since it is longer than maxQueue or than the framing's
+-- length prefix can say.
+function Protocol:send(data)
+  if type(data) ~= "string" then
+    error("send(data): data must be a string, not " .. type(data), 2)
+  end
+  local sent = C.sync_send(handle, self.slot, data, #data)
+  if sent == 0 then return true end
+  return false, REFUSED[sent]
+end
+
+--- Closes this client: what is queued is still written, nothing more is delivered.
+-- @tparam[opt="closed"] string reason for `onClose`
+function Protocol:close(reason)
+  if self.closing or self.slot == 0 then return end
+  self.closing = reason or "closed"
+  C.sync_end(handle, self.slot)
+end
+
+--- Closes this client at once; what is queued is lost, and it sees a reset.
+function Protocol:abort()
+  if self.slot == 0 then return end
+  self.closing = "aborted"
+  C.sync_abort(handle, self.slot)
+end
+
+--- Unsent bytes of this client.
+-- @treturn number
+function Protocol:queued()
+  return C.sync_queued(handle, self.slot)
+end
+
+--- The room of this name: a set of the class's clients. Works on the class, too.
+-- @tparam string name
+-- @treturn sync.Set empty when nobody is in it
+function Protocol:room(name)
+  local room = self.roomsByName[name]
+  if not room then
+    if name == nil then error("room(name): name is nil", 2) end
+    room = Set.new()
+    self.roomsByName[name] = room
+  end
+  return room
+end
+
+--- Puts this client into a room. It leaves all its rooms when it closes.
+-- @tparam string name
+-- @treturn boolean true, or false and "closed" or "too many rooms"
+function Protocol:join(name)
+  if self.slot == 0 then return false, "closed" end
+  local joined = self.joined
+  if not joined then
+    joined = {count = 0, rooms = {}}
+    self.joined = joined
+  end
+  if joined.rooms[name] then return true end
+  if joined.count >= self.maxRooms then return false, "too many rooms" end
+  local room = self:room(name)
+  joined.rooms[name] = room
+  joined.count = joined.count + 1
+  room:add(self)
+  return true
+end
+
+--- Takes this client out of a room.
+-- @tparam string name
+function Protocol:leave(name)
+  local joined = self.joined
+  local room = joined and joined.rooms[name]
+  if not room then return end
+  joined.rooms[name] = nil
+  joined.count = joined.count - 1
+  room:remove(self)
+end
+
+--- Whether this client is in a room.
+-- @tparam string name
+-- @treturn boolean
+function Protocol:isIn(name)
+  local joined = self.joined
+  return joined ~= nil and joined.rooms[name] ~= nil
+end
+
+function Protocol:__tostring()
+  local address = self.address == "" and self.transport or self.address
+  return ("%s client %d (%s)"):format(self.name, self.id, address)
+end
+
+return Protocol

@@ -1,0 +1,234 @@
+--- Sets of clients: the `clients` of a class, and its rooms.
+--
+--     for client in set do client:send("hello") end
+--     set:send("hello")                -- the same as one call, framed once
+--     set:except(self):send("hello")
+--
+-- A set keeps its clients in an array, and their slots in a second one that the C core
+-- reads. A client that is removed leaves a hole until the tick ends, so a loop over a set
+-- may close clients and let them leave.
+-- @classmod sync.Set
+
+local core = require "sync.core"
+
+local C, handle = core.C, core.handle
+local FIRST_CAPACITY = 8
+
+local function checkData(data)
+  if type(data) ~= "string" then
+    error("send(data): data must be a string, not " .. type(data), 3)
+  end
+end
+
+local Set = {}
+Set.__index = Set
+
+local View = {}
+View.__index = View
+
+-- Sets that have holes.
+local holed = {}
+
+--- Makes an empty set.
+function Set.new()
+  return setmetatable({
+    list = {},        -- clients, false in holes
+    slots = core.slots(FIRST_CAPACITY), -- their slots, 0 in holes
+    places = {},      -- place in the list by slot
+    length = 0,       -- of the list
+    holes = 0,        -- in the list
+    left = false,     -- slots that were removed in this tick
+    capacity = FIRST_CAPACITY,
+  }, Set)
+end
+
+local function resize(set, capacity)
+  local slots = core.slots(capacity)
+  core.copySlots(slots, set.slots, set.length)
+  set.slots, set.capacity = slots, capacity
+end
+
+--- Whether the client is in the set.
+-- @treturn boolean
+function Set:has(client)
+  local place = self.places[client.slot]
+  return place ~= nil and self.list[place] == client
+end
+
+function Set:add(client)
+  if self:has(client) then return end
+  local place = self.length + 1
+  if place > self.capacity then resize(self, self.capacity * 2) end
+  self.length = place
+  self.list[place] = client
+  self.slots[place - 1] = client.slot
+  self.places[client.slot] = place
+end
+
+function Set:remove(client)
+  if not self:has(client) then return end
+  local place = self.places[client.slot]
+  self.list[place] = false
+  self.slots[place - 1] = 0
+  if self.holes == 0 then
+    self.left = {}
+    holed[#holed + 1] = self
+  end
+  self.holes = self.holes + 1
+  self.left[self.holes] = client.slot
+end
+
+-- Gives the memory of a set that was much larger back.
+local function shrink(set)
+  local list, places = {}, {}
+  for place = 1, set.length do
+    local client = set.list[place]
+    list[place] = client
+    places[client.slot] = place
+  end
+  set.list, set.places = list, places
+  resize(set, math.max(FIRST_CAPACITY, set.length * 2))
+end
+
+local function fillHoles(set)
+  local list, slots, places = set.list, set.slots, set.places
+  for i = 1, set.holes do
+    local slot = set.left[i]
+    local place = places[slot]
+    if place and slots[place - 1] ~= slot then places[slot] = nil end
+  end
+  local kept = 0
+  for place = 1, set.length do
+    local client = list[place]
+    if client then
+      kept = kept + 1
+      if kept < place then
+        list[kept] = client
+        slots[kept - 1] = slots[place - 1]
+        places[client.slot] = kept
+      end
+    end
+  end
+  for place = kept + 1, set.length do
+    list[place] = nil
+    slots[place - 1] = 0
+  end
+  set.length, set.holes, set.left = kept, 0, false
+  if set.capacity > 64 and kept < set.capacity / 8 then shrink(set) end
+end
+
+--- Fills the holes that this tick has left. The loop calls it when a tick ends.
+function Set.endTick()
+  for i = #holed, 1, -1 do
+    fillHoles(holed[i])
+    holed[i] = nil
+  end
+end
+
+function Set.needsEndTick()
+  return holed[1] ~= nil
+end
+
+--- How many clients are in the set.
+-- @treturn number
+function Set:count()
+  return self.length - self.holes
+end
+
+--- Sends a message to every client: framed once, and shared by all where it is large.
+-- @tparam string data
+-- @treturn number how many it was queued for
+function Set:send(data)
+  checkData(data)
+  return C.sync_send_many(handle, self.slots, self.length, 0, data, #data)
+end
+
+--- The set without one client.
+-- @usage self.clients:except(self):send(data)
+-- @treturn sync.Set a view: it has all methods that only look
+function Set:except(client)
+  return setmetatable({source = self, skipped = client}, View)
+end
+
+--- The clients for which `test(client)` is true.
+-- @tparam function test
+-- @treturn sync.Set a view: it has all methods that only look, and tests at each use
+function Set:filter(test)
+  if type(test) ~= "function" then
+    error("filter(test): test must be a function, not " .. type(test), 2)
+  end
+  return setmetatable({source = self, test = test}, View)
+end
+
+-- The step of a generic `for`: the client after `previous`.
+function Set:__call(_, previous)
+  local place = previous and self.places[previous.slot] or 0
+  local client
+  repeat
+    place = place + 1
+    client = self.list[place]
+  until client ~= false
+  return client
+end
+
+function Set:__tostring()
+  return ("set of %d clients"):format(self:count())
+end
+
+View.except = Set.except
+View.filter = Set.filter
+
+function View:has(client)
+  return self.source:has(client) and client ~= self.skipped and
+    (not self.test or self.test(client) and true or false)
+end
+
+function View:__call(_, previous)
+  local source, skipped, test = self.source, self.skipped, self.test
+  local client = previous
+  repeat
+    client = source(nil, client)
+  until client == nil or client ~= skipped and (not test or test(client))
+  return client
+end
+
+function View:count()
+  local count = 0
+  for _ in self do count = count + 1 end
+  return count
+end
+
+-- Slots of the clients a view lets through. Taken while in use, so that a test that
+-- itself sends gets another.
+local scratch, scratchSize = core.slots(1024), 1024
+
+local function sendEach(view, data)
+  local slots, size = scratch, scratchSize
+  scratch = nil
+  if not slots then slots, size = core.slots(1024), 1024 end
+  local count = 0
+  for client in view do
+    if count == size then
+      local larger = core.slots(size * 2)
+      core.copySlots(larger, slots, count)
+      slots, size = larger, size * 2
+    end
+    slots[count] = client.slot
+    count = count + 1
+  end
+  scratch, scratchSize = slots, size
+  return C.sync_send_many(handle, slots, count, 0, data, #data)
+end
+
+function View:send(data)
+  checkData(data)
+  local source, skipped = self.source, self.skipped
+  if skipped and getmetatable(source) == Set then
+    return C.sync_send_many(handle, source.slots, source.length, skipped.slot, data, #data)
+  end
+  return sendEach(self, data)
+end
+
+View.__tostring = Set.__tostring
+
+return Set

@@ -1,0 +1,15 @@
+--- XMLSocket: the base of protocols for Flash movies, whose `XMLSocket` ends each message
+-- with NUL in both directions. Messages need not be XML.
+--
+--     local Game = require "sync.protocols.xmlsocket":extend("Game")
+--     function Game:onData(xml) self.clients:send(xml) end
+--
+-- @classmod sync.protocols.xmlsocket
+
+local sync = require "sync"
+
+local XMLSocket = sync.Protocol:extend("XMLSocket")
+
+XMLSocket.framing = "null"
+
+return XMLSocket

@@ -1,0 +1,123 @@
+/* main.c: sync-lua, the program. Reads its options, opens LuaJIT, and hands over to
+ * lua/sync/cli.lua.
+ *
+ * The Lua library is linked in as bytecode: each module is an exported symbol
+ * luaJIT_BC_<name> that LuaJIT's own `require` finds, as are libsync's functions by the
+ * FFI. So the program is one file, and C modules for Lua load into it as into luajit.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_JIT, OPTION_REPORT, OPTION_LOG,
+       OPTION_CHECK };
+
+int luaopen_cjson(lua_State *L);
+int luaopen_cjson_safe(lua_State *L);
+
+static const struct option options[] = {
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"jit", required_argument, NULL, OPTION_JIT},
+    {"jit-report", no_argument, NULL, OPTION_REPORT},
+    {"log", required_argument, NULL, OPTION_LOG},
+    {"check", no_argument, NULL, OPTION_CHECK},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *option_name(int option) {
+    switch (option) {
+    case OPTION_HELP:
+    case 'h': return "help";
+    case OPTION_VERSION:
+    case 'v': return "version";
+    case OPTION_JIT: return "jit";
+    case OPTION_REPORT: return "jit-report";
+    case OPTION_LOG: return "log";
+    case OPTION_CHECK: return "check";
+    case 'e': return "execute";
+    case 'l': return "library";
+    case 'j': return "j";
+    default: return "O";
+    }
+}
+
+/* Pushes the options that stand before the script as a list of {name, value}. The
+ * global `arg` becomes what luajit makes it: arg[0] is the script. Returns the script's
+ * index in argv, or -1 for an option that is unknown or lacks its value. */
+static int push_options(lua_State *L, int argc, char **argv) {
+    int option;
+    int count = 0;
+    lua_newtable(L);
+    /* '+' leaves everything behind the script's name to the script. */
+    while ((option = getopt_long(argc, argv, "+e:l:j:O::hv", options, NULL)) != -1) {
+        if (option == '?') {
+            return -1;
+        }
+        lua_createtable(L, 2, 0);
+        lua_pushstring(L, option_name(option));
+        lua_rawseti(L, -2, 1);
+        lua_pushstring(L, optarg ? optarg : "");
+        lua_rawseti(L, -2, 2);
+        lua_rawseti(L, -2, ++count);
+    }
+    return optind;
+}
+
+static void set_arg(lua_State *L, int argc, char **argv, int script) {
+    lua_createtable(L, argc - script, script + 1);
+    for (int i = 0; i < argc; i++) {
+        lua_pushstring(L, argv[i]);
+        lua_rawseti(L, -2, i - script);
+    }
+    lua_setglobal(L, "arg");
+}
+
+static void preload(lua_State *L, const char *name, lua_CFunction open) {
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    lua_pushcfunction(L, open);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 2);
+}
+
+/* Runs cli.main(options). Returns the exit code. */
+static int run(lua_State *L, int argc, char **argv) {
+    luaL_openlibs(L);
+    preload(L, "cjson", luaopen_cjson);
+    preload(L, "cjson.safe", luaopen_cjson_safe);
+    int script = push_options(L, argc, argv);
+    if (script < 0) {
+        fprintf(stderr, "sync-lua: see sync-lua --help\n");
+        return 2;
+    }
+    set_arg(L, argc, argv, script);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "sync.cli");
+    if (lua_pcall(L, 1, 1, 0) == 0) {
+        lua_getfield(L, -1, "main");
+        lua_pushvalue(L, 1);
+        if (lua_pcall(L, 1, 1, 0) == 0) {
+            return (int)lua_tointeger(L, -1);
+        }
+    }
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "sync-lua: %s\n", message ? message : "error without a message");
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    lua_State *L = luaL_newstate();
+    if (!L) {
+        fprintf(stderr, "sync-lua: not enough memory for LuaJIT\n");
+        return 1;
+    }
+    int code = run(L, argc, argv);
+    lua_close(L);
+    return code;
+}
