@@ -27,7 +27,7 @@ SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued and 
 with 0; the second signal ends it at once. Exit codes: 0 done, 1 the script failed,
 2 the command line is wrong.
 
-Try it:  printf 'require("sync.protocols.echo").serve(8080)' | sync-lua -
+
 ]]
 
 local function fail(message)
