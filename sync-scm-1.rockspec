@@ -1,0 +1,33 @@
+rockspec_format = "3.0"
+package = "sync"
+version = "scm-1"
+source = {
+  url = "git+file://.",
+}
+description = {
+  summary = "A server framework for real-time applications",
+  detailed = [[
+A protocol is one Lua class with an onData method. SYNC serves it over TCP and Unix
+sockets, on any number of ports with one set of clients, from a C core on libuv; LuaJIT
+makes native code of hot handlers. Needs LuaJIT, libuv and lua-cjson with their headers.]],
+  labels = {"server", "network", "realtime", "game", "luajit"},
+}
+dependencies = {
+  "lua >= 5.1, < 5.2",
+}
+external_dependencies = {
+  LIBUV = {header = "uv.h"},
+}
+build = {
+  type = "make",
+  build_target = "build",
+  install_target = "install",
+  build_variables = {},
+  install_variables = {
+    PREFIX = "$(PREFIX)",
+    BINDIR = "$(BINDIR)",
+    LUADIR = "$(LUADIR)",
+    LIBDIR = "$(LIBDIR)",
+  },
+  copy_directories = {"docs", "examples"},
+}
