@@ -16,11 +16,17 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fPIC $(WARN) \
                    -include stdint.h -include stddef.h -MMD -MP
-# The program is linked with the libraries' archives, so that it is one file.
-UV_STATIC  = $(shell pkg-config --libs libuv-static)
-LUA_CFLAGS = $(shell pkg-config --cflags luajit)
-LUA_STATIC = $(shell pkg-config --variable=libdir luajit)/libluajit-5.1.a
-CJSON      = -l:liblua5.1-cjson.a
+# The program is linked with the libraries' archives, so that it is one file. Where a
+# system has none, the shared library serves; without cjson's, `require "cjson"` looks for
+# the installed one.
+LUA_CFLAGS := $(shell pkg-config --cflags luajit 2>/dev/null)
+LUA_DIR    := $(shell pkg-config --variable=libdir luajit 2>/dev/null)
+LUA_STATIC := $(wildcard $(LUA_DIR)/libluajit-5.1.a)
+CJSON      := $(wildcard $(LUA_DIR)/liblua5.1-cjson.a)
+UV_LIBS    := $(shell pkg-config --libs libuv-static 2>/dev/null || pkg-config --libs libuv 2>/dev/null)
+LUA_WHOLE  := -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive
+LUA_LIBS   := $(if $(LUA_STATIC),$(LUA_WHOLE),$(shell pkg-config --libs luajit 2>/dev/null))
+HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON)
 
 CORE    := $(filter-out src/main.c,$(wildcard src/*.c))
 MODULES := $(wildcard lua/sync/*.lua)
@@ -54,15 +60,14 @@ build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua ## build ./sync-
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LUA_CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) $(HOST_FLAGS) -c -o $@ $<
 
 $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libuv) -lm
 
 define link
-$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -o $@ $(filter %.o,$^) -Wl,--whole-archive $(LUA_STATIC) \
-  $(CJSON) -Wl,--no-whole-archive $(UV_STATIC) -lm -ldl
+$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) -lm -ldl
 endef
 
 sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)
@@ -102,7 +107,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 
 $(BUILD)/asan/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) $(LUA_CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) $(HOST_FLAGS) -c -o $@ $<
 
 $(BUILD)/asan/sync-lua: $(BUILD)/asan/obj/main.o $(CORE:src/%.c=$(BUILD)/asan/obj/%.o) $(BYTECODE)
 	$(call link,$(SANITIZE))
@@ -132,6 +137,16 @@ install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DE
 uninstall: ## remove what install has installed
 	rm -f $(DESTDIR)$(BINDIR)/sync-lua
 	rm -rf $(DESTDIR)$(LUADIR)/sync $(DESTDIR)$(LIBDIR)/sync
+
+rock: deps-build-rock ## make a source rock and a folder that serves it, build/rocks
+	@rm -rf $(BUILD)/rocks && mkdir -p $(BUILD)/rocks/sync
+	@tar -cf - --exclude=./$(BUILD) --exclude=./.git --exclude=./sync-lua --exclude=node_modules . | tar -xf - -C $(BUILD)/rocks/sync
+	@tar -czf $(BUILD)/rocks/sync.tar.gz -C $(BUILD)/rocks sync
+	@sed 's|url = .*|url = "file://$(CURDIR)/$(BUILD)/rocks/sync.tar.gz", dir = "sync",|' sync-scm-1.rockspec > $(BUILD)/rocks/sync-scm-1.rockspec
+	@cd $(BUILD)/rocks && luarocks --lua-version 5.1 pack sync-scm-1.rockspec >/dev/null
+	@rm -rf $(BUILD)/rocks/sync $(BUILD)/rocks/sync.tar.gz
+	@luarocks-admin --lua-version 5.1 make_manifest $(BUILD)/rocks >/dev/null
+	@echo 'now: luarocks --lua-version 5.1 install --server=$(CURDIR)/$(BUILD)/rocks sync'
 
 clean: ## remove what was built
 	rm -rf $(BUILD) sync-lua

@@ -22,7 +22,9 @@ build = {
   type = "make",
   build_target = "build",
   install_target = "install",
-  build_variables = {},
+  build_variables = {
+    CFLAGS = "$(CFLAGS)",
+  },
   install_variables = {
     PREFIX = "$(PREFIX)",
     BINDIR = "$(BINDIR)",

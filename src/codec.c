@@ -13,6 +13,9 @@ static ssize_t raw_cut(const char *bytes, size_t length, size_t *scanned,
     if (length == 0) {
         return CODEC_PARTIAL;
     }
+    if (max_message == 0) {
+        return CODEC_TOO_LONG;
+    }
     message->bytes = bytes;
     message->length = length < max_message ? length : max_message;
     return (ssize_t)message->length;

@@ -17,8 +17,10 @@
 enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_JIT, OPTION_REPORT, OPTION_LOG,
        OPTION_CHECK };
 
+#ifdef SYNC_WITH_CJSON
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
+#endif
 
 static const struct option options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
@@ -78,19 +80,25 @@ static void set_arg(lua_State *L, int argc, char **argv, int script) {
     lua_setglobal(L, "arg");
 }
 
-static void preload(lua_State *L, const char *name, lua_CFunction open) {
+/* Makes the JSON library, linked in, known to `require`. */
+static void preload_cjson(lua_State *L) {
+#ifdef SYNC_WITH_CJSON
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
-    lua_pushcfunction(L, open);
-    lua_setfield(L, -2, name);
+    lua_pushcfunction(L, luaopen_cjson);
+    lua_setfield(L, -2, "cjson");
+    lua_pushcfunction(L, luaopen_cjson_safe);
+    lua_setfield(L, -2, "cjson.safe");
     lua_pop(L, 2);
+#else
+    (void)L;
+#endif
 }
 
 /* Runs cli.main(options). Returns the exit code. */
 static int run(lua_State *L, int argc, char **argv) {
     luaL_openlibs(L);
-    preload(L, "cjson", luaopen_cjson);
-    preload(L, "cjson.safe", luaopen_cjson_safe);
+    preload_cjson(L);
     int script = push_options(L, argc, argv);
     if (script < 0) {
         fprintf(stderr, "sync-lua: see sync-lua --help\n");

@@ -1,6 +1,7 @@
 /* out.c: a client's queue of unsent bytes, and the pool its pieces come from. */
 #include "out.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,12 +95,13 @@ static void link_piece(struct out *out, struct piece *piece) {
 }
 
 int out_reserve(struct pool *pool, struct out *out, size_t length) {
-    if (out->tail && out->tail->room >= length) {
+    if (length == 0 || (out->tail && out->tail->room >= length)) {
         return 0;
     }
-    size_t size = !out->tail && length <= SMALL_ROOM ? (size_t)SMALL_ROOM
-                  : length <= LARGE_ROOM             ? (size_t)LARGE_ROOM
-                                                     : length;
+    bool begins = !out->tail || out->tail->shared;
+    size_t size = begins && length <= SMALL_ROOM ? (size_t)SMALL_ROOM
+                  : length <= LARGE_ROOM         ? (size_t)LARGE_ROOM
+                                                 : length;
     struct piece *piece = piece_new(pool, size);
     if (!piece) {
         return -1;
@@ -124,6 +126,11 @@ int out_append(struct pool *pool, struct out *out, const char *bytes, size_t len
 }
 
 int out_append_shared(struct pool *pool, struct out *out, struct shared *shared) {
+    if (out->tail && out->tail->room >= shared->length) {
+        /* A reference would waste more than it saves: nothing goes into that room
+         * later. So the memory of a queue stays in proportion to its bytes. */
+        return out_append(pool, out, shared->bytes, shared->length);
+    }
     struct piece *piece = piece_new(pool, 0);
     if (!piece) {
         return -1;

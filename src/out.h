@@ -53,7 +53,8 @@ int out_append(struct pool *pool, struct out *out, const char *bytes, size_t len
 /* Makes sure that the next `length` bytes can be appended. Returns 0 or -1. */
 int out_reserve(struct pool *pool, struct out *out, size_t length);
 
-/* Queues a reference. Returns 0, or -1 when memory ran out. */
+/* Queues a reference, or a copy where there's room for one. Returns 0, or -1 when
+ * memory ran out. */
 int out_append_shared(struct pool *pool, struct out *out, struct shared *shared);
 
 /* Fills at most `count` iovecs with what is first in the queue; returns how many. */
