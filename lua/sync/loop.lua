@@ -91,6 +91,9 @@ end
 local function giveMemoryBack()
   if loop.count >= peak / 4 then return end
   peak = loop.count
+  -- A new key makes Lua fit the table to what is in it.
+  clients[false], clients[true] = true, true
+  clients[false], clients[true] = nil, nil
   collectgarbage("collect")
   C.sync_trim(handle)
 end
