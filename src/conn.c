@@ -191,14 +191,23 @@ uint32_t conn_free_released(struct core *core) {
     return freed;
 }
 
+static void disarm(struct conn *conn) {
+    struct core *core = conn->core;
+    wheel_remove(&core->wheel, &conn->deadline);
+    if (core->wheel.count == 0) {
+        uv_timer_stop(&core->wheel_timer); /* else sync_poll would wait for it */
+    }
+}
+
 static void close_handle(struct conn *conn, enum sync_reason reason, bool reset) {
     if (conn->state == CONN_CLOSING) {
         return;
     }
     conn->state = CONN_CLOSING;
-    wheel_remove(&conn->core->wheel, &conn->deadline);
+    disarm(conn);
     owe_close(conn, reason);
     if (conn->transport == SYNC_TRANSPORT_MEMORY) {
+        out_clear(&conn->core->pool, &conn->out);
         conn->handle_closed = true;
         if (conn->close_pushed) {
             release(conn);
@@ -221,15 +230,24 @@ static void start_flushing(struct conn *conn) {
 }
 
 void conn_end(struct conn *conn, enum sync_reason reason) {
-    if (conn->state == CONN_OPEN) {
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    if (reason != SYNC_BY_SERVER) { /* that is true only when all was written */
         conn->reason = (uint8_t)reason;
+    }
+    if (conn->write_broken) {
+        close_handle(conn, SYNC_RESET, false);
+    } else {
         start_flushing(conn);
     }
 }
 
 void conn_client_ended(struct conn *conn) {
     conn->client_ended = true;
-    if (conn->state == CONN_OPEN) {
+    if (conn->write_broken) {
+        close_handle(conn, SYNC_RESET, false);
+    } else if (conn->state == CONN_OPEN) {
         owe_close(conn, SYNC_BY_CLIENT);
         start_flushing(conn);
     } else if (conn->state == CONN_LINGERING) {

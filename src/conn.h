@@ -48,6 +48,7 @@ struct conn {
     uint32_t in_flight; /* bytes of the write in flight */
     uint32_t scanned;   /* the codec's own */
     uint32_t slot;
+    uint32_t round; /* the last in which it was read */
     uint32_t tick; /* the tick that the next two count for */
     uint32_t tick_bytes;
     uint32_t tick_messages;

@@ -26,6 +26,8 @@ struct core {
     struct batch batch;
     struct pool pool;
     uint32_t tick;
+    uint32_t round; /* of reading: it lasts until each client was read that wanted it */
+    bool crowded;   /* this tick had no room for a client whose turn it was */
 
     struct table conns; /* by slot */
 
@@ -42,6 +44,7 @@ struct core {
     uint32_t next_listener_id;
     uv_timer_t retry_timer; /* after accept failed */
     bool accept_paused;     /* some listener waits for a client to leave */
+    bool noted;             /* some listener owes a notice */
 
     struct table timers;
     struct timer *fired; /* fired for the last time in this tick */

@@ -160,29 +160,55 @@ void input_take(struct conn *conn, const char *bytes, size_t length) {
     }
 }
 
+/* The client ended its side. It goes in a tick after that of its last messages, so that
+ * they can be answered. */
+static void end_after_messages(struct conn *conn) {
+    start_tick(conn);
+    if (conn->state == CONN_OPEN && (conn->in_ready || conn->tick_messages > 0)) {
+        conn->client_ending = true;
+        make_ready(conn);
+    } else {
+        conn_client_ended(conn);
+    }
+}
+
 static void resume(struct conn *conn) {
     start_tick(conn);
-    if (conn->owes_connect || conn->core->batch.messages >= BATCH_MESSAGES / 2) {
+    if (conn->owes_connect) {
         make_ready(conn);
         return;
     }
-    push_backlog(conn);
-    if (conn->client_ending && !conn->in_ready) {
-        conn_client_ended(conn);
+    if (conn->backlog.length > 0) {
+        push_backlog(conn);
+    }
+    if (conn->client_ending) {
+        end_after_messages(conn);
     }
 }
 
 void input_resume(struct core *core) {
     struct conn *conn = core->ready;
+    struct conn *waiting = NULL; /* those this tick has no room for: first in the next */
+    struct conn **waiting_end = &waiting;
     core->ready = NULL;
     core->ready_end = &core->ready;
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN) {
+        if (conn->state == CONN_OPEN && core->batch.messages >= BATCH_MESSAGES / 2) {
+            conn->in_ready = true;
+            conn->next_ready = NULL;
+            *waiting_end = conn;
+            waiting_end = &conn->next_ready;
+        } else if (conn->state == CONN_OPEN) {
             resume(conn);
         }
         conn = next;
+    }
+    if (waiting) {
+        *waiting_end = core->ready;
+        core->ready_end = core->ready ? core->ready_end : waiting_end;
+        core->ready = waiting;
     }
 }
 
@@ -207,14 +233,21 @@ void input_feed_end(struct conn *conn) {
     make_ready(conn);
 }
 
+/* Without room libuv skips the read, and the next poll finds the bytes again. It asks
+ * for clients in the same order each time, so when a tick hasn't room for all, those
+ * that had their turn wait until the others had theirs. */
 void input_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     (void)suggested;
     struct conn *conn = handle->data;
-    struct batch *batch = &conn->core->batch;
+    struct core *core = conn->core;
+    struct batch *batch = &core->batch;
     size_t room = input_appetite(conn);
     size_t rest = BATCH_ARENA - batch->arena_used;
-    if (rest < READ_WORTHWHILE) {
-        room = 0; /* libuv skips the read, and the next poll finds the bytes again */
+    if (conn->round == core->round && conn->tick_bytes == 0) {
+        room = 0;
+    } else if (rest < READ_WORTHWHILE || !batch_has_room(batch)) {
+        core->crowded |= conn->round != core->round && !conn->in_ready;
+        room = 0;
     }
     buf->base = batch->arena + batch->arena_used;
     buf->len = room < rest ? room : rest;
@@ -223,12 +256,13 @@ void input_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 void input_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf) {
     struct conn *conn = stream->data;
     if (count > 0) {
+        conn->round = conn->core->round;
         if (conn->state == CONN_OPEN) {
             conn->core->batch.arena_used += (size_t)count;
         }
         input_take(conn, buf->base, (size_t)count);
     } else if (count == UV_EOF) {
-        conn_client_ended(conn);
+        end_after_messages(conn);
     } else if (count < 0 && count != UV_ENOBUFS) {
         conn_abort(conn, SYNC_RESET, false);
     }

@@ -40,15 +40,28 @@ struct listener *listener_find(struct core *core, uint32_t id) {
 
 static void note(struct listener *listener, enum sync_notice notice) {
     listener->notice = (uint8_t)notice;
+    listener->core->noted = true;
     core_wake(listener->core);
 }
 
+/* A listener that resumed and paused again within a tick has no news. */
+static bool is_news(struct listener *listener) {
+    bool paused = listener->notice == SYNC_ACCEPT_PAUSED;
+    if (!paused && listener->notice != SYNC_ACCEPT_RESUMED) {
+        return listener->notice != 0;
+    }
+    bool news = paused != listener->told_paused;
+    listener->told_paused = paused;
+    return news;
+}
+
 void listener_push_notices(struct core *core) {
+    core->noted = false;
     for (struct listener *l = core->listeners; l; l = l->next) {
-        if (l->notice) {
+        if (is_news(l)) {
             batch_push(&core->batch, SYNC_NOTICE, l->id, l->notice, NULL, 0);
-            l->notice = 0;
         }
+        l->notice = 0;
     }
 }
 

@@ -17,6 +17,7 @@ struct listener {
     uint8_t notice; /* enum sync_notice to be pushed when the poll ends, or 0 */
     bool closed;
     bool paused;
+    bool told_paused; /* the last notice said so */
     bool failing; /* accept failed, and hasn't succeeded since */
 };
 

@@ -9,6 +9,7 @@ struct signal_watch {
     struct signal_watch *next;
     uint32_t pushed_tick;
     int number;
+    bool once;
 };
 
 static void on_signal(uv_signal_t *handle, int number) {
@@ -36,6 +37,10 @@ static struct signal_watch **find(struct core *core, int number) {
 
 int signals_start(struct core *core, int number, bool once) {
     struct signal_watch *watch = *find(core, number);
+    if (watch && watch->once != once) {
+        signals_stop(core, number); /* a handle of libuv's can't change its way */
+        watch = NULL;
+    }
     if (!watch) {
         watch = calloc(1, sizeof(*watch));
         if (!watch || batch_reserve(&core->batch, 1) < 0) {
@@ -44,6 +49,7 @@ int signals_start(struct core *core, int number, bool once) {
         }
         watch->core = core;
         watch->number = number;
+        watch->once = once;
         watch->next = core->signals;
         core->signals = watch;
         uv_signal_init(&core->loop, &watch->handle);

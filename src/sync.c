@@ -100,6 +100,8 @@ static void trim(struct core *core) {
 static void end_tick(struct core *core) {
     batch_reset(&core->batch);
     core->tick++;
+    core->round += !core->crowded;
+    core->crowded = false;
     timer_close_fired(core);
     input_resume(core);
     if (conn_free_released(core) > 0 && core->accept_paused) {
@@ -113,12 +115,15 @@ static void end_tick(struct core *core) {
 int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
     end_tick(core);
-    bool work = core->batch.count > 0 || core->owing || core->ready || core->released;
+    bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
+                core->noted;
     core->polling = true;
     int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     core->polling = false;
     conn_push_owed(core);
-    listener_push_notices(core);
+    if (core->noted) {
+        listener_push_notices(core);
+    }
     sync->event_count = core->batch.count;
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;

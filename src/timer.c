@@ -8,6 +8,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { TIMER_EVENTS = 2 /* in one tick: libuv runs timers before and after it polls */ };
+
+/* ms. Beyond, the clock's fractions are lost. */
+static const double SHORTEST = 0.001;
+static const double LONGEST = 1e12;
+
 struct timer {
     uv_timer_t handle;
     struct core *core;
@@ -25,7 +31,7 @@ static double clock_ms(void) {
 static void on_timer_closed(uv_handle_t *handle) {
     struct timer *timer = handle->data;
     table_remove(&timer->core->timers, timer->id);
-    batch_unreserve(&timer->core->batch, 1);
+    batch_unreserve(&timer->core->batch, TIMER_EVENTS);
     free(timer);
 }
 
@@ -45,9 +51,10 @@ void timer_close_fired(struct core *core) {
 
 static void on_timer(uv_timer_t *handle);
 
-static void schedule(struct timer *timer) {
-    double wait = timer->due - (double)uv_now(&timer->core->loop);
-    uv_timer_start(&timer->handle, on_timer, wait > 0 ? (uint64_t)ceil(wait) : 0, 0);
+static void schedule(struct timer *timer, uint64_t least) {
+    double wait = ceil(timer->due - (double)uv_now(&timer->core->loop));
+    uv_timer_start(&timer->handle, on_timer,
+                   wait > (double)least ? (uint64_t)wait : least, 0);
 }
 
 static void on_timer(uv_timer_t *handle) {
@@ -65,30 +72,33 @@ static void on_timer(uv_timer_t *handle) {
     }
     double missed = late > 0 ? floor(late / timer->interval) : 0;
     timer->due += timer->interval * (missed + 1);
-    schedule(timer);
+    schedule(timer, 1); /* not again while libuv runs this round of timers */
 }
 
 int timer_start(struct core *core, double delay, double interval) {
+    if (!(delay <= LONGEST) || !(interval <= LONGEST)) { /* NaN isn't either */
+        return UV_EINVAL;
+    }
     struct timer *timer = calloc(1, sizeof(*timer));
     if (!timer) {
         return UV_ENOMEM;
     }
-    if (batch_reserve(&core->batch, 1) < 0) {
+    if (batch_reserve(&core->batch, TIMER_EVENTS) < 0) {
         free(timer);
         return UV_ENOMEM;
     }
     timer->id = table_add(&core->timers, timer);
     if (timer->id == 0) {
-        batch_unreserve(&core->batch, 1);
+        batch_unreserve(&core->batch, TIMER_EVENTS);
         free(timer);
         return UV_ENOMEM;
     }
     uv_timer_init(&core->loop, &timer->handle);
     timer->handle.data = timer;
     timer->core = core;
-    timer->interval = interval;
-    timer->due = clock_ms() + delay;
-    schedule(timer);
+    timer->interval = interval > 0 ? fmax(interval, SHORTEST) : 0;
+    timer->due = clock_ms() + fmax(delay, 0);
+    schedule(timer, 0);
     return (int)timer->id;
 }
 

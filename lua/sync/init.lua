@@ -58,6 +58,24 @@ local function checkEnable(host, port, class, given)
   end
 end
 
+-- Gives a class's own methods, and those of classes it extends, places in the JIT report.
+local function nameHandlers(class)
+  local level = class
+  while level and level ~= sync.Protocol do
+    local methods = {}
+    for name, value in pairs(level) do
+      if type(value) == "function" and not name:find("^__") and value == class[name] then
+        methods[#methods + 1] = name
+      end
+    end
+    table.sort(methods)
+    for _, name in ipairs(methods) do
+      sync.jit.name(level.name .. ":" .. name, level[name])
+    end
+    level = level.super
+  end
+end
+
 --- Serves a class on a port. Any number of ports may serve one class, whose clients are
 -- then all in one set; any number of classes may be served in one process.
 -- @tparam string host a host name, an address, "*" (every address), or "unix:PATH", which
@@ -80,6 +98,7 @@ function sync.enable(host, port, class, given)
   end
   if not listener then error("sync.enable: " .. problem, 2) end
   opened[#opened + 1] = listener
+  nameHandlers(class)
   if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
   return listener
 end

@@ -170,18 +170,23 @@ local function advice(reason)
   end
 end
 
-local function state(id)
-  if not compiler.isOn() then return "interpreted: the compiler is off" end
-  if compiled[id] then return "native code" end
-  if reached[id] then return "native code in part" end
-  return aborts[id] and "interpreted" or "interpreted: it was not called often enough"
-end
-
-local function share(id)
+-- The share of a function's time that was spent in native code, if there were enough
+-- samples to say.
+local function nativeShare(id)
   local seen = samples[id]
   local total = seen and seen.native + seen.interpreted + seen.other or 0
-  if total < 10 then return "" end
-  return (" (%d %% of its time)"):format(math.floor(seen.native / total * 100 + 0.5))
+  return total >= 20 and seen.native / total or nil
+end
+
+local function state(id)
+  local share = nativeShare(id)
+  if not compiler.isOn() then return "interpreted: the compiler is off" end
+  if not reached[id] then
+    return aborts[id] and "interpreted" or "interpreted: it was not called often enough"
+  end
+  local whole = compiled[id] and (not share or share >= 0.8)
+  local text = whole and "native code" or "native code in part"
+  return share and ("%s (%d %% of its time)"):format(text, share * 100) or text
 end
 
 --- What became of the functions that were named: whether each runs as native code and for
@@ -192,15 +197,13 @@ function compiler.report()
   local list, lines = {}, {"What LuaJIT made of the handlers:"}
   if not watched then lines[1] = "sync.jit.watch() was not called before sync.start()" end
   for _, id in ipairs(order) do
-    local named, seen = names[id], samples[id]
-    local total = seen and seen.native + seen.interpreted + seen.other or 0
+    local named = names[id]
     local entry = {
       name = named.name, where = ("%s:%d"):format(named.file, named.first),
-      state = state(id), native = total >= 10 and seen.native / total or nil, aborts = {},
+      state = state(id), native = nativeShare(id), aborts = {},
     }
     list[#list + 1] = entry
-    lines[#lines + 1] = ("  %-28s %s%s  [%s]")
-      :format(entry.name, entry.state, compiled[id] and share(id) or "", entry.where)
+    lines[#lines + 1] = ("  %-28s %s  [%s]"):format(entry.name, entry.state, entry.where)
     for _, abort in pairs(aborts[id] or {}) do entry.aborts[#entry.aborts + 1] = abort end
     table.sort(entry.aborts, function(a, b) return a.where .. a.reason < b.where .. b.reason end)
     for _, abort in ipairs(entry.aborts) do

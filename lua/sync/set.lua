@@ -160,14 +160,21 @@ function Set:filter(test)
   return setmetatable({source = self, test = test}, View)
 end
 
--- The step of a generic `for`: the client after `previous`.
-function Set:__call(_, previous)
-  local place = previous and self.places[previous.slot] or 0
+local function pastHoles(list, place)
   local client
   repeat
     place = place + 1
-    client = self.list[place]
+    client = list[place]
   until client ~= false
+  return client
+end
+
+-- The step of a generic `for`: the client after `previous`. Without a loop of its own in
+-- the usual case, so that the loop it serves becomes one trace.
+function Set:__call(_, previous)
+  local place = (previous and self.places[previous.slot] or 0) + 1
+  local client = self.list[place]
+  if client == false then return pastHoles(self.list, place) end
   return client
 end
 
@@ -185,10 +192,10 @@ end
 
 function View:__call(_, previous)
   local source, skipped, test = self.source, self.skipped, self.test
-  local client = previous
-  repeat
+  local client = source(nil, previous)
+  while client ~= nil and (client == skipped or test and not test(client)) do
     client = source(nil, client)
-  until client == nil or client ~= skipped and (not test or test(client))
+  end
   return client
 end
 

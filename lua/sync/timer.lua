@@ -2,6 +2,7 @@
 -- @classmod sync.Timer
 
 local Class = require "sync.class"
+local compiler = require "sync.jit"
 local loop = require "sync.loop"
 
 local Timer = Class:extend("Timer")
@@ -36,6 +37,7 @@ function Timer.every(seconds, fn)
   if seconds < 0.001 then
     error("sync.every(seconds, fn): seconds must be at least 0.001", 2)
   end
+  compiler.name("timer", fn)
   return Timer:new {timer = loop.startTimer(seconds, seconds, fn)}
 end
 
