@@ -41,7 +41,7 @@ BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m))
             $(BUILD)/lua/sync.cdef.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check fuzz lint bench install uninstall rock clean deps-%
+.PHONY: help build run test check soak fuzz lint bench install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -116,6 +116,14 @@ check: deps-build-test-check ## run the C tests and the specs under sanitizers a
 	@$(MAKE) -s build $(BUILD)/asan/sync-lua
 	@$(MAKE) -s check-c valgrind-c
 	@SYNC_LUA=$(BUILD)/asan/sync-lua sh spec/all --specs-only
+
+$(BUILD)/soak: spec/soak/soak.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $<
+
+soak: deps-build ## 10,000 clients, clients that never read, clients that are killed
+	@$(MAKE) -s build $(BUILD)/soak
+	@$(BUILD)/soak ./sync-lua spec/soak/server.lua
 
 fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

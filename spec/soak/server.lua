@@ -1,0 +1,18 @@
+-- The server that soak.c puts under load: what one client sends, all get.
+--
+--     sync-lua spec/soak/server.lua OVERFLOW    prints its port
+
+local sync = require "sync"
+
+local All = sync.Protocol:extend("All")
+All.framing = "null"
+All.overflow = ...
+
+function All:onData(data)
+  self.clients:send(data)
+end
+
+local listener = sync.enable("127.0.0.1", 0, All)
+io.stdout:write(listener.port, "\n")
+io.stdout:flush()
+sync.start()

@@ -1,0 +1,389 @@
+/* soak.c: puts a whole server under loads that specs are too short for.
+ *
+ *     soak SYNC_LUA SERVER_LUA
+ *
+ * Every client checks that the messages it gets are numbered without a gap. Prints a line
+ * for each claim and ends with "N passed, N failed".
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DIGITS = 10, CROWD = 10000, ROOM = 100, HALF = 500 };
+
+struct client {
+    int fd;
+    unsigned next;  /* number that the next message must have */
+    size_t partial; /* bytes of an unfinished message */
+    char head[DIGITS + 1];
+    bool closed;
+    bool broken; /* a message was missing, or its bytes wrong */
+};
+
+struct server {
+    pid_t pid;
+    int port;
+    char log[64];
+};
+
+static int passed, failed;
+static const char *program, *script;
+
+static void claim(bool holds, const char *text, double figure, const char *unit) {
+    printf("%s %s (%.1f %s)\n", holds ? "ok    " : "NOT OK", text, figure, unit);
+    fflush(stdout);
+    passed += holds;
+    failed += !holds;
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void die(const char *what) {
+    perror(what);
+    exit(2);
+}
+
+static struct server start_server(const char *overflow) {
+    struct server server = {.log = "/tmp/sync-soak-XXXXXX"};
+    int log = mkstemp(server.log);
+    int pipes[2];
+    if (log < 0 || pipe(pipes) < 0) {
+        die("soak");
+    }
+    server.pid = fork();
+    if (server.pid == 0) {
+        dup2(pipes[1], 1);
+        dup2(log, 2);
+        close(pipes[0]);
+        execl(program, program, script, overflow, (char *)NULL);
+        die(program);
+    }
+    close(pipes[1]);
+    close(log);
+    char text[16] = {0};
+    if (read(pipes[0], text, sizeof(text) - 1) <= 0) {
+        die("the server does not say its port");
+    }
+    close(pipes[0]);
+    server.port = atoi(text);
+    return server;
+}
+
+/* Stops it and returns how many lines of its log are errors. */
+static int stop_server(struct server *server) {
+    kill(server->pid, SIGTERM);
+    waitpid(server->pid, NULL, 0);
+    int errors = 0;
+    char line[4096];
+    FILE *log = fopen(server->log, "r");
+    while (log && fgets(line, sizeof(line), log)) {
+        if (strstr(line, "ERROR")) {
+            errors++;
+            fputs(line, stdout);
+        }
+    }
+    if (log) {
+        fclose(log);
+    }
+    unlink(server->log);
+    return errors;
+}
+
+static double resident_kib(const struct server *server) {
+    char path[64], line[256];
+    double kib = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)server->pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof(line), file)) {
+        sscanf(line, "VmRSS: %lf", &kib);
+    }
+    if (file) {
+        fclose(file);
+    }
+    return kib;
+}
+
+static void connect_client(struct client *client, const struct server *server, int i) {
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)server->port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (uint32_t)(i % 4));
+    *client = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    if (client->fd < 0 || bind(client->fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+        connect(client->fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+        die("connect");
+    }
+}
+
+static struct client *connect_many(const struct server *server, int count) {
+    struct client *clients = calloc((size_t)count, sizeof(*clients));
+    for (int i = 0; i < count; i++) {
+        connect_client(&clients[i], server, i);
+    }
+    return clients;
+}
+
+static void close_many(struct client *clients, int count) {
+    for (int i = 0; i < count; i++) {
+        close(clients[i].fd);
+    }
+    free(clients);
+}
+
+static void send_message(int fd, unsigned number, size_t size) {
+    static char message[64 * 1024];
+    snprintf(message, sizeof(message), "%010u", number);
+    memset(message + DIGITS, 'a' + (int)(number % 26), size - DIGITS);
+    message[size] = '\0';
+    for (size_t sent = 0; sent < size + 1;) {
+        ssize_t part = write(fd, message + sent, size + 1 - sent);
+        if (part <= 0) {
+            die("write");
+        }
+        sent += (size_t)part;
+    }
+}
+
+/* Checks bytes: each message is its number and then letters that follow from it. */
+static void check_bytes(struct client *client, const char *bytes, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] == '\0') {
+            client->partial = 0;
+            client->next++;
+        } else if (client->partial < DIGITS) {
+            client->head[client->partial++] = bytes[i];
+            if (client->partial == DIGITS &&
+                strtoul(client->head, NULL, 10) != client->next) {
+                client->broken = true;
+            }
+        } else if (bytes[i] != (char)('a' + (int)(client->next % 26))) {
+            client->broken = true;
+        }
+    }
+}
+
+static void read_client(struct client *client) {
+    char bytes[64 * 1024];
+    ssize_t count = recv(client->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (count > 0) {
+        check_bytes(client, bytes, (size_t)count);
+    } else if (count == 0 || errno != EAGAIN) {
+        client->closed = true;
+    }
+}
+
+static int watch(struct client *clients, int count) {
+    int epoll = epoll_create1(0);
+    for (int i = 0; i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &clients[i]};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, clients[i].fd, &event);
+    }
+    return epoll;
+}
+
+static void read_ready(int epoll, int wait_ms) {
+    struct epoll_event events[256];
+    int count = epoll_wait(epoll, events, 256, wait_ms);
+    for (int i = 0; i < count; i++) {
+        struct client *client = events[i].data.ptr;
+        read_client(client);
+        if (client->closed) {
+            epoll_ctl(epoll, EPOLL_CTL_DEL, client->fd, NULL);
+        }
+    }
+}
+
+/* How many clients got exactly `messages` messages, all right. */
+static int complete(const struct client *clients, int count, unsigned messages) {
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        n += clients[i].next == messages && clients[i].partial == 0 && !clients[i].broken;
+    }
+    return n;
+}
+
+static int read_until_complete(int epoll, const struct client *clients, int count,
+                               unsigned messages, double seconds) {
+    double end = now() + seconds;
+    int n;
+    while ((n = complete(clients, count, messages)) < count && now() < end) {
+        read_ready(epoll, 20);
+    }
+    return n;
+}
+
+/* Says a message and waits until everybody has it: then all were accepted. */
+static void greet(int epoll, struct client *clients, int count) {
+    double end = now() + 20;
+    for (unsigned number = 0; now() < end; number++) {
+        for (int i = 0; i < count; i++) {
+            clients[i].next = 0;
+            clients[i].partial = 0;
+        }
+        send_message(clients[0].fd, 0, 64);
+        if (read_until_complete(epoll, clients, count, 1, 1) == count) {
+            return;
+        }
+    }
+    fprintf(stderr, "soak: not every client was accepted\n");
+    exit(2);
+}
+
+static void come_and_go(const struct server *server, int count, const char *claimed) {
+    struct client *clients = connect_many(server, count);
+    int epoll = watch(clients, count);
+    greet(epoll, clients, count);
+    send_message(clients[count - 1].fd, 1, 64);
+    int got = read_until_complete(epoll, clients, count, 2, 20);
+    if (claimed) {
+        claim(got == count, claimed, got, "clients");
+    }
+    close(epoll);
+    close_many(clients, count);
+}
+
+static void crowd(void) {
+    struct server server = start_server("close");
+    come_and_go(&server, 200, NULL); /* so that its code is loaded and compiled */
+    sleep(3);
+    double before = resident_kib(&server);
+    come_and_go(&server, CROWD, "a broadcast reaches each of 10,000 clients");
+    double end = now() + 20;
+    double after;
+    while ((after = resident_kib(&server)) > before * 1.1 && now() < end) {
+        usleep(100000);
+    }
+    claim(after <= before * 1.1, "when they have left, memory is back within 10 %",
+          after / before * 100, "% of before");
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
+static void never_reads(const char *overflow) {
+    struct server server = start_server(overflow);
+    struct client *clients = connect_many(&server, ROOM);
+    int epoll = watch(clients, ROOM);
+    greet(epoll, clients, ROOM);
+    struct client *deaf = &clients[ROOM - 1];
+    epoll_ctl(epoll, EPOLL_CTL_DEL, deaf->fd, NULL);
+    double start_kib = resident_kib(&server), most_kib = start_kib;
+    double start = now();
+    unsigned number = 1;
+    bool reset = false;
+    while (now() - start < 12) {
+        while (number - 1 < (now() - start) * 1000) { /* 1,000 times 1,000 bytes */
+            send_message(clients[0].fd, number++, 1000);
+        }
+        read_ready(epoll, 1);
+        double kib = resident_kib(&server);
+        most_kib = kib > most_kib ? kib : most_kib;
+        struct pollfd deaf_poll = {.fd = deaf->fd, .events = POLLRDHUP};
+        reset = poll(&deaf_poll, 1, 0) > 0 && (deaf_poll.revents & (POLLERR | POLLHUP));
+    }
+    int got = read_until_complete(epoll, clients, ROOM - 1, number, 10);
+    bool closes = strcmp(overflow, "close") == 0;
+    printf("       overflow = \"%s\", %u messages\n", overflow, number);
+    claim(got == ROOM - 1, "the 99 that read get every byte", got, "clients");
+    claim(reset == closes, closes ? "the one that never reads is closed"
+                                  : "the one that never reads stays connected",
+          reset, "resets");
+    claim(most_kib - start_kib <= 4096, "memory rises by at most 4 MiB",
+          most_kib - start_kib, "KiB");
+    close(epoll);
+    close_many(clients, ROOM);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
+/* Connects HALF clients, says so, and reads until all messages have come. */
+static void half(const struct server *server, int ready, unsigned messages) {
+    struct client *clients = connect_many(server, HALF);
+    int epoll = watch(clients, HALF);
+    greet(epoll, clients, HALF);
+    for (int i = 0; i < HALF; i++) {
+        clients[i].next = 1;
+    }
+    if (write(ready, "x", 1) != 1) {
+        _exit(2);
+    }
+    int got = read_until_complete(epoll, clients, HALF, messages, 30);
+    _exit(got == HALF ? 0 : 1);
+}
+
+static void killed(void) {
+    struct server server = start_server("close");
+    enum { MESSAGES = 2000 };
+    int ready[2];
+    if (pipe(ready) < 0) {
+        die("pipe");
+    }
+    pid_t halves[2];
+    for (int i = 0; i < 2; i++) {
+        halves[i] = fork();
+        if (halves[i] == 0) {
+            half(&server, ready[1], MESSAGES);
+        }
+        char byte; /* one after the other, so that their greetings don't mix */
+        if (read(ready[0], &byte, 1) != 1) {
+            die("a half of the clients");
+        }
+    }
+    struct client speaker;
+    connect_client(&speaker, &server, 0);
+    int epoll = watch(&speaker, 1);
+    speaker.next = 1;
+    for (unsigned number = 1; number < MESSAGES; number++) {
+        send_message(speaker.fd, number, 1000);
+        read_ready(epoll, 0);
+        if (number == MESSAGES / 2) {
+            kill(halves[0], SIGKILL);
+        }
+    }
+    int status = 0;
+    waitpid(halves[0], NULL, 0);
+    read_until_complete(epoll, &speaker, 1, MESSAGES, 20);
+    waitpid(halves[1], &status, 0);
+    claim(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+          "kill -9 of half of 1,000 clients costs the others nothing", WEXITSTATUS(status),
+          "exit code");
+    close(speaker.fd);
+    close(epoll);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) {
+        fprintf(stderr, "usage: soak SYNC_LUA SERVER_LUA\n");
+        return 2;
+    }
+    program = argv[1];
+    script = argv[2];
+    signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    crowd();
+    never_reads("close");
+    never_reads("drop");
+    killed();
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed > 0;
+}
