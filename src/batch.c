@@ -48,8 +48,7 @@ void batch_reset(struct batch *batch) {
 }
 
 static int resize(struct batch *batch, uint32_t capacity) {
-    struct sync_event *events =
-        realloc(batch->events, capacity * sizeof(*batch->events));
+    struct sync_event *events = realloc(batch->events, capacity * sizeof(*batch->events));
     if (!events) {
         return -1;
     }

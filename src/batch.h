@@ -11,7 +11,7 @@
 struct sync_event;
 
 enum {
-    BATCH_MESSAGES = 8192,   /* data events of one tick */
+    BATCH_MESSAGES = 8192,    /* data events of one tick */
     BATCH_ARENA = 1024 * 1024 /* bytes read in one tick */
 };
 

@@ -26,7 +26,7 @@ static void set_port(struct sockaddr *address, uint32_t port) {
 }
 
 uint32_t bind_port(int fd) {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof(address);
     if (getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
         return 0;
@@ -121,9 +121,8 @@ static int bind_all(const struct addrinfo *list, uint32_t port, uint32_t keepali
 }
 
 static int look_up(uv_loop_t *loop, const char *host, uv_getaddrinfo_t *request) {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     bool any = strcmp(host, "*") == 0;
     return uv_getaddrinfo(loop, request, NULL, any ? NULL : host, any ? "0" : NULL,
                           &hints);

@@ -29,9 +29,8 @@ static void raw_frame(size_t length, struct frame *frame) {
 
 /* Finds `end`, looking only at bytes that weren't looked at before. */
 static const char *find_end(const char *bytes, size_t length, size_t *scanned, char end) {
-    const char *found = length > *scanned
-                            ? memchr(bytes + *scanned, end, length - *scanned)
-                            : NULL;
+    const char *found =
+        length > *scanned ? memchr(bytes + *scanned, end, length - *scanned) : NULL;
     *scanned = found ? 0 : length;
     return found;
 }

@@ -41,7 +41,7 @@ struct conn {
     struct deadline deadline;
     struct conn *next_unflushed;
     struct conn *next_ready;
-    struct conn *next_owing; /* after the release: the next released */
+    struct conn *next_owing;   /* after the release: the next released */
     uint32_t last_read;        /* ms (wrapping, as the next two) */
     uint32_t unfinished_since; /* when the backlog's first byte came */
     uint32_t closing_since;
@@ -49,7 +49,7 @@ struct conn {
     uint32_t scanned;   /* the codec's own */
     uint32_t slot;
     uint32_t round; /* the last in which it was read */
-    uint32_t tick; /* the tick that the next two count for */
+    uint32_t tick;  /* the tick that the next two count for */
     uint32_t tick_bytes;
     uint32_t tick_messages;
     uint32_t dropped; /* messages, since the queue was last empty */
@@ -73,7 +73,7 @@ struct conn {
     bool handle_closed : 1;
     bool client_ended : 1;
     bool client_ending : 1; /* when its backlog was handed out */
-    bool unfinished : 1; /* the backlog begins with a part of a message */
+    bool unfinished : 1;    /* the backlog begins with a part of a message */
     bool had_message : 1;
 };
 

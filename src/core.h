@@ -31,11 +31,11 @@ struct core {
 
     struct table conns; /* by slot */
 
-    struct conn *unflushed;     /* have something to write at sync_flush */
-    struct conn *ready;         /* have messages that the last batch had no room for */
+    struct conn *unflushed; /* have something to write at sync_flush */
+    struct conn *ready;     /* have messages that the last batch had no room for */
     struct conn **ready_end;
-    struct conn *owing;         /* have an event to push other than messages */
-    struct conn *released;      /* freed when the tick ends */
+    struct conn *owing;    /* have an event to push other than messages */
+    struct conn *released; /* freed when the tick ends */
 
     struct wheel wheel; /* deadlines of connections */
     uv_timer_t wheel_timer;

@@ -10,9 +10,9 @@
 #include "conn.h"
 
 enum {
-    READ_BYTES = 64 * 1024,  /* of one connection in a tick */
-    READ_MESSAGES = 1024,    /* of one connection in a tick */
-    READ_WORTHWHILE = 4096,  /* smaller rests of the arena aren't used */
+    READ_BYTES = 64 * 1024, /* of one connection in a tick */
+    READ_MESSAGES = 1024,   /* of one connection in a tick */
+    READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
     FIRST_BACKLOG = 256
 };
 
@@ -123,8 +123,7 @@ static size_t push_messages(struct conn *conn, const char *bytes, size_t length)
 
 static void push_backlog(struct conn *conn) {
     struct backlog *backlog = &conn->backlog;
-    size_t taken =
-        push_messages(conn, backlog->block + backlog->start, backlog->length);
+    size_t taken = push_messages(conn, backlog->block + backlog->start, backlog->length);
     if (taken > 0) {
         backlog->shown_tick = conn->core->tick;
         backlog->start += (uint32_t)taken;

@@ -18,8 +18,8 @@
 #include "conn.h"
 
 enum {
-    ACCEPTS = 64,       /* of one socket in a tick */
-    RETRY_WAIT = 100    /* ms, after accept failed */
+    ACCEPTS = 64,    /* of one socket in a tick */
+    RETRY_WAIT = 100 /* ms, after accept failed */
 };
 
 /* One listening socket. */
@@ -152,8 +152,7 @@ static bool accept_one(struct listening *socket) {
         }
         return false;
     }
-    int slot =
-        conn_open(listener, fd, socket->transport, (const struct sockaddr *)&peer);
+    int slot = conn_open(listener, fd, socket->transport, (const struct sockaddr *)&peer);
     if (slot < 0) {
         accept_failed(listener, slot);
         return false;
@@ -249,12 +248,11 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     int error = 0;
     if (strncmp(host, "unix:", 5) == 0) {
         listener->unlink_path = strdup(host + 5);
-        error = listener->unlink_path
-                    ? bind_unix(host + 5, add_socket, listener)
-                    : UV_ENOMEM;
+        error =
+            listener->unlink_path ? bind_unix(host + 5, add_socket, listener) : UV_ENOMEM;
     } else if (strcmp(host, "memory:") != 0) {
-        error = bind_host(&core->loop, host, port, options->keepalive, add_socket,
-                          listener);
+        error =
+            bind_host(&core->loop, host, port, options->keepalive, add_socket, listener);
     }
     if (error == 0) {
         error = start_polling(listener);

@@ -18,7 +18,7 @@ struct listener {
     bool closed;
     bool paused;
     bool told_paused; /* the last notice said so */
-    bool failing; /* accept failed, and hasn't succeeded since */
+    bool failing;     /* accept failed, and hasn't succeeded since */
 };
 
 /* See sync_listen. */

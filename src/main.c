@@ -14,8 +14,14 @@
 #include <lua.h>
 #include <lualib.h>
 
-enum { OPTION_HELP = 256, OPTION_VERSION, OPTION_JIT, OPTION_REPORT, OPTION_LOG,
-       OPTION_CHECK };
+enum {
+    OPTION_HELP = 256,
+    OPTION_VERSION,
+    OPTION_JIT,
+    OPTION_REPORT,
+    OPTION_LOG,
+    OPTION_CHECK
+};
 
 #ifdef SYNC_WITH_CJSON
 int luaopen_cjson(lua_State *L);

@@ -148,7 +148,7 @@ int out_gather(const struct out *out, struct iovec *iovecs, int count) {
     int n = 0;
     for (struct piece *piece = out->head; piece && n < count; piece = piece->next) {
         if (piece->length > 0) {
-            iovecs[n].iov_base = (void *)(uintptr_t)piece->bytes;
+            iovecs[n].iov_base = piece->bytes;
             iovecs[n].iov_len = piece->length;
             n++;
         }

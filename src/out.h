@@ -20,7 +20,7 @@ struct shared {
 
 struct piece {
     struct piece *next;
-    const char *bytes; /* what is unsent */
+    char *bytes; /* what is unsent */
     struct shared *shared;
     uint32_t length; /* unsent bytes */
     uint32_t room;   /* bytes that can still be appended */

@@ -9,8 +9,8 @@
 #include "conn.h"
 
 enum {
-    WRITE_PIECES = 64,             /* iovecs of one write */
-    FLIGHT_BYTES = 256 * 1024      /* of a write that waits for the client */
+    WRITE_PIECES = 64,        /* iovecs of one write */
+    FLIGHT_BYTES = 256 * 1024 /* of a write that waits for the client */
 };
 
 struct flight {
@@ -133,8 +133,8 @@ static void write_later(struct conn *conn) {
     flight->conn = conn;
     conn->in_flight = (uint32_t)bytes;
     conn->writing = true;
-    int error = uv_write(&flight->request, &conn->stream, (uv_buf_t *)pieces,
-                         (unsigned)n, on_written);
+    int error = uv_write(&flight->request, &conn->stream, (uv_buf_t *)pieces, (unsigned)n,
+                         on_written);
     if (error < 0) {
         conn->writing = false;
         free(flight);

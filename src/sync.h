@@ -51,7 +51,7 @@ enum sync_reason {
 enum sync_notice {
     SYNC_ACCEPT_PAUSED = 1, /* max_clients or the file limit is reached */
     SYNC_ACCEPT_RESUMED,
-    SYNC_ACCEPT_FILES,      /* no file was left for a client that came: it was shed */
+    SYNC_ACCEPT_FILES, /* no file was left for a client that came: it was shed */
     SYNC_ACCEPT_FAILED
 };
 
@@ -89,9 +89,9 @@ struct sync_event {
 struct sync {
     struct sync_event *events; /* this tick's batch; may move at each sync_poll */
     uint32_t event_count;
-    uint32_t client_count;   /* connections that hold a slot */
-    uint32_t client_limit;   /* see sync_limit_clients */
-    double messages_in;      /* totals since sync_open; doubles, as Lua has no others */
+    uint32_t client_count; /* connections that hold a slot */
+    uint32_t client_limit; /* see sync_limit_clients */
+    double messages_in;    /* totals since sync_open; doubles, as Lua has no others */
     double messages_out;
     double bytes_in;
     double bytes_out;
@@ -108,12 +108,12 @@ struct sync_options {
     uint32_t max_queue;   /* unsent bytes of one client */
     uint32_t high_water;  /* unsent bytes above which sends say SYNC_FULL */
     uint32_t max_clients;
-    uint32_t backlog;          /* for listen(2) */
-    uint32_t idle_timeout;     /* no byte came */
-    uint32_t first_timeout;    /* the first message was begun and isn't complete */
-    uint32_t message_timeout;  /* a later one was begun and isn't complete */
-    uint32_t close_timeout;    /* a close waits so long for the client to read */
-    uint32_t keepalive;        /* seconds of silence before TCP keepalive probes */
+    uint32_t backlog;         /* for listen(2) */
+    uint32_t idle_timeout;    /* no byte came */
+    uint32_t first_timeout;   /* the first message was begun and isn't complete */
+    uint32_t message_timeout; /* a later one was begun and isn't complete */
+    uint32_t close_timeout;   /* a close waits so long for the client to read */
+    uint32_t keepalive;       /* seconds of silence before TCP keepalive probes */
 };
 
 /* Makes a core, or NULL when memory or files ran out. Ignores SIGPIPE for the whole
