@@ -17,38 +17,40 @@
 
 enum { PORT_TRIES = 16 /* for a port that is free on every address */ };
 
-static void set_port(struct sockaddr *address, uint32_t port) {
-    if (address->sa_family == AF_INET6) {
-        ((struct sockaddr_in6 *)(void *)address)->sin6_port = htons((uint16_t)port);
-    } else {
-        ((struct sockaddr_in *)(void *)address)->sin_port = htons((uint16_t)port);
+union address {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+    struct sockaddr_un file;
+};
+
+/* The address a socket is bound to; its family is AF_UNSPEC if that can't be told. */
+static union address bound_address(int fd) {
+    union address address = {.ipv6 = {.sin6_family = AF_UNSPEC}};
+    socklen_t size = sizeof(address);
+    if (getsockname(fd, &address.any, &size) < 0) {
+        address.any.sa_family = AF_UNSPEC;
     }
+    return address;
 }
 
 uint32_t bind_port(int fd) {
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof(address);
-    if (getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
-        return 0;
+    union address address = bound_address(fd);
+    switch (address.any.sa_family) {
+    case AF_INET: return ntohs(address.ipv4.sin_port);
+    case AF_INET6: return ntohs(address.ipv6.sin6_port);
+    default: return 0;
     }
-    return ntohs(address.ss_family == AF_INET6
-                     ? ((struct sockaddr_in6 *)&address)->sin6_port
-                     : ((struct sockaddr_in *)&address)->sin_port);
 }
 
 size_t bind_address(int fd, char *text, size_t size) {
-    struct sockaddr_storage address = {0};
-    socklen_t length = sizeof(address);
+    union address address = bound_address(fd);
     text[0] = '\0';
-    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
-        return 0;
-    }
-    if (address.ss_family == AF_INET6) {
-        uv_ip6_name((struct sockaddr_in6 *)&address, text, size);
-    } else if (address.ss_family == AF_INET) {
-        uv_ip4_name((struct sockaddr_in *)&address, text, size);
-    } else {
-        snprintf(text, size, "%.63s", ((struct sockaddr_un *)&address)->sun_path);
+    switch (address.any.sa_family) {
+    case AF_INET: uv_ip4_name(&address.ipv4, text, size); break;
+    case AF_INET6: uv_ip6_name(&address.ipv6, text, size); break;
+    case AF_UNIX: snprintf(text, size, "%s", address.file.sun_path); break;
+    default: break;
     }
     return strlen(text);
 }
@@ -76,11 +78,15 @@ static int bind_tcp(const struct addrinfo *info, uint32_t port, bool only_ipv6,
     if (fd < 0) {
         return -errno;
     }
-    struct sockaddr_storage address = {0};
+    union address address = {.ipv6 = {.sin6_family = AF_UNSPEC}};
     memcpy(&address, info->ai_addr, info->ai_addrlen);
-    set_port((struct sockaddr *)&address, port);
+    if (info->ai_family == AF_INET6) {
+        address.ipv6.sin6_port = htons((uint16_t)port);
+    } else {
+        address.ipv4.sin_port = htons((uint16_t)port);
+    }
     set_options(fd, only_ipv6, keepalive);
-    if (bind(fd, (struct sockaddr *)&address, info->ai_addrlen) < 0) {
+    if (bind(fd, &address.any, info->ai_addrlen) < 0) {
         int error = -errno;
         close(fd);
         return error;
