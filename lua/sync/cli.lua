@@ -38,6 +38,7 @@ end
 -- any other the traceback helps.
 local function withTraceback(message)
   if type(message) == "string" and message:find("sync[%.:]%w+: ") then return message end
+  if message == nil then return nil end -- how busted and others end without a word
   if type(message) ~= "string" then
     local meta = getmetatable(message)
     if not (meta and meta.__tostring) then
@@ -50,7 +51,7 @@ end
 local function protected(fn, ...)
   local ok, message = xpcall(fn, withTraceback, ...)
   if not ok then
-    fail(message)
+    if message ~= nil then fail(message) end
     return 1
   end
   return 0

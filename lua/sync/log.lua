@@ -20,34 +20,44 @@ local function sortedKeys(fields)
   return keys
 end
 
--- Control characters could forge lines or move a terminal's cursor.
+local function escaped(char)
+  return (char:gsub(".", function(byte) return ("\\x%02x"):format(byte:byte()) end))
+end
+
+-- Control characters could move a terminal's cursor, and new lines forge an entry: those
+-- that follow the first are indented.
 local function printable(text)
-  return (text:gsub("[%z\1-\8\11-\31\127]", function(char)
-    return ("\\x%02x"):format(char:byte())
-  end))
+  text = tostring(text):gsub("[%z\1-\8\11-\31\127]", escaped)
+  return (text:gsub("\194[\128-\159]", escaped):gsub("\n", "\n    "))
 end
 
 local function quoted(value)
-  local text = printable(tostring(value):gsub("\n", "\\n"))
+  local text = printable((tostring(value):gsub("\n", "\\n")))
   return text:find("[%s=\"]") and '"' .. text:gsub('"', '\\"') .. '"' or text
 end
 
 local function asText(level, message, fields)
   local parts = {os.date("%H:%M:%S"), ("%-5s"):format(level:upper()), printable(message)}
   for _, key in ipairs(fields and sortedKeys(fields) or {}) do
-    if key ~= "traceback" then parts[#parts + 1] = key .. "=" .. quoted(fields[key]) end
+    if key ~= "traceback" then
+      parts[#parts + 1] = quoted(key) .. "=" .. quoted(fields[key])
+    end
   end
   local line = table.concat(parts, " ")
-  if fields and fields.traceback then line = line .. "\n" .. printable(fields.traceback) end
+  if fields and fields.traceback then
+    line = line .. printable("\n" .. tostring(fields.traceback))
+  end
   return line
 end
 
 local function asJson(level, message, fields)
-  local entry = {time = os.date("!%Y-%m-%dT%H:%M:%SZ"), level = level, message = message}
+  local entry = {}
   for key, value in pairs(fields or {}) do
     local plain = type(value) == "number" and value == value and math.abs(value) ~= math.huge
     entry[tostring(key)] = (plain or type(value) == "boolean") and value or tostring(value)
   end
+  entry.time = os.date("!%Y-%m-%dT%H:%M:%SZ")
+  entry.level, entry.message = level, tostring(message)
   return require "cjson.safe".encode(entry)
 end
 

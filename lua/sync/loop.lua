@@ -63,6 +63,7 @@ local loop = {
 local clients, timers = loop.clients, loop.timers
 local cursor, batch = 0, 0  -- next event, and how many this tick has
 local stopping = false
+local deadline              -- the timer that ends a stop that takes too long
 local nextId = 0
 local peak = 0              -- most clients since memory was given back
 
@@ -225,14 +226,21 @@ local function run(ticks, block)
 end
 
 local function withTraceback(err)
-  return {raised = err, traceback = debug.traceback(nil, 2)}
+  return {raised = err, traceback = debug.traceback("", 2):sub(2)}
+end
+
+-- What was raised, as text: also that of a table whose own __tostring fails.
+local function describe(raised)
+  local ok, text = pcall(tostring, raised)
+  return ok and text or "error value is a " .. type(raised)
 end
 
 -- The event whose handler raised an error is the one before the cursor.
 local function handlerFailed(failure)
   local event = handle.events[cursor - 1]
-  local client = event.type ~= TIMER and event.type ~= SIGNAL and clients[event.id]
-  local message = tostring(failure.raised)
+  local type = event.type
+  local client = (type == CONNECT or type == DATA or type == DRAIN) and clients[event.id]
+  local message = describe(failure.raised)
   if not client then
     log.limited("error", "handler " .. tonumber(event.type), "error in a handler: " .. message,
       {traceback = failure.traceback})
@@ -241,11 +249,11 @@ local function handlerFailed(failure)
   log.limited("error", "handler of " .. client.name, "error in a handler, its client is " ..
     "closed: " .. message,
     {client = client.id, address = client.address, traceback = failure.traceback})
-  client:close("error")
   local ok, err = pcall(client.onError, client, failure.raised)
   if not ok then
-    log.limited("error", "onError of " .. client.name, "error in onError: " .. tostring(err))
+    log.limited("error", "onError of " .. client.name, "error in onError: " .. describe(err))
   end
+  client:close("error")
 end
 
 local function runGuarded(ticks, block)
@@ -263,8 +271,9 @@ end
 
 --- Runs the loop until `loop.stop`, or until nothing is left that could happen.
 function loop.run()
-  stopping = false
   runGuarded(math.huge, 1)
+  stopping = false
+  if deadline then loop.stopTimer(deadline) end
 end
 
 --- Handles one batch, without waiting for one. For tests.
@@ -280,7 +289,7 @@ function loop.stop(seconds)
   if stopping then return end
   stopping = true
   for _, client in pairs(clients) do client:close("stop") end
-  loop.startTimer(seconds, 0, function()
+  deadline = loop.startTimer(seconds, 0, function()
     for _, client in pairs(clients) do client:abort() end
   end)
 end

@@ -107,6 +107,7 @@ local function settingNames()
   for name in pairs(checks) do
     if not CLASS_ONLY[name] then names[#names + 1] = name end
   end
+  table.sort(names)
   return names
 end
 

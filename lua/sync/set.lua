@@ -55,11 +55,24 @@ function Set:has(client)
   return place ~= nil and self.list[place] == client
 end
 
+-- The hole that this slot has left in this tick. A client that comes back into it keeps
+-- its place, so a loop that it leaves and joins again goes on where it was.
+local function ownHole(set, slot)
+  local place = set.places[slot]
+  if place and set.list[place] == false then
+    set.holes = set.holes - 1
+    return place
+  end
+end
+
 function Set:add(client)
   if self:has(client) then return end
-  local place = self.length + 1
-  if place > self.capacity then resize(self, self.capacity * 2) end
-  self.length = place
+  local place = ownHole(self, client.slot)
+  if not place then
+    place = self.length + 1
+    if place > self.capacity then resize(self, self.capacity * 2) end
+    self.length = place
+  end
   self.list[place] = client
   self.slots[place - 1] = client.slot
   self.places[client.slot] = place
@@ -70,12 +83,12 @@ function Set:remove(client)
   local place = self.places[client.slot]
   self.list[place] = false
   self.slots[place - 1] = 0
-  if self.holes == 0 then
+  if not self.left then
     self.left = {}
     holed[#holed + 1] = self
   end
   self.holes = self.holes + 1
-  self.left[self.holes] = client.slot
+  self.left[#self.left + 1] = client.slot
 end
 
 -- Gives the memory of a set that was much larger back.
@@ -92,8 +105,7 @@ end
 
 local function fillHoles(set)
   local list, slots, places = set.list, set.slots, set.places
-  for i = 1, set.holes do
-    local slot = set.left[i]
+  for _, slot in ipairs(set.left) do
     local place = places[slot]
     if place and slots[place - 1] ~= slot then places[slot] = nil end
   end

@@ -300,8 +300,9 @@ static void never_reads(const char *overflow) {
     bool closes = strcmp(overflow, "close") == 0;
     printf("       overflow = \"%s\", %u messages\n", overflow, number);
     claim(got == ROOM - 1, "the 99 that read get every byte", got, "clients");
-    claim(reset == closes, closes ? "the one that never reads is closed"
-                                  : "the one that never reads stays connected",
+    claim(reset == closes,
+          closes ? "the one that never reads is closed"
+                 : "the one that never reads stays connected",
           reset, "resets");
     claim(most_kib - start_kib <= 4096, "memory rises by at most 4 MiB",
           most_kib - start_kib, "KiB");
@@ -360,8 +361,8 @@ static void killed(void) {
     read_until_complete(epoll, &speaker, 1, MESSAGES, 20);
     waitpid(halves[1], &status, 0);
     claim(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-          "kill -9 of half of 1,000 clients costs the others nothing", WEXITSTATUS(status),
-          "exit code");
+          "kill -9 of half of 1,000 clients costs the others nothing",
+          WEXITSTATUS(status), "exit code");
     close(speaker.fd);
     close(epoll);
     int errors = stop_server(&server);
