@@ -26,8 +26,6 @@ What stands behind the script's name is the script's own.
 SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued and exits
 with 0; the second signal ends it at once. Exit codes: 0 done, 1 the script failed,
 2 the command line is wrong.
-
-
 ]]
 
 local function fail(message)
@@ -166,7 +164,13 @@ local function runScript(script)
     fail(message)
     return 1
   end
-  return protected(chunk, unpack(arg))
+  local code = protected(chunk, unpack(arg))
+  local sync = package.loaded.sync
+  if code == 0 and sync and sync.isWaiting() then
+    fail(script .. " calls sync.enable, but not sync.start: nobody was served")
+    return 1
+  end
+  return code
 end
 
 local function printReport()

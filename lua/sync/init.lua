@@ -196,6 +196,12 @@ function sync.isRunning()
   return started
 end
 
+--- Whether listeners wait for `sync.start`.
+-- @treturn boolean
+function sync.isWaiting()
+  return not started and opened[1] ~= nil
+end
+
 --- Calls a function when a signal comes.
 -- @tparam string|number name "HUP", "INT", "QUIT", "USR1", "USR2", "TERM", or a number
 -- @tparam function|nil fn called with the signal's number; nil gives the signal back

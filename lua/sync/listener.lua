@@ -7,7 +7,8 @@ local loop = require "sync.loop"
 local options = require "sync.options"
 
 local C, handle = core.C, core.handle
-local SPARE_FILES = 64 -- left for the script's own
+local SPARE_FILES = 64   -- left for the script's own
+local FEWEST_FILES = 128 -- with less, serving makes no sense
 
 local Listener = Class:extend("Listener")
 
@@ -38,7 +39,11 @@ end
 
 local function clientLimit(wanted)
   local files = C.sync_file_limit()
-  local most = math.max(1, files - SPARE_FILES)
+  if files < FEWEST_FILES then
+    return nil, ("the file limit is too low: this process may open %d files; raise it " ..
+      "(ulimit -n 1024, or LimitNOFILE=1024 in a service)"):format(files)
+  end
+  local most = files - SPARE_FILES
   if wanted and wanted > most then
     return nil, ("maxClients is %d, but this process may open %d files, %d of which are " ..
       "kept free: raise the limit (ulimit -n %d, or LimitNOFILE=%d in a service), or lower " ..
