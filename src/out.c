@@ -94,34 +94,43 @@ static void link_piece(struct out *out, struct piece *piece) {
     out->tail = piece;
 }
 
-int out_reserve(struct pool *pool, struct out *out, size_t length) {
-    if (length == 0 || (out->tail && out->tail->room >= length)) {
-        return 0;
+static struct piece *piece_with_room(struct pool *pool, struct out *out, size_t length) {
+    struct piece *tail = out->tail;
+    if (tail && tail->room >= length) {
+        return tail;
     }
-    bool begins = !out->tail || out->tail->shared;
+    bool begins = !tail || tail->shared;
     size_t size = begins && length <= SMALL_ROOM ? (size_t)SMALL_ROOM
                   : length <= LARGE_ROOM         ? (size_t)LARGE_ROOM
                                                  : length;
     struct piece *piece = piece_new(pool, size);
-    if (!piece) {
-        return -1;
+    if (piece) {
+        link_piece(out, piece);
     }
-    link_piece(out, piece);
-    return 0;
+    return piece;
+}
+
+char *out_claim(struct pool *pool, struct out *out, size_t length) {
+    struct piece *piece = piece_with_room(pool, out, length);
+    if (!piece) {
+        return NULL;
+    }
+    char *place = piece->storage + piece->size - piece->room;
+    piece->length += (uint32_t)length;
+    piece->room -= (uint32_t)length;
+    out->bytes += (uint32_t)length;
+    return place;
 }
 
 int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length) {
     if (length == 0) {
         return 0;
     }
-    if (out_reserve(pool, out, length) < 0) {
+    char *place = out_claim(pool, out, length);
+    if (!place) {
         return -1;
     }
-    struct piece *tail = out->tail;
-    memcpy(tail->storage + tail->size - tail->room, bytes, length);
-    tail->length += (uint32_t)length;
-    tail->room -= (uint32_t)length;
-    out->bytes += (uint32_t)length;
+    memcpy(place, bytes, length);
     return 0;
 }
 

@@ -46,12 +46,12 @@ struct shared *shared_new(const char *head, size_t head_length, const char *body
                           size_t length, const char *tail, size_t tail_length);
 void shared_release(struct shared *shared);
 
-/* Queues a copy. Returns 0, or -1 when memory ran out; then nothing was queued, if the
- * caller has not begun a message with an earlier call: see out_reserve. */
-int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length);
+/* Queues `length` bytes that the caller writes at the returned place before it does
+ * anything else with the queue. Returns NULL when memory ran out; then nothing is. */
+char *out_claim(struct pool *pool, struct out *out, size_t length);
 
-/* Makes sure that the next `length` bytes can be appended. Returns 0 or -1. */
-int out_reserve(struct pool *pool, struct out *out, size_t length);
+/* Queues a copy. Returns 0, or -1 when memory ran out; then nothing was queued. */
+int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length);
 
 /* Queues a reference, or a copy where there's room for one. Returns 0, or -1 when
  * memory ran out. */

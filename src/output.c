@@ -5,6 +5,7 @@
  * since libuv doesn't merge those that are queued.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "conn.h"
 
@@ -53,16 +54,21 @@ static enum sync_sent overflow(struct conn *conn) {
 static int append(struct conn *conn, const struct frame *frame, const char *bytes,
                   size_t length, struct shared *shared) {
     struct pool *pool = &conn->core->pool;
-    struct out *out = &conn->out;
     if (shared) {
-        return out_append_shared(pool, out, shared);
+        return out_append_shared(pool, &conn->out, shared);
     }
-    if (out_reserve(pool, out, frame->head_length + length + frame->tail_length) < 0) {
+    size_t head = frame->head_length;
+    size_t tail = frame->tail_length;
+    if (head + length + tail == 0) {
+        return 0;
+    }
+    char *place = out_claim(pool, &conn->out, head + length + tail);
+    if (!place) {
         return -1;
     }
-    out_append(pool, out, frame->head, frame->head_length);
-    out_append(pool, out, bytes, length);
-    out_append(pool, out, frame->tail, frame->tail_length);
+    memcpy(place, frame->head, head);
+    memcpy(place + head, bytes, length);
+    memcpy(place + head + length, frame->tail, tail);
     return 0;
 }
 
