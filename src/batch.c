@@ -2,6 +2,7 @@
 #include "batch.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "sync.h"
@@ -11,16 +12,29 @@ struct spent {
     _Alignas(16) struct spent *next;
 };
 
+static int resize(struct batch *batch, uint32_t capacity) {
+    size_t size = capacity * sizeof(*batch->events);
+    struct sync_event *events = (struct sync_event *)(void *)batch_block_new(size);
+    if (!events) {
+        return -1;
+    }
+    if (batch->events) {
+        memcpy(events, batch->events, batch->count * sizeof(*events));
+        batch_spend(batch, (char *)batch->events);
+    }
+    batch->events = events;
+    batch->capacity = capacity;
+    return 0;
+}
+
 int batch_init(struct batch *batch) {
     *batch = (struct batch){0};
-    batch->capacity = BATCH_MESSAGES;
-    batch->events = malloc(batch->capacity * sizeof(*batch->events));
     batch->arena = mmap(NULL, BATCH_ARENA, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (batch->arena == MAP_FAILED) {
         batch->arena = NULL;
     }
-    if (!batch->events || !batch->arena) {
+    if (resize(batch, BATCH_MESSAGES) < 0 || !batch->arena) {
         batch_free(batch);
         return -1;
     }
@@ -29,7 +43,7 @@ int batch_init(struct batch *batch) {
 
 void batch_free(struct batch *batch) {
     batch_reset(batch);
-    free(batch->events);
+    batch_block_free((char *)batch->events);
     if (batch->arena) {
         munmap(batch->arena, BATCH_ARENA);
     }
@@ -45,19 +59,6 @@ void batch_reset(struct batch *batch) {
         batch->spent = block->next;
         free(block);
     }
-}
-
-static int resize(struct batch *batch, uint32_t capacity) {
-    struct sync_event *events = realloc(batch->events, capacity * sizeof(*batch->events));
-    if (!events) {
-        return -1;
-    }
-    batch->events = events;
-    batch->capacity = capacity;
-    if (batch->published) {
-        *batch->published = events;
-    }
-    return 0;
 }
 
 int batch_reserve(struct batch *batch, uint32_t events) {

@@ -17,7 +17,6 @@ enum {
 
 struct batch {
     struct sync_event *events;
-    struct sync_event **published; /* a copy of `events` that is kept true, or NULL */
     uint32_t count;
     uint32_t messages; /* data events among them */
     uint32_t capacity;
@@ -35,7 +34,8 @@ void batch_free(struct batch *batch);
 void batch_reset(struct batch *batch);
 
 /* Makes room for `events` more events that aren't messages, so that pushing one never
- * fails: each object reserves, when it is made, what it may push in one tick. */
+ * fails: each object reserves, when it is made, what it may push in one tick. Events may
+ * move to a larger block; the smaller one lives until the tick ends. */
 int batch_reserve(struct batch *batch, uint32_t events);
 void batch_unreserve(struct batch *batch, uint32_t events);
 

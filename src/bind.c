@@ -98,6 +98,17 @@ static bool is_lacking(int error) {
     return error == UV_EADDRNOTAVAIL || error == UV_EAFNOSUPPORT;
 }
 
+/* A name may stand twice in the system's list of hosts. */
+static bool came_before(const struct addrinfo *list, const struct addrinfo *info) {
+    for (; list != info; list = list->ai_next) {
+        if (list->ai_addrlen == info->ai_addrlen &&
+            memcmp(list->ai_addr, info->ai_addr, info->ai_addrlen) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Binds all addresses before the first is taken over, so that a busy one leaves
  * nothing behind. Returns how many, or an error code. */
 static int bind_all(const struct addrinfo *list, uint32_t port, uint32_t keepalive,
@@ -109,6 +120,9 @@ static int bind_all(const struct addrinfo *list, uint32_t port, uint32_t keepali
     int count = 0;
     int lacking = UV_EADDRNOTAVAIL;
     for (const struct addrinfo *info = list; info && count < most; info = info->ai_next) {
+        if (came_before(list, info)) {
+            continue;
+        }
         bool only_ipv6 = has_ipv4 && info->ai_family == AF_INET6;
         int fd = bind_tcp(info, port, only_ipv6, keepalive);
         if (fd >= 0) {

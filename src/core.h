@@ -19,6 +19,7 @@ struct conn;
 struct listener;
 struct timer;
 struct signal_watch;
+struct resolution;
 
 struct core {
     struct sync public; /* first, so that the two pointers are one */
@@ -49,6 +50,7 @@ struct core {
     struct table timers;
     struct timer *fired; /* fired for the last time in this tick */
     struct signal_watch *signals;
+    struct resolution *resolutions; /* under way */
     uint32_t next_request_id;
     uint32_t requests; /* name look-ups under way */
 

@@ -215,9 +215,9 @@ uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length) {
     if (conn->state != CONN_OPEN) {
         return length; /* thrown away, as bytes of a connection that lingers are */
     }
-    uint32_t most = conn->options->max_message + READ_BYTES;
-    uint32_t room = conn->backlog.length < most ? most - conn->backlog.length : 0;
-    uint32_t taken = length < room ? length : room;
+    size_t most = (size_t)conn->options->max_message + READ_BYTES;
+    size_t room = conn->backlog.length < most ? most - conn->backlog.length : 0;
+    uint32_t taken = length < room ? length : (uint32_t)room;
     if (taken == 0 || backlog_append(conn, bytes, taken) < 0) {
         return 0;
     }

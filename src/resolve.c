@@ -14,6 +14,8 @@ enum {
 struct resolution {
     uv_getaddrinfo_t request;
     struct core *core;
+    struct resolution *next; /* of those under way */
+    struct resolution **link;
     uint32_t id;
 };
 
@@ -37,6 +39,28 @@ static size_t write_addresses(const struct addrinfo *list, char *text, size_t si
     return used;
 }
 
+static void remember(struct resolution *resolution) {
+    struct core *core = resolution->core;
+    resolution->next = core->resolutions;
+    resolution->link = &core->resolutions;
+    if (resolution->next) {
+        resolution->next->link = &resolution->next;
+    }
+    core->resolutions = resolution;
+    core->requests++;
+}
+
+static void forget(struct resolution *resolution) {
+    struct core *core = resolution->core;
+    *resolution->link = resolution->next;
+    if (resolution->next) {
+        resolution->next->link = resolution->link;
+    }
+    core->requests--;
+    batch_unreserve(&core->batch, 1);
+    free(resolution);
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list) {
     struct resolution *resolution = request->data;
     struct core *core = resolution->core;
@@ -52,9 +76,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     batch_push(&core->batch, SYNC_RESOLVED, resolution->id, (uint32_t)-status, text,
                length);
     uv_freeaddrinfo(list);
-    core->requests--;
-    batch_unreserve(&core->batch, 1);
-    free(resolution);
+    forget(resolution);
 }
 
 int resolve_start(struct core *core, const char *host) {
@@ -76,8 +98,14 @@ int resolve_start(struct core *core, const char *host) {
         free(resolution);
         return error;
     }
-    core->requests++;
+    remember(resolution);
     core->next_request_id = core->next_request_id % INT32_MAX + 1;
     resolution->id = core->next_request_id;
     return (int)resolution->id;
+}
+
+void resolve_cancel_all(struct core *core) {
+    for (struct resolution *r = core->resolutions; r; r = r->next) {
+        uv_cancel((uv_req_t *)&r->request); /* one that is being looked up stays */
+    }
 }

@@ -5,3 +5,6 @@
 
 /* See sync_resolve. */
 int resolve_start(struct core *core, const char *host);
+
+/* Gives up look-ups that have not begun; they are told as failed. */
+void resolve_cancel_all(struct core *core);

@@ -45,7 +45,6 @@ struct sync *sync_open(void) {
     core->retry_timer.data = core;
     core->ready_end = &core->ready;
     core->public.events = core->batch.events;
-    core->batch.published = &core->public.events;
     core->public.client_limit = UINT32_MAX;
     ignore_sigpipe();
     return &core->public;
@@ -67,6 +66,7 @@ void sync_close(struct sync *sync) {
     }
     stop_timers(core);
     signals_stop_all(core);
+    resolve_cancel_all(core);
     struct listener *next;
     for (struct listener *l = core->listeners; l; l = next) {
         next = l->next;
@@ -124,6 +124,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     if (core->noted) {
         listener_push_notices(core);
     }
+    sync->events = core->batch.events;
     sync->event_count = core->batch.count;
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;

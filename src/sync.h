@@ -51,7 +51,7 @@ enum sync_reason {
 enum sync_notice {
     SYNC_ACCEPT_PAUSED = 1, /* max_clients or the file limit is reached */
     SYNC_ACCEPT_RESUMED,
-    SYNC_ACCEPT_FILES, /* no file was left for a client that came: it was shed */
+    SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED
 };
 
@@ -87,7 +87,7 @@ struct sync_event {
 
 /* The public head of a core; read-only. */
 struct sync {
-    struct sync_event *events; /* this tick's batch; may move at each sync_poll */
+    struct sync_event *events; /* this tick's batch; it moves only at sync_poll */
     uint32_t event_count;
     uint32_t client_count; /* connections that hold a slot */
     uint32_t client_limit; /* see sync_limit_clients */

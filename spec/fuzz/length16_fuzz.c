@@ -1,0 +1,12 @@
+/* length16_fuzz.c: the length16 codec. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../src/sync.h"
+#include "codec.h"
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
+    codec_fuzz(&codecs[SYNC_FRAMING_LENGTH16], bytes, length);
+    return 0;
+}

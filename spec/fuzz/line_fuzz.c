@@ -1,0 +1,12 @@
+/* line_fuzz.c: the line codec. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../src/sync.h"
+#include "codec.h"
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
+    codec_fuzz(&codecs[SYNC_FRAMING_LINE], bytes, length);
+    return 0;
+}

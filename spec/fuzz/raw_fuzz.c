@@ -1,0 +1,12 @@
+/* raw_fuzz.c: the raw codec. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../src/sync.h"
+#include "codec.h"
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
+    codec_fuzz(&codecs[SYNC_FRAMING_RAW], bytes, length);
+    return 0;
+}
