@@ -41,7 +41,7 @@ BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m))
             $(BUILD)/lua/sync.cdef.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check soak fuzz lint bench install uninstall rock clean deps-%
+.PHONY: help build run test check soak fuzz lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets

@@ -35,7 +35,10 @@ end
 -- An error that SYNC raised about the call it names is a line a person can act on; of
 -- any other the traceback helps.
 local function withTraceback(message)
-  if type(message) == "string" and message:find("sync[%.:]%w+: ") then return message end
+  if type(message) == "string" and
+    (message:find("sync[%.:]%w+: ") or message:find("sync[%.:]%w+%b(): ")) then
+    return message
+  end
   if message == nil then return nil end -- how busted and others end without a word
   if type(message) ~= "string" then
     local meta = getmetatable(message)
@@ -208,7 +211,10 @@ function cli.main(given)
     end
   end
   if not script then
-    if executed then return 0 end
+    if executed then
+      if reporting then printReport() end
+      return 0
+    end
     fail("no script was given; see sync-lua --help")
     return 2
   end

@@ -42,7 +42,7 @@ local STOP_SECONDS = 5
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 
 local opened = {}  -- listeners, in the order of enable
-local started = false
+local started, stopped = false, false
 
 local function checkEnable(host, port, class, given)
   if type(host) ~= "string" or host == "" then
@@ -50,9 +50,10 @@ local function checkEnable(host, port, class, given)
       :format(type(host) == "string" and "empty" or type(host))
   elseif type(port) ~= "number" or port % 1 ~= 0 or port < 0 or port > 65535 then
     return ("port must be a whole number from 0 to 65535, not %s"):format(tostring(port))
-  elseif not Class.isClass(class) or not Class.is(class, sync.Protocol) then
+  elseif not Class.isClass(class) or not Class.is(class, sync.Protocol) or
+    class == sync.Protocol then
     return ("the third argument must be a protocol class (sync.Protocol:extend(\"Name\")), " ..
-      "not %s"):format(class == nil and "nil" or type(class))
+      "not %s"):format(class == sync.Protocol and "sync.Protocol itself" or type(class))
   elseif given ~= nil and type(given) ~= "table" then
     return "options must be a table, not " .. type(given)
   end
@@ -64,7 +65,8 @@ local function nameHandlers(class)
   while level and level ~= sync.Protocol do
     local methods = {}
     for name, value in pairs(level) do
-      if type(value) == "function" and not name:find("^__") and value == class[name] then
+      local method = type(value) == "function" and type(name) == "string"
+      if method and not name:find("^__") and value == class[name] then
         methods[#methods + 1] = name
       end
     end
@@ -138,7 +140,9 @@ local function announce()
 end
 
 local function watchSignals()
+  local unwatch
   local function onSignal(number)
+    unwatch() -- the next one, of either kind, ends the process at once
     log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
     sync.stop()
   end
@@ -149,7 +153,7 @@ local function watchSignals()
       C.sync_signal_start(handle, number, 1)
     end
   end
-  return function()
+  function unwatch()
     for number, fn in pairs(loop.signals) do
       if fn == onSignal then
         loop.signals[number] = nil
@@ -157,6 +161,7 @@ local function watchSignals()
       end
     end
   end
+  return unwatch
 end
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
@@ -164,28 +169,32 @@ end
 -- @raise when it runs already
 function sync.start()
   if started then error("sync.start: the server runs already; call it once, last", 2) end
-  started = true
+  started, stopped = true, false
   local unwatch = watchSignals()
   announce()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
   end, debug.traceback)
   if ok then loop.run() end
+  for _, listener in ipairs(opened) do listener:close() end
   unwatch()
   started = false
   opened = {}
-  if not ok then error("sync.start: error in onStart: " .. message, 0) end
+  if not ok then error("sync.start: error in onStart: " .. tostring(message), 0) end
 end
 
 --- Stops the server: listeners close, `onStop` of each class is called, what is queued is
 -- written, and `sync.start` returns.
 -- @tparam[opt=5] number seconds that slow clients get
 function sync.stop(seconds)
-  if not started then return end
+  if not started or stopped then return end
+  stopped = true
   for _, listener in ipairs(opened) do listener:close() end
   for _, class in ipairs(classes()) do
     local ok, message = xpcall(function() class:onStop() end, debug.traceback)
-    if not ok then log.error(("error in onStop of %s: %s"):format(class.name, message)) end
+    if not ok then
+      log.error(("error in onStop of %s: %s"):format(class.name, tostring(message)))
+    end
   end
   loop.stop(seconds or STOP_SECONDS)
 end
@@ -199,7 +208,10 @@ end
 --- Whether listeners wait for `sync.start`.
 -- @treturn boolean
 function sync.isWaiting()
-  return not started and opened[1] ~= nil
+  for _, listener in ipairs(opened) do
+    if not started and not listener.closed then return true end
+  end
+  return false
 end
 
 --- Calls a function when a signal comes.

@@ -8,6 +8,7 @@
 
 local core = require "sync.core"
 local log = require "sync.log"
+local memory = require "sync.memory"
 local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
@@ -15,9 +16,6 @@ local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), to
 local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
-
-local TRIM_FROM = 256   -- clients; below that many there is little to give back
-local TRIM_WAIT = 1     -- seconds from a large departure until memory is given back
 
 local REASONS = {
   [tonumber(C.SYNC_BY_SERVER)] = "closed",
@@ -65,7 +63,6 @@ local cursor, batch = 0, 0  -- next event, and how many this tick has
 local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
 local nextId = 0
-local peak = 0              -- most clients since memory was given back
 
 local function connected(slot, listenerId)
   local listener = loop.listeners[listenerId]
@@ -80,33 +77,12 @@ local function connected(slot, listenerId)
   }
   clients[slot] = client
   loop.count = loop.count + 1
-  if loop.count > peak then peak = loop.count end
   client.clients:add(client)
+  memory.consider()
   if stopping then
     client:close("stop")
   else
     client:onConnect()
-  end
-end
-
-local function giveMemoryBack()
-  if loop.count >= peak / 4 then return end
-  peak = loop.count
-  -- A new key makes Lua fit the table to what is in it.
-  clients[false], clients[true] = true, true
-  clients[false], clients[true] = nil, nil
-  collectgarbage("collect")
-  C.sync_trim(handle)
-end
-
--- Gives memory back a while after most of many clients have left.
-local function considerTrim()
-  if peak >= TRIM_FROM and loop.count < peak / 4 and not loop.trimming then
-    loop.trimming = true
-    loop.startTimer(TRIM_WAIT, 0, function()
-      loop.trimming = false
-      giveMemoryBack()
-    end)
   end
 end
 
@@ -125,7 +101,7 @@ local function disconnected(slot, code)
     log.limited("warn", reason, TROUBLE[reason],
       {client = client.id, address = client.address, protocol = client.name})
   end
-  considerTrim()
+  memory.consider()
   client:onClose(reason)
 end
 
@@ -314,5 +290,7 @@ function loop.stopTimer(timer)
     timer.id = false
   end
 end
+
+memory.watch(loop)
 
 return loop

@@ -96,7 +96,11 @@ end
 
 --- Ends this client's side, as a client that leaves does.
 function Client:leave()
-  if self:isOpen() then C.sync_memory_end(handle, self.slot) end
+  if not self:isOpen() then return end
+  C.sync_memory_end(handle, self.slot)
+  settle()
+  -- What it never read would be kept for it until closeTimeout.
+  if not loop.clients[self.slot] then C.sync_abort(handle, self.slot) end
   settle()
 end
 

@@ -1,0 +1,73 @@
+--- Gives memory back when things have calmed down: after many clients came (their
+-- beginnings leave garbage) and after many have left.
+--
+-- Nothing is done while the number of clients still changes much. Garbage is collected in
+-- small steps between ticks, so that no client waits for it.
+-- @module sync.memory
+
+local core = require "sync.core"
+
+local C, handle = core.C, core.handle
+
+local CHANGE = 256      -- clients that must have come or left, and
+local SHARE = 0.2       -- the share of all that they must be
+local WAIT = 1          -- seconds between looks at whether it is calm
+local STEP_WAIT = 0.002 -- seconds between steps
+local STEPS = 50        -- of a few KiB each
+local CYCLES = 2        -- the one under way may have passed what is garbage now
+
+local memory = {}
+
+local loop          -- told by memory.watch
+local settled = 0   -- clients when memory was last given back
+local looking = false
+
+-- A new key makes Lua fit a table to what is in it.
+local function fit(list)
+  list[false], list[true] = true, true
+  list[false], list[true] = nil, nil
+end
+
+local function collect(cycles)
+  for _ = 1, STEPS do
+    if collectgarbage("step", 0) then cycles = cycles - 1 end
+    if cycles == 0 then
+      C.sync_trim(handle)
+      looking = false
+      memory.consider()
+      return
+    end
+  end
+  loop.startTimer(STEP_WAIT, 0, function() collect(cycles) end)
+end
+
+local function isMuch(change, count)
+  return change >= CHANGE and change >= count * SHARE
+end
+
+local function look(before)
+  local count = loop.count
+  if isMuch(math.abs(count - before), math.max(count, before)) then
+    loop.startTimer(WAIT, 0, function() look(count) end)
+    return
+  end
+  if count < settled then fit(loop.clients) end
+  settled = count
+  collect(CYCLES)
+end
+
+--- Called when a client has come or left.
+function memory.consider()
+  local count = loop.count
+  if not looking and isMuch(math.abs(count - settled), math.max(count, settled)) then
+    looking = true
+    loop.startTimer(WAIT, 0, function() look(count) end)
+  end
+end
+
+--- Begins to watch a loop: its `count` and `clients`, by its `startTimer`.
+function memory.watch(watched)
+  loop = watched
+end
+
+return memory
