@@ -1,0 +1,101 @@
+-- The examples, on free ports instead of their own.
+
+local Process = require "spec.process"
+local Program = require "spec.program"
+
+local connect = Program.connect
+
+local FREE_PORTS = [[
+  local sync = require "sync"
+  local enable = sync.enable
+  function sync.enable(host, port, ...) return enable(host, 0, ...) end
+]]
+
+-- Starts an example; returns it and the ports its log names.
+local function example(name)
+  local server = Program.start("-e", FREE_PORTS, "examples/" .. name .. ".lua")
+  local ports = {}
+  for port in server:expect("stderr", "listens on ([^\n]+%(try: [^\n]+)"):gmatch(":(%d+)") do
+    ports[#ports + 1] = tonumber(port)
+  end
+  return server, ports
+end
+
+local function stop(server)
+  server:kill("INT")
+  assert.equal(0, (server:wait()))
+  assert.is_nil(server:stderr():find("ERROR", 1, true), server:stderr())
+end
+
+describe("example", function()
+  after_each(Process.cleanUp)
+
+  it("echo: what one types, all get, on three ports", function()
+    local server, ports = example("echo")
+    assert.equal(3, #ports)
+    local clients = {}
+    for i = 1, 3 do
+      clients[i] = Program.nc("localhost", ports[i])
+      -- It is in when it hears itself.
+      clients[i]:write(("%d is here\n"):format(i))
+      clients[i]:expect("stdout", i .. " is here\n")
+    end
+    clients[2]:write("hello\n")
+    for _, client in ipairs(clients) do client:expect("stdout", "\nhello\n$") end
+    stop(server)
+  end)
+
+  it("echo has no more than the 12 lines of the README", function()
+    local lines = 0
+    for line in io.lines("examples/echo.lua") do
+      if line:find("%S") then lines = lines + 1 end
+    end
+    assert.is_true(lines <= 12, lines .. " lines")
+  end)
+
+  it("chat: people and Flash movies meet", function()
+    local server, ports = example("chat")
+    assert.equal(2, #ports)
+    local person = Program.nc("localhost", ports[1])
+    person:expect("stdout", "has come to lobby\n")
+    person:write("/nick ann\n")
+    person:expect("stdout", "is now ann\n")
+    local movie = connect(ports[2], "localhost")
+    movie:send("hello from a movie\0")
+    person:expect("stdout", ": hello from a movie\n")
+    person:write("hello\n")
+    local text = ""
+    repeat text = text .. assert(movie:receive(1)) until text:find("ann: hello%z$")
+    movie:close()
+    stop(server)
+  end)
+
+  it("clock: tells the time without being asked", function()
+    local server, ports = example("clock")
+    local client = connect(ports[1], "localhost")
+    assert.equal("You are client 1 of 1", client:receive("*l"))
+    assert.matches("^%d%d:%d%d:%d%d$", client:receive("*l"))
+    client:close()
+    stop(server)
+  end)
+
+  it("gameloop: moves players, and tells all", function()
+    local server, ports = example("gameloop")
+    local a, b = connect(ports[1], "localhost"), connect(ports[1], "localhost")
+    assert.matches("^You are player 1%.", a:receive("*l"))
+    assert.matches("^You are player 2%.", b:receive("*l"))
+    a:send("d\n")
+    local before
+    for _ = 1, 10 do
+      local x, y = assert(b:receive("*l")):match("^1 (%d+%.%d) (%d+%.%d)$")
+      assert.equal("12.0", y)
+      assert.is_true(not before or tonumber(x) > before)
+      before = tonumber(x)
+    end
+    a:close()
+    local line
+    repeat line = assert(b:receive("*l")) until line == "1 left"
+    b:close()
+    stop(server)
+  end)
+end)
