@@ -167,10 +167,14 @@ local function runScript(script)
     fail(message)
     return 1
   end
-  local code = protected(chunk, unpack(arg))
+  return protected(chunk, unpack(arg))
+end
+
+-- The exit code, 1 if listeners were opened and nobody was served.
+local function checkServed(code, name)
   local sync = package.loaded.sync
   if code == 0 and sync and sync.isWaiting() then
-    fail(script .. " calls sync.enable, but not sync.start: nobody was served")
+    fail(name .. " calls sync.enable, but not sync.start: nobody was served")
     return 1
   end
   return code
@@ -181,47 +185,45 @@ local function printReport()
   io.stderr:write(tostring(sync.jit.report()), "\n")
 end
 
+-- Carries one option out. Returns an exit code when that ends the program.
+local function apply(name, value)
+  if name == "help" then
+    io.write(HELP)
+    return 0
+  elseif name == "version" then
+    version()
+    return 0
+  elseif name == "check" then
+    return
+  end
+  local ok, message
+  local code = protected(function() ok, message = actions[name](value) end)
+  if code ~= 0 then return code end
+  if not ok then
+    fail(message)
+    return 2
+  end
+end
+
 --- Does what the command line says.
 -- @tparam table given a list of {option, value}, in order
 -- @treturn number the exit code
 function cli.main(given)
-  local script = arg[0]
-  local checking, reporting, executed = false, false, false
+  local script, wanted = arg[0], {}
   require "sync.jit"
   for _, option in ipairs(given) do
-    local name, value = option[1], option[2]
-    if name == "help" then
-      io.write(HELP)
-      return 0
-    elseif name == "version" then
-      version()
-      return 0
-    elseif name == "check" then
-      checking = true
-    else
-      reporting = reporting or name == "jit-report"
-      executed = executed or name == "execute"
-      local ok, message
-      local code = protected(function() ok, message = actions[name](value) end)
-      if code ~= 0 then return code end
-      if not ok then
-        fail(message)
-        return 2
-      end
-    end
+    wanted[option[1]] = true
+    local code = apply(option[1], option[2])
+    if code then return code end
   end
-  if not script then
-    if executed then
-      if reporting then printReport() end
-      return 0
-    end
+  if not script and not wanted.execute then
     fail("no script was given; see sync-lua --help")
     return 2
   end
-  if checking then return check(script) end
-  local code = runScript(script)
-  if reporting then printReport() end
-  return code
+  if script and wanted.check then return check(script) end
+  local code = script and runScript(script) or 0
+  if wanted["jit-report"] then printReport() end
+  return checkServed(code, script or "-e CODE")
 end
 
 return cli

@@ -50,14 +50,41 @@ local function asText(level, message, fields)
   return line
 end
 
+-- How many bytes the UTF-8 sequence at i has, or nil if it is none (RFC 3629).
+local function sequence(text, i)
+  for _, pattern in ipairs {
+    "^[%z\1-\127]", "^[\194-\223][\128-\191]", "^\224[\160-\191][\128-\191]",
+    "^[\225-\236\238\239][\128-\191][\128-\191]", "^\237[\128-\159][\128-\191]",
+    "^\240[\144-\191][\128-\191][\128-\191]",
+    "^[\241-\243][\128-\191][\128-\191][\128-\191]",
+    "^\244[\128-\143][\128-\191][\128-\191]",
+  } do
+    local _, last = text:find(pattern, i)
+    if last then return last - i + 1 end
+  end
+end
+
+-- JSON is UTF-8; what a client sent may not be.
+local function asUtf8(text)
+  if not text:find("[\128-\255]") then return text end
+  local parts, i = {}, 1
+  while i <= #text do
+    local length = sequence(text, i)
+    parts[#parts + 1] = length and text:sub(i, i + length - 1) or "\239\191\189"
+    i = i + (length or 1)
+  end
+  return table.concat(parts)
+end
+
 local function asJson(level, message, fields)
   local entry = {}
   for key, value in pairs(fields or {}) do
     local plain = type(value) == "number" and value == value and math.abs(value) ~= math.huge
-    entry[tostring(key)] = (plain or type(value) == "boolean") and value or tostring(value)
+    entry[asUtf8(tostring(key))] = (plain or type(value) == "boolean") and value or
+      asUtf8(tostring(value))
   end
   entry.time = os.date("!%Y-%m-%dT%H:%M:%SZ")
-  entry.level, entry.message = level, tostring(message)
+  entry.level, entry.message = level, asUtf8(tostring(message))
   return require "cjson.safe".encode(entry)
 end
 
