@@ -8,11 +8,11 @@
 /* Sizes of a whole piece. Most clients are sent less than a small one holds in a tick;
  * one that is sent more goes on in large ones. Spare pieces hold at most 1 MiB each. */
 enum {
-    SMALL_PIECE = 1024,
+    SMALL_PIECE = 2048,
     LARGE_PIECE = 16 * 1024,
     SMALL_ROOM = SMALL_PIECE - sizeof(struct piece),
     LARGE_ROOM = LARGE_PIECE - sizeof(struct piece),
-    SMALL_SPARES = 1024,
+    SMALL_SPARES = 512,
     LARGE_SPARES = 64
 };
 
