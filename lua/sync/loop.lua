@@ -69,7 +69,8 @@ local function connected(slot, listenerId)
   local address, port = core.peer(slot)
   nextId = nextId + 1
   local client = listener.class:new {
-    slot = slot, -- 0 when the client has gone
+    slot = slot,     -- 0 when the client has gone
+    closing = false, -- or why; here, so that looking for it ends here
     id = nextId,
     address = address,
     port = port,
