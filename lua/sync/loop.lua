@@ -87,6 +87,11 @@ local function connected(slot, listenerId)
   end
 end
 
+-- Apart from its caller: pairs isn't compiled, and most clients are in no room.
+local function leaveAll(client, rooms)
+  for name in pairs(rooms) do client:leave(name) end
+end
+
 local function disconnected(slot, code)
   local client = clients[slot]
   if not client then return end
@@ -95,7 +100,7 @@ local function disconnected(slot, code)
   loop.count = loop.count - 1
   client.clients:remove(client)
   local joined = client.joined
-  for name in pairs(joined and joined.rooms or {}) do client:leave(name) end
+  if joined then leaveAll(client, joined.rooms) end
   client.slot = 0
   client.closing = reason
   if TROUBLE[reason] then

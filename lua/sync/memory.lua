@@ -45,10 +45,18 @@ local function isMuch(change, count)
   return change >= CHANGE and change >= count * SHARE
 end
 
-local function look(before)
+local look
+
+-- Apart from its callers: a function that makes closures isn't compiled, and `consider`
+-- is called for each client.
+local function lookLater(before)
+  loop.startTimer(WAIT, 0, function() look(before) end)
+end
+
+function look(before)
   local count = loop.count
   if isMuch(math.abs(count - before), math.max(count, before)) then
-    loop.startTimer(WAIT, 0, function() look(count) end)
+    lookLater(count)
     return
   end
   if count < settled then fit(loop.clients) end
@@ -61,7 +69,7 @@ function memory.consider()
   local count = loop.count
   if not looking and isMuch(math.abs(count - settled), math.max(count, settled)) then
     looking = true
-    loop.startTimer(WAIT, 0, function() look(count) end)
+    lookLater(count)
   end
 end
 
