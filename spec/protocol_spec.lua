@@ -298,6 +298,14 @@ describe("protocol", function()
       assert.is_false(client:isOpen())
     end)
 
+    it("with a reason of the handler's own does not log trouble of that name", function()
+      local client = support.connect(support.protocol {onData = function(self)
+        self:close("full")
+      end})
+      assert.same({}, support.logged(function() client:send("x") end))
+      assert.is_false(client:isOpen())
+    end)
+
     it("ends delivery: the rest of the client's batch is not seen", function()
       local class = noting {framing = "line"}
       function class:onData(data)

@@ -95,7 +95,8 @@ end
 local function disconnected(slot, code)
   local client = clients[slot]
   if not client then return end
-  local reason = client.closing or REASONS[code]
+  local wanted = client.closing -- what this side has said
+  local reason = wanted or REASONS[code]
   clients[slot] = nil
   loop.count = loop.count - 1
   client.clients:remove(client)
@@ -103,8 +104,9 @@ local function disconnected(slot, code)
   if joined then leaveAll(client, joined.rooms) end
   client.slot = 0
   client.closing = reason
-  if TROUBLE[reason] then
-    log.limited("warn", reason, TROUBLE[reason],
+  local trouble = not wanted and TROUBLE[reason]
+  if trouble then
+    log.limited("warn", reason, trouble,
       {client = client.id, address = client.address, protocol = client.name})
   end
   memory.consider()
@@ -169,7 +171,8 @@ local function dispatch(event)
     log.limited("warn", "dropped", "client reads too slowly: its queue reached maxQueue, " ..
       "messages to it are dropped", {client = client and client.id})
   elseif type == SIGNAL then
-    loop.signals[id](id)
+    local fn = loop.signals[id] -- nil when it was given back in this tick
+    if fn then fn(id) end
   elseif type == RESOLVED then
     resolved(event)
   elseif type == NOTICE then
