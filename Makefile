@@ -41,7 +41,7 @@ BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m))
             $(BUILD)/lua/sync.cdef.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check soak fuzz lint install uninstall rock clean deps-%
+.PHONY: help build run test check soak fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -128,8 +128,11 @@ soak: deps-build ## 10,000 clients, clients that never read, clients that are ki
 fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
 
+docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
+	@ldoc --fatalwarnings .
+
 lint: deps-lint ## luacheck, clang-format and clang-tidy
-	@luacheck -q lua protocols spec examples
+	@luacheck -q lua protocols spec examples bench
 	@clang-format --dry-run -Werror src/*.c src/*.h $(wildcard spec/*/*.[ch] bench/*.[ch] bench/*/*.[ch])
 	@clang-tidy --quiet src/*.c -- -std=c11 -D_GNU_SOURCE -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>/dev/null
 

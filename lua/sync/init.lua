@@ -84,7 +84,7 @@ end
 -- takes no port: `sync.enable("unix:/run/app.sock", Class)`
 -- @tparam number port 0 for a free one
 -- @tparam sync.Protocol class
--- @tparam[opt] table options settings of `sync.Protocol` for this listener alone, and
+-- @tparam[opt] table given options: settings of `sync.Protocol` for this listener alone, and
 -- `backlog` (clients that may wait to be accepted, 1024)
 -- @treturn sync.Listener
 -- @raise when it can't be done: a port that is taken, an unknown host or option

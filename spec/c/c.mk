@@ -49,13 +49,13 @@ $(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz/spec/fuzz/%_fuzz.o \
     $(call c_objects,fuzz,$(C_CORE) $(FUZZ_HELPERS))
 	@$(FUZZ_CC) $(C_SAN) -fsanitize=fuzzer $^ $(C_LIBS) -o $@
 
-test-c: $(BUILD)/c/test
+test-c: $(BUILD)/c/test ## the C tests alone
 	@$(BUILD)/c/test
 
-check-c: $(BUILD)/asan/test
+check-c: $(BUILD)/asan/test ## the C tests under sanitizers
 	@$(BUILD)/asan/test
 
-valgrind-c: $(BUILD)/c/leaks
+valgrind-c: $(BUILD)/c/leaks ## 1,000 connects and closes under valgrind
 	@valgrind --quiet --leak-check=full --show-leak-kinds=all --error-exitcode=1 \
 	    $(BUILD)/c/leaks
 
