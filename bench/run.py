@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Measures SYNC beside its peers: `make bench`, or `make bench QUICK=1` (two minutes).
+
+Each work is done by all peers in turn, round by round (A B C, A B C ...), so that what
+slows the machine for a while slows all alike. A server runs alone on core 0, the load on
+core 1. Ratios are taken within a round. ROUNDS=N sets the rounds (5), ONLY=sync,uv the
+peers. Writes docs/benchmarks.md and its plots.
+"""
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import report
+
+QUICK = os.environ.get("QUICK", "0") not in ("", "0")
+ROUNDS = int(os.environ.get("ROUNDS") or (2 if QUICK else 5))
+SECONDS, WARM_UP = (0.25, 0.2) if QUICK else (2.0, 0.8)
+IDLE_SECONDS = 1 if QUICK else 4  # a server may give memory back when it is calm
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+PEERS = "bench/peers/"
+LOAD = "build/bench/load"
+
+
+class Peer:
+    """A server that is measured; `command` gets the mode and the port."""
+
+    def __init__(self, name, title, command, version, needs=None, build=None):
+        self.name, self.title, self.command = name, title, command
+        self.version_command, self.needs, self.build = version, needs, build
+        self.version, self.missing = "", None
+
+    def prepare(self):
+        """Finds out the version, or why the peer can't run."""
+        for command in filter(None, [self.build, self.needs, self.version_command]):
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            except (OSError, subprocess.TimeoutExpired) as problem:
+                self.missing = str(problem)
+                return
+            if done.returncode != 0:
+                said = (done.stderr or done.stdout).strip().splitlines()
+                self.missing = said[-1] if said else "%s failed" % command[0]
+                return
+        self.version = " ".join((done.stdout + done.stderr).split())
+
+
+LUV_VERSION = ("local uv = require 'luv' print(jit.version .. ', libuv ' .. "
+               "uv.version_string())")
+UVLOOP_VERSION = ("import sys, uvloop; "
+                  "print('uvloop', uvloop.__version__, 'on Python', sys.version.split()[0])")
+PYTHON_VERSION = "import platform as p; print(p.python_implementation(), p.python_version())"
+PYPY_VERSION = ("import sys; print('PyPy %d.%d.%d' % sys.pypy_version_info[:3], "
+                "'(Python %d.%d)' % sys.version_info[:2])")
+
+SYNC = Peer("sync", "SYNC", ["./sync-lua", PEERS + "sync.lua"], ["./sync-lua", "--version"])
+ALL = [
+    SYNC,
+    Peer("sync-off", "SYNC, JIT off", ["./sync-lua", "--jit=off", PEERS + "sync.lua"],
+         ["./sync-lua", "--version"]),
+    Peer("uv", "C on libuv", ["build/bench/uv"],
+         ["pkg-config", "--modversion", "libuv"], needs=["test", "-x", "build/bench/uv"]),
+    Peer("go", "Go net", ["build/bench/go"], ["go", "version"],
+         build=["go", "build", "-o", "build/bench/go", PEERS + "go/main.go"]),
+    Peer("luv", "LuaJIT, luv", ["luajit", PEERS + "luv.lua"], ["luajit", "-e", LUV_VERSION]),
+    Peer("node", "Node.js net", ["node", PEERS + "node.js"], ["node", "--version"]),
+    Peer("uvloop", "Python, uvloop", [PYTHON, PEERS + "aio.py", "--uvloop"],
+         [PYTHON, "-c", UVLOOP_VERSION]),
+    Peer("pypy", "PyPy, asyncio", ["pypy3", PEERS + "aio.py"], ["pypy3", "-c", PYPY_VERSION]),
+    Peer("cpython", "CPython, asyncio", [PYTHON, PEERS + "aio.py"],
+         [PYTHON, "-c", PYTHON_VERSION]),
+]
+RAW = Peer("raw", "C on libuv, unframed", ["build/bench/uv"],
+           ["pkg-config", "--modversion", "libuv"], needs=["test", "-x", "build/bench/uv"])
+
+
+class Work:
+    """What the load does, and which figure of it counts."""
+
+    def __init__(self, name, title, mode, options, server="echo", raw=False,
+                 figure="per_second", rounds=ROUNDS):
+        self.name, self.title, self.mode, self.options = name, title, mode, options
+        self.server, self.raw, self.figure, self.rounds = server, raw, figure, rounds
+
+
+MEMORY_ROUNDS = 1 if QUICK else min(ROUNDS, 3)
+WORKS = [
+    Work("echo1", "Echo, 64 connections, 64 B, depth 1", "echo",
+         ["-c", "64", "-d", "1", "-s", "64"], raw=True),
+    Work("echo16", "Echo, 64 connections, 64 B, depth 16", "echo",
+         ["-c", "64", "-d", "16", "-s", "64"], raw=True),
+    Work("broadcast1", "Broadcast, 1 sender, 1,000 receivers, depth 1", "broadcast",
+         ["-c", "1000", "-d", "1", "-s", "64", "-S", "1"], server="broadcast"),
+    Work("broadcast16", "Broadcast, 1 sender, 1,000 receivers, depth 16", "broadcast",
+         ["-c", "1000", "-d", "16", "-s", "64", "-S", "1"], server="broadcast"),
+    Work("storm", "Connect, one round trip, leave; 64 at a time", "storm", ["-c", "64"]),
+    Work("rate", "Latency at a fixed rate, 64 connections, 64 B", "rate",
+         ["-c", "64", "-s", "64"], figure="p99"),
+    Work("idle1000", "Memory of 1,000 idle connections", "idle", ["-c", "1000"],
+         figure="memory", rounds=MEMORY_ROUNDS),
+    Work("idle5000", "Memory of 5,000 idle connections", "idle", ["-c", "5000"],
+         figure="memory", rounds=MEMORY_ROUNDS),
+]
+
+
+class Failed(Exception):
+    """A run that gave no figure, and why."""
+
+
+def pinned(core, command):
+    cores = sorted(os.sched_getaffinity(0))
+    if not shutil.which("taskset") or len(cores) < 2:
+        return command
+    return ["taskset", "-c", str(cores[core])] + command
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def last_line(file):
+    file.seek(0)
+    lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "it said nothing")
+
+
+class Server:
+    """A peer that listens, for as long as the `with` lasts."""
+
+    def __init__(self, peer, mode):
+        self.port = free_port()
+        self.errors = tempfile.TemporaryFile()
+        command = pinned(0, peer.command + [mode, str(self.port)])
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors)
+
+    def __enter__(self):
+        said, end = b"", time.monotonic() + 20
+        while b"ready" not in said:
+            wait = max(0, end - time.monotonic())
+            if not select.select([self.process.stdout], [], [], wait)[0]:
+                self.__exit__()
+                raise Failed("the server wasn't ready after 20 s")
+            piece = os.read(self.process.stdout.fileno(), 4096)
+            if not piece:
+                self.__exit__()
+                raise Failed("the server did not start: " + last_line(self.errors))
+            said += piece
+        return self
+
+    def __exit__(self, *_):
+        """Ends the process that was started, and no other."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def measure(peer, work, rate):
+    """One run. Returns what the load reported."""
+    options = list(work.options)
+    if work.mode == "rate":
+        options += ["-r", str(int(rate))]
+    seconds = IDLE_SECONDS if work.mode == "idle" else SECONDS
+    options += ["-f", "null", "-t", str(seconds), "-w", str(WARM_UP), "--json"]
+    mode = "raw" if peer is RAW else work.server
+    with Server(peer, mode) as server:
+        command = pinned(1, [LOAD, work.mode, "127.0.0.1:%d" % server.port,
+                             "-p", str(server.process.pid)] + options)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True,
+                                  timeout=SECONDS + WARM_UP + 20)
+        except subprocess.TimeoutExpired:
+            raise Failed("the load did not end") from None
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or ["exit code %d" % done.returncode]
+            ended = server.process.poll()
+            died = "" if ended is None else " (the server ended: %s)" % last_line(server.errors)
+            raise Failed(lines[-1] + died)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise Failed("the load printed no JSON: " + done.stdout[:80]) from None
+
+
+def half_of_uv(results):
+    """The rate for the latency: half of what C on libuv echoed at depth 1."""
+    runs = [run for run in results["echo1"].get("uv", []) if isinstance(run, dict)]
+    return report.median([run["per_second"] for run in runs]) / 2 if runs else None
+
+
+def run_work(work, peers, results):
+    rate = half_of_uv(results) if work.mode == "rate" else None
+    found = results[work.name] = {}
+    if work.mode == "rate" and not rate:
+        for peer in peers:
+            found[peer.name] = ["no rate: C on libuv did not echo"]
+        return
+    for turn in range(work.rounds):
+        for peer in peers + ([RAW] if work.raw and not RAW.missing else []):
+            try:
+                run = measure(peer, work, rate)
+                if rate:
+                    run["wanted"] = rate
+            except Failed as problem:
+                run = str(problem)
+                print("    %s: failed: %s" % (peer.title, run), flush=True)
+            found.setdefault(peer.name, []).append(run)
+        print("  %s: round %d of %d" % (work.title, turn + 1, work.rounds), flush=True)
+
+
+def raise_file_limit():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main():
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    raise_file_limit()
+    began = time.monotonic()
+    only = [name for name in os.environ.get("ONLY", "").split(",") if name]
+    peers = [peer for peer in ALL if not only or peer.name in only]
+    machine = report.machine()
+    for peer in peers + [RAW]:
+        peer.prepare()
+        if peer.missing and peer is not RAW:
+            print("missing: %s: %s" % (peer.title, peer.missing), flush=True)
+    results = {}
+    for work in WORKS:
+        run_work(work, [peer for peer in peers if not peer.missing], results)
+    command = "make bench" + (" QUICK=1" if QUICK else "")
+    if not QUICK and "ROUNDS" in os.environ:
+        command += " ROUNDS=%d" % ROUNDS
+    settings = {"command": command, "quick": QUICK, "rounds": ROUNDS, "seconds": SECONDS,
+                "warm_up": WARM_UP, "took": time.monotonic() - began,
+                "pinned": len(os.sched_getaffinity(0)) > 1 and bool(shutil.which("taskset")),
+                "memory_rounds": MEMORY_ROUNDS, "only": only}
+    report.write(WORKS, peers, RAW, results, settings, machine)
+
+
+if __name__ == "__main__":
+    main()
