@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""Measures what the JIT gives to four handlers: `make bench-jit` (QUICK=1: one short round).
+
+SYNC with the JIT on and off, CPython and PyPy take turns, round by round, so that what slows
+the machine for a while slows all alike. A server runs alone on core 0, the load on core 1.
+Ratios are taken within a round, and their medians are told. ROUNDS=N sets the rounds (3),
+ONLY=echo,game the handlers. Writes docs/jit.md.
+"""
+import json
+import os
+import platform
+import re
+import select
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+QUICK = os.environ.get("QUICK", "0") not in ("", "0")
+ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 3))
+WARM_UP, SECONDS = (0.7, 0.7) if QUICK else (1.5, 2.0)
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+DRIVE = "build/bench/drive"
+SERVE_LUA, SERVE_PY = "bench/jit/serve.lua", "bench/jit/serve.py"
+PAGE = "docs/jit.md"
+BAR_RATIO, BAR_MEMORY = 7.0, 2.0  # times, MiB
+
+VERSION = ("import platform as p, sys; print(p.python_implementation(), "
+           "'%d.%d.%d' % getattr(sys, 'pypy_version_info', sys.version_info)[:3])")
+RUNTIMES = {
+    "on": ("SYNC", ["./sync-lua", SERVE_LUA], ["./sync-lua", "--version"]),
+    "off": ("SYNC, JIT off", ["./sync-lua", "--jit=off", SERVE_LUA], ["./sync-lua", "--version"]),
+    "cpython": ("CPython", [PYTHON, SERVE_PY], [PYTHON, "-c", VERSION]),
+    "pypy": ("PyPy", ["pypy3", SERVE_PY], ["pypy3", "-c", VERSION]),
+}
+WORKS = {
+    "echo": "echo, 64 connections at depth 16, 64 B",
+    "chat": "chat, 200 members, {hearers} of them hear a message",
+    "game": "game step, 64 bodies",
+    "rpc": "JSON-RPC call, 64 connections at depth 16",
+}
+HEARERS = 10
+ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
+
+REASONS = {
+    "echo": """The handler is one call, so there is little to compile. With the JIT on, nearly
+all that is left is C that both share: libuv and the framing in `sync_poll`, copying and
+hashing the message into a Lua string, queueing it, `sync_flush`. The profile below shows it:
+the time in native code stands at lines of `loop.lua`, where those are called. With the JIT off
+each of the FFI calls is slow, and that is what the ratio shows. Only by making the C part
+smaller could it grow.""",
+    "chat": """The filter is a call of a Lua function for each of 200 members, and a tenth of
+them get the message; queueing for those is C in both. {chat_note}""",
+    "game": """Plain arithmetic on tables: what a tracing compiler is for. {game_note}""",
+    "rpc": """`cjson.decode` and `cjson.encode` are C functions of Lua's own API. LuaJIT doesn't
+compile such calls: it stitches the traces before and behind them together, and the C
+functions take as long as with the JIT off. The tables they make are garbage to collect in
+both. PyPy compiles its JSON decoder together with the handler.""",
+}
+NOTES = {"chat_note": "", "game_note": ""}
+
+
+class Failed(Exception):
+    pass
+
+
+def pin(core):
+    cores = sorted(os.sched_getaffinity(0))
+    return (lambda: os.sched_setaffinity(0, {cores[core]})) if len(cores) > 1 else None
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server that has said that it is ready; it ends with the `with` block."""
+
+    def __init__(self, command, work):
+        self.port = free_port()
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command + [work, str(self.port)], preexec_fn=pin(0),
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.said = ""
+
+    def __enter__(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], 20)
+        if not ready or "ready" not in self.process.stdout.readline():
+            self.__exit__()
+            raise Failed("the server did not become ready: " + self.error())
+        return self
+
+    def error(self):
+        self.errors.seek(0)
+        return (self.errors.read().strip().splitlines() or ["it said nothing"])[-1]
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.said, _ = self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+def drive(server, work):
+    command = [DRIVE, work, str(server.port), str(server.process.pid), str(WARM_UP), str(SECONDS)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin(1),
+                          timeout=WARM_UP + SECONDS + 30)
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip())
+    return json.loads(done.stdout)
+
+
+def measure(runtime, work):
+    with Server(RUNTIMES[runtime][1], work) as server:
+        return drive(server, work)
+
+
+def profile(work):
+    """Shares of time by -jp: {"Compiled": 89, ..., "loop": the part of it in loop.lua}."""
+    with Server(["./sync-lua", "-jp=vl", SERVE_LUA], work) as server:
+        drive(server, work)
+    shares, part = {}, None
+    for line in server.said.splitlines():
+        top = re.match(r"^ *(\d+)%  (\w.*)$", line)
+        below = re.match(r"^  -- +(\d+)%  (\S+):\d+$", line)
+        if top:
+            part = top.group(2)
+            shares[part] = int(top.group(1))
+        elif below and part == "Compiled" and below.group(2) == "loop.lua":
+            shares["loop"] = shares.get("loop", 0) + int(below.group(1)) * shares[part] / 100
+    return shares
+
+
+def versions():
+    """What each runtime is, by name; None for one that is missing."""
+    found = {}
+    for name, (_, _, command) in RUNTIMES.items():
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            said = " ".join((done.stdout + done.stderr).split())
+            found[name] = said if done.returncode == 0 else None
+        except OSError:
+            found[name] = None
+    return found
+
+
+def median(rounds, work, of):
+    values = [of(results[work]) for results in rounds]
+    return statistics.median(values)
+
+
+def ratio(rounds, work, runtime):
+    """User CPU of another runtime ÷ that of SYNC with the JIT on: median, least, greatest."""
+    values = [results[work][runtime]["user_ns"] / max(results[work]["on"]["user_ns"], 1)
+              for results in rounds]
+    return statistics.median(values), min(values), max(values)
+
+
+def spread(values, digits="%.1f"):
+    return (digits + " (" + digits + "–" + digits + ")") % values
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def title(work):
+    return WORKS[work].format(hearers=HEARERS)
+
+
+def measured_table(rounds, names):
+    rows = []
+    for work in ONLY:
+        for name in names:
+            def figure(key, name=name, work=work):
+                return median(rounds, work, lambda result: result[name][key])
+            rows.append([
+                title(work) if name == "on" else "", RUNTIMES[name][0],
+                format(figure("rate"), ",.0f"), format(figure("user_ns") / 1000, ",.2f"),
+                format(figure("system_ns") / 1000, ",.2f"),
+                format(figure("rss_kib") / 1024, ".1f"),
+                "1" if name == "on" else spread(ratio(rounds, work, name)),
+            ])
+    head = ["handler", "runtime", "messages/s", "user CPU, µs a message", "system CPU, µs",
+            "resident, MiB", "its user CPU ÷ SYNC's"]
+    return table(head, rows)
+
+
+def memory_difference(rounds, work):
+    values = [(results[work]["on"]["rss_kib"] - results[work]["off"]["rss_kib"]) / 1024
+              for results in rounds]
+    return statistics.median(values), min(values), max(values)
+
+
+def bars(rounds):
+    rows = []
+    for work in ("echo", "game"):
+        if work in ONLY:
+            times = ratio(rounds, work, "off")
+            rows.append(["JIT on over off, " + title(work), "at least 7 × in user CPU",
+                         "holds" if times[0] >= BAR_RATIO else "does not hold",
+                         spread(times) + " ×"])
+    more = max((memory_difference(rounds, work) for work in ONLY))
+    rows.append(["JIT's memory, the handler with most", "at most 2 MiB more than off",
+                 "holds" if more[0] <= BAR_MEMORY else "does not hold",
+                 spread(more, "%.2f") + " MiB"])
+    return table(["what", "bar", "verdict", "measured"], rows)
+
+
+def profile_table(profiles):
+    rows = []
+    for work in ONLY:
+        shares = profiles[work]
+        rows.append([title(work)] + ["%.0f %%" % shares.get(key, 0) for key in (
+            "Compiled", "loop", "Interpreted", "C code", "Garbage Collector", "JIT Compiler")])
+    return table(["handler", "native code", "of it in `loop.lua`", "interpreted", "C functions",
+                  "garbage", "compiling"], rows)
+
+
+def page(rounds, names, found, profiles, took):
+    missing = [RUNTIMES[name][0] for name in RUNTIMES if name not in names]
+    lines = ["# What the JIT gives", "",
+             "Written by `make bench-jit%s`, which took %d s." % (" QUICK=1" if QUICK else "", took)]
+    if QUICK:
+        lines += ["", "**This was a quick run, to see that all works. Its figures are rough.**"]
+    lines += ["", """Four handlers that a real server has, each in Lua (`bench/jit/*.lua`) and the same in Python on
+asyncio (`bench/jit/serve.py`). Server and load run on one machine over loopback, the server on
+one core and the load on another. A closed loop (`bench/jit/drive.c`) checks every answer; it
+computes the game itself, so all runtimes are shown to compute the same, to nine digits behind
+the point. Medians of %d round%s, in which the runtimes take turns; a run warms up for %.1f s,
+then counts for %.1f s. The ratio is taken within each round; in parentheses stand the least and
+the greatest.""" % (ROUNDS, "" if ROUNDS == 1 else "s", WARM_UP, SECONDS), "", "## Bars", ""]
+    lines += bars(rounds) + ["", "## Figures", ""] + measured_table(rounds, names)
+    if missing:
+        lines += ["", "Missing, since not installed: " + ", ".join(missing) + "."]
+    lines += ["", "Memory the JIT takes (on less off, resident, MiB): " + "; ".join(
+        "%s %s" % (work, spread(memory_difference(rounds, work), "%.2f")) for work in ONLY) + "."]
+    lines += ["", "## Where the time goes, JIT on", "",
+              "By `sync-lua -jp=vl bench/jit/serve.lua HANDLER PORT`, by wall clock. Time in native code",
+              "that stands in `loop.lua` is mostly the C core, called from there: reading, making the",
+              "message's string, writing.", ""] + profile_table(profiles)
+    lines += ["", "## Why"]
+    for work in ONLY:
+        times = "**%s: %.1f ×.** " % (work, ratio(rounds, work, "off")[0])
+        lines += ["", times + REASONS[work].format(**NOTES)]
+    lines += ["", "`sync-lua --jit-report bench/jit/serve.lua HANDLER PORT` says the same by handler,",
+              "and `-jv` shows each trace.", "", "## Machine and versions", "",
+              "%s, Linux %s, %d cores" % (processor(), platform.release(), os.cpu_count()), ""]
+    lines += ["- %s: %s" % (RUNTIMES[name][0], found[name]) for name in names if name != "off"]
+    return "\n".join(lines) + "\n"
+
+
+def processor():
+    with open("/proc/cpuinfo") as info:
+        found = re.search(r"model name\s*: (.*)", info.read())
+    return found.group(1) if found else platform.machine()
+
+
+def main():
+    began = time.monotonic()
+    found = versions()
+    names = [name for name in RUNTIMES if found[name]]
+    for name in RUNTIMES:
+        if name not in names:
+            print("%s is missing" % RUNTIMES[name][0])
+    rounds = []
+    for number in range(ROUNDS):
+        results = {work: {} for work in ONLY}
+        for work in ONLY:
+            for name in names:
+                results[work][name] = measure(name, work)
+                print("round %d: %-5s %-14s %s" % (
+                    number + 1, work, RUNTIMES[name][0], results[work][name]), flush=True)
+        rounds.append(results)
+    profiles = {work: profile(work) for work in ONLY}
+    text = page(rounds, names, found, profiles, time.monotonic() - began)
+    print("\n" + "\n".join(bars(rounds) + [""] + measured_table(rounds, names)))
+    if ONLY == list(WORKS):
+        with open(PAGE, "w") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as problem:
+        sys.exit("bench/jit: %s" % problem)
