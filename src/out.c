@@ -6,13 +6,14 @@
 #include <string.h>
 
 /* Sizes of a whole piece. Most clients are sent less than a small one holds in a tick;
- * one that is sent more goes on in large ones. Spare pieces hold at most 1 MiB each. */
+ * one that is sent more goes on in large ones. Spares hold at most
+ * 4 MiB of small pieces, which a broadcast to 2,000 clients takes, and 1 MiB of large. */
 enum {
     SMALL_PIECE = 2048,
     LARGE_PIECE = 16 * 1024,
     SMALL_ROOM = SMALL_PIECE - sizeof(struct piece),
     LARGE_ROOM = LARGE_PIECE - sizeof(struct piece),
-    SMALL_SPARES = 512,
+    SMALL_SPARES = 2048,
     LARGE_SPARES = 64
 };
 
