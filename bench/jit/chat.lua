@@ -4,7 +4,7 @@
 
 local sync = require "sync"
 
-local RANGE = 12
+local RANGE = 45
 
 local Chat = sync.Protocol:extend("Chat")
 

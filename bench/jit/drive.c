@@ -65,11 +65,12 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Echo: 63 bytes and a NUL. */
+/* Echo: 63 bytes and a NUL, of which the middle and the end change from one to the next.
+ */
 
 static void echo_request(char *text, int index, unsigned number) {
-    snprintf(text, TEXT, "%05d %010u the quick brown fox jumps over the lazy dogs!!",
-             index, number);
+    snprintf(text, TEXT, "player %05d walks to %05u, %05u at speed of 1.50 %010u", index,
+             number * 7919 % 65536, number * 104729 % 65536, number);
 }
 
 static bool echo_check(const char *text, int index, unsigned number) {
@@ -199,7 +200,7 @@ static bool game_check(const char *text, int index, unsigned number) {
 /* The chat: connection 0 says, those of its team and near its level hear. A member's
  * first message joins the room. */
 
-enum { RANGE = 12, TEAMS = 5, LEVELS = 100 };
+enum { RANGE = 45, TEAMS = 5, LEVELS = 100 };
 
 static unsigned hearers;
 static unsigned unheard[DEPTH_MOST]; /* by number, of the messages in flight */

@@ -7,7 +7,7 @@ $(BUILD)/bench/drive: bench/jit/drive.c
 	  -ffp-contract=off -o $@ $<
 
 bench-jit: deps-build ## measure the JIT on four handlers (QUICK=1: one short round)
-	@$(MAKE) -s build $(BUILD)/bench/drive
+	@$(MAKE) -s build $(BUILD)/bench/drive $(BUILD)/bench/uv
 	@python3 bench/jit/run.py
 
 .PHONY: bench-jit

@@ -36,31 +36,48 @@ RUNTIMES = {
     "cpython": ("CPython", [PYTHON, SERVE_PY], [PYTHON, "-c", VERSION]),
     "pypy": ("PyPy", ["pypy3", SERVE_PY], ["pypy3", "-c", VERSION]),
 }
+# What of an echo is left without any Lua: the peer of `make bench`, in C.
+FLOOR = "uv"
+RUNTIMES[FLOOR] = ("C on libuv", ["build/bench/uv"], ["pkg-config", "--modversion", "libuv"])
 WORKS = {
     "echo": "echo, 64 connections at depth 16, 64 B",
     "chat": "chat, 200 members, {hearers} of them hear a message",
     "game": "game step, 64 bodies",
     "rpc": "JSON-RPC call, 64 connections at depth 16",
 }
-HEARERS = 10
+HEARERS = 20  # as drive.c makes the members
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
 
 REASONS = {
-    "echo": """The handler is one call, so there is little to compile. With the JIT on, nearly
-all that is left is C that both share: libuv and the framing in `sync_poll`, copying and
-hashing the message into a Lua string, queueing it, `sync_flush`. The profile below shows it:
-the time in native code stands at lines of `loop.lua`, where those are called. With the JIT off
-each of the FFI calls is slow, and that is what the ratio shows. Only by making the C part
-smaller could it grow.""",
-    "chat": """The filter is a call of a Lua function for each of 200 members, and a tenth of
-them get the message; queueing for those is C in both. {chat_note}""",
-    "game": """Plain arithmetic on tables: what a tracing compiler is for. {game_note}""",
+    "echo": """The handler is one call, so there is little to compile. What is left with the JIT
+on is what both do: libuv and the framing in `sync_poll`, making a Lua string of each message,
+collecting it, queueing it, `sync_flush`. `perf` finds about half of the user CPU in LuaJIT's
+string table and garbage collector (`lj_str_new`, `lj_str_resize`, `gc_sweepstr`, malloc), and
+little in compiled code. C on libuv, which makes no string, shows how much that is. With the
+JIT off the FFI's calls and fields are added (`lj_ccall_func`, `lj_cconv_ct_ct`,
+`lj_cf_ffi_meta___index`), and that is all the ratio can show. A garbage collector that pauses
+longer (`setpause` 400) made it slower, presumably by more cache misses. CPython's echo is near
+because `split` and `join` cut and answer all that a read brought by one call of C each.""",
+    "chat": """The filter calls a Lua function for each of 200 members; queueing for those 20
+who hear is C, in both. The ratio is limited by that, and by what of the loop is compiled as one:
+where LuaJIT gave up for good (the table above), a message leaves native code and comes back.""",
+    "game": """Arithmetic on tables: what a tracing compiler is for; all of it is native code.
+The same step without a server (12 µs on, 80 to 85 off) has nearly the same ratio,
+so the rest of SYNC hardly counts. What most likely limits it: which pairs are near is unpredictable, and each such
+branch is a side trace that joins the loop again at its head (not proven: the machine counts no
+mispredicted branches). Other ways to write the
+loop (positions held in locals, lists of numbers, not of bodies), and other values of LuaJIT's
+`hotexit` and `hotloop`, changed it by less than the noise.""",
     "rpc": """`cjson.decode` and `cjson.encode` are C functions of Lua's own API. LuaJIT doesn't
 compile such calls: it stitches the traces before and behind them together, and the C
-functions take as long as with the JIT off. The tables they make are garbage to collect in
-both. PyPy compiles its JSON decoder together with the handler.""",
+functions, and the garbage they make, take as long as with the JIT off. `--jit-report` says
+"native code in part" for this reason. PyPy's own decoder is
+part of its runtime.""",
 }
-NOTES = {"chat_note": "", "game_note": ""}
+
+
+def does(name, work):
+    return name != FLOOR or work == "echo"
 
 
 class Failed(Exception):
@@ -138,6 +155,22 @@ def profile(work):
     return shares
 
 
+def traces(work):
+    """By -jv: how many traces, how many attempts that were given up, and where for good."""
+    with Server(["./sync-lua", "-jv", SERVE_LUA], work) as server:
+        drive(server, work)
+        server.errors.seek(0)
+        lines = server.errors.read().splitlines()
+    lines += server.said.splitlines()
+    stitched = [line for line in lines if re.search(r"\bstitch\b", line)]
+    given_up = [line for line in lines if line.startswith("[TRACE ---")]
+    lost = {where for line in lines
+            for where in re.findall(r"(\S+) -- fallback to interpreter", line) +
+            re.findall(r"blacklisted at ([^\]\s]+)", line)}
+    made = [line for line in lines if re.match(r"\[TRACE +\d", line)]
+    return len(made), len(stitched), len(given_up), ", ".join(sorted(lost)) or "nowhere"
+
+
 def versions():
     """What each runtime is, by name; None for one that is missing."""
     found = {}
@@ -163,7 +196,7 @@ def ratio(rounds, work, runtime):
     return statistics.median(values), min(values), max(values)
 
 
-def spread(values, digits="%.1f"):
+def spread(values, digits="%.2f"):
     return (digits + " (" + digits + "–" + digits + ")") % values
 
 
@@ -179,7 +212,7 @@ def title(work):
 def measured_table(rounds, names):
     rows = []
     for work in ONLY:
-        for name in names:
+        for name in [name for name in names if does(name, work)]:
             def figure(key, name=name, work=work):
                 return median(rounds, work, lambda result: result[name][key])
             rows.append([
@@ -211,7 +244,7 @@ def bars(rounds):
     more = max((memory_difference(rounds, work) for work in ONLY))
     rows.append(["JIT's memory, the handler with most", "at most 2 MiB more than off",
                  "holds" if more[0] <= BAR_MEMORY else "does not hold",
-                 spread(more, "%.2f") + " MiB"])
+                 spread(more) + " MiB"])
     return table(["what", "bar", "verdict", "measured"], rows)
 
 
@@ -225,7 +258,13 @@ def profile_table(profiles):
                   "garbage", "compiling"], rows)
 
 
-def page(rounds, names, found, profiles, took):
+def trace_table(seen):
+    head = ["handler", "traces", "stitched to C", "attempts that failed", "given up for good"]
+    return table(head, [[title(work)] + [str(part) for part in seen[work]]
+                        for work in ONLY])
+
+
+def page(rounds, names, found, profiles, seen, took):
     missing = [RUNTIMES[name][0] for name in RUNTIMES if name not in names]
     lines = ["# What the JIT gives", "",
              "Written by `make bench-jit%s`, which took %d s." % (" QUICK=1" if QUICK else "", took)]
@@ -242,18 +281,20 @@ the greatest.""" % (ROUNDS, "" if ROUNDS == 1 else "s", WARM_UP, SECONDS), "", "
     if missing:
         lines += ["", "Missing, since not installed: " + ", ".join(missing) + "."]
     lines += ["", "Memory the JIT takes (on less off, resident, MiB): " + "; ".join(
-        "%s %s" % (work, spread(memory_difference(rounds, work), "%.2f")) for work in ONLY) + "."]
+        "%s %s" % (work, spread(memory_difference(rounds, work))) for work in ONLY) + "."]
     lines += ["", "## Where the time goes, JIT on", "",
               "By `sync-lua -jp=vl bench/jit/serve.lua HANDLER PORT`, by wall clock. Time in native code",
               "that stands in `loop.lua` is mostly the C core, called from there: reading, making the",
               "message's string, writing.", ""] + profile_table(profiles)
+    lines += ["", "By `-jv`, connecting and leaving included:", ""] + trace_table(seen)
     lines += ["", "## Why"]
     for work in ONLY:
         times = "**%s: %.1f ×.** " % (work, ratio(rounds, work, "off")[0])
-        lines += ["", times + REASONS[work].format(**NOTES)]
+        lines += ["", times + REASONS[work]]
     lines += ["", "`sync-lua --jit-report bench/jit/serve.lua HANDLER PORT` says the same by handler,",
               "and `-jv` shows each trace.", "", "## Machine and versions", "",
-              "%s, Linux %s, %d cores" % (processor(), platform.release(), os.cpu_count()), ""]
+              "%s, Linux %s, %d cores" % (
+                  processor(), ".".join(platform.release().split(".")[:2]), os.cpu_count()), ""]
     lines += ["- %s: %s" % (RUNTIMES[name][0], found[name]) for name in names if name != "off"]
     return "\n".join(lines) + "\n"
 
@@ -275,13 +316,14 @@ def main():
     for number in range(ROUNDS):
         results = {work: {} for work in ONLY}
         for work in ONLY:
-            for name in names:
+            for name in [name for name in names if does(name, work)]:
                 results[work][name] = measure(name, work)
                 print("round %d: %-5s %-14s %s" % (
                     number + 1, work, RUNTIMES[name][0], results[work][name]), flush=True)
         rounds.append(results)
     profiles = {work: profile(work) for work in ONLY}
-    text = page(rounds, names, found, profiles, time.monotonic() - began)
+    seen = {work: traces(work) for work in ONLY}
+    text = page(rounds, names, found, profiles, seen, time.monotonic() - began)
     print("\n" + "\n".join(bars(rounds) + [""] + measured_table(rounds, names)))
     if ONLY == list(WORKS):
         with open(PAGE, "w") as file:

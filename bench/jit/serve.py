@@ -48,7 +48,7 @@ class Echo(Server):
         self.send(data)
 
 
-RANGE = 12
+RANGE = 45
 room = {}  # its keys are the members, in the order they came
 
 
