@@ -152,7 +152,9 @@ end
 -- @treturn number how many it was queued for
 function Set:send(data)
   checkData(data)
-  return C.sync_send_many(handle, self.slots, self.length, 0, data, #data)
+  -- Not as a tail call: LuaJIT does not compile a return by way of an FFI function.
+  local sent = C.sync_send_many(handle, self.slots, self.length, 0, data, #data)
+  return sent
 end
 
 --- The set without one client.
@@ -221,29 +223,55 @@ end
 -- itself sends gets another.
 local scratch, scratchSize = core.slots(1024), 1024
 
-local function sendEach(view, data)
-  local slots, size = scratch, scratchSize
-  scratch = nil
-  if not slots then slots, size = core.slots(1024), 1024 end
+-- Collects the slots of a view of a set: one flat loop, since a loop within the iteration
+-- would keep LuaJIT from compiling either. Returns how many.
+local function collect(view, slots)
+  local source, skipped, test = view.source, view.skipped, view.test
+  local list, count = source.list, 0
+  for place = 1, source.length do
+    local client = list[place]
+    if client and client ~= skipped and (not test or test(client)) then
+      slots[count] = client.slot
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- The same of a view of a view, which is rare. A test may let clients join; those that the
+-- slots have no room for are left out.
+local function collectNested(view, slots, size)
   local count = 0
   for client in view do
-    if count == size then
-      local larger = core.slots(size * 2)
-      core.copySlots(larger, slots, count)
-      slots, size = larger, size * 2
-    end
+    if count == size then break end
     slots[count] = client.slot
     count = count + 1
   end
+  return count
+end
+
+local function sendEach(view, data)
+  local set = view.source
+  while getmetatable(set) ~= Set do set = set.source end
+  local slots, size = scratch, scratchSize
+  scratch = nil
+  if not slots or size < set.length then
+    size = math.max(1024, set.length * 2)
+    slots = core.slots(size)
+  end
+  local count = (set == view.source and collect or collectNested)(view, slots, size)
   scratch, scratchSize = slots, size
-  return C.sync_send_many(handle, slots, count, 0, data, #data)
+  local sent = C.sync_send_many(handle, slots, count, 0, data, #data)
+  return sent
 end
 
 function View:send(data)
   checkData(data)
   local source, skipped = self.source, self.skipped
   if skipped and getmetatable(source) == Set then
-    return C.sync_send_many(handle, source.slots, source.length, skipped.slot, data, #data)
+    local sent =
+      C.sync_send_many(handle, source.slots, source.length, skipped.slot, data, #data)
+    return sent
   end
   return sendEach(self, data)
 end
