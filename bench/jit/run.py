@@ -59,8 +59,7 @@ JIT off the FFI's calls and fields are added (`lj_ccall_func`, `lj_cconv_ct_ct`,
 longer (`setpause` 400) made it slower, presumably by more cache misses. CPython's echo is near
 because `split` and `join` cut and answer all that a read brought by one call of C each.""",
     "chat": """The filter calls a Lua function for each of 200 members; queueing for those 20
-who hear is C, in both. The ratio is limited by that, and by what of the loop is compiled as one:
-where LuaJIT gave up for good (the table above), a message leaves native code and comes back.""",
+who hear, and the writes, are C in both. The ratio is limited by that.""",
     "game": """Arithmetic on tables: what a tracing compiler is for; all of it is native code.
 The same step without a server (12 µs on, 80 to 85 off) has nearly the same ratio,
 so the rest of SYNC hardly counts. What most likely limits it: which pairs are near is unpredictable, and each such
