@@ -24,6 +24,10 @@ LUA_DIR    := $(shell pkg-config --variable=libdir luajit 2>/dev/null)
 LUA_STATIC := $(wildcard $(LUA_DIR)/libluajit-5.1.a)
 CJSON      := $(wildcard $(LUA_DIR)/liblua5.1-cjson.a)
 UV_LIBS    := $(shell pkg-config --libs libuv-static 2>/dev/null || pkg-config --libs libuv 2>/dev/null)
+# TLS, compression and the parser of HTTP heads.
+NET_STATIC := $(wildcard $(addprefix $(LUA_DIR)/lib,ssl.a crypto.a z.a http_parser.a))
+NET_SHARED := -lssl -lcrypto -lz -lhttp_parser
+NET_LIBS   := $(if $(filter 4,$(words $(NET_STATIC))),$(addprefix $(LUA_DIR)/lib,ssl.a crypto.a z.a http_parser.a),$(NET_SHARED))
 LUA_WHOLE  := -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive
 LUA_LIBS   := $(if $(LUA_STATIC),$(LUA_WHOLE),$(shell pkg-config --libs luajit 2>/dev/null))
 HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON)
@@ -64,10 +68,10 @@ $(BUILD)/obj/%.o: src/%.c
 
 $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libuv) -lm
+	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm
 
 define link
-$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) -lm -ldl
+$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(NET_LIBS) -lm -ldl -lpthread
 endef
 
 sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)

@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 10
 
 C_FLAGS := -std=c11 -D_GNU_SOURCE -g -fvisibility=hidden \
     -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv)
-C_LIBS := $(shell pkg-config --libs libuv) -lm -lpthread
+C_LIBS := $(shell pkg-config --libs libuv) -lssl -lcrypto -lz -lhttp_parser -lm -lpthread
 C_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 C_CORE := $(filter-out src/main.c,$(wildcard src/*.c))
