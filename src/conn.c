@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "listener.h"
@@ -17,9 +16,8 @@ static void release(struct conn *conn) {
     conn->core->released = conn;
 }
 
-static void on_handle_closed(uv_handle_t *handle) {
-    struct conn *conn = handle->data;
-    conn->handle_closed = true;
+void conn_socket_closed(struct conn *conn) {
+    conn->socket_closed = true;
     if (conn->close_pushed) {
         release(conn);
     }
@@ -39,31 +37,15 @@ static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
     }
 }
 
-/* Gives the socket to libuv. Returns 0, or an error code; then fd is closed, and the
- * connection will be released. */
-static int open_stream(struct conn *conn, int fd) {
-    bool tcp = conn->transport == SYNC_TRANSPORT_TCP;
-    int error = tcp ? uv_tcp_init(&conn->core->loop, &conn->tcp)
-                    : uv_pipe_init(&conn->core->loop, &conn->pipe, 0);
-    conn->handle.data = conn;
-    if (error == 0) {
-        error = tcp ? uv_tcp_open(&conn->tcp, fd) : uv_pipe_open(&conn->pipe, fd);
-        if (error < 0) {
-            close(fd);
-        } else {
-            error = uv_read_start(&conn->stream, input_alloc, input_read);
-        }
-        if (error < 0) {
-            uv_close(&conn->handle, on_handle_closed);
-        }
-    } else {
-        close(fd);
-        conn->handle_closed = true;
-        release(conn);
-    }
+/* Watches the socket. Returns 0, or an error code; then fd is closed, and the connection
+ * will be released. */
+static int open_socket(struct conn *conn, int fd) {
+    int error = socket_open(&conn->socket, &conn->core->loop, fd);
     if (error < 0) {
         conn->state = CONN_CLOSING;
         conn->close_pushed = true; /* nobody has heard of it */
+        conn->socket_closed = true;
+        release(conn);
     }
     return error;
 }
@@ -91,10 +73,11 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
     conn->options = &listener->options;
     conn->codec = &codecs[listener->options.framing];
     conn->transport = transport;
+    conn->socket.poll.data = conn;
     conn->slot = slot;
     conn->last_read = core_now(core);
     if (transport != SYNC_TRANSPORT_MEMORY) {
-        int error = open_stream(conn, fd);
+        int error = open_socket(conn, fd);
         if (error < 0) {
             return error;
         }
@@ -150,7 +133,7 @@ static void push_owed(struct conn *conn) {
         batch_push(batch, SYNC_CLOSE, conn->slot, conn->reason, NULL, 0);
         conn->owes_close = false;
         conn->close_pushed = true;
-        if (conn->handle_closed) {
+        if (conn->socket_closed) {
             release(conn);
         }
     }
@@ -199,7 +182,7 @@ static void disarm(struct conn *conn) {
     }
 }
 
-static void close_handle(struct conn *conn, enum sync_reason reason, bool reset) {
+static void close_socket(struct conn *conn, enum sync_reason reason, bool reset) {
     if (conn->state == CONN_CLOSING) {
         return;
     }
@@ -208,18 +191,14 @@ static void close_handle(struct conn *conn, enum sync_reason reason, bool reset)
     owe_close(conn, reason);
     if (conn->transport == SYNC_TRANSPORT_MEMORY) {
         out_clear(&conn->core->pool, &conn->out);
-        conn->handle_closed = true;
-        if (conn->close_pushed) {
-            release(conn);
-        }
-    } else if (!reset || conn->transport != SYNC_TRANSPORT_TCP ||
-               uv_tcp_close_reset(&conn->tcp, on_handle_closed) < 0) {
-        uv_close(&conn->handle, on_handle_closed);
+        conn_socket_closed(conn);
+    } else {
+        socket_close(&conn->socket, reset);
     }
 }
 
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
-    close_handle(conn, reason, reset);
+    close_socket(conn, reason, reset);
 }
 
 static void start_flushing(struct conn *conn) {
@@ -237,7 +216,7 @@ void conn_end(struct conn *conn, enum sync_reason reason) {
         conn->reason = (uint8_t)reason;
     }
     if (conn->write_broken) {
-        close_handle(conn, SYNC_RESET, false);
+        close_socket(conn, SYNC_RESET, false);
     } else {
         start_flushing(conn);
     }
@@ -246,12 +225,12 @@ void conn_end(struct conn *conn, enum sync_reason reason) {
 void conn_client_ended(struct conn *conn) {
     conn->client_ended = true;
     if (conn->write_broken) {
-        close_handle(conn, SYNC_RESET, false);
+        close_socket(conn, SYNC_RESET, false);
     } else if (conn->state == CONN_OPEN) {
         owe_close(conn, SYNC_BY_CLIENT);
         start_flushing(conn);
     } else if (conn->state == CONN_LINGERING) {
-        close_handle(conn, SYNC_BY_CLIENT, false);
+        close_socket(conn, SYNC_BY_CLIENT, false);
     }
 }
 
@@ -262,15 +241,12 @@ void conn_write_failed(struct conn *conn) {
         conn->closing_since = core_now(conn->core);
         conn_arm(conn);
     } else {
-        close_handle(conn, SYNC_RESET, false);
+        close_socket(conn, SYNC_RESET, false);
     }
 }
 
 static void end_our_side(struct conn *conn) {
-    uv_os_fd_t fd;
-    if (uv_fileno(&conn->handle, &fd) == 0) {
-        shutdown(fd, SHUT_WR);
-    }
+    socket_end(&conn->socket);
     conn->state = CONN_LINGERING;
     owe_close(conn, SYNC_BY_SERVER);
 }
@@ -285,7 +261,7 @@ void conn_emptied(struct conn *conn) {
         return;
     }
     if (conn->client_ended || conn->transport == SYNC_TRANSPORT_MEMORY) {
-        close_handle(conn, SYNC_BY_SERVER, false);
+        close_socket(conn, SYNC_BY_SERVER, false);
     } else {
         end_our_side(conn);
     }

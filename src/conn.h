@@ -12,6 +12,7 @@
 
 #include "codec.h"
 #include "core.h"
+#include "socket.h"
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSING };
 
@@ -26,12 +27,7 @@ struct backlog {
 };
 
 struct conn {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    };
+    struct socket socket;
     struct core *core;
     struct listener *listener;
     const struct codec *codec;
@@ -45,8 +41,7 @@ struct conn {
     uint32_t last_read;        /* ms (wrapping, as the next two) */
     uint32_t unfinished_since; /* when the backlog's first byte came */
     uint32_t closing_since;
-    uint32_t in_flight; /* bytes of the write in flight */
-    uint32_t scanned;   /* the codec's own */
+    uint32_t scanned; /* the codec's own */
     uint32_t slot;
     uint32_t round; /* the last in which it was read */
     uint32_t tick;  /* the tick that the next two count for */
@@ -59,7 +54,6 @@ struct conn {
     uint8_t address[16];
     uint16_t port;
     bool ipv6 : 1;
-    bool writing : 1;      /* a write is in flight */
     bool write_broken : 1; /* the client reads no more; what it sent is still read */
     bool choked : 1;       /* above high water since the queue was last empty */
     bool in_unflushed : 1;
@@ -70,7 +64,7 @@ struct conn {
     bool owes_overflow : 1;
     bool owes_close : 1;
     bool close_pushed : 1;
-    bool handle_closed : 1;
+    bool socket_closed : 1;
     bool client_ended : 1;
     bool client_ending : 1; /* when its backlog was handed out */
     bool unfinished : 1;    /* the backlog begins with a part of a message */
@@ -89,6 +83,9 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
 void conn_end(struct conn *conn, enum sync_reason reason);
 void conn_client_ended(struct conn *conn);
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset);
+
+/* The socket was closed, and libuv has let go of it. */
+void conn_socket_closed(struct conn *conn);
 
 /* The client reads no more. What it has sent is still taken, for a while. */
 void conn_write_failed(struct conn *conn);
@@ -111,8 +108,8 @@ uint32_t conn_free_released(struct core *core);
 
 /* input.c: from bytes to messages. */
 
-void input_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
-void input_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf);
+/* The socket has something to read, or is broken. */
+void input_ready(struct conn *conn);
 
 /* How many bytes the connection may still take in this tick. */
 size_t input_appetite(struct conn *conn);
@@ -136,6 +133,9 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
 
 /* Writes what is queued. */
 void output_flush(struct conn *conn);
+
+/* The socket takes bytes again. */
+void output_ready(struct conn *conn);
 
 /* Unsent bytes, those in the kernel's hands not counted. */
 uint32_t output_queued(const struct conn *conn);

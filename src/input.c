@@ -232,37 +232,42 @@ void input_feed_end(struct conn *conn) {
     make_ready(conn);
 }
 
-/* Without room libuv skips the read, and the next poll finds the bytes again. It asks
- * for clients in the same order each time, so when a tick hasn't room for all, those
- * that had their turn wait until the others had theirs. */
-void input_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
-    (void)suggested;
-    struct conn *conn = handle->data;
+/* How many bytes of the arena may be read into now. Without room the socket is left for
+ * the next poll, which finds it again. libuv calls up clients in the same order each
+ * time, so when a tick hasn't room for all, those that had their turn wait until the
+ * others had theirs. */
+static size_t read_room(struct conn *conn) {
     struct core *core = conn->core;
     struct batch *batch = &core->batch;
     size_t room = input_appetite(conn);
     size_t rest = BATCH_ARENA - batch->arena_used;
     if (conn->round == core->round && conn->tick_bytes == 0) {
-        room = 0;
-    } else if (rest < READ_WORTHWHILE || !batch_has_room(batch)) {
-        core->crowded |= conn->round != core->round && !conn->in_ready;
-        room = 0;
+        return 0;
     }
-    buf->base = batch->arena + batch->arena_used;
-    buf->len = room < rest ? room : rest;
+    if (rest < READ_WORTHWHILE || !batch_has_room(batch)) {
+        core->crowded |= conn->round != core->round && !conn->in_ready;
+        return 0;
+    }
+    return room < rest ? room : rest;
 }
 
-void input_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf) {
-    struct conn *conn = stream->data;
+void input_ready(struct conn *conn) {
+    struct batch *batch = &conn->core->batch;
+    size_t room = read_room(conn);
+    if (room == 0) {
+        return;
+    }
+    char *bytes = batch->arena + batch->arena_used;
+    ssize_t count = socket_read(&conn->socket, bytes, room);
     if (count > 0) {
         conn->round = conn->core->round;
         if (conn->state == CONN_OPEN) {
-            conn->core->batch.arena_used += (size_t)count;
+            batch->arena_used += (size_t)count;
         }
-        input_take(conn, buf->base, (size_t)count);
+        input_take(conn, bytes, (size_t)count);
     } else if (count == UV_EOF) {
         end_after_messages(conn);
-    } else if (count < 0 && count != UV_ENOBUFS) {
+    } else if (count != UV_EAGAIN) {
         conn_abort(conn, SYNC_RESET, false);
     }
 }

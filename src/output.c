@@ -1,31 +1,17 @@
 /* output.c: from messages to bytes on their way.
  *
  * Sending only queues; sync_flush writes all that a connection was sent in a tick with
- * one call. What the kernel doesn't take at once becomes a libuv write, one at a time,
- * since libuv doesn't merge those that are queued.
+ * one call. What the kernel doesn't take at once stays queued until the socket has room.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "conn.h"
 
-enum {
-    WRITE_PIECES = 64,        /* iovecs of one write */
-    FLIGHT_BYTES = 256 * 1024 /* of a write that waits for the client */
-};
-
-struct flight {
-    uv_write_t request;
-    struct conn *conn;
-};
+enum { WRITE_PIECES = 64 /* iovecs of one write */ };
 
 uint32_t output_queued(const struct conn *conn) {
-    uint32_t queued = conn->out.bytes;
-    if (conn->writing) {
-        queued -= conn->in_flight;
-        queued += (uint32_t)uv_stream_get_write_queue_size(&conn->stream);
-    }
-    return queued;
+    return conn->out.bytes;
 }
 
 void output_schedule(struct conn *conn) {
@@ -83,7 +69,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
         return SYNC_TOO_LONG;
     }
     size_t queued = output_queued(conn) + total;
-    if (queued > options->high_water && !conn->writing) {
+    if (queued > options->high_water && !conn->socket.full) {
         /* Much in one tick: what the client can take mustn't count as unread. */
         output_flush(conn);
         if (conn->state != CONN_OPEN || conn->write_broken) {
@@ -106,54 +92,12 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     return SYNC_SENT;
 }
 
-static void on_written(uv_write_t *request, int status) {
-    struct conn *conn = ((struct flight *)request)->conn;
-    free(request);
-    conn->writing = false;
-    if (conn->state == CONN_CLOSING) {
-        return;
-    }
-    if (status < 0) {
-        conn_write_failed(conn);
-        return;
-    }
-    conn->core->public.bytes_out += (double)conn->in_flight;
-    out_consume(&conn->core->pool, &conn->out, conn->in_flight);
-    output_flush(conn);
-}
-
-/* Hands the queue's first bytes to libuv, which writes when the client reads. */
-static void write_later(struct conn *conn) {
-    struct iovec pieces[WRITE_PIECES];
-    int count = out_gather(&conn->out, pieces, WRITE_PIECES);
-    size_t bytes = 0;
-    int n = 0;
-    while (n < count && bytes < FLIGHT_BYTES) {
-        bytes += pieces[n++].iov_len;
-    }
-    struct flight *flight = malloc(sizeof(*flight));
-    if (!flight) {
-        conn_abort(conn, SYNC_NO_MEMORY, true);
-        return;
-    }
-    flight->conn = conn;
-    conn->in_flight = (uint32_t)bytes;
-    conn->writing = true;
-    int error = uv_write(&flight->request, &conn->stream, (uv_buf_t *)pieces, (unsigned)n,
-                         on_written);
-    if (error < 0) {
-        conn->writing = false;
-        free(flight);
-        conn_write_failed(conn);
-    }
-}
-
 /* Writes what the kernel takes at once. Returns whether the queue is empty now. */
 static bool write_now(struct conn *conn) {
     while (conn->out.bytes > 0) {
         struct iovec pieces[WRITE_PIECES];
         int count = out_gather(&conn->out, pieces, WRITE_PIECES);
-        int written = uv_try_write(&conn->stream, (uv_buf_t *)pieces, (unsigned)count);
+        ssize_t written = socket_write(&conn->socket, pieces, count);
         if (written == UV_EAGAIN) {
             return false;
         }
@@ -168,7 +112,7 @@ static bool write_now(struct conn *conn) {
 }
 
 void output_flush(struct conn *conn) {
-    if (conn->writing || conn->write_broken || conn->state == CONN_CLOSING) {
+    if (conn->socket.full || conn->write_broken || conn->state == CONN_CLOSING) {
         return;
     }
     if (conn->transport == SYNC_TRANSPORT_MEMORY) {
@@ -180,6 +124,14 @@ void output_flush(struct conn *conn) {
     if (write_now(conn)) {
         conn_emptied(conn);
     } else if (!conn->write_broken && conn->state != CONN_CLOSING) {
-        write_later(conn);
+        socket_watch(&conn->socket, true, true);
+    }
+}
+
+void output_ready(struct conn *conn) {
+    conn->socket.full = false;
+    output_flush(conn);
+    if (!conn->socket.full && conn->state != CONN_CLOSING) {
+        socket_watch(&conn->socket, true, false);
     }
 }
