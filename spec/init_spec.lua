@@ -274,7 +274,7 @@ describe("stop", function()
   end)
 
   it("leaves nothing behind that would stop the next run", function()
-    local class = support.protocol()
+    local class = support.protocol {transports = {"tcp"}}
     sync.enable("127.0.0.1", 0, class)
     whileRunning(function() sync.stop(0.03) end)
     local listener = sync.enable("127.0.0.1", 0, class)

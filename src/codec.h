@@ -17,7 +17,7 @@ struct slice {
 
 /* The bytes that go before and after a message. */
 struct frame {
-    char head[4];
+    char head[14]; /* a WebSocket header and a length */
     char tail[1];
     uint8_t head_length;
     uint8_t tail_length;

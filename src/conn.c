@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "listener.h"
+#include "request.h"
+#include "websocket.h"
 
 enum { CONN_EVENTS = 4 /* connect, overflow, drain, close: most in one tick */ };
 
@@ -70,8 +71,7 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
     listener->clients++;
     conn->core = core;
     conn->listener = listener;
-    conn->options = &listener->options;
-    conn->codec = &codecs[listener->options.framing];
+    conn->wire = (uint8_t)listener->options.framing;
     conn->transport = transport;
     conn->socket.poll.data = conn;
     conn->slot = slot;
@@ -84,14 +84,26 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
         keep_peer(conn, peer);
     }
     core->public.clients_accepted++;
+    if (conn_transports(conn) == SYNC_STREAMS) {
+        conn->protocol = CONN_STREAM;
+        conn_announce(conn);
+    }
     conn_arm(conn);
-    if (core->polling) {
-        batch_push(&core->batch, SYNC_CONNECT, slot, listener->id, NULL, 0);
+    return (int)slot;
+}
+
+uint32_t conn_transports(const struct conn *conn) {
+    return conn_options(conn)->transports;
+}
+
+void conn_announce(struct conn *conn) {
+    struct core *core = conn->core;
+    if (core->filling) {
+        batch_push(&core->batch, SYNC_CONNECT, conn->slot, conn->listener->id, NULL, 0);
     } else {
         conn->owes_connect = true;
         conn_owe(conn);
     }
-    return (int)slot;
 }
 
 void conn_owe(struct conn *conn) {
@@ -110,6 +122,7 @@ static void owe_close(struct conn *conn, enum sync_reason reason) {
             conn->reason = (uint8_t)reason;
         }
         conn->owes_close = true;
+        conn->core->public.http_count -= conn->protocol == CONN_HTTP;
         conn_owe(conn);
     }
 }
@@ -162,6 +175,11 @@ uint32_t conn_free_released(struct core *core) {
             wheel_remove(&core->wheel, &conn->deadline);
             out_clear(&core->pool, &conn->out);
             batch_block_free(conn->backlog.block);
+            if (conn->protocol == CONN_HTTP) {
+                request_free(conn);
+            } else if (conn->protocol == CONN_WEBSOCKET) {
+                websocket_free(conn);
+            }
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
             core->public.client_count--;
@@ -204,6 +222,9 @@ void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
 static void start_flushing(struct conn *conn) {
     conn->state = CONN_FLUSHING;
     conn->closing_since = core_now(conn->core);
+    if (conn->protocol == CONN_WEBSOCKET) {
+        websocket_say_close(conn, 0, "", 0);
+    }
     conn_arm(conn);
     output_schedule(conn);
 }
@@ -234,8 +255,17 @@ void conn_client_ended(struct conn *conn) {
     }
 }
 
+void conn_close_answered(struct conn *conn) {
+    if (conn->state == CONN_LINGERING) {
+        close_socket(conn, SYNC_BY_SERVER, false);
+    }
+}
+
 void conn_write_failed(struct conn *conn) {
     conn->write_broken = true;
+    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
+        socket_watch_room(&conn->socket, false);
+    }
     out_clear(&conn->core->pool, &conn->out);
     if (conn->state == CONN_OPEN && !conn->client_ended) {
         conn->closing_since = core_now(conn->core);
@@ -245,8 +275,12 @@ void conn_write_failed(struct conn *conn) {
     }
 }
 
+/* A WebSocket's Close is answered by the client before TCP ends (RFC 6455 section 7.1.1);
+ * in either case what comes meanwhile is read. */
 static void end_our_side(struct conn *conn) {
-    socket_end(&conn->socket);
+    if (!websocket_expects_close(conn)) {
+        socket_end(&conn->socket);
+    }
     conn->state = CONN_LINGERING;
     owe_close(conn, SYNC_BY_SERVER);
 }
@@ -256,6 +290,9 @@ void conn_emptied(struct conn *conn) {
         conn->choked = false;
         conn->owes_drain = true;
         conn_owe(conn);
+    }
+    if (conn->protocol == CONN_HTTP) {
+        request_emptied(conn);
     }
     if (conn->state != CONN_FLUSHING) {
         return;
@@ -267,14 +304,17 @@ void conn_emptied(struct conn *conn) {
     }
 }
 
+/* What a clock that ran out asks for, apart from closing for an enum sync_reason. */
+enum { CLOCK_SETTLE = 1000, CLOCK_PING };
+
 /* The clock that runs out first, as [since, since + timeout) in wrapping ms. */
 struct clock {
     uint32_t left; /* ms until it runs out; UINT32_MAX: none runs */
-    enum sync_reason reason;
+    int reason;
 };
 
 static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t timeout,
-                     enum sync_reason reason) {
+                     int reason) {
     if (timeout > 0) {
         uint32_t passed = now - since;
         uint32_t left = passed < timeout ? timeout - passed : 0;
@@ -285,15 +325,55 @@ static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t
     }
 }
 
+/* A client that is silent, or has sent what may be a message by itself, is a byte stream
+ * soon; one that must still show what it is has as long as for its first message. */
+static void consider_detecting(struct clock *clock, uint32_t now,
+                               const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    bool stream = conn_transports(conn) & SYNC_STREAMS;
+    bool whole = conn->backlog.length == 0 || options->framing == SYNC_FRAMING_RAW;
+    if (stream && whole) {
+        consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
+    } else {
+        consider(clock, now, conn->last_read, options->first_timeout, SYNC_UNFINISHED);
+    }
+}
+
+/* Between requests, and while a response isn't read. */
+static void consider_request(struct clock *clock, uint32_t now, const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    if (conn->out.bytes > 0) {
+        consider(clock, now, request_progress(conn), options->message_timeout,
+                 SYNC_UNFINISHED);
+    } else if (!conn->held) {
+        consider(clock, now, conn->last_read, options->first_timeout, SYNC_IDLE);
+    }
+}
+
+static void consider_ping(struct clock *clock, uint32_t now, const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint32_t since;
+    if (websocket_pinged(conn, &since)) {
+        consider(clock, now, since, options->pong_timeout, SYNC_NO_PONG);
+    } else {
+        consider(clock, now, conn->last_read, options->ping_interval, CLOCK_PING);
+    }
+}
+
 static struct clock next_clock(const struct conn *conn) {
-    const struct sync_options *options = conn->options;
+    const struct sync_options *options = conn_options(conn);
     uint32_t now = core_now(conn->core);
     struct clock clock = {UINT32_MAX, SYNC_RESET};
     if (conn->state != CONN_OPEN || conn->write_broken) {
         consider(&clock, now, conn->closing_since, options->close_timeout, SYNC_RESET);
         return clock;
     }
-    consider(&clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    switch (conn->protocol) {
+    case CONN_DETECT: consider_detecting(&clock, now, conn); break;
+    case CONN_HTTP: consider_request(&clock, now, conn); break;
+    case CONN_WEBSOCKET: consider_ping(&clock, now, conn); break;
+    default: consider(&clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    }
     if (conn->unfinished) {
         uint32_t timeout =
             conn->had_message ? options->message_timeout : options->first_timeout;
@@ -320,6 +400,21 @@ void conn_arm(struct conn *conn) {
     }
 }
 
+static void ran_out(struct conn *conn, int reason) {
+    if (reason == CLOCK_SETTLE) {
+        input_settle(conn);
+    } else if (reason == CLOCK_PING) {
+        websocket_ping(conn);
+    } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
+               conn->state == CONN_OPEN && conn->unfinished) {
+        request_refuse(conn, 408, "the request did not come in time");
+    } else {
+        /* A client that is slow to go gets a reset, so that nothing of it stays. */
+        bool reset = conn->state != CONN_LINGERING;
+        conn_abort(conn, (enum sync_reason)reason, reset);
+    }
+}
+
 void conn_deadlines_run(uv_timer_t *timer) {
     struct core *core = timer->data;
     struct deadline *deadline;
@@ -329,12 +424,9 @@ void conn_deadlines_run(uv_timer_t *timer) {
             (struct conn *)(void *)((char *)deadline - offsetof(struct conn, deadline));
         struct clock clock = next_clock(conn);
         if (clock.left == 0) {
-            /* A client that is slow to go gets a reset, so that nothing of it stays. */
-            bool reset = conn->state != CONN_LINGERING;
-            conn_abort(conn, clock.reason, reset);
-        } else {
-            conn_arm(conn);
+            ran_out(conn, clock.reason);
         }
+        conn_arm(conn);
     }
     int64_t wait = wheel_wait(&core->wheel, now);
     if (wait >= 0) {

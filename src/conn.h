@@ -12,9 +12,13 @@
 
 #include "codec.h"
 #include "core.h"
+#include "listener.h"
 #include "socket.h"
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSING };
+
+/* What its bytes are. */
+enum conn_protocol { CONN_DETECT, CONN_STREAM, CONN_HTTP, CONN_WEBSOCKET };
 
 /* Received bytes that aren't cut yet: an unfinished message, or messages that wait for
  * room in a batch. */
@@ -30,8 +34,10 @@ struct conn {
     struct socket socket;
     struct core *core;
     struct listener *listener;
-    const struct codec *codec;
-    const struct sync_options *options; /* the listener's */
+    union { /* of its protocol */
+        struct request *request;
+        struct websocket *websocket;
+    };
     struct out out;
     struct backlog backlog;
     struct deadline deadline;
@@ -49,6 +55,8 @@ struct conn {
     uint32_t tick_messages;
     uint32_t dropped; /* messages, since the queue was last empty */
     uint8_t state;
+    uint8_t protocol;
+    uint8_t wire; /* in which messages leave: enum wire */
     uint8_t transport;
     uint8_t reason;
     uint8_t address[16];
@@ -66,10 +74,16 @@ struct conn {
     bool close_pushed : 1;
     bool socket_closed : 1;
     bool client_ended : 1;
-    bool client_ending : 1; /* when its backlog was handed out */
+    bool client_ending : 1; /* when its messages were handed out */
+    bool ending : 1;        /* the same, whoever ends it: nothing more is taken */
+    bool held : 1;   /* its request must be answered before its next is read */
     bool unfinished : 1;    /* the backlog begins with a part of a message */
     bool had_message : 1;
 };
+
+static inline const struct sync_options *conn_options(const struct conn *conn) {
+    return &conn->listener->options;
+}
 
 /* conn.c: the life of a connection. */
 
@@ -90,6 +104,9 @@ void conn_socket_closed(struct conn *conn);
 /* The client reads no more. What it has sent is still taken, for a while. */
 void conn_write_failed(struct conn *conn);
 
+/* The client answered our Close frame. */
+void conn_close_answered(struct conn *conn);
+
 /* The queue ran empty. */
 void conn_emptied(struct conn *conn);
 
@@ -106,6 +123,12 @@ void conn_push_owed(struct core *core);
 /* Frees connections whose last event was handed out. Returns how many. */
 uint32_t conn_free_released(struct core *core);
 
+/* The connection is a client from now on: SYNC_CONNECT. */
+void conn_announce(struct conn *conn);
+
+/* What the client may use, as far as that is still open: enum sync_transports. */
+uint32_t conn_transports(const struct conn *conn);
+
 /* input.c: from bytes to messages. */
 
 /* The socket has something to read, or is broken. */
@@ -115,8 +138,47 @@ void input_ready(struct conn *conn);
 size_t input_appetite(struct conn *conn);
 
 /* Takes received bytes, at most input_appetite; what can't be handed out in this tick
- * is kept. The bytes must live until the tick ends. */
-void input_take(struct conn *conn, const char *bytes, size_t length);
+ * is kept. The bytes must live until the tick ends, and may be changed. */
+void input_take(struct conn *conn, char *bytes, size_t length);
+
+/* Whether another message has room in this tick; if not, input_wait sees to it that the
+ * connection's backlog is looked at in the next. */
+bool input_has_room(const struct conn *conn);
+void input_wait(struct conn *conn);
+
+/* Hands out a message. There must be room, and the bytes must live until the tick ends. */
+void input_push(struct conn *conn, const char *bytes, size_t length);
+
+/* Cuts messages off a byte stream and hands them out, as far as there is room. Returns how
+ * many bytes they took, or CODEC_TOO_LONG. */
+ssize_t input_cut(struct conn *conn, const char *bytes, size_t length);
+
+/* Something was begun and must be ended in time; `anew` when it has just been begun. */
+void input_unfinished(struct conn *conn, bool anew);
+
+/* Takes no more, and ends the connection for this reason when its messages were
+ * answered. */
+void input_end(struct conn *conn, enum sync_reason reason);
+
+/* The request that the connection was held for is answered. */
+void input_release(struct conn *conn);
+
+/* The client said nothing that tells its protocol, and will not: it's a byte stream. */
+void input_settle(struct conn *conn);
+
+/* A place for `length` more bytes, or NULL when memory ran out; the caller adds what it
+ * has written there to the backlog's length. */
+char *backlog_claim(struct conn *conn, struct backlog *backlog, size_t length);
+
+/* Returns 0, or -1 when memory ran out. */
+int backlog_append(struct conn *conn, struct backlog *backlog, const char *bytes,
+                   size_t length);
+
+/* Takes off bytes that were used, and that events may point to. */
+void backlog_consume(struct conn *conn, struct backlog *backlog, size_t length);
+
+/* Gives the backlog's memory back, now or when no event points into it any more. */
+void backlog_clear(struct conn *conn, struct backlog *backlog);
 
 /* For connections without a socket: keeps bytes for the next tick. Returns how many. */
 uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length);
@@ -130,6 +192,9 @@ void input_resume(struct core *core);
 /* Queues a framed message; see sync_send. With `shared` it goes by reference. */
 enum sync_sent output_send(struct conn *conn, const struct frame *frame,
                            const char *bytes, size_t length, struct shared *shared);
+
+/* Queues bytes that are no message. Returns SYNC_SENT, or why not. */
+enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length);
 
 /* Writes what is queued. */
 void output_flush(struct conn *conn);

@@ -16,6 +16,8 @@
 #include "wheel.h"
 
 struct conn;
+struct deflater;
+struct inflater;
 struct listener;
 struct timer;
 struct signal_watch;
@@ -38,6 +40,9 @@ struct core {
     struct conn *owing;    /* have an event to push other than messages */
     struct conn *released; /* freed when the tick ends */
 
+    struct deflater *deflater;       /* of messages to many WebSockets, or NULL */
+    struct inflater *spare_inflater; /* for the next client that needs one */
+
     struct wheel wheel; /* deadlines of connections */
     uv_timer_t wheel_timer;
 
@@ -55,6 +60,7 @@ struct core {
     uint32_t requests; /* name look-ups under way */
 
     bool polling; /* libuv runs */
+    bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */
 };
 

@@ -1,13 +1,16 @@
 /* input.c: from received bytes to messages in the batch.
  *
- * Messages that came whole point into the batch's arena. Only a message that is
- * unfinished, or one that the batch has no room for, is copied into the connection's
- * backlog; while messages wait there nothing is read, so the kernel's buffer fills and
- * the client is slowed down.
+ * The first bytes tell which protocol takes them. Messages that came whole point into the
+ * batch's arena. Only what is unfinished, or what the batch has no room for, is copied
+ * into a backlog; while messages wait there nothing is read, so the kernel's buffer fills
+ * and the client is slowed down.
  */
 #include <string.h>
 
 #include "conn.h"
+#include "detect.h"
+#include "request.h"
+#include "websocket.h"
 
 enum {
     READ_BYTES = 64 * 1024, /* of one connection in a tick */
@@ -24,21 +27,20 @@ static void start_tick(struct conn *conn) {
     }
 }
 
-static bool has_room(const struct conn *conn) {
+bool input_has_room(const struct conn *conn) {
     return conn->tick_messages < READ_MESSAGES && batch_has_room(&conn->core->batch);
 }
 
 size_t input_appetite(struct conn *conn) {
     start_tick(conn);
-    if (conn->state == CONN_OPEN && (conn->in_ready || !has_room(conn))) {
+    bool waits = conn->in_ready || conn->held || !input_has_room(conn);
+    if (conn->state == CONN_OPEN && waits) {
         return 0;
     }
     return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
 }
 
-/* Gives the backlog's memory back, now or when no event points into it any more. */
-static void backlog_clear(struct conn *conn) {
-    struct backlog *backlog = &conn->backlog;
+void backlog_clear(struct conn *conn, struct backlog *backlog) {
     if (backlog->shown_tick == conn->core->tick) {
         batch_spend(&conn->core->batch, backlog->block);
     } else {
@@ -47,9 +49,7 @@ static void backlog_clear(struct conn *conn) {
     *backlog = (struct backlog){0};
 }
 
-/* Returns 0, or -1 when memory ran out. */
-static int backlog_append(struct conn *conn, const char *bytes, size_t length) {
-    struct backlog *backlog = &conn->backlog;
+char *backlog_claim(struct conn *conn, struct backlog *backlog, size_t length) {
     size_t total = backlog->length + length;
     if (backlog->start + total > backlog->capacity) {
         size_t capacity = backlog->capacity ? backlog->capacity : FIRST_BACKLOG;
@@ -58,22 +58,42 @@ static int backlog_append(struct conn *conn, const char *bytes, size_t length) {
         }
         char *block = batch_block_new(capacity);
         if (!block) {
-            return -1;
+            return NULL;
         }
         if (backlog->block) {
             memcpy(block, backlog->block + backlog->start, backlog->length);
         }
         uint32_t kept = backlog->length;
-        backlog_clear(conn);
+        backlog_clear(conn, backlog);
         *backlog = (struct backlog){
             .block = block, .length = kept, .capacity = (uint32_t)capacity};
     }
-    memcpy(backlog->block + backlog->start + backlog->length, bytes, length);
+    return backlog->block + backlog->start + backlog->length;
+}
+
+int backlog_append(struct conn *conn, struct backlog *backlog, const char *bytes,
+                   size_t length) {
+    char *place = backlog_claim(conn, backlog, length);
+    if (!place) {
+        return -1;
+    }
+    memcpy(place, bytes, length);
     backlog->length += (uint32_t)length;
     return 0;
 }
 
-static void make_ready(struct conn *conn) {
+void backlog_consume(struct conn *conn, struct backlog *backlog, size_t length) {
+    if (length > 0) {
+        backlog->shown_tick = conn->core->tick;
+        backlog->start += (uint32_t)length;
+        backlog->length -= (uint32_t)length;
+    }
+    if (backlog->length == 0) {
+        backlog_clear(conn, backlog);
+    }
+}
+
+void input_wait(struct conn *conn) {
     struct core *core = conn->core;
     if (!conn->in_ready) {
         conn->in_ready = true;
@@ -83,75 +103,146 @@ static void make_ready(struct conn *conn) {
     }
 }
 
-/* Pushes the messages that `bytes` begins with, as far as there is room. Returns how
- * many bytes they took; all, when the connection was closed on the way. */
-static size_t push_messages(struct conn *conn, const char *bytes, size_t length) {
+void input_push(struct conn *conn, const char *bytes, size_t length) {
     struct core *core = conn->core;
+    batch_push(&core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
+    core->public.messages_in++;
+    conn->tick_messages++;
+    conn->had_message = true;
+}
+
+void input_unfinished(struct conn *conn, bool anew) {
+    if (!conn->unfinished || anew) {
+        conn->unfinished = true;
+        conn->unfinished_since = core_now(conn->core);
+        conn_arm(conn);
+    }
+}
+
+ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
+    const struct sync_options *options = conn_options(conn);
+    const struct codec *codec = &codecs[options->framing];
     size_t taken = 0;
     while (taken < length) {
-        if (!has_room(conn)) {
-            conn->unfinished = false;
-            make_ready(conn);
-            return taken;
+        if (!input_has_room(conn)) {
+            input_wait(conn);
+            break;
         }
         struct slice message;
         size_t scanned = conn->scanned;
-        ssize_t cut = conn->codec->cut(bytes + taken, length - taken, &scanned,
-                                       conn->options->max_message, &message);
+        ssize_t cut = codec->cut(bytes + taken, length - taken, &scanned,
+                                 options->max_message, &message);
         conn->scanned = (uint32_t)scanned;
         if (cut == CODEC_TOO_LONG) {
-            conn_end(conn, SYNC_MESSAGE_LONG);
-            return length;
+            return CODEC_TOO_LONG;
         }
         if (cut == CODEC_PARTIAL) {
-            if (!conn->unfinished || taken > 0) {
-                conn->unfinished = true;
-                conn->unfinished_since = core_now(core);
-                conn_arm(conn);
-            }
-            return taken;
+            break;
         }
-        batch_push(&core->batch, SYNC_DATA, conn->slot, 0, message.bytes, message.length);
-        core->public.messages_in++;
-        conn->tick_messages++;
-        conn->had_message = true;
+        input_push(conn, message.bytes, message.length);
         taken += (size_t)cut;
     }
+    return (ssize_t)taken;
+}
+
+/* Takes bytes of a byte stream. */
+static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
+    ssize_t taken = input_cut(conn, bytes, length);
+    if (taken == CODEC_TOO_LONG) {
+        conn_end(conn, SYNC_MESSAGE_LONG);
+        return length;
+    }
+    if ((size_t)taken == length || conn->in_ready) {
+        conn->unfinished = false;
+    } else {
+        input_unfinished(conn, taken > 0);
+    }
+    return (size_t)taken;
+}
+
+static void become_stream(struct conn *conn) {
+    conn->protocol = CONN_STREAM;
+    conn_announce(conn);
+}
+
+void input_settle(struct conn *conn) {
+    if (conn->protocol != CONN_DETECT) {
+        return;
+    }
+    if (!(conn_transports(conn) & SYNC_STREAMS)) {
+        conn_abort(conn, SYNC_REFUSED, false);
+        return;
+    }
+    become_stream(conn);
     conn->unfinished = false;
-    return taken;
+    if (conn->backlog.length > 0) {
+        input_wait(conn);
+    }
 }
 
-static void push_backlog(struct conn *conn) {
+/* Answers a request for a Flash policy, and ends. */
+static void answer_policy(struct conn *conn) {
+    const struct shared *policy = conn->listener->policy;
+    if (policy) {
+        output_raw(conn, policy->bytes, policy->length);
+    }
+    conn_end(conn, SYNC_BY_SERVER);
+}
+
+/* Finds the protocol. Returns false when the bytes weren't enough, or are of no use. */
+static bool detected(struct conn *conn, const char *bytes, size_t length) {
+    switch (detect(bytes, length, conn_transports(conn))) {
+    case DETECT_MORE: input_unfinished(conn, false); return false;
+    case DETECT_POLICY: answer_policy(conn); return false;
+    case DETECT_HTTP: return request_begin(conn);
+    case DETECT_TLS: return false;
+    case DETECT_STREAM: break;
+    }
+    if (!(conn_transports(conn) & SYNC_STREAMS)) {
+        conn_abort(conn, SYNC_REFUSED, true);
+        return false;
+    }
+    become_stream(conn);
+    return true;
+}
+
+/* Hands bytes to the protocol. Returns how many it took; all, when nothing more is wanted
+ * of the connection. */
+static size_t take(struct conn *conn, char *bytes, size_t length) {
+    if (conn->protocol == CONN_DETECT && !detected(conn, bytes, length)) {
+        return conn->state == CONN_OPEN ? 0 : length;
+    }
+    switch (conn->protocol) {
+    case CONN_HTTP: return request_take(conn, bytes, length);
+    case CONN_WEBSOCKET: return websocket_take(conn, bytes, length);
+    default: return stream_take(conn, bytes, length);
+    }
+}
+
+static void take_backlog(struct conn *conn) {
     struct backlog *backlog = &conn->backlog;
-    size_t taken = push_messages(conn, backlog->block + backlog->start, backlog->length);
-    if (taken > 0) {
-        backlog->shown_tick = conn->core->tick;
-        backlog->start += (uint32_t)taken;
-        backlog->length -= (uint32_t)taken;
-    }
-    if (backlog->length == 0) {
-        backlog_clear(conn);
-    }
+    char *bytes = backlog->block + backlog->start;
+    backlog_consume(conn, backlog, take(conn, bytes, backlog->length));
 }
 
-void input_take(struct conn *conn, const char *bytes, size_t length) {
+void input_take(struct conn *conn, char *bytes, size_t length) {
     start_tick(conn);
     conn->tick_bytes += (uint32_t)length;
     conn->core->public.bytes_in += (double)length;
     conn->last_read = core_now(conn->core);
-    if (conn->state != CONN_OPEN) {
-        return; /* it lingers: what comes is thrown away */
+    if (conn->ending || (conn->state != CONN_OPEN && !websocket_expects_close(conn))) {
+        return; /* what comes is thrown away */
     }
     int error = 0;
     if (conn->backlog.length > 0) {
-        error = backlog_append(conn, bytes, length);
+        error = backlog_append(conn, &conn->backlog, bytes, length);
         if (error == 0) {
-            push_backlog(conn);
+            take_backlog(conn);
         }
     } else {
-        size_t taken = push_messages(conn, bytes, length);
-        if (taken < length) {
-            error = backlog_append(conn, bytes + taken, length - taken);
+        size_t taken = take(conn, bytes, length);
+        if (taken < length && conn->state != CONN_CLOSING) {
+            error = backlog_append(conn, &conn->backlog, bytes + taken, length - taken);
         }
     }
     if (error < 0) {
@@ -159,28 +250,63 @@ void input_take(struct conn *conn, const char *bytes, size_t length) {
     }
 }
 
-/* The client ended its side. It goes in a tick after that of its last messages, so that
- * they can be answered. */
+/* Ends the connection in a tick after that of its last messages, so that they can be
+ * answered. */
 static void end_after_messages(struct conn *conn) {
     start_tick(conn);
-    if (conn->state == CONN_OPEN && (conn->in_ready || conn->tick_messages > 0)) {
-        conn->client_ending = true;
-        make_ready(conn);
-    } else {
+    if (conn->state == CONN_OPEN && conn->held) {
+        conn->ending = true; /* its answer goes on with it */
+    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->tick_messages > 0)) {
+        conn->ending = true;
+        input_wait(conn);
+    } else if (conn->client_ending) {
         conn_client_ended(conn);
+    } else {
+        conn_end(conn, conn->reason);
     }
+}
+
+void input_end(struct conn *conn, enum sync_reason reason) {
+    if (conn->state == CONN_OPEN && !conn->ending) {
+        conn->reason = (uint8_t)reason;
+        conn->ending = true;
+        end_after_messages(conn);
+    }
+}
+
+void input_release(struct conn *conn) {
+    conn->held = false;
+    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
+        socket_watch_bytes(&conn->socket, true);
+    }
+    if (conn->backlog.length > 0 || conn->ending) {
+        input_wait(conn);
+    }
+    conn_arm(conn);
+}
+
+/* The client ended its side. */
+static void client_ended(struct conn *conn) {
+    if (conn->state == CONN_OPEN && !conn->ending) {
+        input_settle(conn);
+    }
+    conn->client_ending = true;
+    end_after_messages(conn);
 }
 
 static void resume(struct conn *conn) {
     start_tick(conn);
     if (conn->owes_connect) {
-        make_ready(conn);
+        input_wait(conn);
         return;
     }
-    if (conn->backlog.length > 0) {
-        push_backlog(conn);
+    if (conn->protocol == CONN_WEBSOCKET) {
+        websocket_resume(conn);
     }
-    if (conn->client_ending) {
+    if (conn->backlog.length > 0 && !conn->in_ready) {
+        take_backlog(conn);
+    }
+    if (conn->ending && conn->state == CONN_OPEN) {
         end_after_messages(conn);
     }
 }
@@ -215,21 +341,23 @@ uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length) {
     if (conn->state != CONN_OPEN) {
         return length; /* thrown away, as bytes of a connection that lingers are */
     }
-    size_t most = (size_t)conn->options->max_message + READ_BYTES;
+    size_t most = (size_t)conn_options(conn)->max_message + READ_BYTES;
     size_t room = conn->backlog.length < most ? most - conn->backlog.length : 0;
     uint32_t taken = length < room ? length : (uint32_t)room;
-    if (taken == 0 || backlog_append(conn, bytes, taken) < 0) {
+    if (taken == 0 || backlog_append(conn, &conn->backlog, bytes, taken) < 0) {
         return 0;
     }
     conn->core->public.bytes_in += (double)taken;
     conn->last_read = core_now(conn->core);
-    make_ready(conn);
+    input_wait(conn);
     return taken;
 }
 
 void input_feed_end(struct conn *conn) {
+    input_settle(conn);
     conn->client_ending = true;
-    make_ready(conn);
+    conn->ending = true;
+    input_wait(conn);
 }
 
 /* How many bytes of the arena may be read into now. Without room the socket is left for
@@ -255,6 +383,9 @@ void input_ready(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
     size_t room = read_room(conn);
     if (room == 0) {
+        if (conn->held) {
+            socket_watch_bytes(&conn->socket, false);
+        }
         return;
     }
     char *bytes = batch->arena + batch->arena_used;
@@ -266,7 +397,7 @@ void input_ready(struct conn *conn) {
         }
         input_take(conn, bytes, (size_t)count);
     } else if (count == UV_EOF) {
-        end_after_messages(conn);
+        client_ended(conn);
     } else if (count != UV_EAGAIN) {
         conn_abort(conn, SYNC_RESET, false);
     }

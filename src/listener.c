@@ -76,6 +76,9 @@ static void free_if_done(struct listener *listener) {
     }
     *link = listener->next;
     batch_unreserve(&listener->core->batch, 1);
+    if (listener->policy) {
+        shared_release(listener->policy);
+    }
     free(listener->unlink_path);
     free(listener);
 }
@@ -241,6 +244,9 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     }
     listener->core = core;
     listener->options = *options;
+    if (options->transports == 0) {
+        listener->options.transports = SYNC_STREAMS;
+    }
     listener->id = ++core->next_listener_id;
     listener->next = core->listeners;
     core->listeners = listener;
@@ -266,6 +272,18 @@ int listener_open(struct core *core, const char *host, uint32_t port,
         return error;
     }
     return (int)listener->id;
+}
+
+int listener_set_policy(struct listener *listener, const char *text, size_t length) {
+    struct shared *policy = shared_new("", 0, text, length, "", 1);
+    if (!policy) {
+        return UV_ENOMEM;
+    }
+    if (listener->policy) {
+        shared_release(listener->policy);
+    }
+    listener->policy = policy;
+    return 0;
 }
 
 uint32_t listener_port(const struct listener *listener) {

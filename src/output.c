@@ -24,7 +24,7 @@ void output_schedule(struct conn *conn) {
 
 /* The queue would grow over max_queue. */
 static enum sync_sent overflow(struct conn *conn) {
-    if (conn->options->overflow == SYNC_OVERFLOW_CLOSE) {
+    if (conn_options(conn)->overflow == SYNC_OVERFLOW_CLOSE) {
         conn_abort(conn, SYNC_QUEUE_FULL, true);
         return SYNC_CLOSED;
     }
@@ -60,9 +60,11 @@ static int append(struct conn *conn, const struct frame *frame, const char *byte
 
 enum sync_sent output_send(struct conn *conn, const struct frame *frame,
                            const char *bytes, size_t length, struct shared *shared) {
-    const struct sync_options *options = conn->options;
-    size_t total = frame->head_length + length + frame->tail_length;
-    if (conn->state != CONN_OPEN || conn->write_broken || conn->client_ended) {
+    const struct sync_options *options = conn_options(conn);
+    size_t total =
+        shared ? shared->length : frame->head_length + length + frame->tail_length;
+    bool client = conn->protocol == CONN_STREAM || conn->protocol == CONN_WEBSOCKET;
+    if (!client || conn->state != CONN_OPEN || conn->write_broken || conn->client_ended) {
         return SYNC_CLOSED;
     }
     if (total > options->max_queue) {
@@ -89,6 +91,21 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
         conn->choked = true;
         return SYNC_FULL;
     }
+    return SYNC_SENT;
+}
+
+enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
+    bool closed = conn->state == CONN_CLOSING || conn->write_broken;
+    if (closed || conn->client_ended) {
+        return SYNC_CLOSED;
+    }
+    if (conn->out.bytes + length > conn_options(conn)->max_queue) {
+        return SYNC_TOO_LONG;
+    }
+    if (out_append(&conn->core->pool, &conn->out, bytes, length) < 0) {
+        return SYNC_DROPPED;
+    }
+    output_schedule(conn);
     return SYNC_SENT;
 }
 
@@ -124,14 +141,13 @@ void output_flush(struct conn *conn) {
     if (write_now(conn)) {
         conn_emptied(conn);
     } else if (!conn->write_broken && conn->state != CONN_CLOSING) {
-        socket_watch(&conn->socket, true, true);
+        socket_watch_room(&conn->socket, true);
     }
 }
 
 void output_ready(struct conn *conn) {
-    conn->socket.full = false;
-    output_flush(conn);
-    if (!conn->socket.full && conn->state != CONN_CLOSING) {
-        socket_watch(&conn->socket, true, false);
+    if (write_now(conn)) {
+        socket_watch_room(&conn->socket, false);
+        conn_emptied(conn);
     }
 }

@@ -7,6 +7,17 @@
 
 #include "conn.h"
 
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+static void watch(struct socket *socket) {
+    int events = (socket->paused ? 0 : UV_READABLE) | (socket->full ? UV_WRITABLE : 0);
+    if (events) {
+        uv_poll_start(&socket->poll, events, on_ready); /* fails only when it is closing */
+    } else {
+        uv_poll_stop(&socket->poll);
+    }
+}
+
 static void on_closed(uv_handle_t *handle) {
     conn_socket_closed(handle->data);
 }
@@ -15,7 +26,7 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
     struct conn *conn = poll->data;
     if (status < 0) {
         /* It broke, and libuv watches it no more. What came before is still read. */
-        socket_watch(&conn->socket, true, conn->socket.full);
+        watch(&conn->socket);
         events = UV_READABLE;
     }
     if (events & UV_READABLE) {
@@ -33,14 +44,22 @@ int socket_open(struct socket *socket, uv_loop_t *loop, int fd) {
         return error;
     }
     socket->fd = fd;
-    socket_watch(socket, true, false);
+    watch(socket);
     return 0;
 }
 
-void socket_watch(struct socket *socket, bool bytes, bool room) {
-    int events = (bytes ? UV_READABLE : 0) | (room ? UV_WRITABLE : 0);
-    socket->full = room;
-    uv_poll_start(&socket->poll, events, on_ready); /* fails only when it is closing */
+void socket_watch_room(struct socket *socket, bool full) {
+    if (socket->full != full) {
+        socket->full = full;
+        watch(socket);
+    }
+}
+
+void socket_watch_bytes(struct socket *socket, bool wanted) {
+    if (socket->paused == wanted) {
+        socket->paused = !wanted;
+        watch(socket);
+    }
 }
 
 ssize_t socket_read(struct socket *socket, char *bytes, size_t size) {

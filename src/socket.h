@@ -14,7 +14,8 @@
 struct socket {
     uv_poll_t poll;
     int fd;
-    bool full; /* the kernel took no more: it's being watched for room */
+    bool full;   /* the kernel took no more: it's being watched for room */
+    bool paused; /* it isn't being watched for bytes */
 };
 
 /* Takes over an accepted socket that doesn't block, and watches it for bytes. The poll's
@@ -22,8 +23,9 @@ struct socket {
  * of. Returns 0, or an error code; then fd is closed. */
 int socket_open(struct socket *socket, uv_loop_t *loop, int fd);
 
-/* What is watched for: bytes to read, or room to write; `full` is set to the latter. */
-void socket_watch(struct socket *socket, bool bytes, bool room);
+/* Begins or ends to watch for room to write, or for bytes to read. */
+void socket_watch_room(struct socket *socket, bool full);
+void socket_watch_bytes(struct socket *socket, bool wanted);
 
 /* Reads once. Returns the bytes, UV_EOF, UV_EAGAIN, or an error code. */
 ssize_t socket_read(struct socket *socket, char *bytes, size_t size);

@@ -1,6 +1,8 @@
 /* sync.c: the functions of sync.h, each a few lines in front of the part that does it. */
 #include <arpa/inet.h>
 #include <malloc.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +12,12 @@
 #include "core.h"
 #include "listener.h"
 #include "resolve.h"
+#include "request.h"
 #include "signals.h"
 #include "timer.h"
+#include "utf8.h"
+#include "websocket.h"
+#include "wire.h"
 
 /* Messages from this size on go to many clients by reference: a copy costs more than
  * the piece that refers to it. */
@@ -83,6 +89,7 @@ void sync_close(struct sync *sync) {
     table_clear(&core->conns);
     table_clear(&core->timers);
     pool_clear(&core->pool);
+    websocket_trim(core);
     batch_free(&core->batch);
     free(core);
 }
@@ -90,6 +97,7 @@ void sync_close(struct sync *sync) {
 static void trim(struct core *core) {
     core->trim = false;
     pool_clear(&core->pool);
+    websocket_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
@@ -99,6 +107,7 @@ static void trim(struct core *core) {
 /* The tick is over: nothing that its events point to is needed any more. */
 static void end_tick(struct core *core) {
     batch_reset(&core->batch);
+    core->filling = true;
     core->tick++;
     core->round += !core->crowded;
     core->crowded = false;
@@ -124,6 +133,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     if (core->noted) {
         listener_push_notices(core);
     }
+    core->filling = false;
     sync->events = core->batch.events;
     sync->event_count = core->batch.count;
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
@@ -149,71 +159,139 @@ int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t le
     if (!conn) {
         return SYNC_CLOSED;
     }
-    if (length > conn->codec->longest) {
+    if (length > wire_longest(conn->wire)) {
         return SYNC_TOO_LONG;
     }
+    if (wire_is_websocket(conn->wire)) {
+        return (int32_t)websocket_send(conn, bytes, length);
+    }
     struct frame frame;
-    conn->codec->frame(length, &frame);
+    codecs[conn->wire].frame(length, &frame);
     return (int32_t)output_send(conn, &frame, bytes, length, NULL);
 }
 
-/* A message as it goes out in one framing. */
-struct framed {
+/* A message that goes to many. */
+struct message {
+    const char *bytes;
+    size_t length;
+    bool share; /* its forms are made once, and sent by reference */
+    bool checked;
+    bool text; /* valid UTF-8; looked at when it was checked */
+};
+
+/* A message in one of the forms in which it leaves. */
+struct form {
     struct frame frame;
     struct shared *shared; /* NULL: it's small, and copied */
     bool made;
     bool impossible; /* too long for the framing, or memory ran out */
 };
 
-static void make_framed(struct framed *framed, const struct codec *codec,
-                        const char *bytes, size_t length, bool share) {
-    struct frame *frame = &framed->frame;
-    framed->made = true;
-    framed->impossible = length > codec->longest;
-    if (framed->impossible) {
+enum { FORMS = 2 * WIRE_COUNT /* plain, and compressed */ };
+
+static bool is_text(struct message *message) {
+    if (!message->checked) {
+        message->checked = true;
+        message->text = utf8_valid(message->bytes, message->length);
+    }
+    return message->text;
+}
+
+static void make_form(struct form *form, uint8_t wire, struct message *message) {
+    struct frame *frame = &form->frame;
+    form->made = true;
+    form->impossible = message->length > wire_longest(wire);
+    if (form->impossible) {
         return;
     }
-    codec->frame(length, frame);
-    if (share) {
-        framed->shared = shared_new(frame->head, frame->head_length, bytes, length,
-                                    frame->tail, frame->tail_length);
-        framed->impossible = framed->shared == NULL;
+    wire_frame(wire, message->length, wire == WIRE_TEXT && is_text(message), frame);
+    if (message->share) {
+        form->shared =
+            shared_new(frame->head, frame->head_length, message->bytes, message->length,
+                       frame->tail, frame->tail_length);
+        form->impossible = form->shared == NULL;
     }
+}
+
+static void make_compressed(struct core *core, struct form *form, uint8_t wire,
+                            struct message *message) {
+    bool text = wire == WIRE_TEXT && is_text(message);
+    form->made = true;
+    form->impossible = message->length > wire_longest(wire);
+    if (!form->impossible) {
+        form->shared =
+            websocket_compress(core, wire, text, message->bytes, message->length);
+        form->impossible = form->shared == NULL;
+    }
+}
+
+/* Sends a message in the form that the client takes. */
+static enum sync_sent send_form(struct core *core, struct conn *conn, struct form *forms,
+                                struct message *message) {
+    uint8_t wire = conn->wire;
+    bool compressed = wire_is_websocket(wire) &&
+                      websocket_compresses(conn, message->length);
+    if (compressed && !websocket_takes_shared(conn)) {
+        return websocket_send(conn, message->bytes, message->length);
+    }
+    struct form *form = &forms[compressed ? WIRE_COUNT + wire : wire];
+    if (!form->made && compressed) {
+        make_compressed(core, form, wire, message);
+    } else if (!form->made) {
+        make_form(form, wire, message);
+    }
+    if (form->impossible) {
+        return SYNC_TOO_LONG;
+    }
+    if (compressed) {
+        websocket_sent_shared(conn);
+    }
+    return output_send(conn, &form->frame, message->bytes, message->length, form->shared);
 }
 
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
                         uint32_t except, const char *bytes, size_t length) {
     struct core *core = core_of(sync);
-    struct framed framings[CODEC_COUNT] = {0};
-    bool share = length >= SHARE_FROM && length <= UINT32_MAX - 64;
+    struct form forms[FORMS] = {0};
+    struct message message = {.bytes = bytes,
+                              .length = length,
+                              .share = length >= SHARE_FROM && length <= UINT32_MAX - 64};
     uint32_t sent = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct conn *conn = core_conn(core, slots[i]);
-        if (!conn || slots[i] == except) {
-            continue;
-        }
-        struct framed *framed = &framings[conn->codec - codecs];
-        if (!framed->made) {
-            make_framed(framed, conn->codec, bytes, length, share);
-        }
-        if (!framed->impossible) {
-            enum sync_sent result =
-                output_send(conn, &framed->frame, bytes, length, framed->shared);
+        if (conn && slots[i] != except) {
+            enum sync_sent result = send_form(core, conn, forms, &message);
             sent += result == SYNC_SENT || result == SYNC_FULL;
         }
     }
-    for (int i = 0; i < CODEC_COUNT; i++) {
-        if (framings[i].shared) {
-            shared_release(framings[i].shared);
+    for (int i = 0; i < FORMS; i++) {
+        if (forms[i].shared) {
+            shared_release(forms[i].shared);
         }
     }
     return sent;
 }
 
-void sync_end(struct sync *sync, uint32_t slot) {
+void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
+              size_t length) {
     struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn && conn->protocol == CONN_WEBSOCKET && conn->state == CONN_OPEN) {
+        websocket_say_close(conn, code, why, length);
+    }
     if (conn) {
         conn_end(conn, SYNC_BY_SERVER);
+    }
+}
+
+void sync_end_strangers(struct sync *sync, int32_t at_once) {
+    struct core *core = core_of(sync);
+    for (uint32_t slot = 1; slot < core->conns.used; slot++) {
+        struct conn *conn = core_conn(core, slot);
+        bool http = conn && conn->protocol == CONN_HTTP;
+        bool idle = http && !conn->held && conn->out.bytes == 0;
+        if (conn && (conn->protocol == CONN_DETECT || idle || (http && at_once))) {
+            conn_abort(conn, SYNC_BY_SERVER, false);
+        }
     }
 }
 
@@ -241,7 +319,61 @@ uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
 
 uint32_t sync_transport(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn && conn->protocol == CONN_WEBSOCKET) {
+        return SYNC_TRANSPORT_WEBSOCKET;
+    }
     return conn ? conn->transport : SYNC_TRANSPORT_TCP;
+}
+
+uint32_t sync_secure(struct sync *sync, uint32_t slot) {
+    (void)sync;
+    (void)slot;
+    return 0;
+}
+
+uint32_t sync_close_code(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? websocket_close_code(conn) : 0;
+}
+
+uint32_t sync_listener_of(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? conn->listener->id : 0;
+}
+
+static struct conn *request_conn(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn && conn->protocol == CONN_HTTP ? conn : NULL;
+}
+
+int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+                     int32_t keep) {
+    struct conn *conn = request_conn(sync, slot);
+    return conn ? (int32_t)request_respond(conn, bytes, length, keep != 0) : SYNC_CLOSED;
+}
+
+int32_t sync_upgrade(struct sync *sync, uint32_t slot, const char *head, size_t length,
+                     const struct sync_websocket *settings) {
+    struct conn *conn = request_conn(sync, slot);
+    return conn ? (int32_t)request_upgrade(conn, head, length, settings) : SYNC_CLOSED;
+}
+
+void sync_websocket_accept(const char *key, size_t length, char *text) {
+    static const char magic[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    unsigned char digest[SHA_DIGEST_LENGTH];
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    EVP_DigestInit_ex(context, EVP_sha1(), NULL);
+    EVP_DigestUpdate(context, key, length);
+    EVP_DigestUpdate(context, magic, sizeof(magic) - 1);
+    EVP_DigestFinal_ex(context, digest, NULL);
+    EVP_MD_CTX_free(context);
+    EVP_EncodeBlock((unsigned char *)text, digest, sizeof(digest));
+}
+
+int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
+                             size_t length) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_set_policy(listener, text, length) : UV_EINVAL;
 }
 
 int32_t sync_listen(struct sync *sync, const char *host, uint32_t port,

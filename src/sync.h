@@ -16,6 +16,10 @@
  * again before its SYNC_CLOSE was handed out. Slot 0 is never a connection, and every
  * call takes a slot that is gone as a harmless no-op (SYNC_CLOSED).
  *
+ * A connection of a listener with several transports is told to nobody until its first
+ * bytes have shown which it uses: SYNC_CONNECT comes for a byte stream, and a WebSocket
+ * begins as a SYNC_REQUEST that the program answers with sync_upgrade.
+ *
  * Functions that can fail return 0 or more, or a negative libuv error code, which
  * sync_error_name and sync_error_text put in words. One thread may use one core.
  */
@@ -25,6 +29,8 @@
 enum sync_event_type {
     SYNC_CONNECT = 1, /* slot; value: its listener */
     SYNC_DATA,        /* slot; data, length: one message (raw: one chunk) */
+    SYNC_REQUEST,     /* slot; value: bytes of the head; data: head and body of an HTTP
+                         request (see sync_respond) */
     SYNC_DRAIN,       /* slot: its queue was above high_water and is empty now;
                          value: messages dropped meanwhile */
     SYNC_OVERFLOW,    /* slot: the first message was dropped (SYNC_OVERFLOW_DROP) */
@@ -45,7 +51,10 @@ enum sync_reason {
     SYNC_UNFINISHED,    /* a message was begun and not ended in time */
     SYNC_QUEUE_FULL,    /* max_queue was reached with SYNC_OVERFLOW_CLOSE */
     SYNC_MESSAGE_LONG,  /* a message was longer than max_message */
-    SYNC_NO_MEMORY
+    SYNC_NO_MEMORY,
+    SYNC_BROKE_PROTOCOL, /* what came is no WebSocket, HTTP or TLS, or no UTF-8 */
+    SYNC_NO_PONG,        /* a ping was not answered */
+    SYNC_REFUSED         /* it speaks a transport that the listener hasn't */
 };
 
 enum sync_notice {
@@ -65,7 +74,30 @@ enum sync_framing {
 
 enum sync_overflow { SYNC_OVERFLOW_CLOSE, SYNC_OVERFLOW_DROP };
 
-enum sync_transport { SYNC_TRANSPORT_TCP, SYNC_TRANSPORT_UNIX, SYNC_TRANSPORT_MEMORY };
+/* What a client turned out to use. */
+enum sync_transport {
+    SYNC_TRANSPORT_TCP,
+    SYNC_TRANSPORT_UNIX,
+    SYNC_TRANSPORT_MEMORY,
+    SYNC_TRANSPORT_WEBSOCKET
+};
+
+/* What clients of a listener may use, as bits. */
+enum sync_transports {
+    SYNC_STREAMS = 1, /* the byte stream, cut by the framing */
+    SYNC_WEBSOCKET = 2,
+    SYNC_HTTP = 4,
+    SYNC_POLICY = 8, /* requests for a Flash policy (see sync_listener_policy) */
+    SYNC_TLS = 16,   /* all of these in TLS (see sync_listener_tls) */
+    SYNC_TLS_ONLY = 32
+};
+
+/* What a WebSocket's binary frames are. What a client has sent last, text or binary, is
+ * how it's answered. */
+enum sync_websocket_mode {
+    SYNC_WEBSOCKET_MIRROR,  /* with framing raw messages, else a byte stream */
+    SYNC_WEBSOCKET_MESSAGES /* messages, whatever the framing */
+};
 
 /* What became of a message that was given to sync_send. */
 enum sync_sent {
@@ -91,6 +123,7 @@ struct sync {
     uint32_t event_count;
     uint32_t client_count; /* connections that hold a slot */
     uint32_t client_limit; /* see sync_limit_clients */
+    uint32_t http_count;   /* connections that speak HTTP */
     double messages_in;    /* totals since sync_open; doubles, as Lua has no others */
     double messages_out;
     double bytes_in;
@@ -114,6 +147,25 @@ struct sync_options {
     uint32_t message_timeout; /* a later one was begun and isn't complete */
     uint32_t close_timeout;   /* a close waits so long for the client to read */
     uint32_t keepalive;       /* seconds of silence before TCP keepalive probes */
+    uint32_t transports;      /* enum sync_transports; 0: SYNC_STREAMS */
+    uint32_t detect_timeout;  /* a client that says nothing is a byte stream */
+    uint32_t max_head;        /* bytes of an HTTP request's head */
+    uint32_t max_headers;
+    uint32_t max_body;
+    uint32_t ping_interval; /* a WebSocket that sends nothing is pinged */
+    uint32_t pong_timeout;  /* and closed, if still nothing comes */
+    uint32_t compress_from; /* WebSocket messages of so many bytes are compressed */
+};
+
+/* What was agreed on for a WebSocket. */
+struct sync_websocket {
+    uint32_t mode;              /* enum sync_websocket_mode */
+    uint32_t binary;            /* it's answered in binary before it has sent anything */
+    uint32_t deflate;           /* permessage-deflate (RFC 7692), with what follows */
+    uint32_t send_window_bits;  /* 9 to 15 */
+    uint32_t receive_window_bits;
+    uint32_t send_takeover; /* a message may refer to those before */
+    uint32_t receive_takeover;
 };
 
 /* Makes a core, or NULL when memory or files ran out. Ignores SIGPIPE for the whole
@@ -141,8 +193,14 @@ uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count
                         uint32_t except, const char *bytes, size_t length);
 
 /* Closes gracefully: no further message is delivered, the queue is written, then the
- * connection ends, at the latest after close_timeout. */
-void sync_end(struct sync *sync, uint32_t slot);
+ * connection ends, at the latest after close_timeout. A WebSocket is told the code (0:
+ * 1000), and why (at most 123 bytes of UTF-8). */
+void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
+              size_t length);
+
+/* Closes the connections that are no clients: those that have shown nothing yet and those
+ * between HTTP requests; with at_once != 0 also those whose request is being answered. */
+void sync_end_strangers(struct sync *sync, int32_t at_once);
 
 /* Closes at once: the queue is lost and a TCP client sees a reset. */
 void sync_abort(struct sync *sync, uint32_t slot);
@@ -154,8 +212,30 @@ uint32_t sync_queued(struct sync *sync, uint32_t slot);
  * empty) and returns its port, or 0. */
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size);
 
-/* enum sync_transport of a client. */
+/* enum sync_transport of a client, and whether it uses TLS. */
 uint32_t sync_transport(struct sync *sync, uint32_t slot);
+uint32_t sync_secure(struct sync *sync, uint32_t slot);
+
+/* The code of a WebSocket's Close frame: the client's, or else the one that it was sent;
+ * 0 before either. */
+uint32_t sync_close_code(struct sync *sync, uint32_t slot);
+
+/* The listener that a connection came by; 0 when it has gone. */
+uint32_t sync_listener_of(struct sync *sync, uint32_t slot);
+
+/* Answers a request with the bytes of a response, head and body. With keep != 0 the
+ * connection may send its next request, else it ends. Returns enum sync_sent. */
+int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+                     int32_t keep);
+
+/* Answers a request with the head of a 101 response; the connection is a WebSocket from
+ * then on, and a client: sends reach it. Returns enum sync_sent. */
+int32_t sync_upgrade(struct sync *sync, uint32_t slot, const char *head, size_t length,
+                     const struct sync_websocket *settings);
+
+/* Writes the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2) into
+ * text (29 bytes, a NUL behind it). */
+void sync_websocket_accept(const char *key, size_t length, char *text);
 
 /* Listens. host is a name, an IPv4 or IPv6 address, "*" (every address) or
  * "unix:PATH" (port unused); every address a name has is bound, all to the same port,
@@ -169,6 +249,11 @@ uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 
 /* Writes the bound addresses, separated by ", ", and returns the text's length. */
 uint32_t sync_listener_addresses(struct sync *sync, uint32_t id, char *text, size_t size);
+
+/* What requests for a Flash policy are answered with; a NUL is put behind it. Returns 0
+ * or an error code. */
+int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
+                             size_t length);
 
 /* Stops accepting; its connections stay. A Unix socket's file is removed. */
 void sync_listener_close(struct sync *sync, uint32_t id);

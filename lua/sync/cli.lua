@@ -135,7 +135,8 @@ local function check(script)
   local started = false
   sync.openListener = function(host, port, class)
     enabled = enabled + 1
-    return setmetatable({host = host, port = port, class = class, close = function() end},
+    return setmetatable({host = host, port = port, class = class,
+      close = function() end, writePolicy = function() end},
       {__tostring = function() return host .. ":" .. port end})
   end
   sync.start = function() started = true end

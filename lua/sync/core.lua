@@ -58,6 +58,17 @@ function core.options(fields)
   return ffi.new("struct sync_options", fields)
 end
 
+--- A `struct sync_websocket` from a table of its fields.
+function core.websocket(fields)
+  return ffi.new("struct sync_websocket", fields)
+end
+
+--- The Sec-WebSocket-Accept for a key.
+function core.websocketAccept(key)
+  C.sync_websocket_accept(key, #key, text)
+  return ffi.string(text)
+end
+
 --- An error code's name and text.
 function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))

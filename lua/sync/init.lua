@@ -14,6 +14,7 @@ local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local core = require "sync.core"
+require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
@@ -78,6 +79,15 @@ local function nameHandlers(class)
   end
 end
 
+-- Each Flash policy names the ports of all listeners.
+local function writePolicies()
+  local ports = {}
+  for _, listener in ipairs(opened) do
+    if listener.port and not listener.closed then ports[#ports + 1] = listener.port end
+  end
+  for _, listener in ipairs(opened) do listener:writePolicy(ports) end
+end
+
 --- Serves a class on a port. Any number of ports may serve one class, whose clients are
 -- then all in one set; any number of classes may be served in one process.
 -- @tparam string host a host name, an address, "*" (every address), or "unix:PATH", which
@@ -101,6 +111,7 @@ function sync.enable(host, port, class, given)
   if not listener then error("sync.enable: " .. problem, 2) end
   opened[#opened + 1] = listener
   nameHandlers(class)
+  writePolicies()
   if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
   return listener
 end

@@ -3,8 +3,11 @@
 
 local Class = require "sync.class"
 local core = require "sync.core"
+local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
+local origins = require "sync.origins"
+local policy = require "sync.policy"
 
 local C, handle = core.C, core.handle
 local SPARE_FILES = 64   -- left for the script's own
@@ -80,6 +83,7 @@ function Listener.open(host, port, class, settings)
     port = not unix and C.sync_listener_port(handle, id) or nil,
     addresses = core.addresses(id),
     class = class,
+    settings = settings,
     id = id,
   }
   loop.listeners[id] = listener
@@ -92,6 +96,29 @@ function Listener:close()
   self.closed = true
   -- The class is still looked up by clients that are on their way through this tick.
   C.sync_listener_close(handle, self.id)
+end
+
+-- The domains of a Flash policy: those of `origins`, or else the host that it listens on,
+-- which is where a movie of the same site comes from.
+local function policyDomains(listener)
+  local domains = origins.domains(listener.settings.origins)
+  if domains then return domains end
+  local host = bare(listener.host)
+  if host == "*" or host == "0.0.0.0" or host == "::" then return {"localhost"} end
+  return {host}
+end
+
+--- Writes the answer to Flash policy requests, which names all ports that are enabled.
+-- @tparam table ports a list
+function Listener:writePolicy(ports)
+  if self.closed or not self.port or not self.settings.transports.policy then return end
+  local granted = self.settings.policyPorts or ports
+  local text, message = policy.write(policyDomains(self), granted, self.port)
+  if not text then
+    log.warn(("%s answers no Flash policy requests: %s"):format(tostring(self), message))
+    return
+  end
+  C.sync_listener_policy(handle, self.id, text, #text)
 end
 
 function Listener:__tostring()

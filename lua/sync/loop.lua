@@ -16,6 +16,7 @@ local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), to
 local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
+local REQUEST = tonumber(C.SYNC_REQUEST)
 
 local REASONS = {
   [tonumber(C.SYNC_BY_SERVER)] = "closed",
@@ -27,6 +28,9 @@ local REASONS = {
   [tonumber(C.SYNC_QUEUE_FULL)] = "full",
   [tonumber(C.SYNC_MESSAGE_LONG)] = "too long",
   [tonumber(C.SYNC_NO_MEMORY)] = "memory",
+  [tonumber(C.SYNC_BROKE_PROTOCOL)] = "protocol",
+  [tonumber(C.SYNC_NO_PONG)] = "silent",
+  [tonumber(C.SYNC_REFUSED)] = "refused",
 }
 
 -- Those that say that a client did, or suffered, what its operator should know.
@@ -35,12 +39,14 @@ local TROUBLE = {
   ["too long"] = "client sent a message longer than maxMessage, it was closed",
   timeout = "client did not complete a message in time, it was closed",
   memory = "memory ran out, a client was closed",
+  protocol = "client broke its protocol, it was closed",
 }
 
 local TRANSPORTS = {
   [tonumber(C.SYNC_TRANSPORT_TCP)] = "tcp",
   [tonumber(C.SYNC_TRANSPORT_UNIX)] = "unix",
   [tonumber(C.SYNC_TRANSPORT_MEMORY)] = "memory",
+  [tonumber(C.SYNC_TRANSPORT_WEBSOCKET)] = "websocket",
 }
 
 local loop = {
@@ -64,8 +70,8 @@ local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
 local nextId = 0
 
-local function connected(slot, listenerId)
-  local listener = loop.listeners[listenerId]
+-- Makes a connection a client. A WebSocket's handshake is its request.
+local function connected(slot, listener, request)
   local address, port = core.peer(slot)
   nextId = nextId + 1
   local client = listener.class:new {
@@ -83,9 +89,10 @@ local function connected(slot, listenerId)
   if stopping then
     client:close("stop")
   else
-    client:onConnect()
+    client:onConnect(request)
   end
 end
+loop.connect = connected
 
 -- Apart from its caller: pairs isn't compiled, and most clients are in no room.
 local function leaveAll(client, rooms)
@@ -97,6 +104,7 @@ local function disconnected(slot, code)
   if not client then return end
   local wanted = client.closing -- what this side has said
   local reason = wanted or REASONS[code]
+  local closeCode = client.transport == "websocket" and C.sync_close_code(handle, slot) or nil
   clients[slot] = nil
   loop.count = loop.count - 1
   client.clients:remove(client)
@@ -110,7 +118,7 @@ local function disconnected(slot, code)
       {client = client.id, address = client.address, protocol = client.name})
   end
   memory.consider()
-  client:onClose(reason)
+  client:onClose(reason, closeCode)
 end
 
 local function fired(id, late)
@@ -160,9 +168,13 @@ local function dispatch(event)
   if type == TIMER then
     fired(id, value)
   elseif type == CONNECT then
-    connected(id, value)
+    connected(id, loop.listeners[value])
   elseif type == CLOSE then
     disconnected(id, value)
+  elseif type == REQUEST then
+    local listener = loop.listeners[C.sync_listener_of(handle, id)]
+    local head = toString(event.data, value)
+    loop.onRequest(id, listener, head, toString(event.data + value, event.length - value))
   elseif type == DRAIN then
     local client = clients[id]
     if client and not client.closing then client:onDrain(value) end
@@ -201,7 +213,7 @@ local function run(ticks, block)
       end
     else
       endTick()
-      if ticks == 0 or stopping and loop.count == 0 then return end
+      if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then return end
       ticks = ticks - 1
       cursor = 0
       batch = C.sync_poll(handle, block)
@@ -224,8 +236,10 @@ end
 local function handlerFailed(failure)
   local event = handle.events[cursor - 1]
   local type = event.type
-  local client = (type == CONNECT or type == DATA or type == DRAIN) and clients[event.id]
+  local ofClient = type == CONNECT or type == DATA or type == DRAIN or type == REQUEST
+  local client = ofClient and clients[event.id]
   local message = describe(failure.raised)
+  if type == REQUEST and not client then C.sync_abort(handle, event.id) end
   if not client then
     log.limited("error", "handler " .. tonumber(event.type), "error in a handler: " .. message,
       {traceback = failure.traceback})
@@ -269,13 +283,20 @@ function loop.step()
   return math.max(0, batch)
 end
 
+--- Whether `loop.stop` was called and clients are still on their way out.
+function loop.isStopping()
+  return stopping
+end
+
 --- Closes all clients, and ends the loop when they have gone, or after `seconds`.
 function loop.stop(seconds)
   if stopping then return end
   stopping = true
   for _, client in pairs(clients) do client:close("stop") end
+  C.sync_end_strangers(handle, 0)
   deadline = loop.startTimer(seconds, 0, function()
     for _, client in pairs(clients) do client:abort() end
+    C.sync_end_strangers(handle, 1)
   end)
 end
 

@@ -4,6 +4,8 @@
 -- @module sync.options
 
 local core = require "sync.core"
+local origins = require "sync.origins"
+local policy = require "sync.policy"
 
 local C = core.C
 
@@ -41,6 +43,27 @@ local function oneOf(...)
   return function(value) return words[value] == true, wanted end
 end
 
+local function boolean(value)
+  return type(value) == "boolean", "true or false"
+end
+
+-- A list without repetitions, of words out of `words`, or of any strings.
+local function listOf(words, wanted)
+  return function(value)
+    if type(value) ~= "table" then return false, wanted end
+    for _, item in ipairs(value) do
+      if type(item) ~= "string" or words and not words[item] then return false, wanted end
+    end
+    return next(value) == nil or #value > 0, wanted
+  end
+end
+
+local TRANSPORTS = {
+  tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
+  policy = C.SYNC_POLICY,
+}
+local someTransports = listOf(TRANSPORTS, 'a list of "tcp", "websocket", "http", "policy"')
+
 local FRAMINGS = {
   raw = C.SYNC_FRAMING_RAW, null = C.SYNC_FRAMING_NULL, line = C.SYNC_FRAMING_LINE,
   length16 = C.SYNC_FRAMING_LENGTH16, length32 = C.SYNC_FRAMING_LENGTH32,
@@ -61,15 +84,38 @@ local checks = {
   closeTimeout = seconds,
   keepalive = orFalse(wholeNumber(1, 32767)),
   backlog = wholeNumber(1, 65535),
+  transports = function(value)
+    local ok, wanted = someTransports(value)
+    return ok and #value > 0, wanted
+  end,
+  detectTimeout = seconds,
+  origins = origins.check,
+  policyPorts = function(value)
+    if value == false then return true end
+    local ports, message = policy.ports(value, 0)
+    return ports ~= nil, message or "false, a list of ports and ranges, or \"*\""
+  end,
+  binary = boolean,
+  subprotocols = listOf(nil, "a list of names"),
+  pingInterval = orFalse(seconds),
+  pongTimeout = orFalse(seconds),
+  compression = boolean,
+  compressFrom = wholeNumber(1, MOST_BYTES),
+  sendTakeover = boolean,
+  receiveTakeover = boolean,
+  maxHead = wholeNumber(256, 2 ^ 20),
+  maxHeaders = wholeNumber(1, 1000),
+  maxBody = wholeNumber(0, MOST_BYTES),
 }
 
 -- Settings that the instances read themselves, so they belong to the class alone.
-local CLASS_ONLY = {maxRooms = true}
+local CLASS_ONLY = {maxRooms = true, subprotocols = true}
 
 -- Those of a listener that no class sets.
 local DEFAULTS = {backlog = 1024}
 
-local HANDLERS = {"onConnect", "onData", "onDrain", "onClose", "onError", "onStart", "onStop"}
+local HANDLERS = {"onConnect", "onData", "onDrain", "onClose", "onError", "onStart", "onStop",
+  "onUpgrade"}
 
 -- How many letters must be changed, added or taken away to make b of a (Levenshtein).
 local function distance(a, b)
@@ -169,6 +215,9 @@ function options.merge(class, given)
     end
     settings[name] = value
   end
+  local transports = {}
+  for _, name in ipairs(settings.transports) do transports[name] = true end
+  settings.transports = transports
   if settings.highWater and settings.highWater > settings.maxQueue then
     return nil, ("highWater (%d) is above maxQueue (%d)")
       :format(settings.highWater, settings.maxQueue)
@@ -178,6 +227,12 @@ end
 
 local function milliseconds(value)
   return value and math.max(1, math.floor(value * 1000)) or 0
+end
+
+local function transportBits(transports)
+  local bits = 0
+  for name in pairs(transports) do bits = bits + tonumber(TRANSPORTS[name]) end
+  return bits
 end
 
 --- The settings as the core's `struct sync_options`.
@@ -195,6 +250,14 @@ function options.forCore(settings, maxClients)
     message_timeout = milliseconds(settings.messageTimeout),
     close_timeout = milliseconds(settings.closeTimeout),
     keepalive = settings.keepalive or 0,
+    transports = transportBits(settings.transports),
+    detect_timeout = milliseconds(settings.detectTimeout),
+    max_head = settings.maxHead,
+    max_headers = settings.maxHeaders,
+    max_body = settings.maxBody,
+    ping_interval = milliseconds(settings.pingInterval),
+    pong_timeout = milliseconds(settings.pongTimeout),
+    compress_from = settings.compression and settings.compressFrom or 0,
   }
 end
 

@@ -48,6 +48,47 @@ Protocol.keepalive = 60
 --- Most rooms that a client may be in.
 Protocol.maxRooms = 64
 
+--- What clients may use, on every port alike: a list of "tcp" (the byte stream), "websocket",
+-- "http" (routes, web folder, /healthz) and "policy" (Flash policy requests).
+Protocol.transports = {"tcp", "websocket", "http", "policy"}
+--- Seconds until a client that says nothing counts as one of the byte stream, so that a
+-- server that speaks first may speak.
+Protocol.detectTimeout = 0.25
+--- Which sites' pages and movies may connect: false (those of the same host and port), "*"
+-- (all), or a list as in {"https://game.example.com", "https://*.example.org"}. Programs
+-- that are no browsers say no origin, and are let in.
+Protocol.origins = false
+--- Ports that a Flash policy lets movies use; false: those that are enabled.
+Protocol.policyPorts = false
+--- A WebSocket that has sent nothing yet is answered in binary instead of text.
+Protocol.binary = false
+--- Subprotocols of WebSocket that the class speaks, best first.
+Protocol.subprotocols = {}
+--- Seconds of a WebSocket's silence until it is pinged; false: never.
+Protocol.pingInterval = 25
+--- Seconds a pinged one has to send anything until it is closed; false: any time.
+Protocol.pongTimeout = 10
+--- Whether messages of WebSockets are compressed where the client can do it.
+Protocol.compression = true
+--- Shorter messages, in bytes, are never compressed.
+Protocol.compressFrom = 512
+--- Whether a compressed message to a WebSocket may refer to those before: packs small
+-- messages that are alike better, costs about 270 KB for each client while it is used, and
+-- what goes to many clients still is compressed once.
+Protocol.sendTakeover = false
+--- The same for what a client sends: costs about 40 KB for each client that uses it.
+Protocol.receiveTakeover = false
+--- Longest head of an HTTP request, in bytes, and most headers in it.
+Protocol.maxHead = 8192
+Protocol.maxHeaders = 64
+--- Longest body of an HTTP request, in bytes.
+Protocol.maxBody = 64 * 1024
+--- What HTTP requests are answered with: functions by "METHOD /path". See `sync.http`.
+Protocol.routes = {}
+
+-- What a WebSocket is closed with when this side gives one of these reasons.
+local CODES = {stop = 1001, error = 1011}
+
 -- What `send` says, by what sync_send returns.
 local REFUSED = {
   [tonumber(C.SYNC_FULL)] = "full",
@@ -64,11 +105,19 @@ function Protocol:extend(name)
   class.clients = Set.new()
   -- A room lives as long as it has members, or somebody holds it.
   class.roomsByName = setmetatable({}, {__mode = "v"})
+  class.routes = {}
   return class
 end
 
 --- Called when a client has connected.
-function Protocol:onConnect() end
+-- @tparam table|nil request a WebSocket's handshake, as in `sync.http`; nil for others
+function Protocol:onConnect(request) end -- luacheck: ignore request
+
+--- Called on the class when a WebSocket wants to connect: it can be refused.
+-- @tparam table request as in `sync.http`: `path`, `params`, `headers`, `origin`, `address`
+-- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
+-- refuses it, with a text as second value
+function Protocol:onUpgrade(request) end -- luacheck: ignore request
 
 --- Called for each message of a client.
 -- @tparam string data
@@ -82,8 +131,11 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- @tparam string reason what `close` was given, or "closed" (by `close` without one),
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
--- "error" (in a handler), "stop" (the server stops), "memory"
-function Protocol:onClose(reason) end -- luacheck: ignore reason
+-- "error" (in a handler), "stop" (the server stops), "memory", "protocol" (what a WebSocket
+-- sent is none, or no UTF-8), "silent" (a ping was not answered)
+-- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
+-- or else what it was sent; 0 when neither side has said one
+function Protocol:onClose(reason, code) end -- luacheck: ignore reason code
 
 --- Called when a handler of this client has raised an error, before it is closed.
 -- @param err what was raised
@@ -113,11 +165,14 @@ function Protocol:send(data)
 end
 
 --- Closes this client: what is queued is still written, nothing more is delivered.
--- @tparam[opt="closed"] string reason for `onClose`
-function Protocol:close(reason)
+-- @tparam[opt="closed"] string reason for `onClose`; a WebSocket is told it, too
+-- @tparam[opt=1000] number code that a WebSocket is closed with: 1000 to 1014, or one of
+-- your own from 3000 to 4999
+function Protocol:close(reason, code)
   if self.closing or self.slot == 0 then return end
   self.closing = reason or "closed"
-  C.sync_end(handle, self.slot)
+  code = code or CODES[reason] or 0
+  C.sync_end(handle, self.slot, code, reason or "", reason and #reason or 0)
 end
 
 --- Closes this client at once; what is queued is lost, and it sees a reset.
@@ -125,6 +180,12 @@ function Protocol:abort()
   if self.slot == 0 then return end
   self.closing = "aborted"
   C.sync_abort(handle, self.slot)
+end
+
+--- Whether this client's connection is encrypted.
+-- @treturn boolean
+function Protocol:isSecure()
+  return C.sync_secure(handle, self.slot) ~= 0
 end
 
 --- Unsent bytes of this client.

@@ -41,12 +41,16 @@ end
 -- @tparam[opt] table given options, as for `sync.enable`
 -- @treturn testing.Server
 function testing.serve(class, given)
-  local settings, message = options.merge(class, given or {})
+  local wanted = {}
+  for name, value in pairs(given or {}) do wanted[name] = value end
+  -- Else a client would have to say something, or wait, until it is one.
+  wanted.transports = wanted.transports or {"tcp"}
+  local settings, message = options.merge(class, wanted)
   if not settings then error("testing.serve: " .. message, 2) end
   local id = C.sync_listen(handle, "memory:", 0,
     options.forCore(settings, settings.maxClients or 1000000))
   if id < 0 then error("testing.serve: " .. core.problem(id), 2) end
-  loop.listeners[id] = {class = class}
+  loop.listeners[id] = {class = class, settings = settings}
   return Server:new {id = id, clients = {}}
 end
 

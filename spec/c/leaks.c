@@ -44,7 +44,7 @@ static void come_and_go(struct server *server, uint32_t port, uint32_t first) {
     WAIT(server, server_saw(server, SYNC_CONNECT, 0) == connected + TOGETHER);
     for (uint32_t i = 0; i < TOGETHER; i++) {
         switch ((first + i) % 5) {
-        case 0: sync_end(server->sync, slots[i]); break;
+        case 0: sync_end(server->sync, slots[i], 0, "", 0); break;
         case 1: sync_abort(server->sync, slots[i]); break;
         case 2:
             client_reset(fds[i]);
@@ -99,7 +99,7 @@ TEST(leaks_of_a_core_that_is_closed_in_the_middle_of_everything) {
     }
     sync_memory_connect(server.sync, 2);
     WAIT(&server, server_saw(&server, SYNC_DATA, 0) > TOGETHER / 2);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     sync_abort(server.sync, 2);
     server_close(&server);
     for (uint32_t i = 0; i < TOGETHER; i++) {

@@ -326,7 +326,7 @@ TEST(limits_close_timeout_ends_a_reader_that_never_reads) {
     REQUIRE(fd >= 0);
     WAIT(&server, server_saw(&server, SYNC_CONNECT, 1) == 1);
     CHECK_INT(sync_send(server.sync, 1, bytes, sizeof(bytes)), SYNC_SENT);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     double begin = sync_now();
     WAIT(&server, server_saw(&server, SYNC_CLOSE, 1) == 1);
     CHECK(sync_now() - begin > 0.15);
@@ -345,7 +345,7 @@ TEST(limits_close_timeout_ends_a_client_that_stays) {
     options.close_timeout = 200;
     int fd = open_with_client(&server, &options);
     sync_send(server.sync, 1, "bye", 3);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     WAIT(&server, server_saw(&server, SYNC_CLOSE, 1) == 1);
     CHECK_INT(server_close_reason(&server, 1), SYNC_BY_SERVER);
     CHECK_INT(server.sync->client_count, 1); /* it lingers */

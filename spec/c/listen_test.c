@@ -127,7 +127,7 @@ TEST(listen_says_that_a_port_is_taken) {
     int fd = client_connect(port);
     REQUIRE(fd >= 0);
     WAIT(&server, server_saw(&server, SYNC_CONNECT, 0) == 1);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     WAIT(&server, server_close_reason(&server, 1) == SYNC_BY_SERVER);
     close(fd);
     sync_listener_close(server.sync, 1);

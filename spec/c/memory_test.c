@@ -332,7 +332,7 @@ TEST(memory_gone_slots_are_harmless) {
         CHECK_INT(sync_peer(server.sync, gone[i], text, sizeof(text)), 0);
         CHECK_INT(sync_memory_feed(server.sync, gone[i], "x", 1), 0);
         CHECK_INT(sync_memory_take(server.sync, gone[i], text, 1), 0);
-        sync_end(server.sync, gone[i]);
+        sync_end(server.sync, gone[i], 0, "", 0);
         sync_abort(server.sync, gone[i]);
         sync_memory_end(server.sync, gone[i]);
         sync_timer_stop(server.sync, gone[i]);
@@ -374,7 +374,7 @@ TEST(memory_close_is_the_last_event_of_a_slot) {
     }
     server_tick(&server, false);
     sync_abort(server.sync, 1);
-    sync_end(server.sync, 2);
+    sync_end(server.sync, 2, 0, "", 0);
     sync_memory_end(server.sync, 3);
     for (int i = 0; i < 10; i++) {
         server_take(&server, 2, bytes, sizeof(bytes));
@@ -514,7 +514,7 @@ TEST(memory_closing_the_core_with_everything_in_the_air) {
         for (int i = 0; i < ticks; i++) {
             server_tick(&server, false);
         }
-        sync_end(server.sync, 1);
+        sync_end(server.sync, 1, 0, "", 0);
         sync_abort(server.sync, 2);
         sync_memory_end(server.sync, 3);
         server_close(&server);

@@ -112,7 +112,7 @@ TEST(queue_graceful_end_flushes_first) {
     server_memory(&server, &options, 1);
     server_feed(&server, 1, "late\n", 5);
     sync_send(server.sync, 1, "bye", 3);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     CHECK_INT(sync_send(server.sync, 1, "more", 4), SYNC_CLOSED);
     server_settle(&server);
     CHECK_INT(server_saw(&server, SYNC_DATA, 1), 0);
@@ -133,8 +133,8 @@ TEST(queue_end_of_one_that_was_sent_nothing) {
     server_open(&server);
     struct sync_options options = server_options(SYNC_FRAMING_LINE);
     server_memory(&server, &options, 1);
-    sync_end(server.sync, 1);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
+    sync_end(server.sync, 1, 0, "", 0);
     server_settle(&server);
     server_settle(&server);
     CHECK_INT(server_saw(&server, SYNC_CLOSE, 1), 1);
@@ -165,7 +165,7 @@ TEST(queue_abort_after_end_does_not_claim_that_all_was_written) {
     struct sync_options options = server_options(SYNC_FRAMING_LINE);
     server_memory(&server, &options, 1);
     sync_send(server.sync, 1, "lost", 4);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     server_settle(&server);
     sync_abort(server.sync, 1);
     server_settle(&server);

@@ -48,7 +48,7 @@ static bool feed_one(struct sync *sync, uint32_t listener) {
         if (fed == length && way == 0) {
             sync_abort(sync, (uint32_t)slot);
         } else if (fed == length && way == 1) {
-            sync_end(sync, (uint32_t)slot);
+            sync_end(sync, (uint32_t)slot, 0, "", 0);
         } else if (fed == length) {
             sync_memory_end(sync, (uint32_t)slot);
         }

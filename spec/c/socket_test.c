@@ -104,7 +104,7 @@ TEST(socket_unix_close_after_many_messages_loses_none) {
 static void say_bye_and_end(struct server *server, const struct sync_event *event) {
     if (event->type == SYNC_DATA) {
         sync_send(server->sync, event->id, "bye", 3);
-        sync_end(server->sync, event->id);
+        sync_end(server->sync, event->id, 0, "", 0);
     }
 }
 
@@ -192,7 +192,7 @@ TEST(socket_end_of_one_whose_write_broke_is_let_go) {
     client_reset(fd);
     sync_send(server.sync, 1, "to nobody", 9);
     sync_flush(server.sync);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     WAIT(&server, server_saw(&server, SYNC_CLOSE, 1) == 1);
     CHECK_INT(server_close_reason(&server, 1), SYNC_RESET);
     server_wait_gone(&server);

@@ -65,7 +65,7 @@ TEST(stream_large_messages_arrive_exact_through_a_slow_reader) {
     pthread_t thread;
     REQUIRE(pthread_create(&thread, NULL, read_slowly, &reader) == 0);
     WAIT(&server, server_saw(&server, SYNC_DRAIN, 1) >= 1);
-    sync_end(server.sync, 1);
+    sync_end(server.sync, 1, 0, "", 0);
     WAIT(&server, server_close_reason(&server, 1) == SYNC_BY_SERVER);
     pthread_join(thread, NULL);
     CHECK_INT(reader.length, reader.wanted);

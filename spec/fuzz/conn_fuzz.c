@@ -201,7 +201,7 @@ static void act(struct input *input) {
     case 8: take(slot, input_byte(input)); break;
     case 9:
         if (input_byte(input) % 4 == 0) {
-            sync_end(core, slot);
+            sync_end(core, slot, 0, "", 0);
         }
         break;
     case 10:

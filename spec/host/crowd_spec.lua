@@ -19,6 +19,7 @@ describe("crowd", function()
     local server, port = serve [[
       local Crowd = sync.Protocol:extend("Crowd")
       Crowd.framing = "line"
+      Crowd.transports = {"tcp"} -- it speaks first: nothing has to be found out
       function Crowd:onConnect() self:send("in") end
       function Crowd:onData(line) self.clients:send(line) end
       function Crowd:onClose()
@@ -49,6 +50,7 @@ describe("crowd", function()
     local server, port = serve [[
       local Room = sync.Protocol:extend("Room")
       Room.maxQueue = 256 * 1024
+      Room.transports = {"tcp"}
       function Room:onConnect() self:join("all") self:send("in") end
       function Room:onData(data)
         local count = tonumber(data:byte())
@@ -124,6 +126,7 @@ describe("crowd", function()
       local server, port = serve [[
         local Ticks = sync.Protocol:extend("Ticks")
         Ticks.framing = "line"
+        Ticks.transports = {"tcp"}
         local count = 0
         function Ticks:onClose() print("gone") io.flush() end
         sync.every(0.001, function()
