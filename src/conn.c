@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "request.h"
+#include "secure.h"
+#include "tls.h"
 #include "websocket.h"
 
-enum { CONN_EVENTS = 4 /* connect, overflow, drain, close: most in one tick */ };
+enum { CONN_EVENTS = 4 /* connect or notice, overflow, drain, close: most in a tick */ };
 
 static void release(struct conn *conn) {
     conn->next_owing = conn->core->released;
@@ -93,7 +95,12 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
 }
 
 uint32_t conn_transports(const struct conn *conn) {
-    return conn_options(conn)->transports;
+    uint32_t transports = conn_options(conn)->transports;
+    uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
+    if (conn->tls || !conn->listener->tls) {
+        return plain;
+    }
+    return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;
 }
 
 void conn_announce(struct conn *conn) {
@@ -175,6 +182,7 @@ uint32_t conn_free_released(struct core *core) {
             wheel_remove(&core->wheel, &conn->deadline);
             out_clear(&core->pool, &conn->out);
             batch_block_free(conn->backlog.block);
+            tls_free(conn->tls);
             if (conn->protocol == CONN_HTTP) {
                 request_free(conn);
             } else if (conn->protocol == CONN_WEBSOCKET) {
@@ -256,9 +264,13 @@ void conn_client_ended(struct conn *conn) {
 }
 
 void conn_close_answered(struct conn *conn) {
-    if (conn->state == CONN_LINGERING) {
-        close_socket(conn, SYNC_BY_SERVER, false);
+    if (conn->state != CONN_LINGERING) {
+        return;
     }
+    if (secure_end(conn)) {
+        secure_write(conn);
+    }
+    close_socket(conn, SYNC_BY_SERVER, false);
 }
 
 void conn_write_failed(struct conn *conn) {
@@ -297,6 +309,10 @@ void conn_emptied(struct conn *conn) {
     if (conn->state != CONN_FLUSHING) {
         return;
     }
+    if (secure_end(conn)) {
+        output_flush(conn); /* comes back here */
+        return;
+    }
     if (conn->client_ended || conn->transport == SYNC_TRANSPORT_MEMORY) {
         close_socket(conn, SYNC_BY_SERVER, false);
     } else {
@@ -330,6 +346,9 @@ static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t
 static void consider_detecting(struct clock *clock, uint32_t now,
                                const struct conn *conn) {
     const struct sync_options *options = conn_options(conn);
+    if (secure_handshaking(conn)) {
+        return; /* it's unfinished */
+    }
     bool stream = conn_transports(conn) & SYNC_STREAMS;
     bool whole = conn->backlog.length == 0 || options->framing == SYNC_FRAMING_RAW;
     if (stream && whole) {

@@ -38,6 +38,7 @@ struct conn {
         struct request *request;
         struct websocket *websocket;
     };
+    struct tls *tls; /* NULL: the socket's bytes are plain */
     struct out out;
     struct backlog backlog;
     struct deadline deadline;
@@ -76,6 +77,7 @@ struct conn {
     bool client_ended : 1;
     bool client_ending : 1; /* when its messages were handed out */
     bool ending : 1;        /* the same, whoever ends it: nothing more is taken */
+    bool said_end : 1;      /* in TLS: that nothing more comes */
     bool held : 1;   /* its request must be answered before its next is read */
     bool unfinished : 1;    /* the backlog begins with a part of a message */
     bool had_message : 1;
@@ -140,6 +142,12 @@ size_t input_appetite(struct conn *conn);
 /* Takes received bytes, at most input_appetite; what can't be handed out in this tick
  * is kept. The bytes must live until the tick ends, and may be changed. */
 void input_take(struct conn *conn, char *bytes, size_t length);
+
+/* The client ended its side. */
+void input_client_ended(struct conn *conn);
+
+/* How many bytes of the arena the connection may use now; 0 while it has to wait. */
+size_t input_room(struct conn *conn);
 
 /* Whether another message has room in this tick; if not, input_wait sees to it that the
  * connection's backlog is looked at in the next. */

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "detect.h"
 #include "request.h"
+#include "secure.h"
 #include "websocket.h"
 
 enum {
@@ -195,7 +196,7 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
     case DETECT_MORE: input_unfinished(conn, false); return false;
     case DETECT_POLICY: answer_policy(conn); return false;
     case DETECT_HTTP: return request_begin(conn);
-    case DETECT_TLS: return false;
+    case DETECT_TLS: secure_begin(conn, bytes, length); return false;
     case DETECT_STREAM: break;
     }
     if (!(conn_transports(conn) & SYNC_STREAMS)) {
@@ -210,7 +211,8 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
  * of the connection. */
 static size_t take(struct conn *conn, char *bytes, size_t length) {
     if (conn->protocol == CONN_DETECT && !detected(conn, bytes, length)) {
-        return conn->state == CONN_OPEN ? 0 : length;
+        bool more = conn->state == CONN_OPEN && !conn->tls;
+        return more ? 0 : length;
     }
     switch (conn->protocol) {
     case CONN_HTTP: return request_take(conn, bytes, length);
@@ -279,14 +281,13 @@ void input_release(struct conn *conn) {
     if (conn->transport != SYNC_TRANSPORT_MEMORY) {
         socket_watch_bytes(&conn->socket, true);
     }
-    if (conn->backlog.length > 0 || conn->ending) {
+    if (conn->backlog.length > 0 || conn->ending || conn->tls) {
         input_wait(conn);
     }
     conn_arm(conn);
 }
 
-/* The client ended its side. */
-static void client_ended(struct conn *conn) {
+void input_client_ended(struct conn *conn) {
     if (conn->state == CONN_OPEN && !conn->ending) {
         input_settle(conn);
     }
@@ -305,6 +306,9 @@ static void resume(struct conn *conn) {
     }
     if (conn->backlog.length > 0 && !conn->in_ready) {
         take_backlog(conn);
+    }
+    if (conn->tls && !conn->in_ready && conn->state == CONN_OPEN) {
+        secure_receive(conn, NULL, 0);
     }
     if (conn->ending && conn->state == CONN_OPEN) {
         end_after_messages(conn);
@@ -360,23 +364,30 @@ void input_feed_end(struct conn *conn) {
     input_wait(conn);
 }
 
-/* How many bytes of the arena may be read into now. Without room the socket is left for
- * the next poll, which finds it again. libuv calls up clients in the same order each
- * time, so when a tick hasn't room for all, those that had their turn wait until the
- * others had theirs. */
-static size_t read_room(struct conn *conn) {
-    struct core *core = conn->core;
-    struct batch *batch = &core->batch;
+size_t input_room(struct conn *conn) {
+    const struct batch *batch = &conn->core->batch;
     size_t room = input_appetite(conn);
     size_t rest = BATCH_ARENA - batch->arena_used;
-    if (conn->round == core->round && conn->tick_bytes == 0) {
-        return 0;
-    }
     if (rest < READ_WORTHWHILE || !batch_has_room(batch)) {
-        core->crowded |= conn->round != core->round && !conn->in_ready;
         return 0;
     }
     return room < rest ? room : rest;
+}
+
+/* Whether the socket may be read now. If not it's left for the next poll, which finds it
+ * again. libuv calls up clients in the same order each time, so when a tick hasn't room
+ * for all, those that had their turn wait until the others had theirs. */
+static size_t read_room(struct conn *conn) {
+    struct core *core = conn->core;
+    size_t room = input_room(conn);
+    if (conn->round == core->round && conn->tick_bytes == 0) {
+        return 0;
+    }
+    if (room == 0) {
+        bool wanted = !conn->in_ready && !conn->held && conn->tick_bytes == 0;
+        core->crowded |= conn->round != core->round && wanted;
+    }
+    return room;
 }
 
 void input_ready(struct conn *conn) {
@@ -392,12 +403,16 @@ void input_ready(struct conn *conn) {
     ssize_t count = socket_read(&conn->socket, bytes, room);
     if (count > 0) {
         conn->round = conn->core->round;
+    }
+    if (count > 0 && conn->tls) {
+        secure_receive(conn, bytes, (size_t)count); /* it decrypts to the same place */
+    } else if (count > 0) {
         if (conn->state == CONN_OPEN) {
             batch->arena_used += (size_t)count;
         }
         input_take(conn, bytes, (size_t)count);
     } else if (count == UV_EOF) {
-        client_ended(conn);
+        input_client_ended(conn);
     } else if (count != UV_EAGAIN) {
         conn_abort(conn, SYNC_RESET, false);
     }

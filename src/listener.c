@@ -16,6 +16,7 @@
 
 #include "bind.h"
 #include "conn.h"
+#include "tls.h"
 
 enum {
     ACCEPTS = 64,    /* of one socket in a tick */
@@ -79,6 +80,7 @@ static void free_if_done(struct listener *listener) {
     if (listener->policy) {
         shared_release(listener->policy);
     }
+    tls_store_free(listener->tls);
     free(listener->unlink_path);
     free(listener);
 }
@@ -272,6 +274,33 @@ int listener_open(struct core *core, const char *host, uint32_t port,
         return error;
     }
     return (int)listener->id;
+}
+
+int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
+                     int minimum, char *message, size_t size) {
+    struct tls_store *store = tls_store_new();
+    if (!store) {
+        return UV_ENOMEM;
+    }
+    int error = tls_store_minimum(store, minimum) < 0 ? UV_EINVAL : 0;
+    message[0] = '\0';
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        size_t used = strlen(message);
+        if (tls_store_add(store, files[2 * i], files[2 * i + 1], message + used,
+                          size - used) < 0) {
+            error = UV_EINVAL;
+        }
+    }
+    if (error < 0) {
+        tls_store_free(store);
+        return error;
+    }
+    if (listener->tls) {
+        tls_store_keep_tickets(store, listener->tls);
+        tls_store_free(listener->tls);
+    }
+    listener->tls = store;
+    return 0;
 }
 
 int listener_set_policy(struct listener *listener, const char *text, size_t length) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "secure.h"
 
 enum { WRITE_PIECES = 64 /* iovecs of one write */ };
 
@@ -109,23 +110,23 @@ enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
     return SYNC_SENT;
 }
 
-/* Writes what the kernel takes at once. Returns whether the queue is empty now. */
-static bool write_now(struct conn *conn) {
+/* Writes what the kernel takes at once. */
+static enum written write_now(struct conn *conn) {
     while (conn->out.bytes > 0) {
         struct iovec pieces[WRITE_PIECES];
         int count = out_gather(&conn->out, pieces, WRITE_PIECES);
         ssize_t written = socket_write(&conn->socket, pieces, count);
         if (written == UV_EAGAIN) {
-            return false;
+            return FULL;
         }
         if (written < 0) {
             conn_write_failed(conn);
-            return false;
+            return BROKEN;
         }
         conn->core->public.bytes_out += (double)written;
         out_consume(&conn->core->pool, &conn->out, (size_t)written);
     }
-    return true;
+    return WRITTEN;
 }
 
 void output_flush(struct conn *conn) {
@@ -138,16 +139,19 @@ void output_flush(struct conn *conn) {
         }
         return; /* else it waits to be taken */
     }
-    if (write_now(conn)) {
+    enum written written = conn->tls ? secure_write(conn) : write_now(conn);
+    if (written == WRITTEN) {
         conn_emptied(conn);
-    } else if (!conn->write_broken && conn->state != CONN_CLOSING) {
+    } else if (written == FULL) {
         socket_watch_room(&conn->socket, true);
     }
 }
 
 void output_ready(struct conn *conn) {
-    if (write_now(conn)) {
+    conn->socket.full = false;
+    output_flush(conn);
+    if (!conn->socket.full && conn->state != CONN_CLOSING) {
+        conn->socket.full = true; /* libuv still watches for room */
         socket_watch_room(&conn->socket, false);
-        conn_emptied(conn);
     }
 }

@@ -326,9 +326,8 @@ uint32_t sync_transport(struct sync *sync, uint32_t slot) {
 }
 
 uint32_t sync_secure(struct sync *sync, uint32_t slot) {
-    (void)sync;
-    (void)slot;
-    return 0;
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn && conn->tls;
 }
 
 uint32_t sync_close_code(struct sync *sync, uint32_t slot) {
@@ -368,6 +367,13 @@ void sync_websocket_accept(const char *key, size_t length, char *text) {
     EVP_DigestFinal_ex(context, digest, NULL);
     EVP_MD_CTX_free(context);
     EVP_EncodeBlock((unsigned char *)text, digest, sizeof(digest));
+}
+
+int32_t sync_listener_tls(struct sync *sync, uint32_t id, const char *const *files,
+                          uint32_t count, uint32_t minimum, char *message, size_t size) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_set_tls(listener, files, count, (int)minimum, message, size)
+                    : UV_EINVAL;
 }
 
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,

@@ -61,7 +61,8 @@ enum sync_notice {
     SYNC_ACCEPT_PAUSED = 1, /* max_clients or the file limit is reached */
     SYNC_ACCEPT_RESUMED,
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
-    SYNC_ACCEPT_FAILED
+    SYNC_ACCEPT_FAILED,
+    SYNC_TLS_FAILED /* a handshake; data: why */
 };
 
 enum sync_framing {
@@ -249,6 +250,14 @@ uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 
 /* Writes the bound addresses, separated by ", ", and returns the text's length. */
 uint32_t sync_listener_addresses(struct sync *sync, uint32_t id, char *text, size_t size);
+
+/* Gives a listener certificates, and takes the place of those that it had: clients that
+ * are connected notice nothing. `files` are `count` pairs of a certificate's file and a
+ * key's, in PEM; the first is for clients that ask for no name. minimum is 12 or 13, for
+ * TLS 1.2 or 1.3. Returns 0, or an error code, and nothing has changed; the message says
+ * what is wrong, or on success what should be known. */
+int32_t sync_listener_tls(struct sync *sync, uint32_t id, const char *const *files,
+                          uint32_t count, uint32_t minimum, char *message, size_t size);
 
 /* What requests for a Flash policy are answered with; a NUL is put behind it. Returns 0
  * or an error code. */

@@ -328,7 +328,8 @@ static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
     return no_memory(conn);
 }
 
-/* The message that ends with these bytes is whole. */
+/* The message is whole: what was put together, or else, where it came at once, these
+ * bytes. */
 static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     struct websocket *websocket = conn->websocket;
     bool text = websocket->opcode == WS_TEXT;
@@ -379,7 +380,10 @@ static bool take_payload(struct conn *conn, char *bytes, size_t length) {
     bool last = websocket->left == 0 && websocket->fin;
     bool taken = websocket->compressed ? take_compressed(conn, bytes, length, last)
                                        : take_plain(conn, bytes, length, last);
-    return taken && (!last || end_message(conn, bytes, length));
+    if (!taken || !last) {
+        return taken;
+    }
+    return end_message(conn, bytes, websocket->compressed ? 0 : length);
 }
 
 static bool begin_frame(struct conn *conn, const struct ws_header *header) {

@@ -58,6 +58,18 @@ function core.options(fields)
   return ffi.new("struct sync_options", fields)
 end
 
+--- Gives a listener certificates: a list of {certificate, key}, files.
+-- @treturn boolean whether it was done
+-- @treturn string what is wrong, or "", or a warning
+function core.certificates(listener, list, minimum)
+  local files = ffi.new("const char *[?]", 2 * #list)
+  for i, pair in ipairs(list) do
+    files[2 * i - 2], files[2 * i - 1] = pair.certificate, pair.key
+  end
+  local done = C.sync_listener_tls(handle, listener, files, #list, minimum, text, 1024) == 0
+  return done, ffi.string(text)
+end
+
 --- A `struct sync_websocket` from a table of its fields.
 function core.websocket(fields)
   return ffi.new("struct sync_websocket", fields)

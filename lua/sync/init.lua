@@ -164,6 +164,13 @@ local function watchSignals()
       C.sync_signal_start(handle, number, 1)
     end
   end
+  local encrypts = false
+  for _, listener in ipairs(opened) do encrypts = encrypts or listener.settings.tls end
+  if encrypts and not loop.signals[SIGNALS.HUP] then
+    sync.signal("HUP", function()
+      if sync.reloadCertificates() then log.info("read the certificates again") end
+    end)
+  end
   function unwatch()
     for number, fn in pairs(loop.signals) do
       if fn == onSignal then
@@ -208,6 +215,23 @@ function sync.stop(seconds)
     end
   end
   loop.stop(seconds or STOP_SECONDS)
+end
+
+--- Reads the certificates of all listeners from their files again; new clients get the new
+-- ones, and those that are connected notice nothing. SIGHUP does the same.
+-- @treturn boolean true, or false and what is wrong with the first that can't be used: its
+-- listener keeps its old ones
+function sync.reloadCertificates()
+  local problem
+  for _, listener in ipairs(opened) do
+    local done, message = listener:loadCertificates()
+    if not done then
+      log.error(("%s keeps its certificates: %s"):format(tostring(listener), message))
+      problem = problem or message
+    end
+  end
+  if problem then return false, problem end
+  return true
 end
 
 --- Whether the server runs.

@@ -86,8 +86,27 @@ function Listener.open(host, port, class, settings)
     settings = settings,
     id = id,
   }
+  if settings.tls then
+    local done, problem = listener:loadCertificates()
+    if not done then
+      C.sync_listener_close(handle, id)
+      return nil, "tls: " .. problem
+    end
+  end
   loop.listeners[id] = listener
   return listener
+end
+
+--- Reads the certificates of `tls` from their files, again. Clients that are connected
+-- notice nothing.
+-- @treturn boolean true, or false and what is wrong; then the old ones stay
+function Listener:loadCertificates()
+  local tls = self.settings.tls
+  if not tls or self.closed then return true end
+  local done, problem = core.certificates(self.id, tls.certificate and {tls} or tls,
+    tls.minimum == "1.3" and 13 or 12)
+  if done and problem ~= "" then log.warn(tostring(self) .. ": " .. problem) end
+  return done, problem
 end
 
 --- Stops listening. Clients that are connected stay.

@@ -146,7 +146,8 @@ local function resolved(event)
   done(addresses)
 end
 
-local function noticed(id, what)
+local function noticed(event)
+  local id, what = event.id, event.value
   local listener = loop.listeners[id]
   local where = {listener = listener and tostring(listener)}
   if what == C.SYNC_ACCEPT_PAUSED then
@@ -157,6 +158,9 @@ local function noticed(id, what)
   elseif what == C.SYNC_ACCEPT_FILES then
     log.limited("error", "no files", "no file is left to accept a client with: raise the " ..
       "limit (ulimit -n, LimitNOFILE=), or close files; waiting clients are tried again", where)
+  elseif what == C.SYNC_TLS_FAILED then
+    log.limited("info", "tls", "a client's TLS handshake failed: " ..
+      toString(event.data, event.length), where)
   else
     log.limited("error", "accept failed", "a client could not be accepted; trying again", where)
   end
@@ -188,7 +192,7 @@ local function dispatch(event)
   elseif type == RESOLVED then
     resolved(event)
   elseif type == NOTICE then
-    noticed(id, value)
+    noticed(event)
   end
 end
 

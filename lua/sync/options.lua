@@ -97,6 +97,21 @@ local checks = {
   end,
   binary = boolean,
   subprotocols = listOf(nil, "a list of names"),
+  tls = function(value)
+    local files = {}
+    if type(value) == "table" then
+      files = value.certificate and {value} or value
+    end
+    local fine = #files > 0
+    for _, file in ipairs(files) do
+      fine = fine and type(file) == "table" and type(file.certificate) == "string" and
+        type(file.key) == "string"
+    end
+    local minimum = fine and value.minimum
+    fine = fine and (minimum == nil or minimum == "1.2" or minimum == "1.3")
+    return fine or value == false, 'false, {certificate = "FILE", key = "FILE"}, or a list ' ..
+      'of such; beside them, only = true refuses plain clients, and minimum = "1.3"'
+  end,
   pingInterval = orFalse(seconds),
   pongTimeout = orFalse(seconds),
   compression = boolean,
@@ -229,8 +244,8 @@ local function milliseconds(value)
   return value and math.max(1, math.floor(value * 1000)) or 0
 end
 
-local function transportBits(transports)
-  local bits = 0
+local function transportBits(transports, tls)
+  local bits = tls and tonumber(C.SYNC_TLS) + (tls.only and tonumber(C.SYNC_TLS_ONLY) or 0) or 0
   for name in pairs(transports) do bits = bits + tonumber(TRANSPORTS[name]) end
   return bits
 end
@@ -250,7 +265,7 @@ function options.forCore(settings, maxClients)
     message_timeout = milliseconds(settings.messageTimeout),
     close_timeout = milliseconds(settings.closeTimeout),
     keepalive = settings.keepalive or 0,
-    transports = transportBits(settings.transports),
+    transports = transportBits(settings.transports, settings.tls),
     detect_timeout = milliseconds(settings.detectTimeout),
     max_head = settings.maxHead,
     max_headers = settings.maxHeaders,

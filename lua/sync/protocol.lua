@@ -54,6 +54,12 @@ Protocol.transports = {"tcp", "websocket", "http", "policy"}
 --- Seconds until a client that says nothing counts as one of the byte stream, so that a
 -- server that speaks first may speak.
 Protocol.detectTimeout = 0.25
+--- Encrypts (TLS 1.2 and 1.3): `{certificate = "FILE", key = "FILE"}`, in PEM, the
+-- certificate's chain behind it; or a list of such, of which a client gets the one for the
+-- name it asks for, else the first. Clients may still come without TLS on the same port,
+-- but not with `only = true` beside them. `minimum = "1.3"` refuses TLS 1.2. The files are
+-- read again by `sync.reloadCertificates` and SIGHUP.
+Protocol.tls = false
 --- Which sites' pages and movies may connect: false (those of the same host and port), "*"
 -- (all), or a list as in {"https://game.example.com", "https://*.example.org"}. Programs
 -- that are no browsers say no origin, and are let in.
