@@ -6,48 +6,56 @@
 
 #include "load.h"
 
-enum { EVENTS = 256, PROBE = 0xffff, PROBES = 100 };
+enum { EVENTS = 256, PROBE = 0xffff, PROBES = 20 };
 
 static unsigned *next; /* [receiver][sender]: the number that must come */
 static int *missing;   /* [sender][number % depth]: receivers that lack it */
 static unsigned probe; /* number of the last probe */
 static int probed;     /* receivers that got it */
+static bool started;   /* probes are over */
 static bool measuring;
 static uint64_t deliveries;
-
-static unsigned hex(const char *text, int digits) {
-    unsigned value = 0;
-    for (int i = 0; i < digits; i++) {
-        char c = text[i];
-        value = value << 4 | (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    return value;
-}
 
 static void send_next(struct link *sender) {
     unsigned number = sender->sent++;
     unsigned place = number % (unsigned)plan.depth;
     missing[sender->index * plan.depth + (int)place] = plan.connections;
     sender->times[place] = now_ns();
-    link_send(sender, wire_expected((unsigned)sender->index, number), wire_length());
+    link_send_message(sender, (unsigned)sender->index, number);
+}
+
+/* Something came that no sender has sent. What was due of the sender it names, or of the
+ * first, is what it is compared with. */
+static _Noreturn void blame(struct link *link, const char *message, size_t length,
+                            unsigned sender) {
+    if (!started) {
+        check_blame(link, message, length, true, PROBE, probe);
+    }
+    sender = sender < (unsigned)plan.senders ? sender : 0;
+    check_blame(link, message, length, true, sender,
+                next[link->index * plan.senders + (int)sender]);
 }
 
 /* A whole message came to `link`. */
 static void came(struct link *links, struct link *link, const char *message,
-                 size_t header) {
-    unsigned sender = hex(message + header, 4);
-    unsigned number = hex(message + header + 4, 8);
-    if (memcmp(message, wire_expected(sender, number), wire_length()) != 0) {
-        fail("connection %d: a message came wrong", link->index);
+                 size_t length) {
+    unsigned sender = 0;
+    unsigned number = 0;
+    if (length != wire_answer_length() || !wire_id(message, &sender, &number) ||
+        !wire_same(message, 0, length, sender, number) ||
+        (sender != PROBE && sender >= (unsigned)plan.senders)) {
+        blame(link, message, length, sender);
     }
     if (sender == PROBE) {
         probed += number == probe;
         return;
     }
-    if (sender >= (unsigned)plan.senders ||
-        next[link->index * plan.senders + (int)sender]++ != number) {
-        fail("connection %d: message %u of sender %u is missing or came twice",
-             link->index, number, sender);
+    unsigned due = next[link->index * plan.senders + (int)sender]++;
+    if (due != number) {
+        fail("connection %d: message %u of sender %u came, and message %u was due: %s",
+             link->index, number, sender, due,
+             (int)(number - due) > 0 ? "one is missing, or late"
+                                     : "one came twice, or late");
     }
     link->received++;
     deliveries += measuring;
@@ -66,25 +74,47 @@ static void came(struct link *links, struct link *link, const char *message,
 static void receive(struct link *links, struct link *link) {
     char *bytes;
     size_t count = link_read(link, &bytes);
-    size_t length = wire_length();
-    size_t header = plan.framing == 3 ? 2 : plan.framing == 4 ? 4 : 0;
-    while (count > 0) {
-        if (link->partial == 0 && count >= length) {
-            came(links, link, bytes, header);
-            bytes += length;
-            count -= length;
+    size_t length = wire_answer_length();
+    struct part part;
+    while (link_part(link, &bytes, &count, &part)) {
+        if (link->partial == 0 && part.ends) {
+            came(links, link, part.bytes, part.length);
             continue;
         }
-        size_t part = length - link->partial < count ? length - link->partial : count;
-        memcpy(link->message + link->partial, bytes, part);
-        link->partial += part;
-        bytes += part;
-        count -= part;
-        if (link->partial == length) {
+        if (part.length > length - link->partial) {
+            fail("connection %d: a message is longer than the %zu bytes that were sent",
+                 link->index, length);
+        }
+        memcpy(link->message + link->partial, part.bytes, part.length);
+        link->partial += part.length;
+        if (part.ends) {
+            size_t whole = link->partial;
             link->partial = 0;
-            came(links, link, link->message, header);
+            came(links, link, link->message, whole);
         }
     }
+}
+
+/* Nothing has come for long. Names a message that is missing. */
+static _Noreturn void stalled(const struct link *links) {
+    for (int i = 0; i < plan.connections; i++) {
+        if (links[i].partial > 0) {
+            fail(
+                "connection %d: %zu of %zu bytes of a message came, and then nothing for "
+                "%g s: it was cut short, or is late",
+                i, links[i].partial, wire_answer_length(), plan.patience);
+        }
+        for (int k = 0; k < plan.senders; k++) {
+            unsigned due = next[i * plan.senders + k];
+            if (due != links[k].sent) {
+                fail(
+                    "connection %d: message %u of sender %d has not come for %g s: it is "
+                    "missing, or late",
+                    i, due, k, plan.patience);
+            }
+        }
+    }
+    fail("nothing came for %g s, though no message is missing", plan.patience);
 }
 
 static int receive_ready(struct link *links, int wait) {
@@ -106,7 +136,7 @@ static int receive_ready(struct link *links, int wait) {
 static void wait_until_accepted(struct link *links) {
     for (probe = 1; probe < PROBES && !interrupted; probe++) {
         probed = 0;
-        link_send(&links[0], wire_expected(PROBE, probe), wire_length());
+        link_send_message(&links[0], PROBE, probe);
         int64_t end = now_ns() + 500000000;
         while (probed < plan.connections && now_ns() < end) {
             receive_ready(links, 50);
@@ -115,25 +145,28 @@ static void wait_until_accepted(struct link *links) {
             return;
         }
     }
-    fail("a message reached %d of %d clients", probed, plan.connections);
+    if (!interrupted) {
+        fail("a message reached %d of %d clients", probed, plan.connections);
+    }
 }
 
 void run_broadcast(struct result *result) {
-    if (plan.size < WIRE_HEADER || plan.framing == 0) {
+    if (plan.size < WIRE_ID || plan.framing == FRAMING_RAW) {
         fail("broadcast needs a framing other than raw, and messages of %d bytes or more",
-             WIRE_HEADER);
+             WIRE_ID);
     }
     struct link *links = links_open(plan.connections);
     next = calloc((size_t)(plan.connections * plan.senders), sizeof(*next));
     missing = calloc((size_t)(plan.senders * plan.depth), sizeof(*missing));
     for (int i = 0; i < plan.connections; i++) {
-        links[i].message = malloc(wire_length());
+        links[i].message = malloc(wire_answer_length());
         links[i].times = calloc((size_t)plan.depth, sizeof(int64_t));
         if (!links[i].message || !links[i].times || !next || !missing) {
             fail("not enough memory");
         }
     }
     wait_until_accepted(links);
+    started = true;
     for (int i = 0; i < plan.senders; i++) {
         for (int k = 0; k < plan.depth; k++) {
             send_next(&links[i]);
@@ -150,8 +183,8 @@ void run_broadcast(struct result *result) {
             histogram_clear();
             before = server_usage(plan.pid);
         }
-        if (receive_ready(links, 2000) == 0) {
-            fail("nothing came for 2 s: a message is missing");
+        if (receive_ready(links, (int)(plan.patience * 1000)) == 0) {
+            stalled(links);
         }
     }
     struct usage after = server_usage(plan.pid);

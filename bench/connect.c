@@ -1,7 +1,5 @@
 /* connect.c: how fast clients are taken, and what they cost while they are silent. */
-#include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "load.h"
 
@@ -15,36 +13,42 @@ static void start(struct link *link, int index) {
     link_open(link, index);
 }
 
-/* One round trip shows that the server has really taken the client. It leaves with a
- * reset, so that no port stays in TIME-WAIT. */
+/* The answer shows that the server has really taken the client: to a first message, or to
+ * a WebSocket's handshake. */
 static void finish(struct link *link) {
-    struct linger linger = {1, 0};
-    setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    close(link->fd);
+    int index = link->index;
+    link_reset(link);
     finished++;
+    start(link, index);
 }
 
-static void step(struct link *link, uint32_t events) {
-    if (!link->connected) {
-        if (events & (EPOLLERR | EPOLLHUP)) {
-            fail("a connection was refused after %llu", (unsigned long long)finished);
+static void step(struct link *link) {
+    if (link->sent == 0) {
+        if (!link_establish(link)) {
+            return;
         }
-        link->connected = true;
-        link_watch(link, false);
-        link_send(link, wire_expected(0, 0), wire_length());
+        if (wire_is_websocket()) {
+            finish(link);
+            return;
+        }
+        link_send_message(link, (unsigned)link->index, link->sent++);
         return;
     }
-    char *bytes;
-    size_t count = link_read(link, &bytes);
-    if (link->partial + count > wire_length() ||
-        memcmp(bytes, wire_expected(0, 0) + link->partial, count) != 0) {
-        fail("the answer to a first message came wrong");
+    if (link->unsent_length > 0) {
+        link_write(link);
     }
-    link->partial += count;
-    if (link->partial == wire_length()) {
-        int index = link->index;
-        finish(link);
-        start(link, index);
+    char *bytes;
+    struct part part;
+    size_t count = link_read(link, &bytes);
+    while (link_part(link, &bytes, &count, &part)) {
+        link_check(link, &part, (unsigned)link->index, 0);
+        if (part.ends && count > 0) {
+            fail("connection %d: %zu bytes more came than were sent", link->index, count);
+        }
+        if (part.ends) {
+            finish(link);
+            return;
+        }
     }
 }
 
@@ -65,13 +69,14 @@ void run_storm(struct result *result) {
             used = server_usage(plan.pid);
         }
         struct epoll_event events[EVENTS];
-        int ready = epoll_wait(epoll_fd, events, EVENTS, 2000);
+        int ready = epoll_wait(epoll_fd, events, EVENTS, (int)(plan.patience * 1000));
         if (ready == 0) {
-            fail("nothing happened for 2 s after %llu connections",
+            fail("%s was not answered for %g s, after %llu connections",
+                 wire_is_websocket() ? "a handshake" : "a first message", plan.patience,
                  (unsigned long long)finished);
         }
         for (int i = 0; i < ready; i++) {
-            step(events[i].data.ptr, events[i].events);
+            step(events[i].data.ptr);
         }
     }
     struct usage after = server_usage(plan.pid);
@@ -81,28 +86,45 @@ void run_storm(struct result *result) {
     result->system_ns = (after.system_ns - used.system_ns) / result->messages;
 }
 
+/* Takes what comes on the connections, as long as something does within `wait` ms. Pings
+ * are answered. Returns the messages that came. */
+static int take(int wait) {
+    struct epoll_event events[EVENTS];
+    int came = 0;
+    int ready = epoll_wait(epoll_fd, events, EVENTS, wait);
+    for (int i = 0; i < ready; i++) {
+        struct link *link = events[i].data.ptr;
+        char *bytes;
+        struct part part;
+        if (events[i].events & EPOLLOUT && link->unsent_length > 0) {
+            link_write(link);
+        }
+        size_t count = link_read(link, &bytes);
+        while (link_part(link, &bytes, &count, &part)) {
+            if (link->received > 0) {
+                fail("connection %d: more came than was sent", link->index);
+            }
+            link_check(link, &part, (unsigned)link->index, 0);
+            link->received += part.ends;
+            came += part.ends;
+        }
+    }
+    return ready > 0 ? came : -1;
+}
+
 /* Sends one message on each connection and takes the answer, so that each is accepted
  * and what a first message costs is counted. */
 static void greet(struct link *links) {
     int answered = 0;
     for (int i = 0; i < plan.connections; i++) {
-        link_send(&links[i], wire_expected(0, 0), wire_length());
+        link_send_message(&links[i], (unsigned)i, 0);
     }
     while (answered < plan.connections && !interrupted) {
-        struct epoll_event events[EVENTS];
-        int ready = epoll_wait(epoll_fd, events, EVENTS, 5000);
-        if (ready == 0) {
+        int came = take((int)(plan.patience * 1000));
+        if (came < 0 && !interrupted) {
             fail("%d of %d connections were answered", answered, plan.connections);
         }
-        for (int i = 0; i < ready; i++) {
-            struct link *link = events[i].data.ptr;
-            char *bytes;
-            link->partial += link_read(link, &bytes);
-            if (link->partial == wire_length()) {
-                link->received++;
-                answered++;
-            }
-        }
+        answered += came > 0 ? came : 0;
     }
 }
 
@@ -116,7 +138,7 @@ void run_idle(struct result *result) {
     greet(links);
     int64_t end = now_ns() + (int64_t)(plan.seconds * 1e9);
     while (now_ns() < end && !interrupted) {
-        usleep(50000);
+        take(50);
     }
     result->seconds = plan.seconds;
     result->messages = plan.connections;

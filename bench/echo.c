@@ -10,34 +10,50 @@
 
 #include "load.h"
 
-enum { EVENTS = 256, FLUSH = 64 * 1024 };
+enum { EVENTS = 256, FLUSH = 128 * 1024 };
 
 static int64_t start; /* open loop: when message 0 was due */
 static int64_t measured_from;
 static uint64_t measured_messages;
 static bool measuring;
+static int64_t patience_ns;
 
 static int64_t due(const struct link *link, unsigned number) {
     double position = (double)number * plan.connections + link->index;
     return start + (int64_t)(position / plan.rate * 1e9);
 }
 
+/* More came than was sent: most likely the last one again. */
+static _Noreturn void came_too_many(struct link *link, const struct part *part) {
+    if (link->received > 0 && part->ends &&
+        wire_same(part->bytes, 0, part->length, (unsigned)link->index,
+                  link->received - 1)) {
+        fail("connection %d: message %u came twice", link->index, link->received - 1);
+    }
+    link_check(link, part, (unsigned)link->index, link->received);
+    fail("connection %d: %zu bytes more came than were sent", link->index,
+         part->length + part->more);
+}
+
 /* Sends messages so that `link->sent` becomes `until`. */
 static void send_until(struct link *link, unsigned until, int64_t time) {
-    static char buffer[FLUSH * 2];
+    static char *buffer;
+    static size_t room;
     size_t used = 0;
     size_t length = wire_length();
+    if (!buffer) {
+        room = length > FLUSH ? length : FLUSH;
+        if (!(buffer = malloc(room))) {
+            fail("not enough memory");
+        }
+    }
     while (link->sent != until) {
-        if (used + length > sizeof(buffer)) {
+        if (used + length > room) {
             link_send(link, buffer, used);
             used = 0;
         }
-        if (length > sizeof(buffer)) {
-            link_send(link, wire_expected((unsigned)link->index, link->sent), length);
-        } else {
-            wire_write(buffer + used, (unsigned)link->index, link->sent);
-            used += length;
-        }
+        wire_write(buffer + used, (unsigned)link->index, link->sent);
+        used += length;
         if (link->times) {
             link->times[link->sent % (unsigned)plan.depth] = time;
         }
@@ -50,31 +66,27 @@ static void send_until(struct link *link, unsigned until, int64_t time) {
 
 static void message_came(struct link *link, int64_t time) {
     unsigned number = link->received++;
+    int64_t sent =
+        link->times ? link->times[number % (unsigned)plan.depth] : due(link, number);
+    if (link->times && time - sent > patience_ns) {
+        fail("connection %d: message %u came back late, after %.1f s", link->index,
+             number, (double)(time - sent) / 1e9);
+    }
     if (measuring) {
         measured_messages++;
-        histogram_add(time - (link->times ? link->times[number % (unsigned)plan.depth]
-                                          : due(link, number)));
+        histogram_add(time - sent);
     }
 }
 
 /* Compares what came with what was sent. */
-static void check(struct link *link, const char *bytes, size_t count, int64_t time) {
-    size_t length = wire_length();
-    while (count > 0) {
+static void check(struct link *link, char *bytes, size_t count, int64_t time) {
+    struct part part;
+    while (link_part(link, &bytes, &count, &part)) {
         if (link->received == link->sent) {
-            fail("connection %d: %zu bytes more came than were sent", link->index, count);
+            came_too_many(link, &part);
         }
-        size_t part = length - link->partial < count ? length - link->partial : count;
-        const char *expected = wire_expected((unsigned)link->index, link->received);
-        if (memcmp(bytes, expected + link->partial, part) != 0) {
-            fail("connection %d: message %u came back wrong", link->index,
-                 link->received);
-        }
-        link->partial += part;
-        bytes += part;
-        count -= part;
-        if (link->partial == length) {
-            link->partial = 0;
+        link_check(link, &part, (unsigned)link->index, link->received);
+        if (part.ends) {
             message_came(link, time);
         }
     }
@@ -117,8 +129,29 @@ static int send_due(struct link *links) {
     return 0;
 }
 
+/* Nothing has come for long. Names a message that is missing. */
+static _Noreturn void stalled(const struct link *links) {
+    for (int i = 0; i < plan.connections; i++) {
+        const struct link *link = &links[i];
+        if (link->partial > 0) {
+            fail("connection %d: %zu of %zu bytes of message %u came, and then nothing "
+                 "for "
+                 "%g s: it was cut short, or is late",
+                 i, link->partial, wire_answer_length(), link->received, plan.patience);
+        }
+        if (link->received != link->sent) {
+            fail(
+                "connection %d: message %u has not come back for %g s: it is missing, or "
+                "late",
+                i, link->received, plan.patience);
+        }
+    }
+    fail("nothing came for %g s, though no message is missing", plan.patience);
+}
+
+/* Takes what is still to come, so that a message that was lost on the way shows. */
 static void wait_for_rest(const struct link *links) {
-    int64_t end = now_ns() + 5000000000LL;
+    int64_t end = now_ns() + patience_ns;
     for (int i = 0; i < plan.connections; i++) {
         while (links[i].received != links[i].sent) {
             struct epoll_event events[EVENTS];
@@ -126,9 +159,10 @@ static void wait_for_rest(const struct link *links) {
             for (int k = 0; k < ready; k++) {
                 handle(events[k].data.ptr, events[k].events, false);
             }
-            if (now_ns() > end) {
-                fail("connection %d: %u of %u messages never came back", i,
-                     links[i].sent - links[i].received, links[i].sent);
+            if (ready > 0) {
+                end = now_ns() + patience_ns;
+            } else if (now_ns() > end) {
+                stalled(links);
             }
         }
     }
@@ -141,6 +175,7 @@ static void run(struct result *result, bool closed_loop) {
     int64_t end = warm + (int64_t)(plan.seconds * 1e9);
     struct usage before = {0};
     start = begun;
+    patience_ns = (int64_t)(plan.patience * 1e9);
     for (int i = 0; closed_loop && i < plan.connections; i++) {
         links[i].times = calloc((size_t)plan.depth, sizeof(int64_t));
         if (!links[i].times) {
@@ -152,14 +187,14 @@ static void run(struct result *result, bool closed_loop) {
         if (!measuring && time >= warm) {
             begin_measuring(&before);
         }
-        int wait = closed_loop ? 1000 : send_due(links);
+        int wait = closed_loop ? (int)(plan.patience * 1000) : send_due(links);
         struct epoll_event events[EVENTS];
         int ready = epoll_wait(epoll_fd, events, EVENTS, wait);
         for (int i = 0; i < ready; i++) {
             handle(events[i].data.ptr, events[i].events, closed_loop);
         }
         if (closed_loop && ready == 0) {
-            fail("no message came for 1 s: one is missing");
+            stalled(links);
         }
     }
     struct usage after = server_usage(plan.pid);

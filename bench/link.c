@@ -48,24 +48,37 @@ int64_t now_ns(void) {
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
+static const char *const SHAPE = "a target is HOST:PORT, [IPV6]:PORT or unix:PATH";
+
 void target_parse(const char *text) {
     if (strncmp(text, "unix:", 5) == 0) {
         target.file.sun_family = AF_UNIX;
-        snprintf(target.file.sun_path, sizeof(target.file.sun_path), "%s", text + 5);
+        if (strlen(text + 5) >= sizeof(target.file.sun_path)) {
+            fail("%s: the path of a Unix socket has at most %zu bytes", text,
+                 sizeof(target.file.sun_path) - 1);
+        }
+        strcpy(target.file.sun_path, text + 5);
         target_size = sizeof(target.file);
         return;
     }
     char host[256];
-    const char *colon = strrchr(text, ':');
-    if (!colon || (size_t)(colon - text) >= sizeof(host)) {
-        fail("%s: a target is HOST:PORT, [IPV6]:PORT or unix:PATH", text);
+    char port[32];
+    const char *end = text + strcspn(text, "/"); /* a WebSocket's path */
+    const char *colon = memrchr(text, ':', (size_t)(end - text));
+    if (!colon || colon == text || (size_t)(colon - text) >= sizeof(host) ||
+        (size_t)(end - colon) > sizeof(port)) {
+        fail("%s: %s", text, SHAPE);
+    }
+    if (*end && !wire_is_websocket()) {
+        fail("%s: only a WebSocket has a path; %s", text, SHAPE);
     }
     bool brackets = text[0] == '[' && colon[-1] == ']';
     snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * brackets,
              text + brackets);
+    snprintf(port, sizeof(port), "%.*s", (int)(end - colon) - 1, colon + 1);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
-    int error = getaddrinfo(host, colon + 1, &hints, &found);
+    int error = getaddrinfo(host, port, &hints, &found);
     if (error) {
         fail("%s: %s", text, gai_strerror(error));
     }
@@ -117,7 +130,10 @@ void link_open(struct link *link, int index) {
     }
 }
 
-static void check_connected(struct link *link) {
+bool link_establish(struct link *link) {
+    if (link->connected) {
+        return session_answered(link);
+    }
     int error = 0;
     socklen_t size = sizeof(error);
     getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -126,6 +142,11 @@ static void check_connected(struct link *link) {
     }
     link->connected = true;
     link_watch(link, false);
+    if (!wire_is_websocket()) {
+        return true;
+    }
+    session_begin(link);
+    return false;
 }
 
 struct link *links_open(int count) {
@@ -134,24 +155,22 @@ struct link *links_open(int count) {
         fail("not enough memory");
     }
     int opened = 0;
-    int connected = 0;
-    while (connected < count && !interrupted) {
-        while (opened < count && opened - connected < CONNECTING_MOST) {
+    int established = 0;
+    while (established < count && !interrupted) {
+        while (opened < count && opened - established < CONNECTING_MOST) {
             link_open(&links[opened], opened);
             opened++;
         }
         struct epoll_event events[256];
-        int ready = epoll_wait(epoll_fd, events, 256, 5000);
+        int ready = epoll_wait(epoll_fd, events, 256, (int)(plan.patience * 1000));
         if (ready == 0) {
-            fail("%d of %d connections were made, and then none in 5 s", connected,
-                 count);
+            fail("%d of %d connections were %s, and then none for %g s", established,
+                 count,
+                 wire_is_websocket() ? "made and their handshake answered" : "made",
+                 plan.patience);
         }
         for (int i = 0; i < ready; i++) {
-            struct link *link = events[i].data.ptr;
-            if (!link->connected) {
-                check_connected(link);
-                connected++;
-            }
+            established += link_establish(events[i].data.ptr);
         }
     }
     return links;
@@ -211,12 +230,43 @@ void link_write(struct link *link) {
     }
 }
 
+void link_send_message(struct link *link, unsigned sender, unsigned number) {
+    static char *message;
+    if (!message && !(message = malloc(wire_length()))) {
+        fail("not enough memory");
+    }
+    wire_write(message, sender, number);
+    link_send(link, message, wire_length());
+}
+
+void link_reset(struct link *link) {
+    struct linger linger = {1, 0};
+    setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    close(link->fd);
+    free(link->unsent);
+    free(link->session);
+}
+
+static _Noreturn void closed(const struct link *link) {
+    if (link->session && !link->partial) {
+        fail(
+            "connection %d: the server closed it without a Close frame after %u messages",
+            link->index, link->received);
+    }
+    if (link->partial) {
+        fail("connection %d: the server closed it in the middle of message %u, after "
+             "%zu of %zu bytes",
+             link->index, link->received, link->partial, wire_answer_length());
+    }
+    fail("connection %d: the server closed it after %u messages", link->index,
+         link->received);
+}
+
 size_t link_read(struct link *link, char **bytes) {
     static char buffer[READ_SIZE];
     ssize_t count = recv(link->fd, buffer, sizeof(buffer), 0);
     if (count == 0) {
-        fail("connection %d: the server closed it after %u messages", link->index,
-             link->received);
+        closed(link);
     }
     if (count < 0 && errno != EAGAIN) {
         fail("connection %d: read after %u messages: %s", link->index, link->received,

@@ -17,37 +17,42 @@ struct plan plan = {.connections = 64,
                     .framing = 1,
                     .seconds = 5,
                     .warm_up = 1,
-                    .rate = 10000};
+                    .rate = 10000,
+                    .patience = 5};
 volatile bool interrupted;
 
 static const char HELP[] =
     "usage: load [options] MODE TARGET\n"
     "\n"
     "Puts a server under load, checks every byte that comes back, and measures.\n"
-    "TARGET is HOST:PORT, [IPV6]:PORT or unix:PATH.\n"
+    "TARGET is HOST:PORT, [IPV6]:PORT or unix:PATH; a WebSocket's HOST:PORT/PATH too.\n"
     "\n"
     "  echo       closed loop: DEPTH messages in flight on each connection\n"
     "  rate       open loop: RATE messages a second in all; latency counts from when\n"
     "             a message was due\n"
     "  broadcast  SENDERS send, all connections get; latency to the last receiver\n"
-    "  storm      connections a second: connect, one round trip, leave\n"
+    "  storm      connections a second: connect, one round trip (of a WebSocket the\n"
+    "             handshake), leave\n"
     "  idle       memory of a server that holds the connections (needs -p)\n"
     "\n"
     "  -c N       connections (64)\n"
     "  -d N       depth: messages in flight (1)\n"
     "  -s N       bytes of a message (64)\n"
-    "  -f NAME    framing: raw, null, line, length16, length32 (null)\n"
+    "  -f NAME    framing: raw, null, line, length16, length32, ws-text, ws-binary\n"
+    "             (null); also --framing NAME\n"
     "  -t N       seconds to measure (5)\n"
     "  -w N       seconds to warm up before, not counted (1)\n"
     "  -r N       rate (10000)\n"
     "  -S N       senders (1)\n"
+    "  -T N       seconds after which a message that did not come is missing (5)\n"
     "  -p PID     the server's process: its CPU time and memory are reported\n"
     "  --json     one JSON object instead of text\n"
     "  --help     this text\n"
     "\n"
-    "Exits with 1 when a byte is wrong or missing.\n";
+    "Exits with 1, and names what went wrong, when a byte is wrong or missing.\n";
 
-static const struct option options[] = {{"json", no_argument, NULL, 'J'},
+static const struct option options[] = {{"framing", required_argument, NULL, 'f'},
+                                        {"json", no_argument, NULL, 'J'},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
@@ -66,12 +71,15 @@ static int framing(const char *name) {
             return i;
         }
     }
-    fail("there is no framing %s; there are raw, null, line, length16, length32", name);
+    fail(
+        "there is no framing %s; there are raw, null, line, length16, length32, ws-text, "
+        "ws-binary",
+        name);
 }
 
 static void parse(int argc, char **argv) {
     int option;
-    while ((option = getopt_long(argc, argv, "c:d:s:f:t:w:r:S:p:h", options, NULL)) !=
+    while ((option = getopt_long(argc, argv, "c:d:s:f:t:w:r:S:T:p:h", options, NULL)) !=
            -1) {
         switch (option) {
         case 'c': plan.connections = (int)number(optarg, 'c', 1, 60000); break;
@@ -82,6 +90,7 @@ static void parse(int argc, char **argv) {
         case 'w': plan.warm_up = number(optarg, 'w', 0, 3600); break;
         case 'r': plan.rate = number(optarg, 'r', 1, 1e8); break;
         case 'S': plan.senders = (int)number(optarg, 'S', 1, 1000); break;
+        case 'T': plan.patience = number(optarg, 'T', 0.01, 3600); break;
         case 'p': plan.pid = (int)number(optarg, 'p', 1, 1 << 22); break;
         case 'J': plan.json = true; break;
         case 'h': fputs(HELP, stdout); exit(0);
@@ -123,7 +132,7 @@ static void report_json(const struct result *r) {
 }
 
 static void report_text(const struct result *r) {
-    if (r->bytes_per_connection != 0) {
+    if (strcmp(plan.mode, "idle") == 0) {
         printf("%d connections: %.0f bytes each in the server, %.0f in the kernel "
                "(both ends)\n",
                plan.connections, r->bytes_per_connection, r->slab_bytes_per_connection);
@@ -161,13 +170,16 @@ int main(int argc, char **argv) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    target_parse(plan.target);
     wire_init(plan.size, plan.framing);
+    target_parse(plan.target);
     epoll_fd = epoll_create1(0);
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (strcmp(modes[i].name, plan.mode) == 0) {
             struct result result = {0};
             modes[i].run(&result);
+            if (!(result.messages > 0)) {
+                fail("nothing was measured in %.2f s", result.seconds);
+            }
             result.rss_kib = server_rss_kib(plan.pid);
             plan.json ? report_json(&result) : report_text(&result);
             return 0;

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 INK, MUTED, RULE = "#1f2328", "#59636e", "#d1d9e0"
 COLOURS = {"sync": "#d1242f", "sync-off": "#f0a3a6", "uv": "#1f2328", "raw": "#8c959f",
            "go": "#0e8a8a", "luv": "#3b5bdb", "node": "#2f8f46", "uvloop": "#b8860b",
-           "pypy": "#8250df", "cpython": "#bf5b04"}
+           "pypy": "#8250df", "cpython": "#bf5b04", "ws": "#2f8f46"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 WIDTH = 860
 
@@ -107,14 +107,14 @@ def panels(path, title, note, groups):
 def entries_of(work, peers, raw, results, figure):
     found = results[work.name]
     return [(peer, [figure(run) for run in good(found.get(peer.name, []))])
-            for peer in peers + ([raw] if work.raw and raw else [])]
+            for peer in work.select(peers) + ([raw] if work.raw and raw else [])]
 
 
 def throughput(path, works, peers, raw, results):
     units = {"echo": "messages/s", "broadcast": "deliveries/s", "storm": "connections/s"}
     groups = [("%s: %s" % (work.title, units[work.mode]),
                entries_of(work, peers, raw, results, lambda run: run["per_second"]))
-              for work in works if work.mode in units]
+              for work in works if work.mode in units and not work.websocket]
     panels(path, "Throughput by peer",
            "Median of the rounds; the line spans the least and the greatest. Longer is better.",
            groups)
@@ -125,13 +125,23 @@ def memory(path, works, peers, raw, results):
                entries_of(work, peers, raw, results,
                           lambda run: max(0, run["memory"]["bytes_per_connection"])))
               for work in works if work.mode == "idle"]
-    largest = [work for work in works if work.mode == "idle"][-1]
+    largest = [work for work in works if work.mode == "idle" and not work.websocket][-1]
     groups.append((largest.title + ": MiB resident in all",
                    entries_of(largest, peers, raw, results,
                               lambda run: run["server"]["rss_kib"] / 1024)))
     panels(path, "Memory by connections",
            "What the server's process grew by for each connection after one message; kernel "
            "memory not counted. Shorter is better.", groups)
+
+
+def websocket(path, works, peers, raw, results):
+    """A panel a size, so that each has its own scale."""
+    groups = [(work.title + ": messages/s",
+               entries_of(work, peers, raw, results, lambda run: run["per_second"]))
+              for work in works if work.websocket and work.mode == "echo"]
+    panels(path, "WebSocket throughput by size",
+           "Median of the rounds; the line spans the least and the greatest. Longer is better.",
+           groups)
 
 
 # Lines of percentiles
@@ -154,6 +164,7 @@ def apart(places, least, top, bottom):
 def latency(path, works, peers, _, results):
     work = next(work for work in works if work.mode == "rate")
     lines = []
+    peers = work.select(peers)
     for peer in peers:
         runs = good(results[work.name].get(peer.name, []))
         if runs:
@@ -199,5 +210,6 @@ def latency(path, works, peers, _, results):
 
 
 def write(folder, works, peers, raw, results):
-    for name, draw in (("throughput", throughput), ("latency", latency), ("memory", memory)):
+    for name, draw in (("throughput", throughput), ("latency", latency), ("memory", memory),
+                       ("websocket", websocket)):
         draw(os.path.join(folder, "benchmarks-%s.svg" % name), works, peers, raw, results)

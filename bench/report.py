@@ -108,7 +108,7 @@ def heading(work):
 
 def rows(work, peers, raw, results):
     found = results[work.name]
-    shown = peers + ([raw] if work.raw else [])
+    shown = work.select(peers) + ([raw] if work.raw else [])
     return [row(peer, work, found, found.get("sync", [])) for peer in shown]
 
 
@@ -146,7 +146,15 @@ class Bars:
         values = ratios(found.get("sync", []), found.get(peer, []), figure)
         bar = "at least %g × %s" % (factor, of)
         self.add(title, bar, median(values) >= factor if values else None,
-                 ratio(values) if values else "no round in which both ran")
+                 ratio(values) if values else self.why(found, peer))
+
+    @staticmethod
+    def why(found, peer):
+        for name in ("sync", peer):
+            wrong = failures(found.get(name, []))
+            if wrong:
+                return "%s failed: %s" % (name, wrong[-1])
+        return "no round in which both ran"
 
     def values(self, work, peer, figure):
         return [figure(run) for run in good(self.results.get(work, {}).get(peer, []))]
@@ -166,10 +174,19 @@ class Bars:
         self.add("JIT's memory, echo at depth 16", "at most 2 MiB more than off",
                  median(more) <= 2 if more else None, spread(more) + " MiB")
 
-    def idle(self):
-        values = self.values("idle5000", "sync", memory)
-        self.add("idle connection, byte stream, 5,000 of them", "at most 700 B",
-                 median(values) <= 700 if values else None, spread(values) + " B")
+    def idle(self, title, work, most):
+        values = self.values(work, "sync", memory)
+        wrong = failures(self.results.get(work, {}).get("sync", []))
+        said = spread(values) + " B" if values else "failed: " + wrong[-1] if wrong else "-"
+        self.add(title, "at most %d B" % most, median(values) <= most if values else None, said)
+
+    def websocket(self):
+        for size, title in ((20, "20 B"), (1024, "1 KiB"), (16384, "16 KiB")):
+            for depth in (1, 16):
+                work = "ws%d-%d" % (size, depth)
+                if work in self.results:
+                    self.at_least("WebSocket echo, 100 connections, %s, depth %d"
+                                  % (title, depth), work, "ws", 2, of="npm `ws`")
 
     def latency(self):
         found = self.results.get("rate", {})
@@ -189,12 +206,10 @@ def bars(results):
     found.at_least(depth16, "echo16", "uvloop", 1.5, of="uvloop")
     found.at_least("broadcast to 1,000, depth 1", "broadcast1", "uv", 1.0, of="C on libuv")
     found.at_least("broadcast to 1,000, depth 16", "broadcast16", "uv", 1.0, of="C on libuv")
-    no_websocket = "not measured yet: SYNC has no WebSocket yet"
-    found.add("WebSocket echo, 20 B, 1 KiB, 16 KiB", "at least 2 × npm `ws`", None,
-              no_websocket)
+    found.websocket()
     found.jit()
-    found.idle()
-    found.add("idle connection, WebSocket", "at most 800 B", None, no_websocket)
+    found.idle("idle connection, byte stream, 5,000 of them", "idle5000", 700)
+    found.idle("idle connection, WebSocket, 5,000 of them", "wsidle5000", 800)
     found.at_least("connections/s accepted", "storm", "uv", 1.0, of="C on libuv")
     found.latency()
     return [["work", "bar", "verdict", "measured"]] + found.table
@@ -243,7 +258,8 @@ latency and memory, less than 1 is better for SYNC.
 Every server cuts messages at NUL over the bounds of reads, has TCP_NODELAY on, and writes the
 answers to what one read brought at once, as its platform does that. The sources are in
 `bench/peers/`. The program of C on libuv is the limit: the same system calls, and no host
-around them; unframed, it writes back what it read.
+around them; unframed, it writes back what it read. Over WebSocket messages are text, the
+handshake is made before the measuring begins, and npm `ws` is as it comes: no compression.
 """
 
 
@@ -259,7 +275,8 @@ def write_document(works, peers, raw, results, settings, facts):
     text += ["## Bars", ""] + markdown(bars(results)) + [""]
     text += ["![Throughput by peer](benchmarks-throughput.svg)", "",
              "![Latency percentiles at a fixed rate](benchmarks-latency.svg)", "",
-             "![Memory by connections](benchmarks-memory.svg)", ""]
+             "![Memory by connections](benchmarks-memory.svg)", "",
+             "![WebSocket throughput by size](benchmarks-websocket.svg)", ""]
     for work in works:
         text += ["## " + work.title, ""]
         wanted = [run["wanted"] for runs in results[work.name].values() for run in good(runs)

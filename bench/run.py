@@ -60,6 +60,8 @@ PYTHON_VERSION = "import platform as p; print(p.python_implementation(), p.pytho
 PYPY_VERSION = ("import sys; print('PyPy %d.%d.%d' % sys.pypy_version_info[:3], "
                 "'(Python %d.%d)' % sys.version_info[:2])")
 
+WS_VERSION = "'ws ' + require('ws/package.json').version + ', Node.js ' + process.version"
+
 SYNC = Peer("sync", "SYNC", ["./sync-lua", PEERS + "sync.lua"], ["./sync-lua", "--version"])
 ALL = [
     SYNC,
@@ -77,6 +79,10 @@ ALL = [
     Peer("cpython", "CPython, asyncio", [PYTHON, PEERS + "aio.py"],
          [PYTHON, "-c", PYTHON_VERSION]),
 ]
+# Over WebSocket SYNC is measured beside npm ws alone.
+WS = Peer("ws", "Node.js, npm ws",
+          ["env", "NODE_PATH=build/bench/npm/node_modules", "node", PEERS + "ws.js"],
+          ["env", "NODE_PATH=build/bench/npm/node_modules", "node", "-p", WS_VERSION])
 RAW = Peer("raw", "C on libuv, unframed", ["build/bench/uv"],
            ["pkg-config", "--modversion", "libuv"], needs=["test", "-x", "build/bench/uv"])
 
@@ -85,12 +91,30 @@ class Work:
     """What the load does, and which figure of it counts."""
 
     def __init__(self, name, title, mode, options, server="echo", raw=False,
-                 figure="per_second", rounds=ROUNDS):
+                 figure="per_second", rounds=ROUNDS, framing="null"):
         self.name, self.title, self.mode, self.options = name, title, mode, options
         self.server, self.raw, self.figure, self.rounds = server, raw, figure, rounds
+        self.framing, self.websocket = framing, framing.startswith("ws-")
+
+    def select(self, peers):
+        """Those of the peers that speak what this work needs."""
+        return [peer for peer in peers
+                if (peer in (SYNC, WS) if self.websocket else peer is not WS)]
 
 
 MEMORY_ROUNDS = 1 if QUICK else min(ROUNDS, 3)
+WS_SIZES = [(20, "20 B"), (1024, "1 KiB"), (16384, "16 KiB")]
+WS_DEPTHS = [1] if QUICK else [1, 16]
+WS_WORKS = [
+    # Text, which each side takes as a message by itself.
+    Work("ws%d-%d" % (size, depth), "WebSocket echo, 100 connections, %s, depth %d"
+         % (title, depth), "echo", ["-c", "100", "-d", str(depth), "-s", str(size)],
+         framing="ws-text")
+    for depth in WS_DEPTHS for size, title in WS_SIZES
+] + [
+    Work("wsidle5000", "Memory of 5,000 idle WebSocket connections", "idle", ["-c", "5000"],
+         figure="memory", rounds=MEMORY_ROUNDS, framing="ws-text"),
+]
 WORKS = [
     Work("echo1", "Echo, 64 connections, 64 B, depth 1", "echo",
          ["-c", "64", "-d", "1", "-s", "64"], raw=True),
@@ -107,7 +131,7 @@ WORKS = [
          figure="memory", rounds=MEMORY_ROUNDS),
     Work("idle5000", "Memory of 5,000 idle connections", "idle", ["-c", "5000"],
          figure="memory", rounds=MEMORY_ROUNDS),
-]
+] + WS_WORKS
 
 
 class Failed(Exception):
@@ -170,7 +194,7 @@ def measure(peer, work, rate):
     if work.mode == "rate":
         options += ["-r", str(int(rate))]
     seconds = IDLE_SECONDS if work.mode == "idle" else SECONDS
-    options += ["-f", "null", "-t", str(seconds), "-w", str(WARM_UP), "--json"]
+    options += ["-f", work.framing, "-t", str(seconds), "-w", str(WARM_UP), "--json"]
     mode = "raw" if peer is RAW else work.server
     with Server(peer, mode) as server:
         command = pinned(1, [LOAD, work.mode, "127.0.0.1:%d" % server.port,
@@ -201,9 +225,10 @@ def run_work(work, peers, results):
     rate = half_of_uv(results) if work.mode == "rate" else None
     found = results[work.name] = {}
     if work.mode == "rate" and not rate:
-        for peer in peers:
+        for peer in work.select(peers):
             found[peer.name] = ["no rate: C on libuv did not echo"]
         return
+    peers = [peer for peer in work.select(peers) if not peer.missing]
     for turn in range(work.rounds):
         for peer in peers + ([RAW] if work.raw and not RAW.missing else []):
             try:
@@ -227,7 +252,7 @@ def main():
     raise_file_limit()
     began = time.monotonic()
     only = [name for name in os.environ.get("ONLY", "").split(",") if name]
-    peers = [peer for peer in ALL if not only or peer.name in only]
+    peers = [peer for peer in ALL + [WS] if not only or peer.name in only]
     machine = report.machine()
     for peer in peers + [RAW]:
         peer.prepare()
@@ -235,7 +260,7 @@ def main():
             print("missing: %s: %s" % (peer.title, peer.missing), flush=True)
     results = {}
     for work in WORKS:
-        run_work(work, [peer for peer in peers if not peer.missing], results)
+        run_work(work, peers, results)
     command = "make bench" + (" QUICK=1" if QUICK else "")
     if not QUICK and "ROUNDS" in os.environ:
         command += " ROUNDS=%d" % ROUNDS

@@ -20,6 +20,11 @@ struct deflater;
 struct inflater;
 struct listener;
 struct timer;
+
+struct folder {
+    struct folder *next;
+    int descriptor;
+};
 struct signal_watch;
 struct resolution;
 
@@ -53,6 +58,7 @@ struct core {
     bool noted;             /* some listener owes a notice */
 
     struct table timers;
+    struct folder *folders; /* web folders; closed when all files are */
     struct timer *fired; /* fired for the last time in this tick */
     struct signal_watch *signals;
     struct resolution *resolutions; /* under way */

@@ -16,6 +16,7 @@
 
 #include "bind.h"
 #include "conn.h"
+#include "file.h"
 #include "tls.h"
 
 enum {
@@ -300,6 +301,24 @@ int listener_set_tls(struct listener *listener, const char *const *files, uint32
         tls_store_free(listener->tls);
     }
     listener->tls = store;
+    return 0;
+}
+
+int listener_set_folder(struct listener *listener, const char *path) {
+    struct core *core = listener->core;
+    struct folder *folder = malloc(sizeof(*folder));
+    if (!folder) {
+        return UV_ENOMEM;
+    }
+    folder->descriptor = file_folder_open(path);
+    if (folder->descriptor < 0) {
+        int error = folder->descriptor;
+        free(folder);
+        return error;
+    }
+    folder->next = core->folders;
+    core->folders = folder;
+    listener->folder = folder;
     return 0;
 }
 

@@ -20,7 +20,8 @@ enum {
     OPTION_JIT,
     OPTION_REPORT,
     OPTION_LOG,
-    OPTION_CHECK
+    OPTION_CHECK,
+    OPTION_RUFFLE
 };
 
 #ifdef SYNC_WITH_CJSON
@@ -35,6 +36,7 @@ static const struct option options[] = {
     {"jit-report", no_argument, NULL, OPTION_REPORT},
     {"log", required_argument, NULL, OPTION_LOG},
     {"check", no_argument, NULL, OPTION_CHECK},
+    {"ruffle", no_argument, NULL, OPTION_RUFFLE},
     {NULL, 0, NULL, 0},
 };
 
@@ -48,6 +50,7 @@ static const char *option_name(int option) {
     case OPTION_REPORT: return "jit-report";
     case OPTION_LOG: return "log";
     case OPTION_CHECK: return "check";
+    case OPTION_RUFFLE: return "ruffle";
     case 'e': return "execute";
     case 'l': return "library";
     case 'j': return "j";

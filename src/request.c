@@ -6,13 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file.h"
 #include "http.h"
 #include "websocket.h"
 
 struct request {
     struct http *http;
+    struct file *file; /* that answers, or NULL */
+    uint64_t offset;   /* of its next part */
+    uint64_t left;     /* bytes of it to be sent */
     uint32_t progress; /* ms, when the client last read of a response */
     bool answered;     /* the parser still holds the request */
+    bool keep;         /* the connection, after the file */
+    bool found;        /* the file is open */
+    bool reading;      /* a part of it is on its way */
 };
 
 bool request_begin(struct conn *conn) {
@@ -35,7 +42,17 @@ bool request_begin(struct conn *conn) {
     return true;
 }
 
+static void close_file(struct request *request) {
+    if (request->file) {
+        file_close(request->file);
+        request->file = NULL;
+        request->found = false;
+        request->reading = false;
+    }
+}
+
 void request_free(struct conn *conn) {
+    close_file(conn->request);
     http_free(conn->request->http);
     free(conn->request);
 }
@@ -111,15 +128,21 @@ size_t request_take(struct conn *conn, const char *bytes, size_t length) {
     return conn->ending || conn->state != CONN_OPEN ? length : taken;
 }
 
+/* A request that may be answered. */
+static bool is_open(const struct conn *conn) {
+    return conn->state == CONN_OPEN && conn->held && !conn->request->answered;
+}
+
 enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t length,
                                bool keep) {
-    if (conn->state != CONN_OPEN || !conn->held || conn->request->answered) {
+    if (!is_open(conn)) {
         return SYNC_CLOSED;
     }
     enum sync_sent sent = output_raw(conn, bytes, length);
     if (sent != SYNC_SENT) {
         return sent;
     }
+    close_file(conn->request); /* it was found, and not wanted */
     conn->request->answered = true;
     conn->request->progress = core_now(conn->core);
     if (keep) {
@@ -131,8 +154,109 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
     return SYNC_SENT;
 }
 
+/* Tells of the file in an event whose text lives until the tick ends. */
+static void on_opened(struct file *file, int status) {
+    struct conn *conn = file->context;
+    struct request *request = conn->request;
+    struct batch *batch = &conn->core->batch;
+    size_t size = 96 + (file->name ? strlen(file->name) : 0);
+    char *text = status == 0 ? batch_block_new(size) : NULL;
+    int length = 0;
+    if (text) {
+        length = snprintf(text, size, "%llu %lld %u %d %s",
+                          (unsigned long long)file->size, (long long)file->mtime,
+                          file->mtime_ns, file->slash_missing, file->name);
+        batch_spend(batch, text);
+        request->found = true;
+    } else {
+        close_file(request);
+    }
+    if (conn->state == CONN_OPEN) {
+        uint32_t failure = text ? 0 : (uint32_t)file_http_status(status);
+        batch_push(batch, SYNC_FILE, conn->slot, failure, text ? text : "",
+                   (size_t)length);
+    }
+}
+
+int request_open_file(struct conn *conn, const char *path) {
+    const struct folder *folder = conn->listener->folder;
+    if (!is_open(conn) || conn->request->file || !folder) {
+        return UV_EINVAL;
+    }
+    struct file *file = file_open(&conn->core->loop, folder->descriptor, path,
+                                  "index.html", on_opened, conn);
+    conn->request->file = file;
+    return file ? 0 : UV_ENOMEM;
+}
+
+static void end_response(struct conn *conn) {
+    close_file(conn->request);
+    if (conn->request->keep) {
+        input_release(conn);
+    } else {
+        conn->held = false;
+        conn_end(conn, SYNC_BY_SERVER);
+    }
+}
+
+static void on_read(struct file *file, int status) {
+    struct conn *conn = file->context;
+    struct request *request = conn->request;
+    request->reading = false;
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    if (status < 0 || output_raw(conn, file->bytes, file->length) != SYNC_SENT) {
+        conn_abort(conn, SYNC_RESET, true); /* the head has promised more */
+        return;
+    }
+    request->progress = core_now(conn->core);
+    request->offset += file->length;
+    request->left -= file->length;
+}
+
+/* Reads the next part, now that the last one was written. */
+static void read_on(struct conn *conn) {
+    struct request *request = conn->request;
+    if (request->reading) {
+        return;
+    }
+    if (request->left == 0) {
+        end_response(conn);
+        return;
+    }
+    uint32_t length = request->left < FILE_READ ? (uint32_t)request->left : FILE_READ;
+    request->reading = true;
+    if (file_read(request->file, request->offset, length, on_read) < 0) {
+        conn_abort(conn, SYNC_NO_MEMORY, true);
+    }
+}
+
+enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t length,
+                                    uint64_t offset, uint64_t count, bool keep) {
+    struct request *request = conn->request;
+    if (!is_open(conn) || !request->found) {
+        return SYNC_CLOSED;
+    }
+    enum sync_sent sent = output_raw(conn, head, length);
+    if (sent != SYNC_SENT) {
+        return sent;
+    }
+    request->answered = true;
+    request->keep = keep;
+    request->offset = offset;
+    request->left = count;
+    request->progress = core_now(conn->core);
+    return SYNC_SENT;
+}
+
 void request_emptied(struct conn *conn) {
-    if (conn->held && conn->request->answered) {
+    if (!conn->held || !conn->request->answered || conn->state != CONN_OPEN) {
+        return;
+    }
+    if (conn->request->file) {
+        read_on(conn);
+    } else {
         input_release(conn);
     }
 }
@@ -143,7 +267,7 @@ uint32_t request_progress(const struct conn *conn) {
 
 enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t length,
                                const struct sync_websocket *settings) {
-    if (conn->state != CONN_OPEN || !conn->held || conn->request->answered) {
+    if (!is_open(conn)) {
         return SYNC_CLOSED;
     }
     enum sync_sent sent = output_raw(conn, head, length);

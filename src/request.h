@@ -14,6 +14,11 @@ size_t request_take(struct conn *conn, const char *bytes, size_t length);
 enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t length,
                                bool keep);
 
+/* See sync_file_open and sync_respond_file. */
+int request_open_file(struct conn *conn, const char *path);
+enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t length,
+                                    uint64_t offset, uint64_t count, bool keep);
+
 /* Answers with an error status, and ends the connection. */
 void request_refuse(struct conn *conn, uint32_t status, const char *why);
 

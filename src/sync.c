@@ -10,6 +10,7 @@
 
 #include "conn.h"
 #include "core.h"
+#include "file.h"
 #include "listener.h"
 #include "resolve.h"
 #include "request.h"
@@ -85,7 +86,15 @@ void sync_close(struct sync *sync) {
     } while (sync_poll(sync, 1) >= 0);
     sync_flush(sync);
     sync_poll(sync, 0);
+    while (uv_run(&core->loop, UV_RUN_DEFAULT)) { /* until the last file is closed */
+    }
     uv_loop_close(&core->loop);
+    while (core->folders) {
+        struct folder *folder = core->folders;
+        core->folders = folder->next;
+        file_folder_close(folder->descriptor);
+        free(folder);
+    }
     table_clear(&core->conns);
     table_clear(&core->timers);
     pool_clear(&core->pool);
@@ -351,6 +360,20 @@ int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t
     return conn ? (int32_t)request_respond(conn, bytes, length, keep != 0) : SYNC_CLOSED;
 }
 
+int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path) {
+    struct conn *conn = request_conn(sync, slot);
+    return conn ? request_open_file(conn, path) : UV_EINVAL;
+}
+
+int32_t sync_respond_file(struct sync *sync, uint32_t slot, const char *head,
+                          size_t head_length, double offset, double length,
+                          int32_t keep) {
+    struct conn *conn = request_conn(sync, slot);
+    return conn ? (int32_t)request_respond_file(conn, head, head_length, (uint64_t)offset,
+                                                (uint64_t)length, keep != 0)
+                : SYNC_CLOSED;
+}
+
 int32_t sync_upgrade(struct sync *sync, uint32_t slot, const char *head, size_t length,
                      const struct sync_websocket *settings) {
     struct conn *conn = request_conn(sync, slot);
@@ -374,6 +397,11 @@ int32_t sync_listener_tls(struct sync *sync, uint32_t id, const char *const *fil
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_set_tls(listener, files, count, (int)minimum, message, size)
                     : UV_EINVAL;
+}
+
+int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_set_folder(listener, path) : UV_EINVAL;
 }
 
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,

@@ -31,6 +31,9 @@ enum sync_event_type {
     SYNC_DATA,        /* slot; data, length: one message (raw: one chunk) */
     SYNC_REQUEST,     /* slot; value: bytes of the head; data: head and body of an HTTP
                          request (see sync_respond) */
+    SYNC_FILE,        /* slot; what sync_file_open has found; value: 0, or the HTTP status
+                         of its failure; data: "SIZE MTIME NANOSECONDS SLASH NAME", SLASH
+                         being 1 when a folder's path lacked its last one */
     SYNC_DRAIN,       /* slot: its queue was above high_water and is empty now;
                          value: messages dropped meanwhile */
     SYNC_OVERFLOW,    /* slot: the first message was dropped (SYNC_OVERFLOW_DROP) */
@@ -229,6 +232,16 @@ uint32_t sync_listener_of(struct sync *sync, uint32_t slot);
 int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
                      int32_t keep);
 
+/* Looks in the listener's web folder for the file of a request that isn't answered yet;
+ * for a folder it's its index.html. The path is relative, and ends at its NUL. SYNC_FILE
+ * tells. Returns 0 or an error code. */
+int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path);
+
+/* Answers a request with a head, and with `length` bytes at `offset` of the file that was
+ * found. What the client doesn't read isn't read from the disk. Returns enum sync_sent. */
+int32_t sync_respond_file(struct sync *sync, uint32_t slot, const char *head,
+                          size_t head_length, double offset, double length, int32_t keep);
+
 /* Answers a request with the head of a 101 response; the connection is a WebSocket from
  * then on, and a client: sends reach it. Returns enum sync_sent. */
 int32_t sync_upgrade(struct sync *sync, uint32_t slot, const char *head, size_t length,
@@ -250,6 +263,9 @@ uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 
 /* Writes the bound addresses, separated by ", ", and returns the text's length. */
 uint32_t sync_listener_addresses(struct sync *sync, uint32_t id, char *text, size_t size);
+
+/* The folder that sync_file_open looks in. Returns 0 or an error code. */
+int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path);
 
 /* Gives a listener certificates, and takes the place of those that it had: clients that
  * are connected notice nothing. `files` are `count` pairs of a certificate's file and a

@@ -14,6 +14,8 @@ What stands behind the script's name is the script's own.
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
   --check           load the script and report its mistakes, without serving
+  --ruffle          print the configuration with which Ruffle plays Flash movies that
+                    connect to the script's ports, without serving
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -128,18 +130,47 @@ local function load(script)
   return loadfile(script)
 end
 
--- Loads the script with listeners that don't listen, and reports what it finds.
-local function check(script)
+-- Replaces listeners by ones that don't listen. Returns what was enabled, and whether the
+-- server was started, in a table.
+local function pretend()
   local sync = require "sync"
-  local enabled, problems = 0, {}
-  local started = false
-  sync.openListener = function(host, port, class)
-    enabled = enabled + 1
-    return setmetatable({host = host, port = port, class = class,
+  local done = {listeners = {}, started = false}
+  sync.openListener = function(host, port, class, settings)
+    local listener = setmetatable({host = host, class = class, settings = settings,
+      port = not host:find("^unix:") and port or nil,
       close = function() end, writePolicy = function() end},
       {__tostring = function() return host .. ":" .. port end})
+    done.listeners[#done.listeners + 1] = listener
+    return listener
   end
-  sync.start = function() started = true end
+  sync.start = function() done.started = true end
+  return done
+end
+
+-- Prints Ruffle's configuration for what a script enables.
+local function printRuffle(script)
+  local done = pretend()
+  local chunk, message = load(script)
+  if not chunk then
+    fail(message)
+    return 1
+  end
+  if protected(chunk, unpack(arg)) ~= 0 then return 1 end
+  for _, listener in ipairs(done.listeners) do
+    if listener.port == 0 then
+      fail(("%s enables port 0, so its port is known only when it runs: choose one, or load " ..
+        "/ruffle.js from the server"):format(script))
+      return 1
+    end
+  end
+  io.write(require "sync.ruffle".script(done.listeners))
+  return 0
+end
+
+-- Loads the script with listeners that don't listen, and reports what it finds.
+local function check(script)
+  local problems = {}
+  local done = pretend()
   setmetatable(_G, {__newindex = function(globals, name, value)
     local info = debug.getinfo(2, "Sl")
     if info.what ~= "C" and info.source:sub(1, 1) == "@" then
@@ -154,7 +185,7 @@ local function check(script)
     return 1
   end
   if protected(chunk, unpack(arg)) ~= 0 then return 1 end
-  if enabled > 0 and not started then
+  if #done.listeners > 0 and not done.started then
     problems[#problems + 1] = script .. ": sync.enable is called, but not sync.start"
   end
   for _, problem in ipairs(problems) do fail(problem) end
@@ -194,7 +225,7 @@ local function apply(name, value)
   elseif name == "version" then
     version()
     return 0
-  elseif name == "check" then
+  elseif name == "check" or name == "ruffle" then
     return
   end
   local ok, message
@@ -222,6 +253,7 @@ function cli.main(given)
     return 2
   end
   if script and wanted.check then return check(script) end
+  if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0
   if wanted["jit-report"] then printReport() end
   return checkServed(code, script or "-e CODE")

@@ -22,6 +22,7 @@ local core = require "sync.core"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local origins = require "sync.origins"
+local ruffle = require "sync.ruffle"
 local upgrade = require "sync.upgrade"
 local web = require "sync.web"
 
@@ -274,6 +275,63 @@ local function nothingHere(slot, listener, request)
   say(slot, listener, request, 404, "there is nothing at " .. request.path:gsub("%c", "?"))
 end
 
+-- The configuration for Ruffle that fits the page's host.
+local function sayRuffle(slot, listener, request)
+  local host = (request.headers.host or ""):gsub(":%d*$", "")
+  respond(slot, listener, request, 200, {
+    ["Content-Type"] = "text/javascript; charset=utf-8",
+    ["Cache-Control"] = "no-cache",
+  }, ruffle.script(loop.listeners, host ~= "" and host or nil, request.secure))
+end
+
+-- Looks for the file of a request; `http.fileFound` goes on.
+local function openFile(slot, listener, request)
+  local path, status, why = web.path(request.target)
+  if not path then return say(slot, listener, request, status, why) end
+  if C.sync_file_open(handle, slot, path) < 0 then return say(slot, listener, request, 503) end
+  loop.requests[slot] = {listener = listener, request = request}
+end
+
+-- The path of a folder with the slash that was left out. One slash at the beginning, for
+-- two would name another host.
+local function withSlash(request)
+  local path, query = request.target:gsub("^%w+://[^/?]*", ""):match("^/*([^?]*)(.*)$")
+  return "/" .. path .. "/" .. query
+end
+
+local function sendFile(slot, listener, request, file)
+  local status, list, offset, length = web.answer(request, file)
+  local headers = {}
+  for _, header in ipairs(list) do headers[header[1]] = header[2] end
+  allowOrigin(listener, request, headers)
+  local keep = keepsAlive(request) and not loop.isStopping()
+  local head = responseHead(request, status, headers, nil, keep)
+  if length == 0 then
+    C.sync_respond(handle, slot, head, #head, keep and 1 or 0)
+  else
+    C.sync_respond_file(handle, slot, head, #head, offset, length, keep and 1 or 0)
+  end
+end
+
+-- The file of a request was found, or not. The loop calls it.
+function http.fileFound(slot, failure, text)
+  local waiting = loop.requests[slot]
+  if not waiting then return end
+  loop.requests[slot] = nil
+  local listener, request = waiting.listener, waiting.request
+  if failure == 404 and request.path == "/ruffle.js" then
+    return sayRuffle(slot, listener, request)
+  elseif failure ~= 0 then
+    return say(slot, listener, request, failure)
+  end
+  local size, mtime, nanoseconds, slash, path = text:match("^(%d+) (%-?%d+) (%d+) (%d) (.*)$")
+  if slash == "1" then
+    return say(slot, listener, request, 301, nil, {Location = withSlash(request)})
+  end
+  sendFile(slot, listener, request, {path = path, size = tonumber(size),
+    mtime = tonumber(mtime), mtimeNs = tonumber(nanoseconds)})
+end
+
 local function serve(slot, listener, request)
   if not listener.settings.transports.http then
     return say(slot, listener, request, 426, "this port is for WebSockets",
@@ -282,7 +340,7 @@ local function serve(slot, listener, request)
   local route, methods = findRoute(listener.class, request)
   if route then return callRoute(slot, listener, request, route) end
   if request.method == "OPTIONS" then
-    if listener.folder or request.path == "/healthz" then methods.GET = true end
+    if listener.settings.web or request.path == "/healthz" then methods.GET = true end
     return preflight(slot, listener, request, methods)
   end
   if next(methods) then
@@ -290,11 +348,17 @@ local function serve(slot, listener, request)
   end
   local reads = request.method == "GET" or request.method == "HEAD"
   if request.path == "/healthz" and reads then return health(slot, listener, request) end
-  if listener.folder then return listener.folder:serve(slot, listener, request) end
+  if reads and request.path == "/ruffle-config.js" then
+    return sayRuffle(slot, listener, request)
+  end
+  if listener.settings.web then
+    if reads then return openFile(slot, listener, request) end
+    return say(slot, listener, request, 405, nil, {Allow = "GET, HEAD, OPTIONS"})
+  end
+  if reads and request.path == "/ruffle.js" then return sayRuffle(slot, listener, request) end
   nothingHere(slot, listener, request)
 end
 
-http.respond, http.say, http.responseHead, http.keepsAlive = respond, say, responseHead, keepsAlive
 
 -- Handles one request. The loop calls it.
 function http.handle(slot, listener, head, body)
@@ -312,6 +376,6 @@ function http.handle(slot, listener, head, body)
   end
 end
 
-loop.onRequest = http.handle
+loop.onRequest, loop.onFile = http.handle, http.fileFound
 
 return http

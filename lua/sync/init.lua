@@ -18,6 +18,7 @@ require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
+local ruffle = require "sync.ruffle"
 
 local C, handle = core.C, core.handle
 
@@ -232,6 +233,14 @@ function sync.reloadCertificates()
   end
   if problem then return false, problem end
   return true
+end
+
+--- The configuration with which Ruffle plays movies that connect to the enabled ports: put
+-- it into a page before Ruffle's own script. The server serves it, too, as /ruffle.js.
+-- @tparam[opt] string host one more name that movies may ask for
+-- @treturn string JavaScript
+function sync.ruffle(host)
+  return ruffle.script(opened, host)
 end
 
 --- Whether the server runs.

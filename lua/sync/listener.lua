@@ -93,6 +93,14 @@ function Listener.open(host, port, class, settings)
       return nil, "tls: " .. problem
     end
   end
+  if settings.web then
+    local failure = C.sync_listener_folder(handle, id, settings.web)
+    if failure < 0 then
+      C.sync_listener_close(handle, id)
+      return nil, ("web: the folder %q can't be served: %s"):format(settings.web,
+        select(2, core.problem(failure)))
+    end
+  end
   loop.listeners[id] = listener
   return listener
 end

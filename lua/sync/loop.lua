@@ -16,7 +16,7 @@ local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), to
 local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
-local REQUEST = tonumber(C.SYNC_REQUEST)
+local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local REASONS = {
   [tonumber(C.SYNC_BY_SERVER)] = "closed",
@@ -56,6 +56,8 @@ local loop = {
   listeners = {},
   --- Timers by id: tables with `fn` and `once`.
   timers = {},
+  --- HTTP requests that wait for their file, by slot.
+  requests = {},
   --- What waits for a name, by request: functions of addresses or nil and an error.
   lookups = {},
   --- Functions by signal number.
@@ -101,7 +103,10 @@ end
 
 local function disconnected(slot, code)
   local client = clients[slot]
-  if not client then return end
+  if not client then
+    loop.requests[slot] = nil
+    return
+  end
   local wanted = client.closing -- what this side has said
   local reason = wanted or REASONS[code]
   local closeCode = client.transport == "websocket" and C.sync_close_code(handle, slot) or nil
@@ -175,6 +180,8 @@ local function dispatch(event)
     connected(id, loop.listeners[value])
   elseif type == CLOSE then
     disconnected(id, value)
+  elseif type == FILE then
+    loop.onFile(id, value, toString(event.data, event.length))
   elseif type == REQUEST then
     local listener = loop.listeners[C.sync_listener_of(handle, id)]
     local head = toString(event.data, value)
@@ -240,10 +247,11 @@ end
 local function handlerFailed(failure)
   local event = handle.events[cursor - 1]
   local type = event.type
-  local ofClient = type == CONNECT or type == DATA or type == DRAIN or type == REQUEST
+  local ofRequest = type == REQUEST or type == FILE
+  local ofClient = type == CONNECT or type == DATA or type == DRAIN or ofRequest
   local client = ofClient and clients[event.id]
   local message = describe(failure.raised)
-  if type == REQUEST and not client then C.sync_abort(handle, event.id) end
+  if ofRequest and not client then C.sync_abort(handle, event.id) end
   if not client then
     log.limited("error", "handler " .. tonumber(event.type), "error in a handler: " .. message,
       {traceback = failure.traceback})

@@ -118,6 +118,9 @@ local checks = {
   compressFrom = wholeNumber(1, MOST_BYTES),
   sendTakeover = boolean,
   receiveTakeover = boolean,
+  web = function(value)
+    return value == false or type(value) == "string" and value ~= "", "false, or a folder's path"
+  end,
   maxHead = wholeNumber(256, 2 ^ 20),
   maxHeaders = wholeNumber(1, 1000),
   maxBody = wholeNumber(0, MOST_BYTES),

@@ -89,6 +89,8 @@ Protocol.maxHead = 8192
 Protocol.maxHeaders = 64
 --- Longest body of an HTTP request, in bytes.
 Protocol.maxBody = 64 * 1024
+--- A folder whose files are served over HTTP; false: none.
+Protocol.web = false
 --- What HTTP requests are answered with: functions by "METHOD /path". See `sync.http`.
 Protocol.routes = {}
 

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Tests of the load generator and of sync-bench: `make bench-test`.
+
+Each fault a server can have must end the load with an exit code that isn't 0 and with a
+message that names it; a right server must pass. Ends with `N passed, N failed`.
+"""
+import concurrent.futures
+import json
+import os
+import re
+import subprocess
+import sys
+
+import servers
+from servers import Server, accept
+
+LOAD = os.environ.get("LOAD", "build/bench/load")
+PARTS = os.environ.get("LOAD_PARTS", "build/bench/parts_test")
+STREAMS = ["raw", "null", "line", "length16", "length32"]
+ALL = STREAMS + ["ws-text", "ws-binary"]
+SOCKETS = ["ws-text", "ws-binary"]
+AT_ONCE = 12
+
+
+class Wrong(Exception):
+    """What a test saw, and should not have."""
+
+
+def load(mode, framing, answer, *options, handshake=accept, path="/path?a=b"):
+    """Runs the load against a server. Returns its exit code and what it said."""
+    with Server(framing, answer, handshake) as server:
+        target = "127.0.0.1:%d" % server.port
+        target += path if framing in SOCKETS else ""
+        command = [LOAD, mode, target, "--framing", framing, "-s", str(servers.SIZE),
+                   "-w", "0", "-t", "0.2", "-T", "0.5", "-c", "2"] + list(options)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20,
+                                  errors="replace")
+        except subprocess.TimeoutExpired:
+            raise Wrong("the load did not end") from None
+        if server.wrong:
+            raise Wrong("the server saw: " + server.wrong[0])
+    return done.returncode, done.stdout, done.stderr.strip()
+
+
+def passes(mode, framing, answer, *options, **more):
+    def test():
+        code, out, err = load(mode, framing, answer, "--json", *options, **more)
+        if code != 0:
+            raise Wrong("exit code %d: %s" % (code, err))
+        if mode != "idle" and not json.loads(out)["messages"] > 0:
+            raise Wrong("no message was counted")
+    named(test, "a right server passes", mode, framing, answer, options)
+
+
+def fails(mode, framing, answer, says, *options, **more):
+    def test():
+        code, _, err = load(mode, framing, answer, *options, **more)
+        if code != 1:
+            raise Wrong("exit code %d, said: %s" % (code, err or "nothing"))
+        if not re.search(says, err):
+            raise Wrong("it says `%s`, not `%s`" % (err, says))
+    named(test, "names the fault `%s`" % says, mode, framing, answer, options)
+
+
+TESTS = []
+
+
+def named(test, what, mode, framing, answer, options):
+    TESTS.append(("%s: %s, %s, %s %s" % (what, answer.__name__, mode, framing,
+                                         " ".join(options)), test))
+
+
+def right_servers():
+    for framing in ALL:
+        passes("echo", framing, servers.echo)
+        passes("echo", framing, servers.in_pieces, "-d", "4")
+        passes("rate", framing, servers.echo, "-r", "500")
+    for framing in ["null", "ws-text", "ws-binary"]:
+        passes("broadcast", framing, servers.broadcast, "-c", "3", "-S", "2", "-d", "3")
+        passes("storm", framing, servers.echo)
+        passes("idle", framing, servers.echo, "-p", str(os.getpid()))
+    for framing in SOCKETS:
+        passes("echo", framing, servers.fragmented, "-d", "2")
+    for size in ["1", "11", "125", "126", "65535", "65536", "200000"]:
+        passes("echo", "ws-binary", servers.echo, "-s", size)
+        passes("echo", "length32", servers.echo, "-s", size)
+
+
+def faults_of_all():
+    for framing in ALL:
+        websocket = framing in SOCKETS
+        fails("echo", framing, servers.swaps_bytes, r"bytes \d+ and \d+ of message 3 are swapped")
+        fails("echo", framing, servers.wrong_byte,
+              r"message 3 came wrong: byte 4\d is 0x\w\w, not 0x\w\w; 1 of \d+ bytes differ")
+        fails("echo", framing, servers.repeats_byte, r"message 3 came wrong: byte [345]\d is")
+        fails("echo", framing, servers.drops,
+              "message 3 has not come back for 0.5 s: it is missing, or late")
+        fails("echo", framing, servers.drops, r"message 4 of connection \d came, and message 3 "
+              "was due: one is missing", "-d", "3")
+        fails("echo", framing, servers.repeats, "message 3 .*came twice")
+        fails("echo", framing, servers.repeats, "message 3 .*came twice", "-d", "3")
+        fails("echo", framing, servers.reorders, "message 4 of .* and message 3 was due",
+              "-d", "3")
+        fails("echo", framing, servers.cuts, "20 of 64 bytes of message 3 came, and then "
+              "nothing" if framing == "raw" else "message 3 was cut short")
+        fails("echo", framing, servers.cuts, "message 3 was cut short", "-d", "3")
+        fails("echo", framing, servers.is_late, "late")
+        fails("echo", framing, servers.closes, "the server closed it without a Close frame "
+              "after 3 messages" if websocket else "the server closed it after 3 messages")
+        fails("echo", framing, servers.closes_in_the_middle,
+              r"the server closed it in the middle of message 3, after 2\d of 6\d bytes")
+        fails("echo", framing, servers.never_answers, "message 0 has not come back")
+        fails("echo", framing, servers.mixes_clients, r"message 3 of connection \d came, and "
+              "message 3 of connection \\d was due: clients are mixed up")
+        fails("echo", framing, servers.mixes_halves, r"message 3 is mixed with another: from "
+              r"byte 3\d on it is message 2 of connection \d")
+    for framing in ALL[1:]:
+        fails("echo", framing, servers.lengthens, "message 3 (was made longer|came wrong|does "
+              "not end)")
+        fails("rate", framing, servers.swaps_bytes, "are swapped", "-r", "300")
+        fails("rate", framing, servers.drops, "message 3", "-r", "300")
+
+
+def faults_of_broadcast():
+    for framing in ALL[1:]:
+        for wrong, says in [(servers.drops, "message . .*(missing, or late|one is missing)"),
+                             (servers.swaps_bytes, "are swapped"),
+                             (servers.cuts, "message . was cut short"),
+                             (servers.repeats, "one came twice"),
+                             (servers.closes_in_the_middle, "in the middle of")]:
+            fails("broadcast", framing, servers.broadcast_fault(wrong), says,
+                  "-c", "3", "-d", "3")
+        fails("broadcast", framing, servers.echo, "a message reached 1 of 2 clients", "-T", "0.1")
+
+
+def faults_of_websocket():
+    for framing in SOCKETS:
+        for answer, says in [
+                (servers.closes_with_a_code, "after 3 messages with code 1011: out of order"),
+                (servers.masks, "after 3 messages, a frame is masked"),
+                (servers.reserved_bits, "a frame has reserved bits set"),
+                (servers.unknown_opcode, "an opcode that does not exist"),
+                (servers.long_length, "length is not in its shortest form"),
+                (servers.continues_nothing, "a continuation frame continues nothing"),
+                (servers.begins_within, "a message begins inside a fragmented one"),
+                (servers.long_ping, "a control frame is fragmented or longer"),
+                (servers.other_kind, "a message came back as (text|binary), and was sent as")]:
+            fails("echo", framing, answer, says)
+    wrong = "connection \\d: the answer to the handshake is wrong: "
+    for name, handshake, says in [
+            ("wrong key", lambda key: accept(key[1:] + b"A"),
+             "its Sec-WebSocket-Accept does not belong to the key"),
+            ("short key", lambda key: accept(key[:-1]), "its Sec-WebSocket-Accept"),
+            ("no key", lambda key: accept(key).replace(b"-accept", b"-accepts"),
+             "it has no Sec-WebSocket-Accept"),
+            ("403", lambda key: accept(key, status=b"403 Forbidden"),
+             "it is `HTTP/1.1 403 Forbidden`, not `HTTP/1.1 101`"),
+            ("no upgrade", lambda key: accept(key, upgrade=b""), "it has no `Upgrade"),
+            ("no connection", lambda key: accept(key, connection=b"Connection: close\r\n"),
+             "it has no `Connection"),
+            ("extension", lambda key: accept(key, more=b"Sec-WebSocket-Extensions: a\r\n"),
+             "it grants an extension"),
+            ("subprotocol", lambda key: accept(key, more=b"Sec-WebSocket-Protocol: a\r\n"),
+             "it names a subprotocol"),
+            ("endless", lambda key: accept(key, more=b"A: " + b"b" * 9000),
+             "its head is longer than 8192 bytes")]:
+        handshake.__name__ = name
+        for mode in ["echo", "storm", "idle", "broadcast"]:
+            fails(mode, "ws-text", servers.echo, wrong + says, "-p", str(os.getpid()),
+                  handshake=handshake)
+    fails("echo", "ws-text", servers.echo, "a message came before one was sent",
+          handshake=lambda key: accept(key, rest=servers.frame(1, b"hello")))
+    fails("echo", "ws-text", servers.echo, "0 of 2 connections were made and their handshake "
+          "answered, and then none for 0.5 s", handshake=lambda key: b"")
+    fails("storm", "ws-text", servers.echo, "a handshake was not answered",
+          handshake=lambda key: b"")
+    passes("echo", "ws-text", servers.echo,
+           handshake=lambda key: accept(key, rest=servers.frame(9, b"ping")))
+
+
+def faults_of_connecting():
+    for framing in STREAMS:
+        for answer, says in [(servers.swaps_bytes, "are swapped"), (servers.cuts, "cut short|is "
+                              "late|first message was not answered|connections were answered"),
+                             (servers.closes, "the server closed it"),
+                             (servers.repeats, "more came than (was|were) sent|bytes more came")]:
+            for mode in ["storm", "idle"]:
+                fails(mode, framing, servers.fault(answer.fault, 0), says, "-p", str(os.getpid()))
+    for framing in SOCKETS:
+        fails("idle", framing, servers.fault(servers.swaps_bytes.fault, 0), "are swapped", "-p", str(os.getpid()))
+        fails("idle", framing, servers.never_answers, "0 of 2 connections were answered",
+              "-p", str(os.getpid()))
+
+
+def parts():
+    """The parts that need no server, in C. Returns (passed, failed)."""
+    done = subprocess.run([PARTS], capture_output=True, text=True, timeout=60)
+    lines = done.stdout.strip().splitlines()
+    found = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1]) if lines else None
+    print("".join(line + "\n" for line in lines[:-1]), end="")
+    if not found or done.returncode not in (0, 1):
+        print("FAILED: %s ended with exit code %d: %s" % (PARTS, done.returncode, done.stderr))
+        return 0, 1
+    return int(found.group(1)), int(found.group(2))
+
+
+def run(test):
+    name, body = test
+    try:
+        body()
+    except Wrong as problem:
+        return "FAILED: %s\n        %s" % (name, problem)
+    except Exception as problem:  # a test that breaks has failed
+        return "FAILED: %s\n        %r" % (name, problem)
+    return None
+
+
+def main():
+    right_servers()
+    faults_of_all()
+    faults_of_broadcast()
+    faults_of_websocket()
+    faults_of_connecting()
+    passed, failed = parts()
+    wanted = [test for test in TESTS if all(word in test[0] for word in sys.argv[1:])]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for said in pool.map(run, wanted):
+            passed, failed = passed + (said is None), failed + (said is not None)
+            if said:
+                print(said, flush=True)
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
