@@ -514,6 +514,7 @@ describe("server", function()
   describe("stops", function()
     local STOPPING = [[
       local Stop = sync.Protocol:extend("Stop")
+      Stop.transports = {"tcp"}
       function Stop:onConnect() self:send("hello\n") end
       function Stop:onStop() self.clients:send("good-bye\n") print("stopped") end
       function Stop:onClose(reason) print("close", reason) end
