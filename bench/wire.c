@@ -155,7 +155,7 @@ void wire_write(char *to, unsigned sender, unsigned number) {
 /* Whether bytes from `from` to `end` of a message agree with a part of it, as far as both
  * have the same places. */
 static bool agrees(const char *bytes, size_t from, size_t end, const char *part,
-                          size_t at, size_t length) {
+                   size_t at, size_t length) {
     size_t low = from > at ? from : at;
     size_t high = end < at + length ? end : at + length;
     return low >= high ||

@@ -74,6 +74,9 @@ char *backlog_claim(struct conn *conn, struct backlog *backlog, size_t length) {
 
 int backlog_append(struct conn *conn, struct backlog *backlog, const char *bytes,
                    size_t length) {
+    if (length == 0) {
+        return 0;
+    }
     char *place = backlog_claim(conn, backlog, length);
     if (!place) {
         return -1;

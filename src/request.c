@@ -283,7 +283,7 @@ enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t lengt
     http_free(request->http);
     free(request);
     conn->core->public.http_count--;
-    conn->had_message = false;
+    conn->had_message = true; /* the handshake, as to time-outs */
     input_release(conn);
     return SYNC_SENT;
 }
