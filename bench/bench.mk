@@ -23,14 +23,14 @@ $(BUILD)/bench/uv: bench/peers/uv.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BENCH_FLAGS) -o $@ $< $$(pkg-config --cflags --libs libuv)
 
-bench-build: $(BUILD)/bench/load $(BUILD)/bench/uv
+bench-build: $(BUILD)/bench/load $(BUILD)/sync-bench $(BUILD)/bench/uv
 
 bench-test: bench-build $(BUILD)/bench/parts_test ## test the load generator against faulty servers
-	@python3 bench/spec/run.py
+	@python3 -B bench/spec/run.py
 
 bench: deps-build ## measure SYNC beside its peers (QUICK=1: under two minutes)
 	@$(MAKE) -s build bench-build
 	@sh bench/install.sh
-	@python3 bench/run.py
+	@python3 -B bench/run.py
 
 .PHONY: bench bench-build bench-test

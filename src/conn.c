@@ -97,7 +97,8 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
 uint32_t conn_transports(const struct conn *conn) {
     uint32_t transports = conn_options(conn)->transports;
     uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
-    if (conn->tls || !conn->listener->tls) {
+    bool memory = conn->transport == SYNC_TRANSPORT_MEMORY;
+    if (conn->tls || !conn->listener->tls || memory) {
         return plain;
     }
     return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;

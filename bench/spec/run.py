@@ -15,6 +15,7 @@ import servers
 from servers import Server, accept
 
 LOAD = os.environ.get("LOAD", "build/bench/load")
+RAMP = os.environ.get("SYNC_BENCH", "build/sync-bench")
 PARTS = os.environ.get("LOAD_PARTS", "build/bench/parts_test")
 STREAMS = ["raw", "null", "line", "length16", "length32"]
 ALL = STREAMS + ["ws-text", "ws-binary"]
@@ -45,7 +46,8 @@ def load(mode, framing, answer, *options, handshake=accept, path="/path?a=b"):
 
 def passes(mode, framing, answer, *options, **more):
     def test():
-        code, out, err = load(mode, framing, answer, "--json", *options, **more)
+        code, out, err = load(mode, framing, answer, "--json", "-t", "0.5", "-T", "3", *options,
+                              **more)
         if code != 0:
             raise Wrong("exit code %d: %s" % (code, err))
         if mode != "idle" and not json.loads(out)["messages"] > 0:
@@ -193,6 +195,115 @@ def faults_of_connecting():
               "-p", str(os.getpid()))
 
 
+# sync-bench
+
+RAMP_FRAMINGS = {"ws-text": "text", "ws-binary": "binary"}
+
+
+def ramp(name, framing, answer, check, *options, url=None, address="127.0.0.1", **more):
+    """Runs sync-bench; `check` gets its exit code, the JSON and what it said besides."""
+    def test():
+        with Server(framing, answer, address=address, **more) as server:
+            scheme = "ws" if framing in SOCKETS else "tcp"
+            wanted = url or "%s://%s:%d%s" % (scheme, server.host.decode(), server.port,
+                                              "/path?a=b" if scheme == "ws" else "")
+            command = [RAMP, "--json", "--start", "5", "--step", "5", "--max", "10",
+                       "--every", "0.4", "--rate", "20", "--timeout", "2", "--limit", "1000",
+                       "--framing", RAMP_FRAMINGS.get(framing, framing)]
+            done = subprocess.run(command + list(options) + [wanted], capture_output=True,
+                                  text=True, timeout=20)
+            if server.wrong:
+                raise Wrong("the server saw: " + server.wrong[0])
+        said = json.loads(done.stdout) if done.stdout else None
+        if not check(done.returncode, said, done.stderr):
+            raise Wrong("exit code %d: %s %s" % (done.returncode, done.stdout, done.stderr))
+    TESTS.append(("sync-bench: %s: %s, %s %s" % (name, answer.__name__, framing,
+                                                 " ".join(options)), test))
+
+
+def held_ten(code, said, _):
+    rates = [step["messages_per_second"] for step in said["steps"]]
+    return (code == 0 and said["held"] == 10 and said["stop"] == "max" and
+            [step["users"] for step in said["steps"]] == [5, 10] and
+            20 <= rates[0] <= 180 and 40 <= rates[1] <= 360 and
+            all(0 < step["p50_ms"] <= step["p99_ms"] <= 1000 for step in said["steps"]))
+
+
+def stopped(stop, why, held=0):
+    return lambda code, said, _: (code == 1 and said["stop"] == stop and
+                                  re.search(why, said["why"]) and said["held"] == held)
+
+
+def refused(why):
+    return lambda code, said, err: code == 2 and said is None and re.search(why, err)
+
+
+def ramps():
+    ids = '{"id": {id}}'
+    for framing in ALL:
+        ramp("holds", framing, servers.echo, held_ten)
+        ramp("holds", framing, servers.in_pieces, held_ten, "--message", "a {id}")
+        ramp("never answers", framing, servers.never_answers,
+             stopped("errors", "a message had no answer within 0.2 s"), "--timeout", "0.2")
+        ramp("closes", framing, servers.closes, stopped("errors", "the server closed a conn"))
+    for framing in ALL[1:]:
+        ramp("sends ids", framing, servers.checks_ids, held_ten, "--message", ids)
+        ramp("matches ids", framing, servers.counts_ids, held_ten, "--message", ids)
+        ramp("matches ids", framing, servers.broadcast, held_ten, "--message", ids)
+        ramp("counts any message", framing, servers.broadcast, held_ten)
+        ramp("too slow", framing, servers.gets_slower,
+             stopped("latency", "p99 was .* ms, above 60 ms", held=5), "--limit", "60",
+             "--rate", "4", "--every", "0.8")
+    for framing in SOCKETS:
+        ramp("ping", framing, servers.fragmented, held_ten)
+        ramp("wrong frame", framing, servers.masks, stopped("errors", "a frame is masked"))
+        ramp("close frame", framing, servers.closes_with_a_code,
+             stopped("errors", "closed a connection with code 1011: out of order"))
+        ramp("no handshake", framing, servers.echo,
+             stopped("errors", "a handshake was not answered in time"), handshake=lambda key: b"",
+             *["--timeout", "0.3"])
+        ramp("wrong handshake", framing, servers.echo,
+             stopped("errors", "handshake is wrong: its Sec-WebSocket-Accept does not belong"),
+             handshake=lambda key: accept(key[1:] + b"A"))
+        ramp("IPv6", framing, servers.echo, held_ten, address="::1")
+    ramp("nobody listens", "null", servers.echo, refused("Connection refused; is the server"),
+         url="tcp://127.0.0.1:1")
+    for url, why in [("http://a:1", "a URL is tcp://HOST:PORT or ws://"),
+                     ("tcp://127.0.0.1", "the port is missing"),
+                     ("tcp://[::1:7", "the ] behind"), ("tcp://a:b", "a URL is"),
+                     ("tcp://:7", "a URL is"), ("wss://a", "TLS is not spoken"),
+                     ("tcp://127.0.0.1:7/a", "only ws:// has a path"),
+                     ("ws://127.0.0.1:7/a", "does not go with the framing null")]:
+        ramp(url, "null", servers.echo, refused(re.escape(why)), url=url)
+    for option, value in [("--rate", "0"), ("--max", "x"), ("--limit", "-1"), ("--nope", "1"),
+                          ("--framing", "cord")]:
+        ramp("wrong option", "null", servers.echo, lambda code, said, _: code == 2, option, value)
+    TESTS.append(("sync-bench names the file limit", ramp_file_limit))
+    TESTS.append(("sync-bench finds a name's address", ramp_name))
+
+
+def ramp_plain(server, *options, before=""):
+    command = before + " ".join([RAMP, "--every", "0.3", "--rate", "20", "--limit", "2000",
+                                 *options, "tcp://localhost:%d" % server.port])
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20)
+
+
+def ramp_file_limit():
+    with Server("null", servers.echo) as server:
+        done = ramp_plain(server, "--start", "10", "--step", "30", before="ulimit -n 50; exec ")
+    if done.returncode != 1 or "held 34 users" not in done.stdout or \
+            "file limit is 50 (ulimit -n), which is 34 users" not in done.stdout:
+        raise Wrong("exit code %d: %s %s" % (done.returncode, done.stdout, done.stderr))
+
+
+def ramp_name():
+    """localhost is ::1 first on many machines, and nobody listens there."""
+    with Server("null", servers.echo) as server:
+        done = ramp_plain(server, "--start", "3", "--max", "3")
+    if done.returncode != 0 or "held 3 users within 2000 ms" not in done.stdout:
+        raise Wrong("exit code %d: %s %s" % (done.returncode, done.stdout, done.stderr))
+
+
 def parts():
     """The parts that need no server, in C. Returns (passed, failed)."""
     done = subprocess.run([PARTS], capture_output=True, text=True, timeout=60)
@@ -222,6 +333,7 @@ def main():
     faults_of_broadcast()
     faults_of_websocket()
     faults_of_connecting()
+    ramps()
     passed, failed = parts()
     wanted = [test for test in TESTS if all(word in test[0] for word in sys.argv[1:])]
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

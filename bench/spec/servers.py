@@ -41,6 +41,7 @@ class Client:
 
     def __init__(self, server, sock):
         self.server, self.sock = server, sock
+        self.ready = not server.websocket
         self.count = -1
         self.bytes = b""
         self.opcode = TEXT
@@ -135,13 +136,13 @@ class Client:
                   (line.split(b":", 1) for line in head[1:])}
         key = fields[b"sec-websocket-key"]
         wrong = self.server.wrong
-        if head[0] != b"GET /path?a=b HTTP/1.1":
+        if head[0] != b"GET " + self.server.path + b" HTTP/1.1":
             wrong.append("the request is %r" % head[0])
         if len(base64.b64decode(key, validate=True)) != 16:
             wrong.append("the key is %r" % key)
         if key in self.server.keys:
             wrong.append("a key was used twice")
-        if fields.get(b"host") != b"127.0.0.1:%d" % self.server.port:
+        if fields.get(b"host") != b"%s:%d" % (self.server.host, self.server.port):
             wrong.append("the host is %r" % fields.get(b"host"))
         if fields.get(b"sec-websocket-version") != b"13":
             wrong.append("the version is missing")
@@ -158,20 +159,27 @@ def accept(key, status=b"101 Switching Protocols", upgrade=b"Upgrade: websocket\
 class Server:
     """Serves in threads, for as long as the `with` lasts."""
 
-    def __init__(self, framing, answer, handshake=accept):
+    def __init__(self, framing, answer, handshake=accept, address="127.0.0.1"):
         self.framing, self.answer, self.handshake = framing, answer, handshake
         self.websocket = framing.startswith("ws-")
         self.clients, self.keys, self.wrong = [], set(), []
         self.held = {}
         self.lock = threading.Lock()
         self.both = threading.Barrier(2, timeout=5)
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.path = b"/path?a=b"
+        self.host = b"[%s]" % address.encode() if ":" in address else address.encode()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.create_server((address, 0), family=family, backlog=128)
         self.port = self.listener.getsockname()[1]
+
+    def joined(self):
+        return [client for client in self.clients if client.ready]
 
     def serve(self, client):
         try:
             if self.websocket:
                 client.handshake()
+                client.ready = True
             while True:
                 message = client.message()
                 client.count += 1
@@ -219,9 +227,12 @@ def echo(client, message):
 
 def broadcast(client, message):
     with client.server.lock:
-        for other in client.server.clients:
+        for other in client.server.joined():
             other.opcode = client.opcode
-            other.send(message)
+            try:
+                other.send(message)
+            except OSError:  # it has left, which is no fault of the sender's
+                pass
 
 
 def in_pieces(client, message):
@@ -356,6 +367,30 @@ def other_kind(client, message):
     client.send(message)
 
 
+def gets_slower(client, message):
+    """As a server does that has too many clients."""
+    time.sleep(max(0, len(client.server.clients) - 8) * 0.04)
+    client.send(message)
+
+
+def counts_ids(client, message):
+    """Answers with others' messages round the right one, as a chat does."""
+    client.send(b"somebody said 100000000000000")
+    client.send(b"you said: " + message)
+    client.send(b"and left")
+
+
+def checks_ids(client, message):
+    """A message is {"id": NUMBER} with a number that did not come before."""
+    words = message.split(b'"')
+    number = words[2].strip(b": }")
+    with client.server.lock:
+        if len(number) != 15 or not number.isdigit() or number in client.server.keys:
+            client.server.wrong.append("an id is %r" % number)
+        client.server.keys.add(number)
+    client.send(message)
+
+
 def never_answers(client, message):
     pass
 
@@ -398,9 +433,10 @@ def broadcast_fault(wrong):
             broadcast(client, message)
             return
         with client.server.lock:
-            for other in list(client.server.clients):
+            joined = client.server.joined()
+            for other in joined:
                 other.opcode = client.opcode
-                if other is client.server.clients[-1] and client.count == FAULTY:
+                if other is joined[-1] and client.count == FAULTY:
                     try:
                         wrong.fault(other, message)
                     except Gone:

@@ -235,13 +235,13 @@ local function callRoute(slot, listener, request, route)
     return result(route(request))
   end, debug.traceback)
   if not ok then
-    log.limited("error", "route " .. request.path, ("error in the route of %s %s: %s")
+    log.limited("error", "route", ("error in the route of %s %s: %s")
       :format(request.method, request.path, tostring(status)), {address = request.address})
     return say(slot, listener, request, 500)
   end
   local fine, message = pcall(respond, slot, listener, request, status, headers, body)
   if not fine then
-    log.limited("error", "route " .. request.path, ("the route of %s %s: %s")
+    log.limited("error", "route", ("the route of %s %s: %s")
       :format(request.method, request.path, tostring(message)))
     say(slot, listener, request, 500)
   end

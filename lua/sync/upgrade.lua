@@ -43,7 +43,7 @@ local function problem(request)
 end
 
 local function refuseOrigin(class, request)
-  log.limited("warn", "origin " .. request.origin, ("a page from %s may not connect; to let " ..
+  log.limited("warn", "origin", ("a page from %s may not connect; to let " ..
     "it: %s.origins = {%q}"):format(request.origin, class.name, request.origin),
     {address = request.address, protocol = class.name})
   return 403, "this origin may not connect"
