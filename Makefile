@@ -58,7 +58,7 @@ run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
 
-build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua ## build ./sync-lua and the C module
+build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
 
 # C
 
@@ -145,12 +145,13 @@ lint: deps-lint ## luacheck, clang-format and clang-tidy
 install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DESTDIR)
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR)/sync/protocols $(DESTDIR)$(LIBDIR)/sync
 	install -m 755 sync-lua $(DESTDIR)$(BINDIR)/sync-lua
+	install -m 755 $(BUILD)/sync-bench $(DESTDIR)$(BINDIR)/sync-bench
 	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(DESTDIR)$(LUADIR)/sync
 	install -m 644 $(PROTOCOLS) $(DESTDIR)$(LUADIR)/sync/protocols
 	install -m 755 $(BUILD)/sync/libsync.so $(DESTDIR)$(LIBDIR)/sync/libsync.so
 
 uninstall: ## remove what install has installed
-	rm -f $(DESTDIR)$(BINDIR)/sync-lua
+	rm -f $(DESTDIR)$(BINDIR)/sync-lua $(DESTDIR)$(BINDIR)/sync-bench
 	rm -rf $(DESTDIR)$(LUADIR)/sync $(DESTDIR)$(LIBDIR)/sync
 
 rock: deps-build-rock ## make a source rock and a folder that serves it, build/rocks
