@@ -12,7 +12,9 @@
 #include "tls.h"
 #include "websocket.h"
 
-enum { CONN_EVENTS = 4 /* connect or notice, overflow, drain, close: most in a tick */ };
+enum {
+    CONN_EVENTS = 5 /* most in a tick: connect or notice, overflow, drain, two of close */
+};
 
 static void release(struct conn *conn) {
     conn->next_owing = conn->core->released;
@@ -350,8 +352,12 @@ static void consider_detecting(struct clock *clock, uint32_t now,
     if (secure_handshaking(conn)) {
         return; /* it's unfinished */
     }
+    if (conn->guessed && !conn->unfinished) {
+        consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+        return;
+    }
     bool stream = conn_transports(conn) & SYNC_STREAMS;
-    bool whole = conn->backlog.length == 0 || options->framing == SYNC_FRAMING_RAW;
+    bool whole = !conn->unfinished || options->framing == SYNC_FRAMING_RAW;
     if (stream && whole) {
         consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
     } else {

@@ -78,8 +78,11 @@ struct conn {
     bool client_ending : 1; /* when its messages were handed out */
     bool ending : 1;        /* the same, whoever ends it: nothing more is taken */
     bool said_end : 1;      /* in TLS: that nothing more comes */
-    bool held : 1;   /* its request must be answered before its next is read */
-    bool unfinished : 1;    /* the backlog begins with a part of a message */
+    bool guessed : 1; /* it was silent and counts as a byte stream, until its first bytes
+                       */
+    bool spoken_to : 1;  /* since then */
+    bool held : 1;       /* its request must be answered before its next is read */
+    bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
 };
 
@@ -154,11 +157,12 @@ size_t input_room(struct conn *conn);
 bool input_has_room(const struct conn *conn);
 void input_wait(struct conn *conn);
 
-/* Hands out a message. There must be room, and the bytes must live until the tick ends. */
+/* Hands out a message. There must be room, and the bytes must live until the tick ends.
+ */
 void input_push(struct conn *conn, const char *bytes, size_t length);
 
-/* Cuts messages off a byte stream and hands them out, as far as there is room. Returns how
- * many bytes they took, or CODEC_TOO_LONG. */
+/* Cuts messages off a byte stream and hands them out, as far as there is room. Returns
+ * how many bytes they took, or CODEC_TOO_LONG. */
 ssize_t input_cut(struct conn *conn, const char *bytes, size_t length);
 
 /* Something was begun and must be ended in time; `anew` when it has just been begun. */

@@ -59,7 +59,7 @@ struct core {
 
     struct table timers;
     struct folder *folders; /* web folders; closed when all files are */
-    struct timer *fired; /* fired for the last time in this tick */
+    struct timer *fired;    /* fired for the last time in this tick */
     struct signal_watch *signals;
     struct resolution *resolutions; /* under way */
     uint32_t next_request_id;

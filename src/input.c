@@ -166,7 +166,10 @@ static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
 
 static void become_stream(struct conn *conn) {
     conn->protocol = CONN_STREAM;
-    conn_announce(conn);
+    if (!conn->guessed) {
+        conn_announce(conn);
+    }
+    conn->guessed = false;
 }
 
 void input_settle(struct conn *conn) {
@@ -175,13 +178,29 @@ void input_settle(struct conn *conn) {
     }
     if (!(conn_transports(conn) & SYNC_STREAMS)) {
         conn_abort(conn, SYNC_REFUSED, false);
-        return;
-    }
-    become_stream(conn);
-    conn->unfinished = false;
-    if (conn->backlog.length > 0) {
+    } else if (conn->backlog.length > 0) {
+        become_stream(conn);
+        conn->unfinished = false;
         input_wait(conn);
+    } else if (!conn->guessed) {
+        conn->guessed = true;
+        conn_announce(conn);
     }
+}
+
+/* The client counted as a byte stream because it was silent, as one is whose first packet
+ * was lost; it's another kind. As long as it was sent nothing, that can be mended: it
+ * leaves, and comes again. Returns whether it's so. */
+static bool take_guess_back(struct conn *conn) {
+    if (!conn->guessed) {
+        return true;
+    }
+    if (conn->spoken_to) {
+        return false;
+    }
+    conn->guessed = false;
+    batch_push(&conn->core->batch, SYNC_CLOSE, conn->slot, SYNC_BY_CLIENT, NULL, 0);
+    return true;
 }
 
 /* Answers a request for a Flash policy, and ends. */
@@ -195,12 +214,18 @@ static void answer_policy(struct conn *conn) {
 
 /* Finds the protocol. Returns false when the bytes weren't enough, or are of no use. */
 static bool detected(struct conn *conn, const char *bytes, size_t length) {
-    switch (detect(bytes, length, conn_transports(conn))) {
-    case DETECT_MORE: input_unfinished(conn, false); return false;
-    case DETECT_POLICY: answer_policy(conn); return false;
-    case DETECT_HTTP: return request_begin(conn);
-    case DETECT_TLS: secure_begin(conn, bytes, length); return false;
-    case DETECT_STREAM: break;
+    enum detected found = detect(bytes, length, conn_transports(conn));
+    if (found == DETECT_MORE) {
+        input_unfinished(conn, false);
+        conn_arm(conn);
+        return false;
+    }
+    if (found != DETECT_STREAM && take_guess_back(conn)) {
+        switch (found) {
+        case DETECT_POLICY: answer_policy(conn); return false;
+        case DETECT_TLS: secure_begin(conn, bytes, length); return false;
+        default: return request_begin(conn);
+        }
     }
     if (!(conn_transports(conn) & SYNC_STREAMS)) {
         conn_abort(conn, SYNC_REFUSED, true);
@@ -291,11 +316,16 @@ void input_release(struct conn *conn) {
 }
 
 void input_client_ended(struct conn *conn) {
-    if (conn->state == CONN_OPEN && !conn->ending) {
-        input_settle(conn);
-    }
+    bool undetected =
+        conn->state == CONN_OPEN && !conn->ending && conn->protocol == CONN_DETECT;
     conn->client_ending = true;
-    end_after_messages(conn);
+    if (undetected) {
+        input_settle(conn);
+        conn->ending = true; /* in the next tick: it may be greeted and answered */
+        input_wait(conn);
+    } else {
+        end_after_messages(conn);
+    }
 }
 
 static void resume(struct conn *conn) {

@@ -10,9 +10,9 @@ struct listener {
     struct listener *next;
     struct sync_options options;
     struct listening *sockets[LISTENER_SOCKETS];
-    char *unlink_path;     /* the file of a Unix socket, or NULL */
-    struct tls_store *tls; /* its certificates, or NULL */
-    struct shared *policy; /* Flash's, its NUL included, or NULL */
+    char *unlink_path;           /* the file of a Unix socket, or NULL */
+    struct tls_store *tls;       /* its certificates, or NULL */
+    struct shared *policy;       /* Flash's, its NUL included, or NULL */
     const struct folder *folder; /* the core's, or NULL */
     uint32_t socket_count;
     uint32_t clients;

@@ -64,7 +64,8 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     const struct sync_options *options = conn_options(conn);
     size_t total =
         shared ? shared->length : frame->head_length + length + frame->tail_length;
-    bool client = conn->protocol == CONN_STREAM || conn->protocol == CONN_WEBSOCKET;
+    bool client = conn->protocol == CONN_STREAM || conn->protocol == CONN_WEBSOCKET ||
+                  conn->guessed;
     if (!client || conn->state != CONN_OPEN || conn->write_broken || conn->client_ended) {
         return SYNC_CLOSED;
     }
@@ -87,6 +88,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
         return overflow(conn);
     }
     conn->core->public.messages_out++;
+    conn->spoken_to = true;
     output_schedule(conn);
     if (queued > options->high_water) {
         conn->choked = true;

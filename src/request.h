@@ -1,4 +1,5 @@
-/* request.h: a connection that speaks HTTP: its requests go out as events, one at a time. */
+/* request.h: a connection that speaks HTTP: its requests go out as events, one at a time.
+ */
 #pragma once
 
 #include "conn.h"

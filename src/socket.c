@@ -12,7 +12,8 @@ static void on_ready(uv_poll_t *poll, int status, int events);
 static void watch(struct socket *socket) {
     int events = (socket->paused ? 0 : UV_READABLE) | (socket->full ? UV_WRITABLE : 0);
     if (events) {
-        uv_poll_start(&socket->poll, events, on_ready); /* fails only when it is closing */
+        uv_poll_start(&socket->poll, events,
+                      on_ready); /* fails only when it is closing */
     } else {
         uv_poll_stop(&socket->poll);
     }

@@ -12,8 +12,8 @@
 #include "core.h"
 #include "file.h"
 #include "listener.h"
-#include "resolve.h"
 #include "request.h"
+#include "resolve.h"
 #include "signals.h"
 #include "timer.h"
 #include "utf8.h"
@@ -215,9 +215,8 @@ static void make_form(struct form *form, uint8_t wire, struct message *message) 
     }
     wire_frame(wire, message->length, wire == WIRE_TEXT && is_text(message), frame);
     if (message->share) {
-        form->shared =
-            shared_new(frame->head, frame->head_length, message->bytes, message->length,
-                       frame->tail, frame->tail_length);
+        form->shared = shared_new(frame->head, frame->head_length, message->bytes,
+                                  message->length, frame->tail, frame->tail_length);
         form->impossible = form->shared == NULL;
     }
 }
@@ -238,8 +237,8 @@ static void make_compressed(struct core *core, struct form *form, uint8_t wire,
 static enum sync_sent send_form(struct core *core, struct conn *conn, struct form *forms,
                                 struct message *message) {
     uint8_t wire = conn->wire;
-    bool compressed = wire_is_websocket(wire) &&
-                      websocket_compresses(conn, message->length);
+    bool compressed =
+        wire_is_websocket(wire) && websocket_compresses(conn, message->length);
     if (compressed && !websocket_takes_shared(conn)) {
         return websocket_send(conn, message->bytes, message->length);
     }
@@ -395,8 +394,9 @@ void sync_websocket_accept(const char *key, size_t length, char *text) {
 int32_t sync_listener_tls(struct sync *sync, uint32_t id, const char *const *files,
                           uint32_t count, uint32_t minimum, char *message, size_t size) {
     struct listener *listener = listener_find(core_of(sync), id);
-    return listener ? listener_set_tls(listener, files, count, (int)minimum, message, size)
-                    : UV_EINVAL;
+    return listener
+               ? listener_set_tls(listener, files, count, (int)minimum, message, size)
+               : UV_EINVAL;
 }
 
 int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path) {

@@ -163,10 +163,10 @@ struct sync_options {
 
 /* What was agreed on for a WebSocket. */
 struct sync_websocket {
-    uint32_t mode;              /* enum sync_websocket_mode */
-    uint32_t binary;            /* it's answered in binary before it has sent anything */
-    uint32_t deflate;           /* permessage-deflate (RFC 7692), with what follows */
-    uint32_t send_window_bits;  /* 9 to 15 */
+    uint32_t mode;             /* enum sync_websocket_mode */
+    uint32_t binary;           /* it's answered in binary before it has sent anything */
+    uint32_t deflate;          /* permessage-deflate (RFC 7692), with what follows */
+    uint32_t send_window_bits; /* 9 to 15 */
     uint32_t receive_window_bits;
     uint32_t send_takeover; /* a message may refer to those before */
     uint32_t receive_takeover;
@@ -238,7 +238,8 @@ int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t
 int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path);
 
 /* Answers a request with a head, and with `length` bytes at `offset` of the file that was
- * found. What the client doesn't read isn't read from the disk. Returns enum sync_sent. */
+ * found. What the client doesn't read isn't read from the disk. Returns enum sync_sent.
+ */
 int32_t sync_respond_file(struct sync *sync, uint32_t slot, const char *head,
                           size_t head_length, double offset, double length, int32_t keep);
 

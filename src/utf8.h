@@ -1,7 +1,8 @@
 /* utf8.h: checks UTF-8 as its bytes arrive (RFC 3629).
  *
  * Pure. Overlong forms, surrogates and what lies above U+10FFFF are refused at the first
- * byte that shows them, so a peer that sends garbage is found out before its message ends.
+ * byte that shows them, so a peer that sends garbage is found out before its message
+ * ends.
  */
 #pragma once
 

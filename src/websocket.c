@@ -10,11 +10,11 @@
 #include "wsframe.h"
 
 enum {
-    SHARED_BITS = 15,      /* the window of what is compressed for all */
-    LEVEL = 6,             /* of compression: zlib's own default */
-    STREAM_SPARE = 65536,  /* inflated bytes of a stream that one frame may hold above
-                              max_message */
-    INFLATE_LEAST = 256,   /* bytes to inflate into at a time */
+    SHARED_BITS = 15,     /* the window of what is compressed for all */
+    LEVEL = 6,            /* of compression: zlib's own default */
+    STREAM_SPARE = 65536, /* inflated bytes of a stream that one frame may hold above
+                             max_message */
+    INFLATE_LEAST = 256,  /* bytes to inflate into at a time */
     INFLATE_MOST = 16384
 };
 
@@ -158,7 +158,8 @@ bool websocket_pinged(const struct conn *conn, uint32_t *since) {
     return conn->websocket->pinged;
 }
 
-/* Receiving. Each of the functions below returns false when it has ended the connection. */
+/* Receiving. Each of the functions below returns false when it has ended the connection.
+ */
 
 static bool fail(struct conn *conn, enum ws_code code) {
     struct websocket *websocket = conn->websocket;
@@ -177,9 +178,10 @@ static bool take_close(struct conn *conn, const char *payload, size_t length) {
     struct websocket *websocket = conn->websocket;
     uint32_t code = WS_NO_CODE;
     if (length > 0) {
-        code = length < 2 ? 0
-                          : (uint32_t)((unsigned char)payload[0] << 8 |
-                                       (unsigned char)payload[1]);
+        code =
+            length < 2
+                ? 0
+                : (uint32_t)((unsigned char)payload[0] << 8 | (unsigned char)payload[1]);
         if (!ws_code_valid(code)) {
             return fail(conn, WS_PROTOCOL_ERROR);
         }
@@ -436,8 +438,7 @@ static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
         return goes_on ? head + (ssize_t)header.length : -1;
     }
     size_t part = rest < header.length ? rest : (size_t)header.length;
-    bool goes_on =
-        begin_frame(conn, &header) && take_payload(conn, bytes + head, part);
+    bool goes_on = begin_frame(conn, &header) && take_payload(conn, bytes + head, part);
     return goes_on ? head + (ssize_t)part : -1;
 }
 

@@ -74,9 +74,7 @@ uint8_t ws_header_write(char *head, enum ws_opcode opcode, bool compressed,
                         uint64_t length) {
     head[0] = (char)(FIN | (compressed ? RSV1 : 0) | (int)opcode);
     uint8_t extended = length > UINT16_MAX ? 8 : length >= LENGTH16 ? 2 : 0;
-    head[1] = (char)(extended == 8   ? LENGTH64
-                     : extended == 2 ? LENGTH16
-                                     : (int)length);
+    head[1] = (char)(extended == 8 ? LENGTH64 : extended == 2 ? LENGTH16 : (int)length);
     for (int i = 1 + extended; i > 1; i--, length >>= 8) {
         head[i] = (char)(length & 0xff);
     }
