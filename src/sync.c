@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <malloc.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -448,6 +449,14 @@ int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
 
 void sync_timer_stop(struct sync *sync, uint32_t id) {
     timer_stop(core_of(sync), id);
+}
+
+int32_t sync_is_text(const char *bytes, size_t length) {
+    return utf8_valid(bytes, length);
+}
+
+int32_t sync_random(char *bytes, size_t length) {
+    return RAND_bytes((unsigned char *)bytes, (int)length) == 1 ? 0 : -1;
 }
 
 double sync_now(void) {

@@ -293,6 +293,13 @@ void sync_limit_clients(struct sync *sync, uint32_t limit);
 int32_t sync_timer_start(struct sync *sync, double delay, double interval);
 void sync_timer_stop(struct sync *sync, uint32_t id);
 
+/* Whether bytes are valid UTF-8 (RFC 3629). */
+int32_t sync_is_text(const char *bytes, size_t length);
+
+/* Fills bytes with random ones that nobody can guess. Returns 0, or -1 when there is no
+ * randomness. */
+int32_t sync_random(char *bytes, size_t length);
+
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
 

@@ -81,6 +81,21 @@ function core.websocketAccept(key)
   return ffi.string(text)
 end
 
+--- Whether a string is valid UTF-8.
+function core.isText(bytes)
+  return C.sync_is_text(bytes, #bytes) ~= 0
+end
+
+--- So many random bytes, in hexadecimal, that nobody can guess.
+function core.randomHex(count)
+  if count > 512 or C.sync_random(text, count) < 0 then
+    error("sync: the system has no randomness to give", 0)
+  end
+  return (ffi.string(text, count):gsub(".", function(byte)
+    return ("%02x"):format(byte:byte())
+  end))
+end
+
 --- An error code's name and text.
 function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))

@@ -295,4 +295,21 @@ function sync.resolve(host, fn)
   loop.lookups[request] = fn
 end
 
-return sync
+--- Remoting: `sync.Remote` is the class to extend, `sync.method` declares arguments,
+-- `sync.fault` makes errors that a client is told, `sync.null` stands for JSON's null. They
+-- are loaded when they are first used.
+local LAZY = {
+  Remote = function() return require "sync.protocols.remoting" end,
+  fault = function() return require "sync.protocols.jsonrpc".fault end,
+  method = function() return require "sync.method".declare end,
+  null = function() return require "cjson".null end,
+}
+
+return setmetatable(sync, {
+  __index = function(_, name)
+    local load = LAZY[name]
+    local value = load and load()
+    if value ~= nil then rawset(sync, name, value) end
+    return value
+  end,
+})

@@ -87,6 +87,7 @@ local function connected(slot, listener, request)
   clients[slot] = client
   loop.count = loop.count + 1
   client.clients:add(client)
+  client:begin(listener)
   memory.consider()
   if stopping then
     client:close("stop")
@@ -101,6 +102,13 @@ local function leaveAll(client, rooms)
   for name in pairs(rooms) do client:leave(name) end
 end
 
+-- The client has gone for good.
+local function closed(client, reason, code)
+  client:onClose(reason, code)
+  client:finish()
+end
+loop.closed = closed
+
 local function disconnected(slot, code)
   local client = clients[slot]
   if not client then
@@ -109,6 +117,12 @@ local function disconnected(slot, code)
   end
   local wanted = client.closing -- what this side has said
   local reason = wanted or REASONS[code]
+  if not wanted and client:suspend(reason, client.transport == "websocket" and
+    C.sync_close_code(handle, slot) or nil) then
+    clients[slot] = nil
+    loop.count = loop.count - 1
+    return
+  end
   local closeCode = client.transport == "websocket" and C.sync_close_code(handle, slot) or nil
   clients[slot] = nil
   loop.count = loop.count - 1
@@ -120,10 +134,17 @@ local function disconnected(slot, code)
   local trouble = not wanted and TROUBLE[reason]
   if trouble then
     log.limited("warn", reason, trouble,
-      {client = client.id, address = client.address, protocol = client.name})
+      {client = client.id, address = client.address, protocol = getmetatable(client).name})
   end
   memory.consider()
-  client:onClose(reason, closeCode)
+  closed(client, reason, closeCode)
+end
+
+-- Takes the connection away from a client whose place another takes.
+function loop.detach(client)
+  clients[client.slot] = nil
+  loop.count = loop.count - 1
+  C.sync_abort(handle, client.slot)
 end
 
 local function fired(id, late)
@@ -257,12 +278,12 @@ local function handlerFailed(failure)
       {traceback = failure.traceback})
     return
   end
-  log.limited("error", "handler of " .. client.name, "error in a handler, its client is " ..
+  log.limited("error", "handler of " .. getmetatable(client).name, "error in a handler, its client is " ..
     "closed: " .. message,
     {client = client.id, address = client.address, traceback = failure.traceback})
   local ok, err = pcall(client.onError, client, failure.raised)
   if not ok then
-    log.limited("error", "onError of " .. client.name, "error in onError: " .. describe(err))
+    log.limited("error", "onError of " .. getmetatable(client).name, "error in onError: " .. describe(err))
   end
   client:close("error")
 end

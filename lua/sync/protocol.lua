@@ -127,6 +127,12 @@ function Protocol:onConnect(request) end -- luacheck: ignore request
 -- refuses it, with a text as second value
 function Protocol:onUpgrade(request) end -- luacheck: ignore request
 
+-- What a protocol that others extend does by itself: at the beginning, before onConnect;
+-- instead of the end, if it returns true; and at the end, after onClose.
+function Protocol:begin(listener) end -- luacheck: ignore listener
+function Protocol:suspend(reason, code) return false end -- luacheck: ignore reason code
+function Protocol:finish() end
+
 --- Called for each message of a client.
 -- @tparam string data
 function Protocol:onData(data) end -- luacheck: ignore data
@@ -255,7 +261,7 @@ end
 
 function Protocol:__tostring()
   local address = self.address == "" and self.transport or self.address
-  return ("%s client %d (%s)"):format(self.name, self.id, address)
+  return ("%s client %d (%s)"):format(getmetatable(self).name, self.id, address)
 end
 
 return Protocol

@@ -137,6 +137,18 @@ function Set.endTick()
   end
 end
 
+--- Notes that a client's absence is no leaving: it may come back, and events are kept for
+-- it. Without a client: that this may happen to the set's members.
+function Set:remember(client)
+  self.resumable = true
+  self.absent = self.absent or {}
+  if client then self.absent[client] = true end
+end
+
+function Set:forget(client)
+  if self.absent then self.absent[client] = nil end
+end
+
 function Set.needsEndTick()
   return holed[1] ~= nil
 end
@@ -277,5 +289,6 @@ function View:send(data)
 end
 
 View.__tostring = Set.__tostring
+Set.View = View
 
 return Set

@@ -1,0 +1,339 @@
+--- Remoting: a client's call fires a function of the server's class, which fires a local
+-- event at clients. `sync.Remote` is this class.
+--
+--     local Game = sync.Remote:extend("Game")
+--
+--     function Game.remote:join(name)      -- clients call it; self is the one that calls
+--       self.name = name
+--       self.clients:fire("onJoin", name)  -- an event at every client
+--       return self.clients:count()        -- the caller's result
+--     end
+--
+-- The wire is JSON-RPC 2.0, written down in docs/remoting.md.
+-- @classmod sync.Remote
+
+local Rpc = require "sync.protocols.jsonrpc"
+local Set = require "sync.set"
+local core = require "sync.core"
+local log = require "sync.log"
+local loop = require "sync.loop"
+
+local Remote = Rpc:extend("Remote")
+
+--- Seconds that a client has to answer a call of the server.
+Remote.callTimeout = 10
+--- Seconds within which a client that has lost its connection may come back and be who it
+-- was: the same instance, in the same rooms, with the events it has missed; false: never.
+Remote.resumeTime = false
+--- At most so many messages, and bytes of them, are kept for each client for that; one that
+-- has missed more starts anew.
+Remote.resumeMessages = 256
+Remote.resumeBytes = 256 * 1024
+--- Clients of the class that may be away at a time; more are let go.
+Remote.maxAway = 10000
+
+local TOKEN_BYTES = 16
+-- A connection that ended so was not ended on purpose, and its client may come back.
+local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, idle = true,
+  full = true}
+
+--- Makes a class.
+function Remote:extend(name)
+  local class = Rpc.extend(self, name)
+  class.sessions = {}  -- by token: instances, connected or away
+  class.awayCount = 0
+  return class
+end
+
+-- Events.
+
+-- An event as a text. The error is about the caller's arguments.
+local function eventText(name, ...)
+  if type(name) ~= "string" then
+    error("fire(name, …): the name must be a string, not " .. type(name), 3)
+  end
+  local parts = {}
+  for i = 1, select("#", ...) do
+    local text, problem = Rpc.encode((select(i, ...)))
+    if not text then error(("fire(%q): argument %d: %s"):format(name, i, problem), 3) end
+    parts[i] = text
+  end
+  return ('{"jsonrpc":"2.0","method":%s,"params":[%s]}')
+    :format(Rpc.encode(name) or '""', table.concat(parts, ","))
+end
+
+-- Keeps a text for a client that may have to be sent it again.
+local function keep(session, text)
+  local first, last = session.first, session.last + 1
+  session.texts[last] = text
+  session.last = last
+  session.bytes = session.bytes + #text
+  while last - first >= session.most or session.bytes > session.mostBytes and first <= last do
+    session.bytes = session.bytes - #session.texts[first]
+    session.texts[first] = nil
+    first = first + 1
+  end
+  session.first = first
+end
+
+-- Sends a text that counts. One that is away gets it when it's back.
+function Remote:transmit(text)
+  local session = self.session
+  if session then
+    keep(session, text)
+    if session.away then return true end
+  end
+  return self:send(text)
+end
+
+--- Fires a local event at this client.
+-- @tparam string name
+-- @param ... arguments, as JSON
+-- @treturn boolean,string as `send`
+function Remote:fire(name, ...)
+  return self:transmit(eventText(name, ...))
+end
+
+-- Sends a text to a set, or to a view of one; with sessions, also to those who are away.
+local function fireAt(set, text)
+  local source = set
+  while source.source do source = source.source end
+  if not source.resumable then return set:send(text) end
+  local sent = 0
+  for client in set do
+    local ok, why = client:transmit(text)
+    if ok or why == "full" then sent = sent + 1 end
+  end
+  for client in pairs(source.absent) do
+    local view, meant = set, true
+    while meant and view ~= source do
+      meant = client ~= view.skipped and (not view.test or view.test(client))
+      view = view.source
+    end
+    if meant then client:transmit(text) end
+  end
+  return sent
+end
+
+--- Fires a local event at every client of a set: of `clients`, of a room, or of a view. It is
+-- encoded once.
+-- @function sync.Set:fire
+-- @tparam string name
+-- @param ... arguments, as JSON
+-- @treturn number how many clients it was queued for
+function Set:fire(name, ...)
+  return fireAt(self, eventText(name, ...))
+end
+Set.View.fire = Set.fire
+
+-- Calls to the client.
+
+local function forget(self, id)
+  local call = self.calls[id]
+  self.calls[id] = nil
+  self.callCount = self.callCount - 1
+  loop.stopTimer(call.timer)
+  return call.done
+end
+
+--- Calls a function of the client.
+-- @tparam string name
+-- @param ... arguments, and last a function that is called with the result, or with nil and a
+-- fault: the client's own, or one with the code -32000 when it does not answer in time, has
+-- gone, or too many calls wait
+function Remote:call(name, ...)
+  local count = select("#", ...)
+  local done = select(count, ...)
+  if type(done) ~= "function" then
+    error("call(name, …, fn): the last argument must be a function", 2)
+  end
+  local arguments = {...}
+  arguments[count] = nil
+  local text = eventText(name, unpack(arguments, 1, count - 1))
+  local calls = self.calls
+  if not calls then
+    calls = {}
+    self.calls, self.callCount, self.lastCall = calls, 0, 0
+  end
+  if self.callCount >= self.maxCalls then
+    done(nil, Rpc.fault(-32000, "too many calls wait for this client"))
+    return
+  end
+  local id = self.lastCall + 1
+  self.lastCall = id
+  self.callCount = self.callCount + 1
+  calls[id] = {done = done, timer = loop.startTimer(self.callTimeout, 0, function()
+    forget(self, id)(nil, Rpc.fault(-32000, "the client did not answer in time"))
+  end)}
+  local ok, why = self:transmit(('{"jsonrpc":"2.0","id":%d,%s'):format(id, text:sub(18)))
+  if not ok and why ~= "full" then
+    forget(self, id)(nil, Rpc.fault(-32000, "the client can't be called: " .. why))
+  end
+end
+
+function Remote:answered(id, result, err)
+  if not self.calls or not self.calls[id] then return end -- too late, or never asked
+  local done = forget(self, id)
+  if type(err) == "table" then
+    local code = type(err.code) == "number" and err.code % 1 == 0 and err.code or -32603
+    done(nil, Rpc.fault(code, tostring(err.message), err.data))
+  else
+    done(result)
+  end
+end
+
+local function failCalls(self)
+  for id in pairs(self.calls or {}) do
+    forget(self, id)(nil, Rpc.fault(-32000, "the client has gone"))
+  end
+end
+
+-- Sessions.
+
+local function greet(self, session)
+  self:send(('{"jsonrpc":"2.0","method":"sync.session","params":[{"token":"%s","time":%s}]}')
+    :format(session.token, Rpc.encode(self.resumeTime)))
+end
+
+-- The room; one whose members may be away counts what is fired at them.
+function Remote:room(name)
+  local room = Rpc.room(self, name)
+  if self.resumeTime then room:remember() end
+  return room
+end
+
+-- Called before onConnect.
+function Remote:begin()
+  if not self.resumeTime then return end
+  local session = {
+    token = core.randomHex(TOKEN_BYTES), away = false,
+    texts = {}, first = 1, last = 0, bytes = 0,
+    most = self.resumeMessages, mostBytes = self.resumeBytes,
+  }
+  self.session = session
+  self.sessions[session.token] = self
+  self.clients:remember()
+  greet(self, session)
+end
+
+-- Called after onClose.
+function Remote:finish()
+  local session = self.session
+  if session then self.sessions[session.token] = nil end
+  failCalls(self)
+end
+
+-- Takes the client out of its sets. They remember it, if `absent`.
+local function leaveSets(self, absent)
+  self.clients:remove(self)
+  if absent then self.clients:remember(self) end
+  for _, room in pairs(self.joined and self.joined.rooms or {}) do
+    room:remove(self)
+    if absent then room:remember(self) end
+  end
+end
+
+local function enterSets(self)
+  self.clients:forget(self)
+  self.clients:add(self)
+  for _, room in pairs(self.joined and self.joined.rooms or {}) do
+    room:forget(self)
+    room:add(self)
+  end
+end
+
+-- The client did not come back.
+local function expire(self)
+  local session = self.session
+  loop.stopTimer(session.away)
+  session.away = false
+  getmetatable(self).awayCount = getmetatable(self).awayCount - 1
+  self.clients:forget(self)
+  local joined = self.joined
+  for _, room in pairs(joined and joined.rooms or {}) do room:forget(self) end
+  self.joined = nil
+  self.closing = session.reason
+  loop.closed(self, session.reason, session.code)
+end
+
+--- Called when a client of a class with `resumeTime` has lost its connection.
+function Remote:onAway() end
+
+--- Called when it is back, and before it gets what it has missed.
+function Remote:onResume() end
+
+-- The connection has ended. Returns whether the client is kept for a while.
+function Remote:suspend(reason, code)
+  local session, class = self.session, getmetatable(self)
+  if not session or not MAY_RETURN[reason] or code == 1000 or loop.isStopping() or
+    class.awayCount >= self.maxAway then
+    return false
+  end
+  leaveSets(self, true)
+  self.slot = 0
+  session.reason, session.code = reason, code
+  session.away = loop.startTimer(self.resumeTime, 0, function() expire(self) end)
+  class.awayCount = class.awayCount + 1
+  self:onAway()
+  return true
+end
+
+-- Gives the connection of one instance to another, which was away.
+local function takeOver(self, newcomer)
+  local slot = newcomer.slot
+  leaveSets(newcomer)
+  newcomer.joined = nil
+  newcomer.slot = 0
+  newcomer.closing = "resumed"
+  self.slot, self.closing = slot, false
+  self.address, self.port, self.transport = newcomer.address, newcomer.port, newcomer.transport
+  loop.clients[slot] = self
+  local session = self.session
+  loop.stopTimer(session.away)
+  session.away = false
+  getmetatable(self).awayCount = getmetatable(self).awayCount - 1
+  enterSets(self)
+  loop.closed(newcomer, "resumed")
+end
+
+local function resume(newcomer, params, id)
+  local token = type(params) == "table" and params[1]
+  local received = type(params) == "table" and params[2]
+  local self = type(token) == "string" and newcomer.sessions[token]
+  local isNumber = type(received) == "number" and received % 1 == 0
+  if not newcomer.session or not self or self == newcomer or not isNumber then
+    return true, {resumed = false}
+  end
+  if not self.session.away and self.slot ~= 0 then -- its connection is broken, unnoticed
+    loop.detach(self)
+    if not self:suspend("reset") then
+      leaveSets(self)
+      self.slot, self.joined, self.closing = 0, nil, "reset"
+      loop.closed(self, "reset")
+      return true, {resumed = false}
+    end
+  end
+  local session = self.session
+  if received > session.last or received + 1 < session.first then
+    expire(self)
+    return true, {resumed = false}
+  end
+  takeOver(self, newcomer)
+  self:send(('{"jsonrpc":"2.0","id":%s,"result":{"resumed":true,"missed":%d}}')
+    :format(Rpc.encode(id) or "null", session.last - received))
+  local last = session.last
+  for number = received + 1, last do self:send(session.texts[number]) end
+  local ok, err = xpcall(self.onResume, debug.traceback, self)
+  if not ok then
+    log.limited("error", "onResume", "error in onResume: " .. tostring(err), {client = self.id})
+    self:close("error")
+  end
+end
+
+Remote.own = setmetatable({
+  ["sync.resume"] = function(self, params, id)
+    return resume(self, params, id)
+  end,
+}, {__index = Rpc.own})
+
+return Remote
