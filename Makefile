@@ -42,7 +42,7 @@ JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
 # lua/sync/init.lua is the module sync; protocols/echo.lua is sync.protocols.echo.
 module = $(patsubst sync.init,sync,$(subst /,.,$(patsubst lua/%.lua,%,$(patsubst protocols/%,lua/sync/protocols/%,$(1)))))
 BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m)).o) \
-            $(BUILD)/lua/sync.cdef.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
+            $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check soak fuzz docs lint install uninstall rock clean deps-%
@@ -58,7 +58,7 @@ run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
 
-build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
+build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
 
 # C
 
@@ -83,9 +83,14 @@ $(BUILD)/sync/cdef.lua: src/sync.h
 	@mkdir -p $(@D)
 	$(Q){ echo '-- Made of src/sync.h.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
 
-$(BUILD)/lua/sync.cdef.o: $(BUILD)/sync/cdef.lua
+# What the server serves as /sync.js.
+$(BUILD)/sync/clientjs.lua: clients/js/sync.js
 	@mkdir -p $(@D)
-	$(Q)$(LUAJIT) -b -n sync.cdef $< $@
+	$(Q){ echo '-- Made of clients/js/sync.js.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
+
+$(BUILD)/lua/sync.%.o: $(BUILD)/sync/%.lua
+	@mkdir -p $(@D)
+	$(Q)$(LUAJIT) -b -n sync.$* $< $@
 
 define bytecode
 $(BUILD)/lua/$(call module,$(1)).o: $(1)
@@ -146,7 +151,7 @@ install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DE
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR)/sync/protocols $(DESTDIR)$(LIBDIR)/sync
 	install -m 755 sync-lua $(DESTDIR)$(BINDIR)/sync-lua
 	install -m 755 $(BUILD)/sync-bench $(DESTDIR)$(BINDIR)/sync-bench
-	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(DESTDIR)$(LUADIR)/sync
+	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(DESTDIR)$(LUADIR)/sync
 	install -m 644 $(PROTOCOLS) $(DESTDIR)$(LUADIR)/sync/protocols
 	install -m 755 $(BUILD)/sync/libsync.so $(DESTDIR)$(LIBDIR)/sync/libsync.so
 

@@ -348,6 +348,13 @@ local function serve(slot, listener, request)
   end
   local reads = request.method == "GET" or request.method == "HEAD"
   if request.path == "/healthz" and reads then return health(slot, listener, request) end
+  if reads and request.path == "/sync.js" then
+    return respond(slot, listener, request, 200, {
+      ["Content-Type"] = "text/javascript; charset=utf-8",
+      ["Cache-Control"] = "no-cache",
+      ["Access-Control-Allow-Origin"] = "*", -- it holds no secret: pages elsewhere load it, too
+    }, require "sync.clientjs")
+  end
   if reads and request.path == "/ruffle-config.js" then
     return sayRuffle(slot, listener, request)
   end

@@ -1,0 +1,76 @@
+// What the tests share: a server and a client that end with the test, and waiting.
+
+import assert from "node:assert/strict";
+import * as sync from "../sync.js";
+import {StandIn, WebSocket, sleep} from "./server.mjs";
+
+export {sleep};
+
+export const QUICK = {first: 1, most: 20};
+
+// What went unhandled anywhere in this process; the test in which it shows fails.
+const unhandled = [];
+process.on("unhandledRejection", error => unhandled.push(error));
+
+export async function until(holds, what = String(holds), ms = 5000) {
+  const end = Date.now() + ms;
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
+    await sleep(1);
+  }
+}
+
+export async function serve(t, options) {
+  const server = await StandIn.start(options);
+  t.after(() => server.stop());
+  return server;
+}
+
+// Options for a client; what it reports is in `errors`.
+export function quietly(options) {
+  const errors = [];
+  return {WebSocket, reconnect: QUICK, heartbeat: 0, onError: error => errors.push(error),
+    errors, ...options};
+}
+
+function prepare(t, options) {
+  const {errors, ...rest} = quietly(options);
+  return {errors, rest};
+}
+
+function watch(t, game, errors) {
+  game.states = [game.state];
+  game.errors = errors;
+  game.onState(state => game.states.push(state));
+  t.after(async () => {
+    game.close();
+    await sleep(1);
+    const {pending, queued, serving} = game.stats;
+    assert.deepEqual({pending, queued, serving}, {pending: 0, queued: 0, serving: 0});
+    assert.deepEqual(unhandled.splice(0), []);
+  });
+  return game;
+}
+
+export async function connect(t, server, options) {
+  const {errors, rest} = prepare(t, options);
+  return watch(t, await sync.connect(server.url ?? server, rest), errors);
+}
+
+export function client(t, server, options) {
+  const {errors, rest} = prepare(t, options);
+  return watch(t, sync.client(server.url ?? server, rest), errors);
+}
+
+// How a promise ends: its value, or the code of its error.
+export const outcome = promise => promise.then(value => value, error => error.code ?? error.name);
+
+export function random(seed) { // xorshift32
+  let x = seed * 2654435761 >>> 0 || 1;
+  return () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) / 2 ** 32;
+  };
+}
