@@ -191,8 +191,8 @@ struct message {
 
 /* A message in one of the forms in which it leaves. */
 struct form {
-    struct frame frame;
     struct shared *shared; /* NULL: it's small, and copied */
+    struct frame frame;
     bool made;
     bool impossible; /* too long for the framing, or memory ran out */
 };

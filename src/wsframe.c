@@ -37,9 +37,8 @@ static uint64_t big_endian(const unsigned char *bytes, size_t count) {
     return value;
 }
 
-int ws_header_read(const char *text, size_t length, bool deflate,
-                   struct ws_header *header) {
-    const unsigned char *bytes = (const unsigned char *)text;
+static int read_header(const unsigned char *bytes, size_t length, bool deflate,
+                       struct ws_header *header) {
     if (length >= 1 && !first_byte_valid(bytes[0], deflate)) {
         return WS_INVALID;
     }
@@ -68,6 +67,11 @@ int ws_header_read(const char *text, size_t length, bool deflate,
     header->fin = bytes[0] & FIN;
     header->compressed = bytes[0] & RSV1;
     return (int)size;
+}
+
+int ws_header_read(const char *bytes, size_t length, bool deflate,
+                   struct ws_header *header) {
+    return read_header((const unsigned char *)bytes, length, deflate, header);
 }
 
 uint8_t ws_header_write(char *head, enum ws_opcode opcode, bool compressed,

@@ -278,12 +278,13 @@ local function handlerFailed(failure)
       {traceback = failure.traceback})
     return
   end
-  log.limited("error", "handler of " .. getmetatable(client).name, "error in a handler, its client is " ..
-    "closed: " .. message,
+  local class = getmetatable(client).name -- the instance's own name is the user's
+  log.limited("error", "handler of " .. class, "error in a handler, its client is closed: " ..
+    message,
     {client = client.id, address = client.address, traceback = failure.traceback})
   local ok, err = pcall(client.onError, client, failure.raised)
   if not ok then
-    log.limited("error", "onError of " .. getmetatable(client).name, "error in onError: " .. describe(err))
+    log.limited("error", "onError of " .. class, "error in onError: " .. describe(err))
   end
   client:close("error")
 end
