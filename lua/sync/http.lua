@@ -21,6 +21,7 @@
 local core = require "sync.core"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local memory = require "sync.memory"
 local origins = require "sync.origins"
 local ruffle = require "sync.ruffle"
 local upgrade = require "sync.upgrade"
@@ -378,6 +379,7 @@ function http.handle(slot, listener, head, body)
   local accepted, status, text, headers = upgrade.accept(slot, listener, request)
   if accepted then
     loop.connect(slot, listener, request)
+    memory.keepPace()
   elseif status then
     say(slot, listener, request, status, text, headers)
   end

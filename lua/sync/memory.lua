@@ -14,6 +14,7 @@ local SHARE = 0.2       -- the share of all that they must be
 local WAIT = 1          -- seconds between looks at whether it is calm
 local STEP_WAIT = 0.002 -- seconds between steps
 local STEPS = 50        -- of a few KiB each
+local PACE = 1          -- steps for each handshake
 local CYCLES = 2        -- the one under way may have passed what is garbage now
 
 local memory = {}
@@ -71,6 +72,12 @@ function memory.consider()
     looking = true
     lookLater(count)
   end
+end
+
+--- Called when something has left much garbage, as a handshake does: lets the collector keep
+-- pace, so that the garbage of many doesn't lie between what stays.
+function memory.keepPace()
+  for _ = 1, PACE do collectgarbage("step", 0) end
 end
 
 --- Begins to watch a loop: its `count` and `clients`, by its `startTimer`.

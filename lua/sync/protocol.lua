@@ -79,7 +79,7 @@ Protocol.compression = true
 --- Shorter messages, in bytes, are never compressed.
 Protocol.compressFrom = 512
 --- Whether a compressed message to a WebSocket may refer to those before: packs small
--- messages that are alike better, costs about 270 KB for each client while it is used, and
+-- messages that are alike better, costs about 150 KB for each client while it is used, and
 -- what goes to many clients still is compressed once.
 Protocol.sendTakeover = false
 --- The same for what a client sends: costs about 40 KB for each client that uses it.

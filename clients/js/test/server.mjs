@@ -37,7 +37,7 @@ const functions = {
   crash: () => { throw new Error("this text stays in the log"); },
   fire: (self, name, ...args) => { self.send({method: name, params: args}); return true; },
   ask: (self, name, ...args) => self.ask(name, args),
-  later: async (self, ms, value) => { await sleep(ms); return value; },
+  later: (self, ms, value) => new Promise(done => setTimeout(done, ms, value).unref()),
   drop: self => { self.socket.terminate(); return true; },
 };
 
