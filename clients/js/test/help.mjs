@@ -26,16 +26,10 @@ export async function serve(t, options) {
   return server;
 }
 
-// Options for a client; what it reports is in `errors`.
-export function quietly(options) {
-  const errors = [];
+// Options for a client, which reports into `errors`.
+export function quietly(options, errors = []) {
   return {WebSocket, reconnect: QUICK, heartbeat: 0, onError: error => errors.push(error),
-    errors, ...options};
-}
-
-function prepare(t, options) {
-  const {errors, ...rest} = quietly(options);
-  return {errors, rest};
+    ...options};
 }
 
 function watch(t, game, errors) {
@@ -53,17 +47,20 @@ function watch(t, game, errors) {
 }
 
 export async function connect(t, server, options) {
-  const {errors, rest} = prepare(t, options);
-  return watch(t, await sync.connect(server.url ?? server, rest), errors);
+  const errors = [];
+  return watch(t, await sync.connect(server.url ?? server, quietly(options, errors)), errors);
 }
 
 export function client(t, server, options) {
-  const {errors, rest} = prepare(t, options);
-  return watch(t, sync.client(server.url ?? server, rest), errors);
+  const errors = [];
+  return watch(t, sync.client(server.url ?? server, quietly(options, errors)), errors);
 }
 
 // How a promise ends: its value, or the code of its error.
-export const outcome = promise => promise.then(value => value, error => error.code ?? error.name);
+export const outcome = promise => promise.then(value => value, error =>
+  error instanceof sync.RemoteError ? error.code : error.name);
+
+export const away = game => until(() => game.state !== "open", "the loss of the connection");
 
 export function random(seed) { // xorshift32
   let x = seed * 2654435761 >>> 0 || 1;

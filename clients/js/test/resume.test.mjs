@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {client, connect, outcome, random, serve, sleep, until} from "./help.mjs";
+import {away, connect, outcome, random, serve, sleep, until} from "./help.mjs";
 
 const RUNS = 100;
 const AT_ONCE = 10;
@@ -23,7 +23,6 @@ async function greeted(t, server, options) {
   return game;
 }
 
-const away = game => until(() => game.state !== "open", "the loss of the connection");
 const back = game => until(() => game.state === "open", "the connection's return");
 const fire = (session, value) => session.send({method: "e", params: [value]});
 
