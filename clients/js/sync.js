@@ -50,7 +50,8 @@ function isRefusal(status) {
 function withDefaults(defaults, given, what) {
   for (const name of Object.keys(given)) {
     if (!Object.hasOwn(defaults, name)) {
-      throw new TypeError(`unknown ${what} "${name}"; there are ${Object.keys(defaults).join(", ")}`);
+      const known = Object.keys(defaults).join(", ");
+      throw new TypeError(`unknown ${what} "${name}"; there are ${known}`);
     }
   }
   const set = Object.entries(given).filter(([, value]) => value !== undefined);
@@ -110,8 +111,6 @@ class Listeners {
     this.report = report;
   }
 
-  get size() { return this.#entries.size; }
-
   add(fn, isOnce = false) {
     if (typeof fn !== "function") throw new TypeError("a listener is a function");
     const entry = {fn, isOnce};
@@ -143,12 +142,14 @@ class Listeners {
 
 /** Made by `connect` or `client`. */
 export class Client {
-  #url;
-  #options;
-  #reconnect; // or false
+  /** The address it connects to. */
+  url;
+  /** Whether the last connection that opened took up the session of the one before. */
+  resumed = false;
 
+  #options;
+  #reconnect;        // its options, or false
   #state = "connecting";
-  #resumed = false;
   #socket;           // undefined while waiting and when closed
   #status;           // of HTTP, by which the handshake was refused
   #retryTimer;
@@ -198,19 +199,13 @@ export class Client {
     }
     this.#stateListeners = new Listeners(this.#report);
     this.#sessionListeners = new Listeners(this.#report);
-    this.#url = absolute(url);
+    this.url = absolute(url);
     this.#open();
     globalThis.addEventListener?.("online", this.#online);
   }
 
-  /** The address it connects to. */
-  get url() { return this.#url; }
-
   /** "connecting", "open", "waiting" (to connect again) or "closed" (for good). */
   get state() { return this.#state; }
-
-  /** Whether the last connection that opened took up the session of the one before. */
-  get resumed() { return this.#resumed; }
 
   /** Numbers to watch: {pending, queued, serving, received, unknown, unreadable, sessions}. */
   get stats() {
@@ -291,7 +286,8 @@ export class Client {
     return new Promise((resolve, reject) => {
       const call = {method, resolve, reject, signal, isSent: false};
       if (timeout > 0 && timeout <= LONGEST_TIMER) {
-        call.timer = setTimeout(() => this.#fail(id, "timeout", `no answer in ${timeout} ms`), timeout);
+        const end = () => this.#fail(id, "timeout", `no answer in ${timeout} ms`);
+        call.timer = setTimeout(end, timeout);
       }
       call.onAbort = () => this.#settle(id).reject(signal.reason);
       signal?.addEventListener("abort", call.onAbort);
@@ -323,48 +319,39 @@ export class Client {
   // Sends an entry or queues it. Returns the RemoteError that its calls are rejected with, if
   // neither is possible.
   #submit(entry, {offline = this.#options.offline} = {}) {
-    const refusal = this.#refusal(entry, offline);
-    if (refusal) {
-      const [code, message] = refusal;
-      for (const {id} of entry.parts) this.#fail(id, code, message);
-      return new RemoteError(code, message);
-    }
-    if (this.#isOpen()) {
-      this.#send(entry);
-    } else {
-      entry.expires = now() + (this.#options.timeout || Infinity);
-      this.#queue.push(entry);
-    }
-    return undefined;
+    const refusal = this.#sendOrQueue(entry, offline);
+    if (!refusal) return undefined;
+    for (const {id} of entry.parts) this.#fail(id, ...refusal);
+    return new RemoteError(...refusal);
   }
 
-  #refusal(entry, offline) {
-    const {maxMessage, maxQueue, queueLimit} = this.#options;
+  // Returns a code and a message, if it does neither.
+  #sendOrQueue(entry, offline) {
+    const {maxMessage, maxQueue, queueLimit, timeout} = this.#options;
     if (isLongerThan(maxMessage, this.#write(entry))) {
       return ["tooLong", `the message is longer than maxMessage, ${maxMessage} bytes`];
     }
     if (this.#state === "closed") return ["closed", "the client is closed"];
     if (this.#isOpen()) {
-      const isFull = this.#socket.bufferedAmount > maxQueue;
-      return isFull ? ["full", `${maxQueue} bytes and more are still to be sent`] : undefined;
+      if (this.#socket.bufferedAmount > maxQueue) return ["full", "the network takes no more"];
+      this.#send(entry);
+      return undefined;
     }
     if (offline === "refuse") return ["offline", "there is no connection"];
     this.#prune();
-    return this.#queue.length >= queueLimit ? ["full", "too many calls wait for a connection"]
-      : undefined;
+    if (this.#queue.length >= queueLimit) return ["full", "too many calls wait for a connection"];
+    this.#queue.push({...entry, expires: now() + (timeout || Infinity)});
+    return undefined;
   }
 
   #isOpen() {
     return this.#state === "open" && this.#socket.readyState === OPEN;
   }
 
-  // Nobody waits for the calls any more that were aborted or timed out in the queue.
-  #isWanted({id}) {
-    return id === undefined || this.#pending.has(id);
-  }
-
+  // Leaves out the calls that were aborted or timed out in the queue.
   #write({parts, isBatch}) {
-    const texts = parts.filter(part => this.#isWanted(part)).map(({text}) => text);
+    const texts = parts.filter(({id}) => id === undefined || this.#pending.has(id))
+      .map(({text}) => text);
     return isBatch ? `[${texts.join(",")}]` : texts[0];
   }
 
@@ -394,10 +381,15 @@ export class Client {
    * Calls `fn` with the arguments of each event of this name; as "*", with the name and the
    * arguments of every event. Returns a function that ends it.
    */
-  on(name, fn) { return this.#listen(name, fn, false); }
+  on(name, fn, isOnce = false) {
+    const listeners = this.#events.get(name) ?? new Listeners(this.#report);
+    const stop = listeners.add(fn, isOnce);
+    this.#events.set(name, listeners);
+    return stop;
+  }
 
   /** The same for the next event only. */
-  once(name, fn) { return this.#listen(name, fn, true); }
+  once(name, fn) { return this.on(name, fn, true); }
 
   off(name, fn) { this.#events.get(name)?.remove(fn); }
 
@@ -428,13 +420,6 @@ export class Client {
   handle(name, fn) {
     if (fn) this.#handlers.set(name, fn);
     else this.#handlers.delete(name);
-  }
-
-  #listen(name, fn, isOnce) {
-    const listeners = this.#events.get(name) ?? new Listeners(this.#report);
-    const stop = listeners.add(fn, isOnce);
-    this.#events.set(name, listeners);
-    return stop;
   }
 
   #emit(name, args) {
@@ -555,7 +540,7 @@ export class Client {
 
   #open() {
     const {WebSocket, connectTimeout} = this.#options;
-    const socket = new WebSocket(this.#url);
+    const socket = new WebSocket(this.url);
     // A socket that was given up may still have something to say.
     const current = fn => event => { if (socket === this.#socket) fn(event); };
     socket.binaryType = "arraybuffer";
@@ -567,7 +552,8 @@ export class Client {
     socket.onclose = current(({code, reason}) => this.#lost({code, reason, status: this.#status}));
     this.#socket = socket;
     this.#status = undefined;
-    this.#openTimer = setTimeout(() => this.#drop(`not open in ${connectTimeout} ms`), connectTimeout);
+    const giveUp = () => this.#drop(`not open in ${connectTimeout} ms`);
+    this.#openTimer = setTimeout(giveUp, connectTimeout);
     this.#become("connecting", {attempt: this.#attempt});
   }
 
@@ -613,9 +599,14 @@ export class Client {
     const {heartbeat} = this.#options;
     clearTimeout(this.#openTimer);
     this.#isSilent = false;
-    if (heartbeat) this.#heartbeat = setInterval(this.#beat, heartbeat);
+    if (heartbeat) {
+      this.#heartbeat = setInterval(() => {
+        if (this.#isSilent) this.#probe();
+        this.#isSilent = true;
+      }, heartbeat);
+    }
     this.#openedAt = now();
-    this.#resumed = resumed;
+    this.resumed = resumed;
     this.#state = "open";
     if (!resumed) this.#sessionListeners.call();
     this.#flush();
@@ -631,21 +622,20 @@ export class Client {
 
   #lost(detail) {
     const {first, factor, most, jitter, attempts, stop} = this.#reconnect;
-    const longest = Math.min(most, first * factor ** this.#attempt);
-    if (now() - this.#openedAt >= longest) this.#attempt = 0; // it held
+    const longest = () => Math.min(most, first * factor ** this.#attempt);
+    if (now() - this.#openedAt >= longest()) this.#attempt = 0; // it held
     this.#forget();
     const isOver = !this.#reconnect || this.#attempt >= attempts ||
       isRefusal(detail.status) || stop(detail.code, detail.reason);
     if (isOver || this.#token === undefined) this.#failSent("the connection was lost", detail);
     if (isOver) {
       this.#finish(detail);
-      return;
+    } else {
+      const delay = longest() * (1 - jitter * Math.random());
+      this.#attempt++;
+      this.#retryTimer = setTimeout(this.#retry, delay);
+      this.#become("waiting", {...detail, delay, attempt: this.#attempt});
     }
-    const most1 = Math.min(most, first * factor ** this.#attempt);
-    const delay = most1 * (1 - jitter * Math.random());
-    this.#attempt++;
-    this.#retryTimer = setTimeout(this.#retry, delay);
-    this.#become("waiting", {...detail, delay, attempt: this.#attempt});
   }
 
   #forget() {
@@ -667,11 +657,6 @@ export class Client {
   #online = () => {
     if (this.#state === "waiting") this.#retry();
     else if (this.#state === "open") this.#probe();
-  };
-
-  #beat = () => {
-    if (this.#isSilent) this.#probe();
-    this.#isSilent = true;
   };
 
   // A connection can be dead for long before anybody says so.
@@ -698,7 +683,9 @@ export class Client {
     globalThis.removeEventListener?.("online", this.#online);
     this.#queue = [];
     const why = detail.status || [detail.code, detail.reason].filter(Boolean).join(" ");
-    for (const id of this.#pending.keys()) this.#fail(id, "closed", `the client is closed: ${why}`, detail);
+    for (const id of this.#pending.keys()) {
+      this.#fail(id, "closed", `the client is closed: ${why}`, detail);
+    }
     this.#become("closed", detail);
   }
 }

@@ -58,7 +58,7 @@ export function client(t, server, options) {
 
 // How a promise ends: its value, or the code of its error.
 export const outcome = promise => promise.then(value => value, error =>
-  error instanceof sync.RemoteError ? error.code : error.name);
+  error instanceof DOMException ? error.name : error.code ?? error.name);
 
 export const away = game => until(() => game.state !== "open", "the loss of the connection");
 
