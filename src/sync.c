@@ -296,9 +296,10 @@ void sync_end_strangers(struct sync *sync, int32_t at_once) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
+        bool unknown = conn && conn->protocol == CONN_DETECT && !conn->guessed;
         bool http = conn && conn->protocol == CONN_HTTP;
         bool idle = http && !conn->held && conn->out.bytes == 0;
-        if (conn && (conn->protocol == CONN_DETECT || idle || (http && at_once))) {
+        if (unknown || idle || (http && at_once)) {
             conn_abort(conn, SYNC_BY_SERVER, false);
         }
     }

@@ -280,7 +280,8 @@ export class Client {
     const text = compose(method, params, id);
     signal?.throwIfAborted();
     if (this.#pending.size >= this.#options.pendingLimit) {
-      throw new RemoteError("full", `${method}: too many calls wait for answers`, undefined, method);
+      const message = `${method}: too many calls wait for answers`;
+      throw new RemoteError("full", message, undefined, method);
     }
     parts.push({id, text});
     return new Promise((resolve, reject) => {

@@ -130,7 +130,11 @@ alone("off takes a listener away, also before its turn and one for once", async 
   const game = await connect(t, server);
   const seen = [];
   const second = () => seen.push("second");
-  game.on("e", () => { seen.push("first"); game.off("e", second); game.on("e", () => seen.push("new")); });
+  game.on("e", () => {
+    seen.push("first");
+    game.off("e", second);
+    game.on("e", () => seen.push("new"));
+  });
   game.on("e", second);
   const never = () => seen.push("never");
   game.once("e", never);
@@ -271,7 +275,8 @@ alone("misuse is told at once", async (t, server) => {
   const game = await connect(t, server);
   const bad = {url: server.url, ...quietly()};
   assert.throws(() => sync.client(bad.url, {retry: 1}), /unknown option "retry"/);
-  assert.throws(() => sync.client(bad.url, {WebSocket, reconnect: {max: 1}}), /reconnect option "max"/);
+  assert.throws(() => sync.client(bad.url, {WebSocket, reconnect: {max: 1}}),
+    /reconnect option "max"/);
   assert.throws(() => sync.client(bad.url, {WebSocket, offline: "drop"}), /options.offline/);
   assert.throws(() => sync.client("no url", {WebSocket}), TypeError);
   await assert.rejects(sync.connect("ftp://x/", {WebSocket}), SyntaxError);

@@ -238,8 +238,14 @@ check("when the browser is online again, there is no waiting", async t => {
   const target = new EventTarget();
   t.after(() => { delete globalThis.addEventListener; delete globalThis.removeEventListener; });
   let listeners = 0;
-  globalThis.addEventListener = (...args) => { listeners++; target.addEventListener(...args); };
-  globalThis.removeEventListener = (...args) => { listeners--; target.removeEventListener(...args); };
+  globalThis.addEventListener = (...args) => {
+    listeners++;
+    target.addEventListener(...args);
+  };
+  globalThis.removeEventListener = (...args) => {
+    listeners--;
+    target.removeEventListener(...args);
+  };
   const server = await serve(t);
   const game = await connect(t, server, {reconnect: FAR, connectTimeout: 20});
   server.cut();
@@ -313,7 +319,7 @@ check("a listener may close the client, wherever it is called", async t => {
     if (when === "session") game.onSession(() => game.close());
     if (when === "event") game.on("e", () => game.close());
     game.onState(state => { if (state === when) game.close(); });
-    if (when === "event") game.notify("fire", ["e"]);
+    if (when === "event") waits.then(() => game.notify("fire", ["e"]));
     if (when === "waiting" || when === "connecting") waits.then(() => server.cut());
     await until(() => game.state === "closed");
     assert.equal(await waits, when === "session" || when === "open" ? "closed" : 1);

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import * as sync from "../sync.js";
-import {StandIn, WebSocket, sleep} from "./server.mjs";
+import {StandIn, WebSocket, installed, sleep} from "./server.mjs";
 
-export {sleep};
+export {installed, sleep};
 
 export const QUICK = {first: 1, most: 20};
 
