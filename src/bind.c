@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "socket.h"
 #include "sync.h"
 
 enum { PORT_TRIES = 16 /* for a port that is free on every address */ };
@@ -59,16 +59,11 @@ size_t bind_address(int fd, char *text, size_t size) {
  * that a client costs no system call for them. */
 static void set_options(int fd, bool only_ipv6, uint32_t keepalive) {
     int on = 1;
-    int seconds = (int)keepalive;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (only_ipv6) {
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
-    if (keepalive > 0) {
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
-    }
+    socket_tune(fd, keepalive); /* accepted ones inherit it */
 }
 
 /* Returns a socket or an error code. */

@@ -15,6 +15,7 @@
 #include "table.h"
 #include "wheel.h"
 
+struct attempt;
 struct conn;
 struct deflater;
 struct inflater;
@@ -62,6 +63,7 @@ struct core {
     struct timer *fired;    /* fired for the last time in this tick */
     struct signal_watch *signals;
     struct resolution *resolutions; /* under way */
+    struct attempt *attempts;       /* to connect, under way */
     uint32_t next_request_id;
     uint32_t requests; /* name look-ups under way */
 

@@ -2,6 +2,8 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -47,6 +49,16 @@ int socket_open(struct socket *socket, uv_loop_t *loop, int fd) {
     socket->fd = fd;
     watch(socket);
     return 0;
+}
+
+void socket_tune(int fd, uint32_t keepalive) {
+    int on = 1;
+    int seconds = (int)keepalive;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (keepalive > 0) {
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+    }
 }
 
 void socket_watch_room(struct socket *socket, bool full) {

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <uv.h>
@@ -22,6 +23,10 @@ struct socket {
  * data is the connection that input_ready, output_ready and conn_socket_closed are told
  * of. Returns 0, or an error code; then fd is closed. */
 int socket_open(struct socket *socket, uv_loop_t *loop, int fd);
+
+/* Small messages go out at once (TCP_NODELAY), and after so many seconds of silence TCP
+ * asks whether the other side is still there (0: never). */
+void socket_tune(int fd, uint32_t keepalive);
 
 /* Begins or ends to watch for room to write, or for bytes to read. */
 void socket_watch_room(struct socket *socket, bool full);

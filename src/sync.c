@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "conn.h"
+#include "connect.h"
 #include "core.h"
 #include "file.h"
 #include "listener.h"
@@ -75,6 +76,7 @@ void sync_close(struct sync *sync) {
     stop_timers(core);
     signals_stop_all(core);
     resolve_cancel_all(core);
+    connect_cancel_all(core);
     struct listener *next;
     for (struct listener *l = core->listeners; l; l = next) {
         next = l->next;
@@ -474,6 +476,16 @@ void sync_signal_stop(struct sync *sync, int32_t number) {
 
 int32_t sync_resolve(struct sync *sync, const char *host) {
     return resolve_start(core_of(sync), host);
+}
+
+int32_t sync_connect(struct sync *sync, uint32_t listener, const char *address,
+                     uint32_t port) {
+    struct listener *found = listener_find(core_of(sync), listener);
+    return found && !found->closed ? connect_start(found, address, port) : UV_EINVAL;
+}
+
+void sync_connect_cancel(struct sync *sync, uint32_t id) {
+    connect_cancel(core_of(sync), id);
 }
 
 void sync_trim(struct sync *sync) {

@@ -40,9 +40,10 @@ enum sync_event_type {
     SYNC_CLOSE,       /* slot; value: enum sync_reason. The last event of a slot */
     SYNC_TIMER,       /* id: the timer; value: microseconds it is late */
     SYNC_SIGNAL,      /* id: the signal's number */
-    SYNC_RESOLVED,    /* id: the request; value: 0 or a negated error code;
-                         data: addresses, one a line */
-    SYNC_NOTICE       /* id: listener or 0; value: enum sync_notice; for the log */
+    SYNC_CONNECT_FAILED, /* id: the request; value: a negated error code */
+    SYNC_RESOLVED,       /* id: the request; value: 0 or a negated error code;
+                            data: addresses, one a line */
+    SYNC_NOTICE          /* id: listener or 0; value: enum sync_notice; for the log */
 };
 
 enum sync_reason {
@@ -311,6 +312,16 @@ void sync_signal_stop(struct sync *sync, int32_t number);
 /* Looks a host name up in the background; SYNC_RESOLVED tells. Returns the request's
  * id (1 or more) or an error code. */
 int32_t sync_resolve(struct sync *sync, const char *host);
+
+/* Connects to an IP address and port, or to "unix:PATH" (port unused), in the background.
+ * The connection takes the settings of a listener, which may be one without sockets
+ * (host "memory:"), and is a client of it: SYNC_CONNECT tells that it's made, or
+ * SYNC_CONNECT_FAILED. Returns the request's id (1 or more) or an error code. */
+int32_t sync_connect(struct sync *sync, uint32_t listener, const char *address,
+                     uint32_t port);
+
+/* Gives a request up: neither event comes. */
+void sync_connect_cancel(struct sync *sync, uint32_t id);
 
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);

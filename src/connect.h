@@ -1,0 +1,11 @@
+/* connect.h: connections that this side makes. */
+#pragma once
+
+#include "core.h"
+
+/* See sync_connect. */
+int connect_start(struct listener *listener, const char *address, uint32_t port);
+
+/* See sync_connect_cancel. */
+void connect_cancel(struct core *core, uint32_t id);
+void connect_cancel_all(struct core *core);
