@@ -8,20 +8,27 @@
 -- raise `sync.fault(code, message, data)`; any other error is logged, and the client gets
 -- -32603 without its text. `sync.Remote` adds events, calls to clients, and resuming.
 --
--- JSON is lua-cjson's: numbers go out with 14 digits, an empty table as an object. A null
--- argument is nil; deeper nulls are `sync.null`.
+-- A null argument is nil; deeper nulls are `sync.null`. Messages are JSON texts, or AMF3
+-- values on a listener with `encoding = "amf3"`.
 -- @classmod sync.protocols.jsonrpc
 
 local Method = require "sync.method"
 local Protocol = require "sync.protocol"
-local cjson = require "cjson"
 local core = require "sync.core"
+local fault = require "sync.fault"
+local json = require "sync.jsonwire"
 local log = require "sync.log"
-local now = require "sync.core".C.sync_now
+local null = require "cjson".null
+
+local C, handle = core.C, core.handle
+local now = C.sync_now
 
 local Rpc = Protocol:extend("JsonRpc")
 
 Rpc.framing = "null"
+--- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
+-- frames of a WebSocket still are JSON.
+Rpc.encoding = "json"
 --- Nesting of what a client sends; deeper is an error of parsing.
 Rpc.maxDepth = 32
 --- Calls in one batch.
@@ -32,95 +39,26 @@ Rpc.maxCalls = 64
 --- Functions that clients may call, by name; or `sync.method`s.
 Rpc.remote = {}
 
-local PARSE, REQUEST, METHOD, ARGUMENTS, INTERNAL = -32700, -32600, -32601, -32602, -32603
-local BUSY, TOO_OFTEN = -32000, -32001
+-- Writes and reads the client's messages: sync.jsonwire, or another like it.
+Rpc.wire = json
+
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
-
-local null = cjson.null
-
--- Faults: errors that a client is told.
-
-local Fault = {}
-Fault.__index = Fault
-function Fault:__tostring() return ("fault %d: %s"):format(self.code, self.message) end
-
---- Makes an error that the client is told: `error(sync.fault(1, "not your turn"))`.
--- @tparam number code a whole number outside of -32768 to -32000, which are JSON-RPC's
--- @tparam string message
--- @param[opt] data more, as JSON
-function Rpc.fault(code, message, data)
-  if type(code) ~= "number" or code % 1 ~= 0 then
-    error("sync.fault(code, message, data): code must be a whole number", 2)
-  end
-  return setmetatable({code = code, message = tostring(message), data = data}, Fault)
-end
-
-local fault = Rpc.fault
-
-function Rpc.isFault(value)
-  return getmetatable(value) == Fault
-end
-
--- Encoding and decoding.
-
-local encoder = cjson.new()
-encoder.encode_max_depth(64)
-encoder.encode_sparse_array(true, 4, 64)
-encoder.encode_invalid_numbers(false)
-encoder.encode_keep_buffer(true)
-
-local decoders = {}
-
-local function decoderFor(depth)
-  local decoder = decoders[depth]
-  if not decoder then
-    decoder = cjson.new()
-    decoder.decode_max_depth(depth)
-    decoder.decode_invalid_numbers(false)
-    decoders[depth] = decoder
-  end
-  return decoder
-end
-
---- A value as JSON.
--- @treturn string|nil or nil and why not
-function Rpc.encode(value)
-  if value == nil then return "null" end
-  local ok, text = pcall(encoder.encode, value)
-  if not ok then return nil, text end
-  if not core.isText(text) then return nil, "a string in it is not UTF-8" end
-  return text
-end
-
-local encode = Rpc.encode
-
--- A number that is an id, as it came; whole ones are exact.
-local function encodeId(id)
-  if id == nil or id == null then return "null" end
-  if type(id) == "number" then return ("%.0f"):format(id) end
-  return encoder.encode(id)
-end
 
 local function isId(id)
   return type(id) == "string" or id == null or
     type(id) == "number" and id % 1 == 0 and math.abs(id) <= EXACT
 end
 
-local function errorText(id, err)
-  local text = ('{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s'):format(
-    encodeId(id), err.code, encode(err.message) or '"error"')
-  local data = err.data ~= nil and encode(err.data)
-  return text .. (data and ',"data":' .. data or "") .. "}}"
+local function refused(self, id, code, message)
+  return self.wire.fault(id, fault.new(code, message))
 end
 
-local function resultText(self, id, name, result)
-  local text, problem = encode(result)
-  if not text then
-    log.limited("error", "result", ("the result of %s.remote:%s is no JSON: %s")
-      :format(getmetatable(self).name, name, problem), {client = self.id})
-    return errorText(id, fault(INTERNAL, "internal error"))
-  end
-  return ('{"jsonrpc":"2.0","id":%s,"result":%s}'):format(encodeId(id), text)
+local function answerOf(self, id, name, result)
+  local text, problem = self.wire.result(id, result)
+  if text then return text end
+  log.limited("error", "result", ("the result of %s.remote:%s can't be sent: %s")
+    :format(getmetatable(self).name, name, problem), {client = self.id})
+  return refused(self, id, fault.INTERNAL, "internal error")
 end
 
 -- Calling.
@@ -150,7 +88,7 @@ local function arrange(params, method)
   if named and method then
     local problem
     arguments, problem = method:arrange(params)
-    if not arguments then return nil, fault(ARGUMENTS, problem) end
+    if not arguments then return nil, fault.new(fault.ARGUMENTS, problem) end
     count = method.count
   elseif named then
     return {params}, 1
@@ -165,7 +103,7 @@ end
 
 -- A traceback for the log, unless the error is meant for the client.
 local function explain(err)
-  if getmetatable(err) == Fault then return err end
+  if fault.is(err) then return err end
   return {message = tostring(err), traceback = debug.traceback("", 2):sub(2)}
 end
 
@@ -178,23 +116,23 @@ function Rpc:invoke(name, params)
   local method = getmetatable(entry) == Method and entry or nil
   local fn = method and method.fn or entry
   if type(fn) ~= "function" then
-    return false, fault(METHOD, ("there is no function %q"):format(name))
+    return false, fault.new(fault.METHOD, ("there is no function %q"):format(name))
   end
   local arguments, count = arrange(params, method)
   if not arguments then return false, count end
   if method then
     local problem = method:problem(arguments, count)
-    if problem then return false, fault(ARGUMENTS, problem) end
+    if problem then return false, fault.new(fault.ARGUMENTS, problem) end
     if method.rate and not allow(self, name, method) then
-      return false, fault(TOO_OFTEN, ("%s is called too often"):format(name))
+      return false, fault.new(fault.TOO_OFTEN, ("%s is called too often"):format(name))
     end
   end
   local ok, result = xpcall(fn, explain, self, unpack(arguments, 1, count))
   if ok then return true, result end
-  if getmetatable(result) == Fault then return false, result end
+  if fault.is(result) then return false, result end
   log.limited("error", "remote", ("error in %s.remote:%s: %s"):format(getmetatable(self).name, name,
     result.message), {client = self.id, address = self.address, traceback = result.traceback})
-  return false, fault(INTERNAL, "internal error")
+  return false, fault.new(fault.INTERNAL, "internal error")
 end
 
 -- What `later` has returned for the call under way; checked after the call.
@@ -205,17 +143,21 @@ local deferred
 -- @treturn function to be called once, with the result, or with nil and a fault
 function Rpc:later()
   local owed = (self.owed or 0) + 1
-  if owed > self.maxCalls then error(fault(BUSY, "too many calls wait for their answers"), 2) end
+  if own then
+    ok, result = own(self, params, id)
+  else
+    ok, result = self:invoke(name, params, id)
+  end
   self.owed = owed
   local call = {}
   deferred = call
   local function answer(result, err)
     if call.id == nil then return end -- a notification
     if err ~= nil then
-      err = Rpc.isFault(err) and err or fault(INTERNAL, "internal error")
-      self:transmit(errorText(call.id, err))
+      err = fault.is(err) and err or fault.new(fault.INTERNAL, "internal error")
+      self:transmit(self.wire.fault(call.id, err))
     else
-      self:transmit(resultText(self, call.id, call.name, result))
+      self:transmit(answerOf(self, call.id, call.name, result))
     end
   end
   return function(result, err)
@@ -230,18 +172,19 @@ function Rpc:later()
   end
 end
 
--- Carries one request out. Returns the response's text, or nil when there's none.
+-- Carries one request out. Returns the answer's text, or nil when there's none.
 local function request(self, message)
   local id, name, params = message.id, message.method, message.params
   local fine = message.jsonrpc == "2.0" and type(name) == "string" and
     (params == nil or type(params) == "table") and (id == nil or isId(id))
   if not fine then
-    return errorText(isId(id) and id or null, fault(REQUEST, "this is no request of JSON-RPC 2.0"))
+    return refused(self, isId(id) and id or null, fault.REQUEST,
+      "this is no request of JSON-RPC 2.0")
   end
   local own = self.own[name]
   deferred = nil
   local ok, result
-  if own then ok, result = own(self, params, id) else ok, result = self:invoke(name, params) end
+  if own then ok, result = own(self, params, id) else ok, result = self:invoke(name, params, id) end
   local call = deferred
   deferred = nil
   if call and ok then
@@ -250,13 +193,14 @@ local function request(self, message)
     return nil
   end
   if id == nil or ok == nil then return nil end
-  return ok and resultText(self, id, name, result) or errorText(id, result)
+  return ok and answerOf(self, id, name, result) or self.wire.fault(id, result)
 end
 
--- One element: a request, or an answer to a call of ours.
-local function handle(self, message)
+--- Takes one element: a request, or an answer to a call of ours.
+-- @treturn string|nil the answer's text
+function Rpc:take(message)
   if type(message) ~= "table" then
-    return errorText(null, fault(REQUEST, "this is no request of JSON-RPC 2.0"))
+    return refused(self, null, fault.REQUEST, "this is no request of JSON-RPC 2.0")
   end
   if message.method == nil and (message.result ~= nil or message.error ~= nil) then
     self:answered(message.id, message.result, message.error)
@@ -266,31 +210,42 @@ local function handle(self, message)
 end
 
 local function batch(self, messages)
-  if #messages == 0 then return errorText(null, fault(REQUEST, "the batch is empty")) end
+  if #messages == 0 then return refused(self, null, fault.REQUEST, "the batch is empty") end
   if #messages > self.maxBatch then
-    return errorText(null, fault(REQUEST, ("a batch holds at most %d calls"):format(self.maxBatch)))
+    return refused(self, null, fault.REQUEST, ("a batch holds at most %d calls")
+      :format(self.maxBatch))
   end
   local answers = {}
-  for i = 1, #messages do answers[#answers + 1] = handle(self, messages[i]) end
-  if answers[1] then return "[" .. table.concat(answers, ",") .. "]" end
+  for i = 1, #messages do answers[#answers + 1] = self:take(messages[i]) end
+  if answers[1] then return self.wire.batch(answers) end
 end
 
---- Handles a JSON text.
+--- Handles a message.
 function Rpc:onData(data)
+  if self.mirrors then self:chooseWire() end
+  local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
   local answer
-  if not core.isText(data) then
-    answer = errorText(null, fault(PARSE, "this is not UTF-8"))
+  if not ok then
+    answer = refused(self, null, fault.PARSE, message)
+  elseif isBatch then
+    answer = batch(self, message)
   else
-    local ok, message = pcall(decoderFor(self.maxDepth).decode, data)
-    if not ok then
-      answer = errorText(null, fault(PARSE, "this is no JSON: " .. tostring(message)))
-    elseif type(message) == "table" and data:find("^%s*%[") then
-      answer = batch(self, message)
-    else
-      answer = handle(self, message)
-    end
+    answer = self:take(message)
   end
   if answer then self:transmit(answer) end
+end
+
+-- A WebSocket's text frames are JSON, whatever the encoding of the others.
+function Rpc:chooseWire()
+  local isText = C.sync_sends_text(handle, self.slot) ~= 0
+  self.wire = isText and json or require "sync.amfwire"
+end
+
+-- Called before onConnect.
+function Rpc:begin(listener)
+  if listener.settings.encoding ~= "amf3" then return end
+  self.mirrors = self.transport == "websocket"
+  self:chooseWire()
 end
 
 --- Sends a text of JSON-RPC.

@@ -9,12 +9,15 @@
 --       return self.clients:count()        -- the caller's result
 --     end
 --
--- The wire is JSON-RPC 2.0, written down in docs/remoting.md.
+-- The wire is JSON-RPC 2.0, written down in docs/remoting.md; Flash movies may also call
+-- through NetConnection (Flash Remoting).
 -- @classmod sync.Remote
 
 local Rpc = require "sync.protocols.jsonrpc"
 local Set = require "sync.set"
 local core = require "sync.core"
+local fault = require "sync.fault"
+local json = require "sync.jsonwire"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
@@ -47,19 +50,17 @@ end
 
 -- Events.
 
--- An event as a text. The error is about the caller's arguments.
-local function eventText(name, ...)
+-- An event, or a call, as a text. The error is about the caller's arguments.
+local function write(wire, verb, id, name, ...)
   if type(name) ~= "string" then
-    error("fire(name, …): the name must be a string, not " .. type(name), 3)
+    error(("%s(name, …): the name must be a string, not %s"):format(verb, type(name)), 3)
   end
-  local parts = {}
-  for i = 1, select("#", ...) do
-    local text, problem = Rpc.encode((select(i, ...)))
-    if not text then error(("fire(%q): argument %d: %s"):format(name, i, problem), 3) end
-    parts[i] = text
+  local text, problem, argument = wire.request(id, name, ...)
+  if not text then
+    error(("%s(%q): %s: %s"):format(verb, name,
+      argument == 0 and "the name" or "argument " .. argument, problem), 3)
   end
-  return ('{"jsonrpc":"2.0","method":%s,"params":[%s]}')
-    :format(Rpc.encode(name) or '""', table.concat(parts, ","))
+  return text
 end
 
 -- Keeps a text for a client that may have to be sent it again.
@@ -91,28 +92,19 @@ end
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
-  return self:transmit(eventText(name, ...))
+  return self:transmit(write(self.wire, "fire", nil, name, ...))
 end
 
--- Sends a text to a set, or to a view of one; with sessions, also to those who are away.
-local function fireAt(set, text)
-  local source = set
-  while source.source do source = source.source end
-  if not source.resumable then return set:send(text) end
-  local sent = 0
-  for client in set do
-    local ok, why = client:transmit(text)
-    if ok or why == "full" then sent = sent + 1 end
-  end
+-- Calls `visit` with those of a set, or of a view of one, who are away.
+local function eachAbsent(set, source, visit)
   for client in pairs(source.absent) do
     local view, meant = set, true
     while meant and view ~= source do
       meant = client ~= view.skipped and (not view.test or view.test(client))
       view = view.source
     end
-    if meant then client:transmit(text) end
+    if meant then visit(client) end
   end
-  return sent
 end
 
 --- Fires a local event at every client of a set: of `clients`, of a room, or of a view. It is
@@ -122,7 +114,26 @@ end
 -- @param ... arguments, as JSON
 -- @treturn number how many clients it was queued for
 function Set:fire(name, ...)
-  return fireAt(self, eventText(name, ...))
+  local source = self
+  while source.source do source = source.source end
+  local texts = {[json] = write(json, "fire", nil, name, ...)}
+  if not source.resumable and not source.mixed then return self:send(texts[json]) end
+  local sent = 0
+  for client in self do
+    local wire = client.wire
+    texts[wire] = texts[wire] or write(wire, "fire", nil, name, ...)
+    local ok, why = client:transmit(texts[wire])
+    if ok or why == "full" then sent = sent + 1 end
+  end
+  if source.resumable then
+    local arguments, count = {...}, select("#", ...)
+    eachAbsent(self, source, function(client)
+      local wire = client.wire
+      texts[wire] = texts[wire] or write(wire, "fire", nil, name, unpack(arguments, 1, count))
+      client:transmit(texts[wire])
+    end)
+  end
+  return sent
 end
 Set.View.fire = Set.fire
 
@@ -149,25 +160,25 @@ function Remote:call(name, ...)
   end
   local arguments = {...}
   arguments[count] = nil
-  local text = eventText(name, unpack(arguments, 1, count - 1))
   local calls = self.calls
   if not calls then
     calls = {}
     self.calls, self.callCount, self.lastCall = calls, 0, 0
   end
+  local id = self.lastCall + 1
+  local text = write(self.wire, "call", id, name, unpack(arguments, 1, count - 1))
   if self.callCount >= self.maxCalls then
-    done(nil, Rpc.fault(-32000, "too many calls wait for this client"))
+    done(nil, fault.new(fault.BUSY, "too many calls wait for this client"))
     return
   end
-  local id = self.lastCall + 1
   self.lastCall = id
   self.callCount = self.callCount + 1
   calls[id] = {done = done, timer = loop.startTimer(self.callTimeout, 0, function()
-    forget(self, id)(nil, Rpc.fault(-32000, "the client did not answer in time"))
+    forget(self, id)(nil, fault.new(fault.BUSY, "the client did not answer in time"))
   end)}
-  local ok, why = self:transmit(('{"jsonrpc":"2.0","id":%d,%s'):format(id, text:sub(18)))
+  local ok, why = self:transmit(text)
   if not ok and why ~= "full" then
-    forget(self, id)(nil, Rpc.fault(-32000, "the client can't be called: " .. why))
+    forget(self, id)(nil, fault.new(fault.BUSY, "the client can't be called: " .. why))
   end
 end
 
@@ -175,8 +186,8 @@ function Remote:answered(id, result, err)
   if not self.calls or not self.calls[id] then return end -- too late, or never asked
   local done = forget(self, id)
   if type(err) == "table" then
-    local code = type(err.code) == "number" and err.code % 1 == 0 and err.code or -32603
-    done(nil, Rpc.fault(code, tostring(err.message), err.data))
+    local code = type(err.code) == "number" and err.code % 1 == 0 and err.code or fault.INTERNAL
+    done(nil, fault.new(code, tostring(err.message), err.data))
   else
     done(result)
   end
@@ -184,26 +195,37 @@ end
 
 local function failCalls(self)
   for id in pairs(self.calls or {}) do
-    forget(self, id)(nil, Rpc.fault(-32000, "the client has gone"))
+    forget(self, id)(nil, fault.new(fault.BUSY, "the client has gone"))
   end
 end
 
 -- Sessions.
 
 local function greet(self, session)
-  self:send(('{"jsonrpc":"2.0","method":"sync.session","params":[{"token":"%s","time":%s}]}')
-    :format(session.token, Rpc.encode(self.resumeTime)))
+  self:send(self.wire.request(nil, "sync.session",
+    {token = session.token, time = self.resumeTime}))
 end
 
 -- The room; one whose members may be away counts what is fired at them.
 function Remote:room(name)
   local room = Rpc.room(self, name)
   if self.resumeTime then room:remember() end
+  if self.isMixed then room.mixed = true end
   return room
 end
 
+-- A client of the class has another wire than JSON, or may have: its sets are told.
+local function mix(class)
+  class.isMixed = true
+  class.clients.mixed = true
+  for _, room in pairs(class.roomsByName) do room.mixed = true end
+end
+
 -- Called before onConnect.
-function Remote:begin()
+function Remote:begin(listener)
+  Rpc.begin(self, listener)
+  local class = getmetatable(self)
+  if (self.mirrors or self.wire ~= json) and not rawget(class, "isMixed") then mix(class) end
   if not self.resumeTime then return end
   local session = {
     token = core.randomHex(TOKEN_BYTES), away = false,
@@ -314,13 +336,12 @@ local function resume(newcomer, params, id)
     end
   end
   local session = self.session
-  if received > session.last or received + 1 < session.first then
+  if newcomer.wire ~= self.wire or received > session.last or received + 1 < session.first then
     expire(self)
     return true, {resumed = false}
   end
   takeOver(self, newcomer)
-  self:send(('{"jsonrpc":"2.0","id":%s,"result":{"resumed":true,"missed":%d}}')
-    :format(Rpc.encode(id) or "null", session.last - received))
+  self:send(self.wire.result(id, {resumed = true, missed = session.last - received}))
   local last = session.last
   for number = received + 1, last do self:send(session.texts[number]) end
   local ok, err = xpcall(self.onResume, debug.traceback, self)

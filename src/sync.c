@@ -347,6 +347,11 @@ uint32_t sync_close_code(struct sync *sync, uint32_t slot) {
     return conn ? websocket_close_code(conn) : 0;
 }
 
+uint32_t sync_sends_text(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn && conn->wire == WIRE_TEXT;
+}
+
 uint32_t sync_listener_of(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
     return conn ? conn->listener->id : 0;

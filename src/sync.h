@@ -225,6 +225,9 @@ uint32_t sync_secure(struct sync *sync, uint32_t slot);
  * 0 before either. */
 uint32_t sync_close_code(struct sync *sync, uint32_t slot);
 
+/* Whether what is sent to a client now leaves as text frames of a WebSocket. */
+uint32_t sync_sends_text(struct sync *sync, uint32_t slot);
+
 /* The listener that a connection came by; 0 when it has gone. */
 uint32_t sync_listener_of(struct sync *sync, uint32_t slot);
 

@@ -300,7 +300,7 @@ end
 -- are loaded when they are first used.
 local LAZY = {
   Remote = function() return require "sync.protocols.remoting" end,
-  fault = function() return require "sync.protocols.jsonrpc".fault end,
+  fault = function() return require "sync.fault".new end,
   method = function() return require "sync.method".declare end,
   null = function() return require "cjson".null end,
 }

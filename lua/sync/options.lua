@@ -72,6 +72,7 @@ local FRAMINGS = {
 -- Functions of a value: whether it will do, and what is wanted.
 local checks = {
   framing = oneOf("raw", "null", "line", "length16", "length32"),
+  encoding = oneOf("json", "amf3"),
   overflow = oneOf("close", "drop"),
   maxMessage = wholeNumber(1, MOST_BYTES),
   maxQueue = wholeNumber(1024, MOST_BYTES),
@@ -130,7 +131,7 @@ local checks = {
 local CLASS_ONLY = {maxRooms = true, subprotocols = true}
 
 -- Those of a listener that no class sets.
-local DEFAULTS = {backlog = 1024}
+local DEFAULTS = {backlog = 1024, encoding = "json"}
 
 local HANDLERS = {"onConnect", "onData", "onDrain", "onClose", "onError", "onStart", "onStop",
   "onUpgrade"}
