@@ -143,10 +143,8 @@ local deferred
 -- @treturn function to be called once, with the result, or with nil and a fault
 function Rpc:later()
   local owed = (self.owed or 0) + 1
-  if own then
-    ok, result = own(self, params, id)
-  else
-    ok, result = self:invoke(name, params, id)
+  if owed > self.maxCalls then
+    error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
   end
   self.owed = owed
   local call = {}

@@ -15,6 +15,7 @@ local C, handle, toString = core.C, core.handle, core.string
 local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), tonumber(C.SYNC_DRAIN)
 local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
+local CONNECT_FAILED = tonumber(C.SYNC_CONNECT_FAILED)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
@@ -60,6 +61,8 @@ local loop = {
   requests = {},
   --- What waits for a name, by request: functions of addresses or nil and an error.
   lookups = {},
+  --- What waits for a connection, by request: functions of an error's code, when it fails.
+  attempts = {},
   --- Functions by signal number.
   signals = {},
   running = false,
@@ -219,6 +222,10 @@ local function dispatch(event)
     if fn then fn(id) end
   elseif type == RESOLVED then
     resolved(event)
+  elseif type == CONNECT_FAILED then
+    local failed = loop.attempts[id]
+    loop.attempts[id] = nil
+    if failed then failed(-value) end
   elseif type == NOTICE then
     noticed(event)
   end
