@@ -295,10 +295,12 @@ function sync.resolve(host, fn)
   loop.lookups[request] = fn
 end
 
---- Remoting: `sync.Remote` is the class to extend, `sync.method` declares arguments,
+--- Remoting: `sync.Remote` is the class to extend, `sync.connect(url, options)` makes a
+-- `sync.Client` of such a server, `sync.method` declares arguments,
 -- `sync.fault` makes errors that a client is told, `sync.null` stands for JSON's null. They
 -- are loaded when they are first used.
 local LAZY = {
+  connect = function() return require "sync.client".connect end,
   Remote = function() return require "sync.protocols.remoting" end,
   fault = function() return require "sync.fault".new end,
   method = function() return require "sync.method".declare end,

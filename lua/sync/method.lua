@@ -7,7 +7,8 @@
 -- "boolean", "list", "table" (with names), "any". A question mark lets it be left out. Calls
 -- with other arguments get an error that names the argument; they may give arguments by
 -- position or by name. A table of options may stand before the function:
--- `{rate = 10, burst = 20}` lets each client call it 10 times a second, and 20 at once.
+-- `{rate = 10, burst = 20}` lets each client call it 10 times a second, and 20 at once;
+-- without a burst, as many at once as in a second, but at least one.
 -- @module sync.method
 
 local Class = require "sync.class"
@@ -55,6 +56,9 @@ local function checkOptions(options)
         :format(tostring(name)), 3)
     end
   end
+  if options.burst and (options.burst < 1 or not options.rate) then
+    error("sync.method: burst must be 1 or more, and stand beside a rate", 3)
+  end
 end
 
 --- Declares a function's arguments.
@@ -74,13 +78,15 @@ function Method.declare(...)
     places[parameters[i].name] = i
   end
   return Method:new {fn = fn, parameters = parameters, places = places, count = #parameters,
-    rate = options.rate, burst = options.burst or options.rate}
+    rate = options.rate, burst = options.burst or options.rate and math.max(1, options.rate)}
 end
 
 local function describe(value)
-  if value == nil then return "missing" end
-  if type(value) == "number" then return "not " .. tostring(value) end
-  return "not a " .. type(value)
+  local kind = type(value)
+  if kind == "nil" then return "missing" end
+  if kind == "number" or kind == "boolean" then return tostring(value) end
+  if kind == "table" then return isList(value) and "a list" or "an object" end
+  return "a " .. kind
 end
 
 --- Puts named arguments in their places.

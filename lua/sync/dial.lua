@@ -1,0 +1,119 @@
+--- Connections that this side makes, to one address of a server after another.
+-- @module sync.dial
+
+local core = require "sync.core"
+local loop = require "sync.loop"
+local options = require "sync.options"
+
+local C, handle = core.C, core.handle
+
+local dial = {}
+
+local Door = {}
+Door.__index = Door
+
+--- Where to connect to, from "tcp://HOST:PORT" or "unix:PATH".
+-- @tparam string url
+-- @treturn string|nil host, or nil and what is wrong
+-- @treturn number port
+function dial.parse(url)
+  if type(url) ~= "string" then return nil, "the URL must be a string, not " .. type(url) end
+  local path = url:match("^unix:/?/?(/.*)$")
+  if path then return "unix:" .. path, 0 end
+  local host, port = url:match("^tcp://%[([%x:.]+)%]:(%d+)/?$")
+  if not host then host, port = url:match("^tcp://([^/:%[%]]+):(%d+)/?$") end
+  port = tonumber(port)
+  if not host or port < 1 or port > 65535 then
+    return nil, ("%q is neither tcp://HOST:PORT nor unix:/PATH"):format(url)
+  end
+  return host, port
+end
+
+--- Makes a door: connections through it are instances of a class, with these settings.
+-- Their `begin` gets the door.
+-- @tparam sync.Protocol class
+-- @tparam table given options, as for `sync.enable`
+-- @treturn table|nil or nil and a message
+function dial.door(class, given)
+  given.transports = {"tcp"}
+  local settings, message = options.merge(class, given)
+  if not settings then return nil, message end
+  local id = C.sync_listen(handle, "memory:", 0, options.forCore(settings, 1))
+  if id < 0 then return nil, select(2, core.problem(id)) end
+  local door = setmetatable({id = id, class = class, settings = settings}, Door)
+  loop.listeners[id] = door
+  return door
+end
+
+--- Closes the door; a connection that came through it stays.
+function Door:close()
+  self:giveUp()
+  C.sync_listener_close(handle, self.id)
+end
+
+--- The connection is made, or not wanted any more.
+function Door:giveUp()
+  local attempt = self.attempt
+  if not attempt then return end
+  self.attempt = nil
+  loop.stopTimer(attempt.timer)
+  if attempt.request then
+    loop.attempts[attempt.request] = nil
+    C.sync_connect_cancel(handle, attempt.request)
+  end
+end
+
+local function fail(door, attempt, message)
+  if door.attempt ~= attempt then return end
+  attempt.request = nil
+  door:giveUp()
+  attempt.failed(message)
+end
+
+-- Tries the next address; the last one's error is told.
+local function try(door, attempt, problem)
+  attempt.request = nil
+  local address = table.remove(attempt.addresses, 1)
+  if not address then return fail(door, attempt, problem) end
+  local request = C.sync_connect(handle, door.id, address, attempt.port)
+  if request < 0 then return try(door, attempt, select(2, core.problem(request))) end
+  attempt.request = request
+  loop.attempts[request] = function(code)
+    try(door, attempt, select(2, core.problem(code)))
+  end
+end
+
+local function isAddress(host)
+  return host:find("^unix:") or host:find(":", 1, true) or host:find("^%d+%.%d+%.%d+%.%d+$")
+end
+
+--- Connects. The instance's `begin` must call the door's `giveUp`.
+-- @tparam string host a name, an IP address or "unix:PATH"
+-- @tparam number port
+-- @tparam number seconds for all of it
+-- @tparam function failed called later with a message
+function Door:connect(host, port, seconds, failed)
+  local attempt = {port = port, failed = failed}
+  self.attempt = attempt
+  attempt.timer = loop.startTimer(seconds, 0, function()
+    self:giveUp()
+    failed(("no connection in %g s"):format(seconds))
+  end)
+  local function start(addresses, problem)
+    if self.attempt ~= attempt then return end
+    attempt.addresses = addresses or {}
+    try(self, attempt, problem)
+  end
+  if isAddress(host) then
+    loop.startTimer(0, 0, function() start {host} end) -- `failed` is called later, always
+    return
+  end
+  local request = C.sync_resolve(handle, host)
+  if request < 0 then
+    loop.startTimer(0, 0, function() start(nil, select(2, core.problem(request))) end)
+  else
+    loop.lookups[request] = start
+  end
+end
+
+return dial
