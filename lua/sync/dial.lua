@@ -102,7 +102,7 @@ function Door:connect(host, port, seconds, failed)
   local function start(addresses, problem)
     if self.attempt ~= attempt then return end
     attempt.addresses = addresses or {}
-    try(self, attempt, problem)
+    try(self, attempt, problem and ("%s: %s"):format(host, problem))
   end
   if isAddress(host) then
     loop.startTimer(0, 0, function() start {host} end) -- `failed` is called later, always
