@@ -23,6 +23,7 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 local memory = require "sync.memory"
 local origins = require "sync.origins"
+local policy = require "sync.policy"
 local ruffle = require "sync.ruffle"
 local upgrade = require "sync.upgrade"
 local web = require "sync.web"
@@ -248,6 +249,18 @@ local function callRoute(slot, listener, request, route)
   end
 end
 
+-- A function that answers a request now or later, once; it does nothing when the client has
+-- gone meanwhile.
+local function answerOnce(slot, listener, request)
+  local waiting = {listener = listener, request = request}
+  loop.requests[slot] = waiting
+  return function(status, headers, body)
+    if loop.requests[slot] ~= waiting then return end
+    loop.requests[slot] = nil
+    respond(slot, listener, request, status, headers, body)
+  end
+end
+
 local function wantsWebSocket(request)
   if request.method ~= "GET" or request.version ~= "1.1" then return false end
   local upgrades, connects = false, false
@@ -340,7 +353,10 @@ local function serve(slot, listener, request)
   end
   local route, methods = findRoute(listener.class, request)
   if route then return callRoute(slot, listener, request, route) end
+  local taken = listener.class:takesRequest(request)
+  if taken then return taken(listener.class, request, answerOnce(slot, listener, request)) end
   if request.method == "OPTIONS" then
+    for method in pairs(listener.class.methodsTaken) do methods[method] = true end
     if listener.settings.web or request.path == "/healthz" then methods.GET = true end
     return preflight(slot, listener, request, methods)
   end
@@ -355,6 +371,13 @@ local function serve(slot, listener, request)
       ["Cache-Control"] = "no-cache",
       ["Access-Control-Allow-Origin"] = "*", -- it holds no secret: pages elsewhere load it, too
     }, require "sync.clientjs")
+  end
+  if reads and request.path == "/crossdomain.xml" then
+    local domains = origins.domains(listener.settings.origins)
+    if domains then
+      return respond(slot, listener, request, 200,
+        {["Content-Type"] = "text/x-cross-domain-policy"}, policy.writeForHttp(domains))
+    end
   end
   if reads and request.path == "/ruffle-config.js" then
     return sayRuffle(slot, listener, request)

@@ -49,6 +49,13 @@ function policy.ports(ports, from)
   return table.concat(list, ",")
 end
 
+local HEAD = '<?xml version="1.0"?>\n<!DOCTYPE cross-domain-policy SYSTEM ' ..
+  '"/xml/dtds/cross-domain-policy.dtd">\n<cross-domain-policy>\n'
+
+local function document(lines)
+  return HEAD .. table.concat(lines) .. "</cross-domain-policy>\n"
+end
+
 --- Writes a policy.
 -- @tparam table domains names, "*.example.com", or "*"; an empty list lets nobody in
 -- @tparam table|string ports as for `policy.ports`
@@ -57,20 +64,28 @@ end
 function policy.write(domains, ports, from)
   local granting, message = policy.ports(ports, from)
   if not granting then return nil, message end
-  local lines = {
-    '<?xml version="1.0"?>',
-    '<!DOCTYPE cross-domain-policy SYSTEM "/xml/dtds/cross-domain-policy.dtd">',
-    "<cross-domain-policy>",
-  }
+  local lines = {}
   if from == 843 then -- only the master policy file says what others may
-    lines[#lines + 1] = '  <site-control permitted-cross-domain-policies="all"/>'
+    lines[1] = '  <site-control permitted-cross-domain-policies="all"/>\n'
   end
   for _, domain in ipairs(domains) do
-    lines[#lines + 1] = ('  <allow-access-from domain="%s" to-ports="%s"/>')
+    lines[#lines + 1] = ('  <allow-access-from domain="%s" to-ports="%s"/>\n')
       :format(escape(domain), granting)
   end
-  lines[#lines + 1] = "</cross-domain-policy>\n"
-  return table.concat(lines, "\n")
+  return document(lines)
+end
+
+--- Writes the policy for requests by HTTP: /crossdomain.xml.
+-- @tparam table domains as for `policy.write`
+-- @treturn string
+function policy.writeForHttp(domains)
+  local lines = {'  <site-control permitted-cross-domain-policies="master-only"/>\n'}
+  for _, domain in ipairs(domains) do
+    lines[#lines + 1] = ('  <allow-access-from domain="%s"/>\n' ..
+      '  <allow-http-request-headers-from domain="%s" headers="Content-Type"/>\n')
+      :format(escape(domain), escape(domain))
+  end
+  return document(lines)
 end
 
 return policy
