@@ -137,6 +137,15 @@ function Set:fire(name, ...)
 end
 Set.View.fire = Set.fire
 
+-- Flash Remoting.
+Remote.methodsTaken = {POST = true}
+function Remote:takesRequest(request)
+  local kind = (request.headers["content-type"] or ""):lower():match("^[^;%s]*")
+  if request.method == "POST" and kind == "application/x-amf" then
+    return require "sync.gateway".serve
+  end
+end
+
 -- Calls to the client.
 
 local function forget(self, id)

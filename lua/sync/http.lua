@@ -353,8 +353,10 @@ local function serve(slot, listener, request)
   end
   local route, methods = findRoute(listener.class, request)
   if route then return callRoute(slot, listener, request, route) end
-  local taken = listener.class:takesRequest(request)
-  if taken then return taken(listener.class, request, answerOnce(slot, listener, request)) end
+  local take = listener.class:takesRequest(request)
+  if take then
+    return take(listener.class, request, answerOnce(slot, listener, request), listener)
+  end
   if request.method == "OPTIONS" then
     for method in pairs(listener.class.methodsTaken) do methods[method] = true end
     if listener.settings.web or request.path == "/healthz" then methods.GET = true end
