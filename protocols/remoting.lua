@@ -163,7 +163,7 @@ end
 -- gone, or too many calls wait
 function Remote:call(name, ...)
   local count = select("#", ...)
-  local done = select(count, ...)
+  local done = select(math.max(count, 1), ...)
   if type(done) ~= "function" then
     error("call(name, …, fn): the last argument must be a function", 2)
   end
