@@ -2,6 +2,7 @@
 -- the members that the JSON text would have. There are no batches.
 -- @module sync.amfwire
 
+local amf = require "sync.amf"
 local amf3 = require "sync.amf3"
 local null = require "cjson".null
 
@@ -28,15 +29,25 @@ function amfwire.fault(id, err)
     amf3.encode {jsonrpc = "2.0", id = id, error = {code = err.code, message = "error"}}
 end
 
+-- The first argument that can't be written.
+local function culprit(params)
+  for i, value in ipairs(params) do
+    local bytes, problem = amf3.encode(value)
+    if not bytes then return problem, i end
+  end
+end
+
 --- As in `sync.jsonwire`.
 function amfwire.request(id, name, ...)
   local params = {...}
   for i = 1, select("#", ...) do
     if params[i] == nil then params[i] = null end
-    local text, problem = amf3.encode(params[i])
-    if not text then return nil, problem, i end
   end
-  return amf3.encode {jsonrpc = "2.0", id = id, method = name, params = amf3.list(params)}
+  local bytes, problem = amf3.encode {jsonrpc = "2.0", id = id, method = name,
+    params = amf.list(params)}
+  if bytes then return bytes end
+  local why, argument = culprit(params)
+  return nil, why or problem, argument or 0
 end
 
 return amfwire

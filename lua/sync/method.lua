@@ -19,8 +19,23 @@ local function isInteger(value)
   return type(value) == "number" and value % 1 == 0 and math.abs(value) <= 2 ^ 53
 end
 
+-- What AMF has made of a value: nil for a plain table, and for all that JSON has.
+local function kindOf(value)
+  return getmetatable(value) and require "sync.amf".kind(value)
+end
+
+local LISTS = {list = true, vector = true}
+
 local function isList(value)
-  return type(value) == "table" and (#value > 0 or next(value) == nil)
+  if type(value) ~= "table" then return false end
+  local kind = kindOf(value)
+  return LISTS[kind] or kind == nil and (#value > 0 or next(value) == nil)
+end
+
+local function isTable(value)
+  if type(value) ~= "table" then return false end
+  local kind = kindOf(value)
+  return kind == "typed" or kind == nil and (#value == 0 or not isList(value))
 end
 
 local CHECKS = {
@@ -31,9 +46,7 @@ local CHECKS = {
   string = function(value) return type(value) == "string" end,
   boolean = function(value) return type(value) == "boolean" end,
   list = isList,
-  table = function(value)
-    return type(value) == "table" and (#value == 0 or not isList(value))
-  end,
+  table = isTable,
   any = function(value) return value ~= nil end,
 }
 
