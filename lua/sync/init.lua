@@ -38,6 +38,8 @@ local sync = {
   every = Timer.every,
   --- Seconds of a clock that never jumps.
   now = C.sync_now,
+  --- Whether a string is valid UTF-8.
+  isText = core.isText,
 }
 
 local STOP_SECONDS = 5
