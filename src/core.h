@@ -67,6 +67,8 @@ struct core {
     uint32_t next_request_id;
     uint32_t requests; /* name look-ups under way */
 
+    uint64_t handed_out; /* when the last batch was, in ns */
+
     bool polling; /* libuv runs */
     bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */

@@ -18,6 +18,7 @@
 #include "resolve.h"
 #include "signals.h"
 #include "timer.h"
+#include "times.h"
 #include "utf8.h"
 #include "websocket.h"
 #include "wire.h"
@@ -133,8 +134,19 @@ static void end_tick(struct core *core) {
     }
 }
 
+/* From the batch's being handed out to the next poll. */
+static void count_tick(struct core *core) {
+    if (core->handed_out > 0) {
+        uint64_t spent = uv_hrtime() - core->handed_out;
+        core->public.ticks++;
+        core->public.busy += (double)spent / 1e9;
+        times_add(&core->public.tick_times, spent / 1000);
+    }
+}
+
 int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
+    count_tick(core);
     end_tick(core);
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted;
@@ -148,6 +160,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     core->filling = false;
     sync->events = core->batch.events;
     sync->event_count = core->batch.count;
+    core->handed_out = uv_hrtime();
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;
     }
@@ -469,6 +482,10 @@ int32_t sync_random(char *bytes, size_t length) {
 
 double sync_now(void) {
     return (double)uv_hrtime() / 1e9;
+}
+
+double sync_bucket_end(uint32_t bucket) {
+    return times_end(bucket);
 }
 
 int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once) {

@@ -122,6 +122,14 @@ struct sync_event {
     const char *data;
 };
 
+/* How often something took how long. Bucket i counts times of less than
+ * sync_bucket_end(i) microseconds that are not in one before; a bucket ends at most a
+ * quarter above its begin. */
+enum { SYNC_BUCKETS = 100 };
+struct sync_times {
+    uint32_t bucket[SYNC_BUCKETS];
+};
+
 /* The public head of a core; read-only. */
 struct sync {
     struct sync_event *events; /* this tick's batch; it moves only at sync_poll */
@@ -135,6 +143,10 @@ struct sync {
     double bytes_out;
     double messages_dropped;
     double clients_accepted;
+    double ticks;
+    double busy; /* seconds that the program has had the batches in its hands */
+    struct sync_times tick_times;  /* of which each tick had so much */
+    struct sync_times timers_late; /* when they fired */
 };
 
 /* The settings of a listener; all times in milliseconds, 0 turning one off. The core
@@ -306,6 +318,9 @@ int32_t sync_random(char *bytes, size_t length);
 
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
+
+/* The end of a bucket of struct sync_times, in microseconds. */
+double sync_bucket_end(uint32_t bucket);
 
 /* Watches a signal; with once != 0 the second one has its default effect again, so
  * that it ends a process that hangs. sync_signal_stop gives the signal back. */

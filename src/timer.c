@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "times.h"
+
 enum { TIMER_EVENTS = 2 /* in one tick: libuv runs timers before and after it polls */ };
 
 /* ms. Beyond, the clock's fractions are lost. */
@@ -62,6 +64,7 @@ static void on_timer(uv_timer_t *handle) {
     struct core *core = timer->core;
     double late = clock_ms() - timer->due;
     double micros = late > 0 ? late * 1000 : 0;
+    times_add(&core->public.timers_late, (uint64_t)micros);
     batch_push(&core->batch, SYNC_TIMER, timer->id,
                micros < (double)UINT32_MAX ? (uint32_t)micros : UINT32_MAX, NULL, 0);
     core_wake(core);
