@@ -42,7 +42,7 @@ JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
 # lua/sync/init.lua is the module sync; protocols/echo.lua is sync.protocols.echo.
 module = $(patsubst sync.init,sync,$(subst /,.,$(patsubst lua/%.lua,%,$(patsubst protocols/%,lua/sync/protocols/%,$(1)))))
 BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m)).o) \
-            $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
+            $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(BUILD)/lua/sync.panelpage.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check soak fuzz docs lint install uninstall rock clean deps-%
@@ -58,7 +58,7 @@ run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
 
-build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
+build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
 
 # C
 
@@ -87,6 +87,11 @@ $(BUILD)/sync/cdef.lua: src/sync.h
 $(BUILD)/sync/clientjs.lua: clients/js/sync.js
 	@mkdir -p $(@D)
 	$(Q){ echo '-- Made of clients/js/sync.js.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
+
+# What it serves as /panel.
+$(BUILD)/sync/panelpage.lua: clients/panel/index.html
+	@mkdir -p $(@D)
+	$(Q){ echo '-- Made of clients/panel/index.html.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
 
 $(BUILD)/lua/sync.%.o: $(BUILD)/sync/%.lua
 	@mkdir -p $(@D)
@@ -152,7 +157,7 @@ install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DE
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR)/sync/protocols $(DESTDIR)$(LIBDIR)/sync
 	install -m 755 sync-lua $(DESTDIR)$(BINDIR)/sync-lua
 	install -m 755 $(BUILD)/sync-bench $(DESTDIR)$(BINDIR)/sync-bench
-	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(DESTDIR)$(LUADIR)/sync
+	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(DESTDIR)$(LUADIR)/sync
 	install -m 644 $(PROTOCOLS) $(DESTDIR)$(LUADIR)/sync/protocols
 	install -m 755 $(BUILD)/sync/libsync.so $(DESTDIR)$(LIBDIR)/sync/libsync.so
 

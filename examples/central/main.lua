@@ -13,6 +13,7 @@ local Central = require "central"
 local Room = require "room"
 local Terminal = require "terminal"
 
+Central.panel = os.getenv("CENTRAL_PANEL") or false
 Central.web = folder .. "/public"
 
 local host = os.getenv("CENTRAL_HOST") or "*"

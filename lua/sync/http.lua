@@ -353,6 +353,10 @@ local function serve(slot, listener, request)
   end
   local route, methods = findRoute(listener.class, request)
   if route then return callRoute(slot, listener, request, route) end
+  if listener.settings.panel and (request.method == "GET" or request.method == "HEAD") then
+    local status, headers, body = require "sync.panel".answer(listener, request)
+    if status then return respond(slot, listener, request, status, headers, body) end
+  end
   local take = listener.class:takesRequest(request)
   if take then
     return take(listener.class, request, answerOnce(slot, listener, request), listener)

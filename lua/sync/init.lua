@@ -80,6 +80,10 @@ local function nameHandlers(class)
     end
     level = level.super
   end
+  for name, entry in pairs(class.remote or {}) do
+    sync.jit.name(("%s.remote:%s"):format(class.name, name),
+      type(entry) == "function" and entry or entry.fn)
+  end
 end
 
 -- Each Flash policy names the ports of all listeners.
@@ -114,6 +118,10 @@ function sync.enable(host, port, class, given)
   if not listener then error("sync.enable: " .. problem, 2) end
   opened[#opened + 1] = listener
   nameHandlers(class)
+  if settings.panel then
+    require "sync.panel"
+    sync.jit.watch()
+  end
   writePolicies()
   if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
   return listener

@@ -37,6 +37,8 @@ function compiler.isOn()
   return (luajit.status())
 end
 
+local SAMPLE_MS = 5
+
 -- What was seen while watching. All are bounded by the size of the program's source.
 local watched
 local compiled = {}   -- by function: true when a call of it is part of a finished trace
@@ -143,7 +145,7 @@ function compiler.watch()
   watched = true
   luajit.attach(onTrace, "trace")
   luajit.attach(onRecord, "record")
-  require "jit.profile".start("li5", onSample)
+  require "jit.profile".start("li" .. SAMPLE_MS, onSample)
 end
 
 -- What to do about the reasons met most.
@@ -170,12 +172,18 @@ local function advice(reason)
   end
 end
 
--- The share of a function's time that was spent in native code, if there were enough
--- samples to say.
+-- The share of a function's own time that was spent in native code, if there were enough
+-- samples to say. What C functions and the collector took is neither.
 local function nativeShare(id)
   local seen = samples[id]
-  local total = seen and seen.native + seen.interpreted + seen.other or 0
+  local total = seen and seen.native + seen.interpreted or 0
   return total >= 20 and seen.native / total or nil
+end
+
+-- The processor's time that was spent in it.
+local function secondsOf(id)
+  local seen = samples[id]
+  return seen and (seen.native + seen.interpreted + seen.other) * SAMPLE_MS / 1000 or 0
 end
 
 local function state(id)
@@ -191,8 +199,9 @@ end
 
 --- What became of the functions that were named: whether each runs as native code and for
 -- what part of its time, and where compiling it failed, why, and what to do.
--- @treturn table a list of {name, where, state, native, aborts}; `native` is a share from
--- 0 to 1, or nil without enough samples; tostring gives a text for people
+-- @treturn table a list of {name, where, state, native, seconds, aborts}; `native` is a share
+-- from 0 to 1, or nil without enough samples; `seconds` were spent in it, as far as samples
+-- tell; tostring gives a text for people
 function compiler.report()
   local list, lines = {}, {"What LuaJIT made of the handlers:"}
   if not watched then lines[1] = "sync.jit.watch() was not called before sync.start()" end
@@ -200,7 +209,7 @@ function compiler.report()
     local named = names[id]
     local entry = {
       name = named.name, where = ("%s:%d"):format(named.file, named.first),
-      state = state(id), native = nativeShare(id), aborts = {},
+      state = state(id), native = nativeShare(id), seconds = secondsOf(id), aborts = {},
     }
     list[#list + 1] = entry
     lines[#lines + 1] = ("  %-28s %s  [%s]"):format(entry.name, entry.state, entry.where)

@@ -73,6 +73,10 @@ local FRAMINGS = {
 local checks = {
   framing = oneOf("raw", "null", "line", "length16", "length32"),
   encoding = oneOf("json", "amf3"),
+  panel = function(value)
+    return value == false or type(value) == "string" and #value >= 8,
+      "false, or a token of 8 letters or more"
+  end,
   overflow = oneOf("close", "drop"),
   maxMessage = wholeNumber(1, MOST_BYTES),
   maxQueue = wholeNumber(1024, MOST_BYTES),

@@ -91,6 +91,9 @@ Protocol.maxHeaders = 64
 Protocol.maxBody = 64 * 1024
 --- A folder whose files are served over HTTP; false: none.
 Protocol.web = false
+--- A token of 8 letters or more, with which operators see `/panel`, `/panel.json` and
+-- `/metrics`; false: there is no panel. See `sync.panel`.
+Protocol.panel = false
 --- What HTTP requests are answered with: functions by "METHOD /path". See `sync.http`.
 Protocol.routes = {}
 
