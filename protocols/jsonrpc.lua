@@ -43,6 +43,7 @@ Rpc.remote = {}
 Rpc.wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
+local MOST_ARGUMENTS = 250 -- of a call; Lua's stack could not hold many thousands
 
 local function isId(id)
   return type(id) == "string" or id == null or
@@ -56,8 +57,8 @@ end
 local function answerOf(self, id, name, result)
   local text, problem = self.wire.result(id, result)
   if text then return text end
-  log.limited("error", "result", ("the result of %s.remote:%s can't be sent: %s")
-    :format(getmetatable(self).name, name, problem), {client = self.id})
+  local what = ("the result of %s.remote:%s"):format(getmetatable(self).name, name)
+  log.limited("error", what, ("%s can't be sent: %s"):format(what, problem), {client = self.id})
   return refused(self, id, fault.INTERNAL, "internal error")
 end
 
@@ -85,6 +86,10 @@ local function arrange(params, method)
   if params == nil then return {}, 0 end
   local named = #params == 0 and next(params) ~= nil
   local arguments, count = params, #params
+  if count > MOST_ARGUMENTS then
+    return nil, fault.new(fault.ARGUMENTS, ("a call has at most %d arguments")
+      :format(MOST_ARGUMENTS))
+  end
   if named and method then
     local problem
     arguments, problem = method:arrange(params)
@@ -104,7 +109,29 @@ end
 -- A traceback for the log, unless the error is meant for the client.
 local function explain(err)
   if fault.is(err) then return err end
-  return {message = tostring(err), traceback = debug.traceback("", 2):sub(2)}
+  local ok, text = pcall(tostring, err) -- its own __tostring may fail
+  return {message = ok and text or "error value is a " .. type(err),
+    traceback = debug.traceback("", 2):sub(2)}
+end
+
+-- Logs what went wrong in a function. Returns what the client is told of it.
+local function internal(self, name, message, traceback)
+  local where = ("%s.remote:%s"):format(getmetatable(self).name, name)
+  log.limited("error", where, ("error in %s: %s"):format(where, message),
+    {client = self.id, address = self.address, traceback = traceback})
+  return fault.new(fault.INTERNAL, "internal error")
+end
+
+-- By how many arguments there are: unpack isn't compiled, and what it calls then isn't.
+local CALLS = {
+  [0] = function(fn, self) return xpcall(fn, explain, self) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1]) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1], a[2]) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1], a[2], a[3]) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1], a[2], a[3], a[4]) end,
+}
+local function callMany(fn, self, a, count)
+  return xpcall(fn, explain, self, unpack(a, 1, count))
 end
 
 --- Calls a function of `remote` for this client.
@@ -127,21 +154,42 @@ function Rpc:invoke(name, params)
       return false, fault.new(fault.TOO_OFTEN, ("%s is called too often"):format(name))
     end
   end
-  local ok, result = xpcall(fn, explain, self, unpack(arguments, 1, count))
+  local call = CALLS[count] or callMany
+  local ok, result = call(fn, self, arguments, count)
   if ok then return true, result end
   if fault.is(result) then return false, result end
-  log.limited("error", "remote", ("error in %s.remote:%s: %s"):format(getmetatable(self).name, name,
-    result.message), {client = self.id, address = self.address, traceback = result.traceback})
-  return false, fault.new(fault.INTERNAL, "internal error")
+  return false, internal(self, name, result.message, result.traceback)
 end
 
--- What `later` has returned for the call under way; checked after the call.
-local deferred
+-- Sends an answer. One that is longer than the client's queue may be becomes an error.
+local function reply(self, id, text)
+  local _, why = self:transmit(text)
+  if why ~= "too long" then return end
+  log.limited("error", "answer", ("an answer of %d bytes is too long for maxQueue"):format(#text),
+    {client = self.id})
+  self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))
+end
+
+-- The client whose call is under way, and what `later` has made for it.
+local caller, deferred
+
+-- What was given to a function of `later`: true and the result, or false and a fault.
+local function outcome(self, call, name)
+  local err = call.err
+  if err == nil then return true, call.result end
+  if fault.is(err) then return false, err end
+  return false, internal(self, name, tostring(err))
+end
 
 --- To be called in a function of `remote` whose answer isn't known yet: what it returns is
--- then of no matter.
--- @treturn function to be called once, with the result, or with nil and a fault
+-- then of no matter. In a batch, answers that are given after the call come by themselves.
+-- @treturn function to be called once, with the result, or with nil and a fault; another
+-- error is logged, as if it were raised
 function Rpc:later()
+  if caller ~= self then
+    error("later() answers the call under way: it belongs into a function of remote", 2)
+  end
+  if deferred then return deferred.answer end
   local owed = (self.owed or 0) + 1
   if owed > self.maxCalls then
     error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
@@ -149,25 +197,35 @@ function Rpc:later()
   self.owed = owed
   local call = {}
   deferred = call
-  local function answer(result, err)
-    if call.id == nil then return end -- a notification
-    if err ~= nil then
-      err = fault.is(err) and err or fault.new(fault.INTERNAL, "internal error")
-      self:transmit(self.wire.fault(call.id, err))
-    else
-      self:transmit(answerOf(self, call.id, call.name, result))
-    end
-  end
-  return function(result, err)
+  function call.answer(result, err)
     if call.done then return end
-    call.done = true
+    call.done, call.result, call.err = true, result, err
     self.owed = self.owed - 1
-    if call.name then
-      answer(result, err)
-    else -- within the call
-      call.early = function() answer(result, err) end
-    end
+    if not call.name then return end -- within the call
+    local ok, value = outcome(self, call, call.name)
+    if call.id == nil then return end -- a notification
+    reply(self, call.id, ok and answerOf(self, call.id, call.name, value) or
+      self.wire.fault(call.id, value))
   end
+  return call.answer
+end
+
+-- Calls the function. Returns true and its result, false and a fault, or nothing when the
+-- answer comes later.
+local function carryOut(self, id, name, params)
+  local own = self.own[name]
+  caller, deferred = self, nil
+  local ok, result
+  if own then ok, result = own(self, params, id) else ok, result = self:invoke(name, params, id) end
+  local call = deferred
+  caller, deferred = nil, nil
+  if not call then return ok, result end
+  if not ok then
+    call.answer() -- is of no matter any more
+    return false, result
+  end
+  if call.done then return outcome(self, call, name) end
+  call.id, call.name = id, name
 end
 
 -- Carries one request out. Returns the answer's text, or nil when there's none.
@@ -179,17 +237,7 @@ local function request(self, message)
     return refused(self, isId(id) and id or null, fault.REQUEST,
       "this is no request of JSON-RPC 2.0")
   end
-  local own = self.own[name]
-  deferred = nil
-  local ok, result
-  if own then ok, result = own(self, params, id) else ok, result = self:invoke(name, params, id) end
-  local call = deferred
-  deferred = nil
-  if call and ok then
-    call.id, call.name = id, name
-    if call.early then call.early() end
-    return nil
-  end
+  local ok, result = carryOut(self, id, name, params)
   if id == nil or ok == nil then return nil end
   return ok and answerOf(self, id, name, result) or self.wire.fault(id, result)
 end
@@ -214,7 +262,10 @@ local function batch(self, messages)
       :format(self.maxBatch))
   end
   local answers = {}
-  for i = 1, #messages do answers[#answers + 1] = self:take(messages[i]) end
+  for i = 1, #messages do
+    answers[#answers + 1] = self:take(messages[i])
+    if self.closing then return nil end -- nothing more is delivered
+  end
   if answers[1] then return self.wire.batch(answers) end
 end
 
@@ -222,15 +273,16 @@ end
 function Rpc:onData(data)
   if self.mirrors then self:chooseWire() end
   local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
-  local answer
+  local id, answer = null
   if not ok then
     answer = refused(self, null, fault.PARSE, message)
   elseif isBatch then
     answer = batch(self, message)
   else
     answer = self:take(message)
+    id = type(message) == "table" and isId(message.id) and message.id or null
   end
-  if answer then self:transmit(answer) end
+  if answer then reply(self, id, answer) end
 end
 
 -- A WebSocket's text frames are JSON, whatever the encoding of the others.
