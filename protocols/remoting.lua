@@ -20,6 +20,7 @@ local fault = require "sync.fault"
 local json = require "sync.jsonwire"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local null = require "cjson".null
 
 local Remote = Rpc:extend("Remote")
 
@@ -80,11 +81,13 @@ end
 -- Sends a text that counts. One that is away gets it when it's back.
 function Remote:transmit(text)
   local session = self.session
-  if session then
+  if session and session.away then
     keep(session, text)
-    if session.away then return true end
+    return true
   end
-  return self:send(text)
+  local ok, why = self:send(text)
+  if session and why ~= "dropped" and why ~= "too long" then keep(session, text) end
+  return ok, why
 end
 
 --- Fires a local event at this client.
@@ -194,17 +197,33 @@ end
 function Remote:answered(id, result, err)
   if not self.calls or not self.calls[id] then return end -- too late, or never asked
   local done = forget(self, id)
-  if type(err) == "table" then
+  if err ~= nil and err ~= null then
+    if type(err) ~= "table" then err = {message = err} end
     local code = type(err.code) == "number" and err.code % 1 == 0 and err.code or fault.INTERNAL
     done(nil, fault.new(code, tostring(err.message), err.data))
   else
+    if result == null then result = nil end
     done(result)
   end
 end
 
+-- Logs the error of a handler that must not keep what follows from being done. Returns
+-- whether there was none.
+local function try(what, self, fn, ...)
+  local ok, err = xpcall(fn, debug.traceback, ...)
+  if not ok then
+    log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)), {client = self.id})
+  end
+  return ok
+end
+
+-- A function that is told may call again, in vain: so each time it's the first that is left.
 local function failCalls(self)
-  for id in pairs(self.calls or {}) do
-    forget(self, id)(nil, fault.new(fault.BUSY, "the client has gone"))
+  local id = next(self.calls or {})
+  while id do
+    try("the answer of a call", self, forget(self, id), nil,
+      fault.new(fault.BUSY, "the client has gone"))
+    id = next(self.calls)
   end
 end
 
@@ -273,18 +292,37 @@ local function enterSets(self)
   end
 end
 
--- The client did not come back.
-local function expire(self)
+-- The client does not come back, or may not.
+local function expire(self, reason)
   local session = self.session
   loop.stopTimer(session.away)
   session.away = false
+  loop.away[self] = nil
   getmetatable(self).awayCount = getmetatable(self).awayCount - 1
   self.clients:forget(self)
   local joined = self.joined
   for _, room in pairs(joined and joined.rooms or {}) do room:forget(self) end
   self.joined = nil
-  self.closing = session.reason
-  loop.closed(self, session.reason, session.code)
+  self.closing = reason or session.reason
+  loop.closed(self, self.closing, session.code)
+end
+
+-- One that is away has no connection to close: its session ends.
+
+function Remote:close(reason, code)
+  if self.session and self.session.away then
+    expire(self, reason or "closed")
+  else
+    Rpc.close(self, reason, code)
+  end
+end
+
+function Remote:abort()
+  if self.session and self.session.away then
+    expire(self, "aborted")
+  else
+    Rpc.abort(self)
+  end
 end
 
 --- Called when a client of a class with `resumeTime` has lost its connection.
@@ -305,7 +343,8 @@ function Remote:suspend(reason, code)
   session.reason, session.code = reason, code
   session.away = loop.startTimer(self.resumeTime, 0, function() expire(self) end)
   class.awayCount = class.awayCount + 1
-  self:onAway()
+  loop.away[self] = true
+  try("onAway", self, self.onAway, self)
   return true
 end
 
@@ -322,18 +361,25 @@ local function takeOver(self, newcomer)
   local session = self.session
   loop.stopTimer(session.away)
   session.away = false
+  loop.away[self] = nil
   getmetatable(self).awayCount = getmetatable(self).awayCount - 1
   enterSets(self)
   loop.closed(newcomer, "resumed")
 end
 
+-- Does not count, so it goes past `transmit`.
+local function answerResume(self, id, result)
+  if id ~= nil then self:send(self.wire.result(id, result)) end
+end
+
+-- Answers by itself.
 local function resume(newcomer, params, id)
   local token = type(params) == "table" and params[1]
   local received = type(params) == "table" and params[2]
   local self = type(token) == "string" and newcomer.sessions[token]
   local isNumber = type(received) == "number" and received % 1 == 0
-  if not newcomer.session or not self or self == newcomer or not isNumber then
-    return true, {resumed = false}
+  if not newcomer.session or not self or self == newcomer or self.closing or not isNumber then
+    return answerResume(newcomer, id, {resumed = false})
   end
   if not self.session.away and self.slot ~= 0 then -- its connection is broken, unnoticed
     loop.detach(self)
@@ -341,23 +387,19 @@ local function resume(newcomer, params, id)
       leaveSets(self)
       self.slot, self.joined, self.closing = 0, nil, "reset"
       loop.closed(self, "reset")
-      return true, {resumed = false}
+      return answerResume(newcomer, id, {resumed = false})
     end
   end
   local session = self.session
   if newcomer.wire ~= self.wire or received > session.last or received + 1 < session.first then
     expire(self)
-    return true, {resumed = false}
+    return answerResume(newcomer, id, {resumed = false})
   end
   takeOver(self, newcomer)
-  self:send(self.wire.result(id, {resumed = true, missed = session.last - received}))
+  answerResume(self, id, {resumed = true, missed = session.last - received})
   local last = session.last
   for number = received + 1, last do self:send(session.texts[number]) end
-  local ok, err = xpcall(self.onResume, debug.traceback, self)
-  if not ok then
-    log.limited("error", "onResume", "error in onResume: " .. tostring(err), {client = self.id})
-    self:close("error")
-  end
+  if not try("onResume", self, self.onResume, self) then self:close("error") end
 end
 
 Remote.own = setmetatable({

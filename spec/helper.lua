@@ -20,3 +20,9 @@ require "sync.core".C.sync_file_limit()
 
 -- What handlers log when specs make them fail would look like failures of the specs.
 require "sync.log".write = function() end
+
+-- busted loads modules anew for each file. Those that sync keeps must be the same for all.
+for _, name in ipairs {"sync.protocols.remoting", "sync.method", "sync.fault", "sync.client",
+  "sync.gateway", "sync.amf", "sync.amfwire"} do
+  require(name)
+end

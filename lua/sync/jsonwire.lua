@@ -48,6 +48,8 @@ local encode = jsonwire.encode
 -- is wrong
 function jsonwire.decode(bytes, depth)
   if not core.isText(bytes) then return false, "this is not UTF-8" end
+  -- cjson would take it for the end.
+  if bytes:find("\0", 1, true) then return false, "this is no JSON: there is a NUL in it" end
   local ok, value = pcall(decoderFor(depth).decode, bytes)
   if not ok then return false, "this is no JSON: " .. tostring(value) end
   return true, value, type(value) == "table" and bytes:find("^%s*%[") ~= nil

@@ -57,6 +57,8 @@ local loop = {
   listeners = {},
   --- Timers by id: tables with `fn` and `once`.
   timers = {},
+  --- Clients without a connection that may come back, as keys.
+  away = {},
   --- HTTP requests that wait for their file, by slot.
   requests = {},
   --- What waits for a name, by request: functions of addresses or nil and an error.
@@ -105,10 +107,13 @@ local function leaveAll(client, rooms)
   for name in pairs(rooms) do client:leave(name) end
 end
 
--- The client has gone for good.
+-- The client has gone for good. An error in onClose keeps nothing else from ending.
 local function closed(client, reason, code)
-  client:onClose(reason, code)
+  local ok, err = xpcall(client.onClose, debug.traceback, client, reason, code)
   client:finish()
+  if ok then return end
+  local what = "onClose of " .. getmetatable(client).name
+  log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)), {client = client.id})
 end
 loop.closed = closed
 
@@ -244,7 +249,7 @@ local function run(ticks, block)
       cursor = cursor + 1
       if event.type == DATA then
         local client = clients[event.id]
-        if not client.closing then
+        if client and not client.closing then -- nil when it was detached in this tick
           client:onData(toString(event.data, event.length))
         end
       else
@@ -334,6 +339,7 @@ function loop.stop(seconds)
   if stopping then return end
   stopping = true
   for _, client in pairs(clients) do client:close("stop") end
+  for client in pairs(loop.away) do client:close("stop") end
   C.sync_end_strangers(handle, 0)
   deadline = loop.startTimer(seconds, 0, function()
     for _, client in pairs(clients) do client:abort() end

@@ -79,6 +79,7 @@ function Set:add(client)
 end
 
 function Set:remove(client)
+  if self.absent then self.absent[client] = nil end
   if not self:has(client) then return end
   local place = self.places[client.slot]
   self.list[place] = false

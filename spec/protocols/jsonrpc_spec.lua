@@ -250,6 +250,16 @@ describe("protocols.jsonrpc", function()
       end
       assert.equal("é漢🎉\239\191\191", (call(client, "f", '["é漢🎉\239\191\191"]')))
     end)
+    it("nor is what has a NUL behind it, or in it", function()
+      local client = serve({f = function(_, text) return text end}, {framing = "length16"})
+      local fine = '{"jsonrpc":"2.0","id":1,"method":"f","params":["x"]}'
+      for _, text in ipairs {fine .. "\0", fine .. "\0more", "\0" .. fine, "\0", "[\0]",
+        (fine:gsub("x", "\0"))} do
+        client:send(string.char(0, #text) .. text)
+        local answer = cjson.decode(client:received():sub(3))
+        assert.equal(-32700, answer.error.code)
+      end
+    end)
     it("may be nested to maxDepth", function()
       local client = serve({f = function(_, list) return list end}, {maxDepth = 6})
       assert.same({{{{5}}}}, (call(client, "f", "[[[[[5]]]]]")))

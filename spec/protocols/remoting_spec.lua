@@ -1,5 +1,6 @@
 local Process = require "spec.process"
 local cjson = require "cjson"
+local core = require "sync.core"
 local loop = require "sync.loop"
 local support = require "spec.support"
 local sync = require "sync"
@@ -301,6 +302,43 @@ describe("protocols.remoting", function()
       assert.matches("in the answer", table.concat(lines))
       assert.is_false(a:isOpen())
       assert.is_true(b:isOpen())
+    end)
+
+    it("ends with a fault, too, when the client's error is no object", function()
+      local client = support.connect(protocol())
+      for _, wrong in ipairs {'"boom"', "5", "true"} do
+        local outcome
+        client.server:call("f", function(...) outcome = {...} end)
+        client:send(('{"jsonrpc":"2.0","id":%d,"error":%s}\0')
+          :format(messages(client)[1].id, wrong))
+        assert.is_nil(outcome[1])
+        assert.equal(-32603, outcome[2].code)
+      end
+    end)
+
+    it("may be tried again, in vain, when the client has gone", function()
+      local client = support.connect(protocol())
+      local count = 0
+      local function again(_, err)
+        count = count + 1
+        assert.equal(-32000, err.code)
+        if count < 100 then client.server:call("f" .. count, again) end
+      end
+      for i = 1, 20 do client.server:call("f" .. i, again) end
+      local lines = support.logged(function() client:leave() end)
+      assert.same({}, lines)
+      assert.is_true(count >= 100)
+    end)
+
+    it("gives a null as nil", function()
+      local client = support.connect(protocol())
+      local count, outcome
+      for _, rest in ipairs {'"result":null', '"result":null,"error":null'} do
+        client.server:call("f", function(...) count, outcome = select("#", ...), {...} end)
+        client:send(('{"jsonrpc":"2.0","id":%d,%s}\0'):format(messages(client)[1].id, rest))
+        assert.is_true(count <= 2)
+        assert.same({}, outcome)
+      end
     end)
   end)
 
@@ -726,6 +764,146 @@ describe("protocols.remoting", function()
         assert.equal(0, room:count())
         assert.is_nil(next(room.absent))
       end
+    end)
+
+    it("a refused resume is not counted, so nothing comes twice later", function()
+      local _, server = sessions()
+      local b, result = comeBack(server, ("0"):rep(32), 0)
+      assert.same({resumed = false}, result)
+      b.server:fire("on", 1)
+      assert.same({{"on", 1}}, events(b))
+      b:leave()
+      local _, again, missed = comeBack(server, b.token, 1)
+      assert.same({resumed = true, missed = 0}, again)
+      assert.same({}, missed)
+    end)
+
+    it("a room that a client was taken out of while it was away is left", function()
+      local class, server = sessions()
+      local a = connect(server)
+      local instance = a.server
+      instance:join("room")
+      a:leave()
+      instance:leave("room")
+      class:room("room"):fire("on", "not for it")
+      local c, result, missed = comeBack(server, a.token, 0)
+      assert.same({resumed = true, missed = 0}, result)
+      assert.same({}, missed)
+      class:room("room"):fire("on", "not for it")
+      assert.same({}, events(c))
+    end)
+
+    it("a client that is closed while it is away does not come back", function()
+      for how, reason in pairs {close = "kicked", abort = "aborted"} do
+        local class, server, lives = sessions()
+        local a = connect(server)
+        local instance = a.server
+        a:leave()
+        instance[how](instance, reason)
+        assert.equal(("onClose %d %s"):format(instance.id, reason), lives[#lives])
+        assert.equal(0, class.awayCount)
+        assert.same({resumed = false}, (select(2, comeBack(server, a.token, 0))))
+      end
+    end)
+
+    it("is no way round being closed, for one who does not read", function()
+      local class, server, lives = sessions()
+      local a = connect(server)
+      a.server:fire("on", "unread")
+      a.server:close("kicked")
+      assert.same({resumed = false}, (select(2, comeBack(server, a.token, 0))))
+      assert.is_true(class.clients:has(a.server)) -- until it has read, or closeTimeout
+      assert.equal("kicked", a.server.closing)
+      assert.is_nil(table.concat(lives, " "):find("onResume", 1, true))
+    end)
+
+    it("an error in onAway is logged, and the client may come back", function()
+      local class, server = sessions()
+      function class.onAway() error("in onAway") end
+      local before = loop.count
+      local a = connect(server)
+      local lines = support.logged(function() a:leave() end)
+      assert.matches("in onAway", table.concat(lines))
+      assert.is_nil(loop.clients[a.slot])
+      assert.equal(before, loop.count)
+      assert.is_true((select(2, comeBack(server, a.token, 0))).resumed)
+    end)
+
+    it("an error in onClose leaves nothing behind", function()
+      local class, server = sessions()
+      local a = connect(server)
+      local reached
+      a.server:call("f", function(_, err) reached = err.message end)
+      function class.onClose() error("in onClose") end
+      messages(a)
+      support.logged(function()
+        a.server:close()
+        testing.settle()
+      end)
+      assert.is_nil(next(class.sessions))
+      assert.equal("the client has gone", reached)
+    end)
+
+    it("a message that was dropped, or was too long, is not counted", function()
+      local _, server = sessions {maxQueue = 1024, overflow = "drop", resumeBytes = 100000}
+      local a = connect(server)
+      assert.same({false, "too long"}, {a.server:fire("on", ("x"):rep(2000))})
+      local sent = 0
+      support.logged(function()
+        for _ = 1, 10 do
+          local _, why = a.server:fire("on", ("x"):rep(300))
+          if why ~= "dropped" then sent = sent + 1 end
+        end
+      end)
+      assert.equal(sent, #messages(a))
+      assert.is_true(sent < 10)
+      a.server:fire("on", "last")
+      a:leave()
+      local _, result, missed = comeBack(server, a.token, sent)
+      assert.same({resumed = true, missed = 1}, result)
+      assert.same({"last"}, firedAt(missed))
+    end)
+
+    it("what the old connection has sent, and is read with the new one's, does no harm", function()
+      local class, server = sessions()
+      local count = 0
+      function class.remote.f() count = count + 1 end
+      local a, c = connect(server), connect(server)
+      local function feed(client, message)
+        local text = cjson.encode(message) .. "\0"
+        core.C.sync_memory_feed(core.handle, client.slot, text, #text)
+      end
+      feed(c, {jsonrpc = "2.0", id = 1, method = "sync.resume", params = {a.token, 0}})
+      feed(a, {jsonrpc = "2.0", method = "f"})
+      feed(c, {jsonrpc = "2.0", method = "f"})
+      local lines = support.logged(testing.settle)
+      assert.same({}, lines)
+      assert.equal(1, count)
+    end)
+
+    it("answers with the id it was asked with, and a notification not at all", function()
+      local _, server = sessions()
+      local a = connect(server)
+      a:leave()
+      local c = connect(server)
+      c:send(('{"jsonrpc":"2.0","id":9007199254740991,"method":"sync.resume","params":["%s",0]}\0')
+        :format(a.token))
+      c.server = loop.clients[c.slot]
+      assert.matches('"id":9007199254740991,', c:received())
+      c:leave()
+      local d = connect(server)
+      d:send(('{"jsonrpc":"2.0","method":"sync.resume","params":["%s",0]}\0'):format(a.token))
+      d.server = loop.clients[d.slot]
+      assert.equal("", d:received())
+    end)
+
+    it("ends for those who are away when the server stops", function()
+      local _, server, lives = sessions()
+      local a = connect(server)
+      a:leave()
+      loop.stop(5)
+      loop.run()
+      assert.equal(("onClose %d stop"):format(a.server.id), lives[#lives])
     end)
   end)
 end)
