@@ -54,8 +54,8 @@ local function present(self)
   return self.place, self.member
 end
 
-local function isCoordinate(value)
-  return type(value) == "number" and value == value and value >= 0 and value <= Room.WIDTH
+local function isWithin(value, most)
+  return type(value) == "number" and value >= 0 and value <= most
 end
 
 -- Enters a room and leaves the one before. Returns its state.
@@ -89,16 +89,19 @@ remote.dash = sync.method({rate = 5, burst = 10}, function(self)
   return room:startDash(member)
 end)
 
--- Adds points to a stroke of one's own, numbered by the caller.
+-- Adds points to a stroke of one's own, numbered by the caller. Returns its serial number on the
+-- board.
 remote.draw = sync.method("stroke: integer", "width: integer", "points: list",
   {rate = 40, burst = 80}, function(self, stroke, width, points)
     local room, member = present(self)
     local fine = #points > 0 and #points <= MOST_POINTS and #points % 2 == 0
-    for i = 1, fine and #points or 0 do fine = fine and isCoordinate(points[i]) end
+    for i = 1, fine and #points or 0, 2 do
+      fine = fine and isWithin(points[i], Room.WIDTH) and isWithin(points[i + 1], Room.HEIGHT)
+    end
     if not fine then
       error(sync.fault(5, ("points are x1, y1, …, at most %d numbers"):format(MOST_POINTS)))
     end
-    room:draw(member, stroke, math.min(math.max(width, 1), 40), points)
+    return room:draw(member, stroke, math.min(math.max(width, 1), 40), points)
   end)
 
 remote.erase = sync.method({rate = 1, burst = 3}, function(self)

@@ -154,22 +154,30 @@ end
 
 -- The board and the chat.
 
---- Adds points to a stroke: x1, y1, x2, y2, …
--- @return false when the stroke is another's
+--- Adds points to a stroke: x1, y1, x2, y2, … They are rounded to whole units, in the list too:
+-- a full board is a message of 0.7 MB then, not of 2.
+-- @return the stroke's serial number on the board, by which the oldest are forgotten
 function Room:draw(member, number, width, points)
   local last = member.stroke
   if not last or last.number ~= number then
     self.lastStroke = self.lastStroke + 1
-    last = {number = number, member = member.id, hue = member.hue, width = width, points = {}}
+    last = {serial = self.lastStroke, number = number, member = member.id, hue = member.hue,
+      width = width, points = {}}
     member.stroke = last
     self.strokes[self.lastStroke] = last
   end
-  for i = 1, #points do last.points[#last.points + 1] = points[i] end
+  for i = 1, #points do
+    points[i] = math.floor(points[i] + 0.5)
+    last.points[#last.points + 1] = points[i]
+  end
   self.points = self.points + #points / 2
+  local first = self.firstStroke
   while self.points > MOST_POINTS or self.lastStroke - self.firstStroke >= MOST_STROKES do
     self:dropStroke()
   end
-  self:tell(member, "onDraw", member.id, number, member.hue, width, points)
+  self:tell(member, "onDraw", member.id, number, member.hue, width, points, last.serial)
+  if self.firstStroke > first then self:tell(nil, "onForget", self.firstStroke) end
+  return last.serial
 end
 
 function Room:dropStroke()
@@ -178,7 +186,7 @@ function Room:dropStroke()
   self.firstStroke = self.firstStroke + 1
   if stroke then
     self.points = self.points - #stroke.points / 2
-    stroke.points = {} -- whoever still draws it begins anew
+    stroke.number = nil -- whoever still draws it begins anew
   end
 end
 
@@ -211,11 +219,13 @@ function Room:state()
   for i = self.firstStroke, self.lastStroke do
     local stroke = self.strokes[i]
     if stroke and #stroke.points > 0 then
-      board[#board + 1] = {stroke.member, stroke.number, stroke.hue, stroke.width, stroke.points}
+      board[#board + 1] = {stroke.member, stroke.number, stroke.hue, stroke.width, stroke.points,
+        stroke.serial}
     end
   end
   return {room = self.name, width = WIDTH, height = HEIGHT, people = people, board = board,
-    chat = {unpack(self.chat)}, interval = Room.TICKS_A_SNAPSHOT / Room.TICKS}
+    chat = {unpack(self.chat)}, interval = Room.TICKS_A_SNAPSHOT / Room.TICKS,
+    ticks = Room.TICKS}
 end
 
 -- The game.
