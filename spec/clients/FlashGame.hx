@@ -1,0 +1,185 @@
+// A movie of Flash clients, led by its page: the page calls command(text), the movie calls
+// the page's movieEvent(text), and the texts are JSON. flash.mjs says what is done with it.
+//
+// With the parameter `library`, the classes are not the movie's own but those of the SWC's
+// library.swf, loaded into a domain by themselves: what an ActionScript 3 project has of them.
+
+import flash.Lib;
+import flash.display.Loader;
+import flash.events.Event;
+import flash.events.NetStatusEvent;
+import flash.external.ExternalInterface;
+import flash.net.NetConnection;
+import flash.net.Responder;
+import flash.net.URLRequest;
+import flash.system.ApplicationDomain;
+import flash.system.LoaderContext;
+
+class FlashGame {
+    var clients:Map<String, Dynamic> = [];
+    var answers:Map<String, Dynamic> = []; // what later() has returned
+    var gateway = new NetConnection();
+    var library:ApplicationDomain;
+    var json = new sync.Json();
+
+    static function main() {
+        new FlashGame();
+    }
+
+    function new() {
+        var name:String = Reflect.field(Lib.current.loaderInfo.parameters, "library");
+        if (name == null) {
+            start();
+            return;
+        }
+        forgetHaxe();
+        library = new ApplicationDomain();
+        var loader = new Loader();
+        loader.contentLoaderInfo.addEventListener(Event.INIT, function(_) {
+            var own:Dynamic = sync.Client;
+            if (library.getDefinition("sync.Client") != own) start(); // else nothing is shown
+        });
+        loader.load(new URLRequest(name), new LoaderContext(false, library));
+    }
+
+    // What Haxe adds to the player's own classes is there for all movies; in a project of
+    // ActionScript it isn't.
+    function forgetHaxe() {
+        untyped {
+            for (name in ["copy", "insert", "contains", "remove", "iterator", "keyValueIterator",
+                "resize", "filterHX", "mapHX"]) __delete__(Array.prototype, name);
+            __delete__(String.prototype, "charCodeAtHX");
+            for (name in ["isFinite", "isNaN"]) __delete__(Math, name);
+        }
+    }
+
+    function start() {
+        gateway.addEventListener(NetStatusEvent.NET_STATUS, function(e:NetStatusEvent) {
+            tell("gateway", "status", Reflect.field(e.info, "code"));
+        });
+        ExternalInterface.addCallback("command", command);
+        tell("movie", "ready", null);
+    }
+
+    function tell(who:String, kind:String, value:Dynamic) {
+        ExternalInterface.call("movieEvent",
+            json.write({who: who, kind: kind, value: value}));
+    }
+
+    // Returns what the command returns, or {error}, as JSON.
+    function command(text:String):String {
+        var result:Dynamic = null;
+        try {
+            result = perform(json.read(text));
+        } catch (e:flash.errors.Error) {
+            result = {error: "" + e.message, code: Reflect.field(e, "code")};
+        }
+        return json.write(result);
+    }
+
+    function perform(it:Dynamic):Dynamic {
+        var who:String = it.who;
+        var client = clients[who];
+        switch (it.verb) {
+            case "open":
+                open(who, it.port, it.options, it.closeWhen);
+            case "call":
+                client.call(it.method, it.params, function(result) tell(it.tag, "result", result),
+                    function(fault) tell(it.tag, "fault", say(fault)), it.options);
+            case "notify":
+                return client.notify(it.method, it.params, it.options);
+            case "latency":
+                client.latency(function(ms) tell(it.tag, "result", ms));
+            case "on":
+                client.on(it.name, function(a, ?b, ?c) tell(who, it.tag, [a, b, c]));
+            case "once":
+                client.once(it.name, function(a) tell(who, it.tag, [a]));
+            case "onOff":
+                var listener = function(a) tell(who, it.tag, [a]);
+                client.on(it.name, listener);
+                client.off(it.name, listener);
+            case "onBroken":
+                client.on(it.name, function(_) throw new flash.errors.Error("broken listener"));
+            case "handle":
+                handle(client, who);
+            case "unhandle":
+                client.handle(it.name);
+            case "answer":
+                answers[who](it.result);
+            case "close":
+                client.close();
+            case "stats":
+                return client.stats();
+            case "look":
+                return {state: client.state, resumed: client.resumed};
+            case "json":
+                var other:Dynamic = make("sync.Json", [it.isPlain]);
+                return other.write(other.read(it.text));
+            case "loop":
+                var loop:Dynamic = {};
+                loop.loop = loop;
+                make("sync.Json", [it.isPlain]).write(loop);
+            case "gateway":
+                if (it.url != null) gateway.connect(it.url);
+                var responder = new Responder(function(result) tell(it.tag, "result", result),
+                    function(info) tell(it.tag, "fault", info));
+                var args:Array<Dynamic> = [it.method, responder];
+                Reflect.callMethod(gateway, gateway.call, args.concat(it.params));
+            default:
+                throw new flash.errors.Error("there is no command " + it.verb);
+        }
+        return null;
+    }
+
+    // Makes an object of a class that belongs to the client.
+    function make(name:String, args:Array<Dynamic>):Dynamic {
+        if (library != null) {
+            return Type.createInstance(library.getDefinition(name), args);
+        }
+        return switch (name) {
+            case "sync.Client": new sync.Client(args[0], args[1], args[2]);
+            case "sync.Fault": new sync.Fault(args[0], args[1], args[2]);
+            default: new sync.Json(args[0]);
+        }
+    }
+
+    function open(who:String, port:Int, options:Dynamic, closeWhen:String) {
+        if (options == null) options = {};
+        options.onError = function(error) tell(who, "error", say(error));
+        var client = make("sync.Client", ["127.0.0.1", port, options]);
+        clients[who] = client;
+        if (closeWhen != null) client.addEventListener(closeWhen, function(_) client.close());
+        client.addEventListener("session", function(_) {
+            tell(who, "session", null);
+            client.call("join", [who], function(n) tell(who, "joined", n));
+        });
+        client.addEventListener("state", function(e:Dynamic) {
+            tell(who, "state", {state: e.state, resumed: e.resumed, missed: e.missed,
+                attempt: e.attempt, delay: e.delay, reason: e.reason});
+        });
+    }
+
+    function handle(client:Dynamic, who:String) {
+        client.handle("add", function(a:Dynamic, b:Dynamic) return a + b);
+        client.handle("refuse", function() {
+            throw make("sync.Fault", [42, "not today", {until: "noon"}]);
+        });
+        client.handle("break", function():Dynamic throw new flash.errors.Error("a secret"));
+        client.handle("nothing", function() {});
+        client.handle("long", function() return StringTools.lpad("", "x", 70000));
+        client.handle("later", function(a) {
+            answers[who] = client.later();
+            tell(who, "asked", a);
+        });
+        client.handle("laterAtOnce", function(a) {
+            var answer:Dynamic = client.later();
+            answer(a);
+            answer("twice");
+        });
+    }
+
+    function say(error:Dynamic):Dynamic {
+        return {code: Reflect.field(error, "code"), message: "" + error.message,
+            data: Reflect.field(error, "data"), method: Reflect.field(error, "method")};
+    }
+}
