@@ -258,7 +258,8 @@ function Remote:begin(listener)
   local session = {
     token = core.randomHex(TOKEN_BYTES), away = false,
     texts = {}, first = 1, last = 0, bytes = 0,
-    most = self.resumeMessages, mostBytes = self.resumeBytes,
+    most = self.resumeMessages,
+    mostBytes = math.min(self.resumeBytes, listener.settings.maxQueue / 2), -- it's sent at once
   }
   self.session = session
   self.sessions[session.token] = self

@@ -113,7 +113,10 @@ static uint32_t code_for(const struct conn *conn) {
 void websocket_say_close(struct conn *conn, uint32_t code, const char *why,
                          size_t length) {
     struct websocket *websocket = conn->websocket;
-    if (websocket->close_sent) {
+    /* A client that ended the stream without a Close was cut off, perhaps by something in
+     * between: what still listens there must not take our Close for its end. */
+    bool cut_off = conn->client_ended && !websocket->close_received;
+    if (websocket->close_sent || cut_off) {
         return;
     }
     websocket->close_sent = true;
