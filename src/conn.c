@@ -434,6 +434,9 @@ static void ran_out(struct conn *conn, int reason) {
     } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
                conn->state == CONN_OPEN && conn->unfinished) {
         request_refuse(conn, 408, "the request did not come in time");
+    } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
+               !conn->write_broken) {
+        conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */
     } else {
         /* A client that is slow to go gets a reset, so that nothing of it stays. */
         bool reset = conn->state != CONN_LINGERING;

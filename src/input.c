@@ -364,6 +364,8 @@ void input_resume(struct core *core) {
             waiting_end = &conn->next_ready;
         } else if (conn->state == CONN_OPEN) {
             resume(conn);
+        } else if (websocket_expects_close(conn) && conn->backlog.length > 0) {
+            take_backlog(conn); /* it may hold a Close that crossed ours */
         }
         conn = next;
     }
@@ -375,7 +377,7 @@ void input_resume(struct core *core) {
 }
 
 uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length) {
-    if (conn->state != CONN_OPEN) {
+    if (conn->state != CONN_OPEN || conn->ending) {
         return length; /* thrown away, as bytes of a connection that lingers are */
     }
     size_t most = (size_t)conn_options(conn)->max_message + READ_BYTES;

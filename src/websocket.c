@@ -104,8 +104,7 @@ static uint32_t code_for(const struct conn *conn) {
     switch (conn->reason) {
     case SYNC_MESSAGE_LONG: return WS_TOO_BIG;
     case SYNC_BROKE_PROTOCOL: return WS_PROTOCOL_ERROR;
-    case SYNC_NO_PONG:
-    case SYNC_IDLE: return WS_GOING_AWAY;
+    case SYNC_NO_PONG: return WS_GOING_AWAY;
     default: return WS_NORMAL;
     }
 }
