@@ -46,6 +46,55 @@ describe("crowd", function()
     assert.is_nil(server:stderr():find("WARN", 1, true), server:stderr())
   end)
 
+  it("of 1,000 that begin and do not go on delays nobody, and is closed in time", function()
+    local server, port = serve [[
+      local Echo = sync.Protocol:extend("Echo")
+      Echo.framing = "line"
+      Echo.handshakeTimeout = 3
+      function Echo:onData(line) self:send(line) end
+      sync.enable("127.0.0.1", 0, Echo)
+      sync.start()
+    ]]
+    -- Of a request's head, of a WebSocket's handshake, of a policy request, of a message, and
+    -- of a first word that could still become anything.
+    local begins = {
+      "GET / HTTP/1.1\r\nHost: here\r\nX-Slow: ",
+      "GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgr",
+      "POST /x HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\nbody",
+      "<policy-file-req", "a line without its end", "GE",
+    }
+    local good = connect(port)
+    local function exchange(text)
+      local begin = socket.gettime()
+      good:send(text .. "\n")
+      assert.equal(text, good:receive("*l"))
+      return socket.gettime() - begin
+    end
+    exchange("before")
+    local slow, longest = {}, 0
+    for i = 1, 1000 do
+      slow[i] = connect(port)
+      slow[i]:send(begins[i % #begins + 1])
+      if i % 50 == 0 then longest = math.max(longest, exchange("while " .. i)) end
+    end
+    -- They send on, a byte at a time, and are not let live by that.
+    local begin = socket.gettime()
+    for _, client in ipairs(slow) do client:send("x") end
+    longest = math.max(longest, exchange("after"))
+    assert.is_true(longest < 1, "an echo took " .. longest)
+    for i, client in ipairs(slow) do
+      local _, why, rest = client:receive("*a")
+      if why then assert.equal("closed", why, "client " .. i .. " " .. rest) end
+      if i % 100 == 0 then exchange("still " .. i) end
+      client:close()
+    end
+    assert.is_true(socket.gettime() - begin < 10)
+    exchange("at last")
+    good:close()
+    server:kill("TERM")
+    assert.equal(0, (server:wait()), server:stderr())
+  end)
+
   it("of 100 loses one that never reads, and the other 99 get every byte", function()
     local server, port = serve [[
       local Room = sync.Protocol:extend("Room")
