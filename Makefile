@@ -114,7 +114,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@$(MAKE) -s build
 	@sh spec/all
 
--include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk
+-include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk
 
 # The same program with the address and undefined-behaviour sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -148,8 +148,10 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
     count_tick(core);
     end_tick(core);
+    /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
+     */
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
-                core->noted;
+                core->noted || core->unflushed;
     core->polling = true;
     int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     core->polling = false;

@@ -1,0 +1,79 @@
+-- TLS from outside, with OpenSSL's own client. In a browser, and with many clients: see
+-- spec/browser/secure.mjs.
+
+local Process = require "spec.process"
+local Program = require "spec.program"
+local socket = require "socket"
+
+local certificate, key
+
+local function run(...)
+  local process = Process.start {...}
+  process:closeInput()
+  local code = process:wait()
+  return code, process:stdout(), process:stderr()
+end
+
+-- Serves echo in TLS; settings are those of the class, as Lua. Clocks are slow, so that
+-- nothing comes because of them.
+local function serve(tls, settings)
+  return select(2, Program.serve(([[
+    local Echo = sync.Protocol:extend("Echo")
+    Echo.framing = "line"
+    Echo.detectTimeout, Echo.handshakeTimeout = 60, 60
+    %s
+    function Echo:onData(line) self:send("echo " .. line) end
+    sync.enable("127.0.0.1", 0, Echo, {tls = {certificate = %q, key = %q, %s}})
+    sync.start()
+  ]]):format(settings or "", certificate, key, tls)))
+end
+
+-- Connects, sends a line, and waits for the echo.
+local function exchange(port, ...)
+  local client = Process.start {"openssl", "s_client", "-quiet", "-connect", "127.0.0.1:" .. port,
+    ...}
+  client:write("hello\n")
+  local ok = pcall(client.expect, client, "stdout", "echo hello")
+  client:kill("TERM")
+  client:wait()
+  return ok
+end
+
+describe("TLS", function()
+  setup(function()
+    certificate, key = os.tmpname(), os.tmpname()
+    assert.equal(0, (run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+      "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+      "subjectAltName=DNS:localhost", "-out", certificate, "-keyout", key)))
+  end)
+
+  teardown(function()
+    os.remove(certificate)
+    os.remove(key)
+  end)
+
+  after_each(Process.cleanUp)
+
+  it("is answered at once, when nothing else happens on the server", function()
+    for _, tls in ipairs {"", "only = true", 'minimum = "1.3"', 'only = true, minimum = "1.3"'} do
+      local port = serve(tls)
+      local begin = socket.gettime()
+      assert.is_true(exchange(port), tls)
+      assert.is_true(exchange(port, "-tls1_3"), tls)
+      assert.is_true(socket.gettime() - begin < 30, tls)
+    end
+  end)
+
+  it("has plain clients beside it, unless it is the only one", function()
+    local client = Program.connect(serve "")
+    client:send("hello\n")
+    assert.equal("echo hello", client:receive("*l"))
+    client:close()
+    client = Program.connect(serve "only = true")
+    client:send("hello\n")
+    local line, why = client:receive("*l")
+    assert.is_nil(line)
+    assert.equal("closed", why)
+    client:close()
+  end)
+end)
