@@ -288,9 +288,10 @@ static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *length
                                             : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* Only ciphers that authenticate and that forget their keys; clients without AES in
- * hardware get ChaCha20. Only quick groups: the large ones, such as ffdhe8192, let a
- * client keep the server busy with little work of its own. */
+/* Only ciphers that authenticate and that forget their keys. AES with 128 bits goes
+ * before 256: nothing is known to break it, and it takes a quarter less time. Clients
+ * without AES in hardware get ChaCha20. Only quick groups: the large ones, such as
+ * ffdhe8192, let a client keep the server busy with little work of its own. */
 static SSL_CTX *context_new(const struct tls_store *store) {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     if (!context) {
@@ -307,7 +308,11 @@ static SSL_CTX *context_new(const struct tls_store *store) {
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
     if (SSL_CTX_set_min_proto_version(context, store->minimum) &&
-        SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") &&
+        SSL_CTX_set_cipher_list(context,
+                                "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20") &&
+        SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:"
+                                          "TLS_CHACHA20_POLY1305_SHA256:"
+                                          "TLS_AES_256_GCM_SHA384") &&
         SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") &&
         SSL_CTX_set_num_tickets(context, 1) &&
         SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1)) {

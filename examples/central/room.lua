@@ -25,7 +25,7 @@ local AGILITY = 5                   -- how fast a comet takes up a new speed, a 
 local DASH, DASH_REST = 0.22, 2     -- seconds
 local REACH, BUMP = 26, 40          -- units
 local LOOT = 3                      -- sparks that a bumped comet loses
-local SPARKS, SPARKS_A_MEMBER = 60, 0.5
+local SPARKS, SPARKS_A_MEMBER = 150, 0.5
 
 -- Bounds.
 Room.MOST_MEMBERS = 1000

@@ -569,13 +569,26 @@ function amf.nameOf(w, key)
   return ("%.14g"):format(key)
 end
 
+-- The key after another, nil at the end. LuaJIT as of 2022 may read a key that is a number
+-- again from where next had left it, when something else is there already; the sum is a
+-- copy. For the same reason values are not taken from next, but read from the table.
+local function nextKey(value, key)
+  local found = next(value, key)
+  if type(found) == "number" then return found + 0 end
+  return found
+end
+
+amf.nextKey = nextKey
+
 -- How many items a table has when it is to be an array, otherwise nil.
 function amf.arrayLength(value)
   local count, last = 0, 0
-  for key in next, value do
+  local key = nextKey(value)
+  while key ~= nil do
     if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then return nil end
     count = count + 1
     if key > last then last = key end
+    key = nextKey(value, key)
   end
   if count == 0 or last > 64 and last > count * 4 then return nil end
   return last

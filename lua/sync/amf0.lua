@@ -14,7 +14,7 @@ local u8, u16, u32, double, text = amf.u8, amf.u16, amf.u32, amf.double, amf.tex
 local countValues, countText = amf.countValues, amf.countText
 local openKept, closeKept = amf.openKept, amf.closeKept
 local kindOf, nameOf, isItem, field = amf.kind, amf.nameOf, amf.isItem, amf.field
-local putU16, putU32, putDouble = amf.putU16, amf.putU32, amf.putDouble
+local putU16, putU32, putDouble, nextKey = amf.putU16, amf.putU32, amf.putDouble, amf.nextKey
 
 local amf0 = {}
 
@@ -33,7 +33,8 @@ local function readMarked(r, marker)
   countValues(r, 1)
   local read = readers[marker]
   if not read then fail(r, ("there is no value with the marker 0x%02x"):format(marker)) end
-  return read(r)
+  local value = read(r) -- not as a tail call, of which LuaJIT compiles only some
+  return value
 end
 
 local function readText(r, length)
@@ -280,26 +281,28 @@ function parts.items(w, frame)
 end
 
 function parts.members(w, frame)
-  local key, value = next(frame.target, frame.key)
+  local target = frame.target
+  local key = nextKey(target, frame.key)
   frame.key = key
   if key == nil then
     putEnd()
     return close(w)
   end
   putName(w, nameOf(w, key))
-  putValue(w, value)
+  putValue(w, rawget(target, key))
 end
 
 -- Of an array that has other keys too, those of its items are counted from 0.
 function parts.names(w, frame)
-  local key, value = next(frame.target, frame.key)
+  local target = frame.target
+  local key = nextKey(target, frame.key)
   frame.key = key
   if key == nil then
     putEnd()
     return close(w)
   end
   putName(w, isItem(key, frame.count) and amf.numeral(key - 1) or nameOf(w, key))
-  putValue(w, value)
+  putValue(w, rawget(target, key))
 end
 
 local function write(w, value)

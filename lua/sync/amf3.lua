@@ -17,7 +17,7 @@ local u8, double, s32At, doubleAt = amf.u8, amf.double, amf.s32At, amf.doubleAt
 local countValues, countText = amf.countValues, amf.countText
 local keep, openKept, closeKept, refer = amf.keep, amf.openKept, amf.closeKept, amf.refer
 local kindOf, nameOf, isItem, field = amf.kind, amf.nameOf, amf.isItem, amf.field
-local putU32, putDouble = amf.putU32, amf.putDouble
+local putU32, putDouble, nextKey = amf.putU32, amf.putDouble, amf.nextKey
 
 local amf3 = {}
 
@@ -71,7 +71,8 @@ local function readValue(r)
   local marker = u8(r)
   local read = readers[marker]
   if not read then fail(r, ("there is no marker 0x%02x"):format(marker)) end
-  return read(r)
+  local value = read(r) -- not as a tail call, of which LuaJIT compiles only some
+  return value
 end
 
 readers[UNDEFINED] = function() return null end
@@ -602,21 +603,23 @@ local function putMember(w, key, value)
 end
 
 function parts.members(w, frame)
-  local key, value = next(frame.target, frame.key)
+  local target = frame.target
+  local key = nextKey(target, frame.key)
   frame.key = key
-  if key ~= nil then return putMember(w, key, value) end
+  if key ~= nil then return putMember(w, key, rawget(target, key)) end
   putByte(1)
   close(w)
 end
 
 function parts.names(w, frame)
-  local key, value = next(frame.target, frame.key)
+  local target = frame.target
+  local key = nextKey(target, frame.key)
   frame.key = key
   if key == nil then
     putByte(1)
     frame.step = parts.items
   elseif not isItem(key, frame.count) then
-    putMember(w, key, value)
+    putMember(w, key, rawget(target, key))
   end
 end
 
@@ -629,7 +632,7 @@ function parts.sealed(w, frame)
 end
 
 function parts.keys(w, frame)
-  local key = next(frame.target, frame.key)
+  local key = nextKey(frame.target, frame.key)
   frame.key = key
   if key == nil then return close(w) end
   frame.step = parts.values
