@@ -73,6 +73,8 @@ local VECTORS = {
     amf.vector("object", {amf.null, amf.typed "P"}, false, "P")},
   {"a dictionary", "11 03 00 0401 02", amf.dictionary {[1] = false}},
   {"an empty dictionary", "11 01 00", amf.dictionary {}},
+  {"empty strings, which are never referred to", "09 09 01 0601 0603 61 0601 0600",
+    {"", "a", "", "a"}},
   {"a string twice", "09 05 01 06 03 61 06 00", {"a", "a"}},
   {"the traits of a class twice", "09 05 01 0a 13 03 50 03 78 0401 0a 01 0402",
     {amf.typed("P", {x = 1}), amf.typed("P", {x = 2})}},

@@ -220,6 +220,11 @@ for name, format in pairs {AMF0 = amf0, AMF3 = amf3} do
   end)
 end
 
+-- Random values, and damaged bytes: some of what the fuzzer does.
+it("AMF brings random values back, and reads damaged bytes", function()
+  for seed = 1, 3 do assert(loadfile "spec/fuzz/amf.lua")(1000, seed, true) end
+end)
+
 -- The bombs are of 64 KiB, and may cost some megabytes.
 describe("AMF bombs", function()
   local SIZE = 65536
