@@ -527,6 +527,11 @@ function amf.written()
   return bytes
 end
 
+-- Gives a large buffer back that was not written to its end.
+function amf.dropped()
+  if #buffer > KEEP_BUFFER then buffer:free() end
+end
+
 function amf.putU16(value)
   local to = buffer:reserve(2)
   to[0], to[1] = rshift(value, 8), band(value, 0xff)

@@ -321,8 +321,9 @@ end
 -- @treturn string|nil and which value in it can't be written, and why
 function amf0.encode(value, options)
   local ok, result = amf.attempt(write, amf.writer(options), value)
-  if not ok then return nil, result end
-  return result
+  if ok then return result end
+  amf.dropped()
+  return nil, result
 end
 
 return amf0

@@ -665,8 +665,9 @@ function amf3.encode(value, options)
   w.strings, w.stringCount = {}, 0
   w.traits, w.traitCount, w.plainTraits = {}, 0, false
   local ok, result = amf.attempt(write, w, value)
-  if not ok then return nil, result end
-  return result
+  if ok then return result end
+  amf.dropped()
+  return nil, result
 end
 
 return amf3

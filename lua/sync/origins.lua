@@ -60,6 +60,12 @@ function origins.allow(allowed, origin, host)
   return false
 end
 
+-- Whether it's an origin; a star may only stand before the dot of a domain.
+local function isPattern(origin)
+  local _, host = split(origin)
+  return host ~= nil and not host:gsub("^%*%.", "", 1):find("*", 1, true)
+end
+
 --- Whether a value may stand for `origins`, and what is wanted.
 function origins.check(value)
   local wanted = 'false, "*", or a list of origins as in {"https://example.com"}'
@@ -67,7 +73,7 @@ function origins.check(value)
   if type(value) ~= "table" then return false, wanted end
   for _, origin in ipairs(value) do
     local fine = type(origin) == "string" and
-      (origin == "*" or origin == "null" or split(origin) ~= nil)
+      (origin == "*" or origin == "null" or isPattern(origin))
     if not fine then return false, wanted .. " (not " .. tostring(origin) .. ")" end
   end
   return true, wanted
