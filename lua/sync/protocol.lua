@@ -157,7 +157,7 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- "error" (in a handler), "stop" (the server stops), "memory", "protocol" (what a WebSocket
 -- sent is none, or no UTF-8), "silent" (a ping was not answered)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
--- or else what it was sent; 0 when neither side has said one
+-- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame
 function Protocol:onClose(reason, code) end -- luacheck: ignore reason code
 
 --- Called when a handler of this client has raised an error, before it is closed.

@@ -328,7 +328,7 @@ describe("WebSocket", function()
       {function(client) client:send(TEXT, "\255") end, 1007, "", "protocol\t1007"},
       {function(client) client:send(3, "x") end, 1002, "", "protocol\t1002"},
       {function(client) client:send(CLOSE, "\15\160bye") end, 4000, "", "left\t4000"},
-      {function(client) client:send(CLOSE, "") end, 0, "", "left\t0"},
+      {function(client) client:send(CLOSE, "") end, 0, "", "left\t1005"},
     }
     for _, case in ipairs(cases) do
       local client = WebSocket.connect(port)
