@@ -42,7 +42,7 @@ JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
 # lua/sync/init.lua is the module sync; protocols/echo.lua is sync.protocols.echo.
 module = $(patsubst sync.init,sync,$(subst /,.,$(patsubst lua/%.lua,%,$(patsubst protocols/%,lua/sync/protocols/%,$(1)))))
 BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m)).o) \
-            $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(BUILD)/lua/sync.panelpage.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
+            $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(BUILD)/lua/sync.panelpage.o $(BUILD)/lua/sync.newfiles.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check soak fuzz docs lint install uninstall rock clean deps-%
@@ -58,7 +58,7 @@ run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
 
-build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
+build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync/newfiles.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
 
 # C
 
@@ -93,6 +93,12 @@ $(BUILD)/sync/panelpage.lua: clients/panel/index.html
 	@mkdir -p $(@D)
 	$(Q){ echo '-- Made of clients/panel/index.html.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
 
+# What `sync-lua new` writes; the folders are named so that a file that is gone is noticed.
+NEW_FILES := $(shell find templates/new -type f | LC_ALL=C sort)
+$(BUILD)/sync/newfiles.lua: $(NEW_FILES) $(shell find templates/new -type d)
+	@mkdir -p $(@D)
+	$(Q){ echo '-- Made of templates/new.'; echo 'return {'; for file in $(NEW_FILES); do printf '{path = "%s", text = [==[\n' "$${file#templates/new/}"; cat $$file; echo ']==]},'; done; echo '}'; } > $@
+
 $(BUILD)/lua/sync.%.o: $(BUILD)/sync/%.lua
 	@mkdir -p $(@D)
 	$(Q)$(LUAJIT) -b -n sync.$* $< $@
@@ -114,7 +120,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@$(MAKE) -s build
 	@sh spec/all
 
--include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk
+-include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk bench/remoting/remoting.mk
 
 # The same program with the address and undefined-behaviour sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -147,7 +153,7 @@ docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .
 
 lint: deps-lint ## luacheck, clang-format and clang-tidy
-	@luacheck -q lua protocols spec examples bench
+	@luacheck -q lua protocols spec examples bench templates
 	@clang-format --dry-run -Werror src/*.c src/*.h $(wildcard spec/*/*.[ch] bench/*.[ch] bench/*/*.[ch])
 	@clang-tidy --quiet src/*.c -- -std=c11 -D_GNU_SOURCE -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>/dev/null
 
@@ -157,7 +163,7 @@ install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DE
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR)/sync/protocols $(DESTDIR)$(LIBDIR)/sync
 	install -m 755 sync-lua $(DESTDIR)$(BINDIR)/sync-lua
 	install -m 755 $(BUILD)/sync-bench $(DESTDIR)$(BINDIR)/sync-bench
-	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(DESTDIR)$(LUADIR)/sync
+	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync/newfiles.lua $(DESTDIR)$(LUADIR)/sync
 	install -m 644 $(PROTOCOLS) $(DESTDIR)$(LUADIR)/sync/protocols
 	install -m 755 $(BUILD)/sync/libsync.so $(DESTDIR)$(LIBDIR)/sync/libsync.so
 

@@ -98,12 +98,10 @@ local function arrange(params, method)
   elseif named then
     return {params}, 1
   end
-  local clean = {}
   for i = 1, count do
-    local value = arguments[i]
-    if value ~= null then clean[i] = value end
+    if arguments[i] == null then arguments[i] = nil end
   end
-  return clean, count
+  return arguments, count
 end
 
 -- A traceback for the log, unless the error is meant for the client.

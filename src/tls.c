@@ -302,6 +302,7 @@ static SSL_CTX *context_new(const struct tls_store *store) {
                                      SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(context, TLS_TICKET_SECONDS);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
@@ -576,6 +577,14 @@ fail:
 
 /* A connection */
 
+/* OpenSSL tells its errors apart only when none is left of before. Clearing writes to all
+ * of its sixteen places, so it is done only when there is one. */
+static void forget_errors(void) {
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 struct tls *tls_new(struct tls_store *store) {
     struct tls *tls = store->count > 0 ? calloc(1, sizeof(*tls)) : NULL;
     if (!tls) {
@@ -637,12 +646,15 @@ ssize_t tls_read(struct tls *tls, char *plain, size_t size) {
     ssize_t end = tls->failed ? TLS_FAILED : tls->ended ? TLS_ENDED : 0;
     while (total < size && end == 0) {
         size_t length;
-        ERR_clear_error();
+        forget_errors();
         if (!SSL_read_ex(tls->ssl, plain + total, size - total, &length)) {
             end = explain(tls);
             break;
         }
         total += length;
+        if (tls->in.begin == tls->in.end && !SSL_has_pending(tls->ssl)) {
+            break; /* asking again would only be told so, at a third of a read's cost */
+        }
     }
     tls->established = tls->established || SSL_is_init_finished(tls->ssl);
     return total > 0 ? (ssize_t)total : end;
@@ -664,7 +676,7 @@ ssize_t tls_write(struct tls *tls, const char *plain, size_t length) {
         tls->failed = true;
         return TLS_FAILED;
     }
-    ERR_clear_error();
+    forget_errors();
     return SSL_write_ex(tls->ssl, plain, length, &written) ? (ssize_t)written
                                                            : explain(tls);
 }

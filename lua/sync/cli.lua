@@ -6,11 +6,13 @@ local cli = {}
 local HELP = [[
 usage: sync-lua [options] script [arguments]
        sync-lua [options] -e CODE
+       sync-lua new NAME
 
 Runs a Lua script with LuaJIT and SYNC: require "sync" needs no installation.
 What stands behind the script's name is the script's own.
 
   script            a file, or - for standard input
+  new NAME          make a new project in a folder NAME; see sync-lua new --help
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
   --check           load the script and report its mistakes, without serving
@@ -252,6 +254,7 @@ function cli.main(given)
     fail("no script was given; see sync-lua --help")
     return 2
   end
+  if script == "new" then return require "sync.new".main(arg) end -- a script is ./new
   if script and wanted.check then return check(script) end
   if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0

@@ -13,6 +13,8 @@ local options = {}
 
 local MOST_SECONDS = 30 * 24 * 3600
 local MOST_BYTES = 2 ^ 30
+-- Seconds for a client to say what it is. Chromium keeps a spare connection for ten.
+local DETECT, DETECT_BESIDE_PAGES = 0.25, 15
 
 local function wholeNumber(least, most)
   return function(value)
@@ -93,7 +95,7 @@ local checks = {
     local ok, wanted = someTransports(value)
     return ok and #value > 0, wanted
   end,
-  detectTimeout = seconds,
+  detectTimeout = orFalse(seconds),
   origins = origins.check,
   policyPorts = function(value)
     if value == false then return true end
@@ -209,6 +211,16 @@ local function checkHandlers(class)
   return true
 end
 
+-- Whether a browser may ask this listener for pages.
+local function servesPages(class, settings)
+  local level = class
+  while level do
+    if next(rawget(level, "routes") or {}) then return true end
+    level = level.super
+  end
+  return (settings.web or settings.panel) and true or false
+end
+
 --- Merges a class's settings with a listener's options, and checks them.
 -- @tparam table class
 -- @tparam table given the listener's options
@@ -241,6 +253,10 @@ function options.merge(class, given)
   local transports = {}
   for _, name in ipairs(settings.transports) do transports[name] = true end
   settings.transports = transports
+  if not settings.detectTimeout then
+    settings.detectTimeout = transports.http and servesPages(class, settings) and
+      DETECT_BESIDE_PAGES or DETECT
+  end
   if settings.highWater and settings.highWater > settings.maxQueue then
     return nil, ("highWater (%d) is above maxQueue (%d)")
       :format(settings.highWater, settings.maxQueue)

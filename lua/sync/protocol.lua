@@ -52,8 +52,9 @@ Protocol.maxRooms = 64
 -- "http" (routes, web folder, /healthz) and "policy" (Flash policy requests).
 Protocol.transports = {"tcp", "websocket", "http", "policy"}
 --- Seconds until a client that says nothing counts as one of the byte stream, so that a
--- server that speaks first may speak.
-Protocol.detectTimeout = 0.25
+-- server that speaks first may speak; false: 0.25, or 15 where pages are served (`web`,
+-- `routes`, `panel`), for browsers open spare connections and say nothing on them for a while.
+Protocol.detectTimeout = false
 --- Encrypts (TLS 1.2 and 1.3): `{certificate = "FILE", key = "FILE"}`, in PEM, the
 -- certificate's chain behind it; or a list of such, of which a client gets the one for the
 -- name it asks for, else the first. Clients may still come without TLS on the same port,

@@ -91,6 +91,19 @@ describe("one port", function()
     client:close()
   end)
 
+  it("leaves a browser's spare connection alone where there are pages", function()
+    local server, port = serve [[
+      Echo.routes["GET /page"] = function() return "page" end
+      function Echo:onConnect() print("came") io.flush() self:send("hi") end
+    ]]
+    local spare = Program.connect(port)
+    socket.sleep(0.6) -- twice as long as on a port without pages
+    spare:send("GET /page HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    assert.matches("^HTTP/1.1 200 .*page$", spare:receive("*a"))
+    assert.equal("", server:stdout())
+    spare:close()
+  end)
+
   it("takes only the transports of a listener", function()
     local _, port = serve 'Echo.transports = {"tcp"}'
     assert.equal("GET / HTTP/1.1\n\n", (function()
