@@ -45,7 +45,7 @@ BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m))
             $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(BUILD)/lua/sync.panelpage.o $(BUILD)/lua/sync.newfiles.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check soak fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -57,6 +57,23 @@ deps-%:
 run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
+
+demo: deps-build ## the same for examples/central: draw, chat and play together
+	@$(MAKE) -s build
+	./sync-lua examples/central/main.lua
+
+# Central's movie, and Ruffle to play it: what /flash.html asks for.
+CENTRAL_FLASH := examples/central/public/flash
+demo-flash: deps-build-flash ## examples/central with its Flash door: Haxe, and Ruffle from npm
+	@$(MAKE) -s build flash-door
+	./sync-lua examples/central/main.lua
+
+flash-door:
+	@sh spec/browser/install.sh
+	@mkdir -p $(BUILD)/flash $(CENTRAL_FLASH)
+	@haxe clients/flash/examples/central.hxml
+	@cp $(BUILD)/flash/central.swf $(BUILD)/node/node_modules/@ruffle-rs/ruffle/*.js \
+	  $(BUILD)/node/node_modules/@ruffle-rs/ruffle/*.wasm $(CENTRAL_FLASH)
 
 build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync/newfiles.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
 
@@ -120,7 +137,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@$(MAKE) -s build
 	@sh spec/all
 
--include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk bench/remoting/remoting.mk
+-include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk bench/remoting/remoting.mk bench/central/central.mk
 
 # The same program with the address and undefined-behaviour sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -11,6 +11,7 @@ local folder = arg[0]:match("^(.*/)") or "./"
 local Room = sync.Protocol:extend("Room")
 Room.framing = "null"
 Room.maxMessage = 256 * 1024
+Room.detectTimeout = 1 -- the TCP client waits for its greeting, and pages make spare connections
 Room.origins = {select(2, ...)}
 
 -- The WebSocket page, from the port that its WebSocket goes to.

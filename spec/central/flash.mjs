@@ -1,0 +1,155 @@
+// Central's Flash door: the movie in Ruffle, a program and a terminal in one room.
+//
+//   make flash-door
+//   node spec/central/flash.mjs ./sync-lua
+//
+// Leaves a picture in build/central. Ends with a line `N passed, N failed`, and with 1 when one
+// has failed.
+
+import assert from "node:assert/strict";
+import {spawn} from "node:child_process";
+import {mkdirSync} from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import {fileURLToPath} from "node:url";
+import {connect} from "../../clients/js/sync.js";
+import {installed} from "../browser/clients.mjs";
+
+const {chromium} = installed("playwright-core");
+const WebSocket = installed("ws");
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const pictures = path.join(root, "build/central");
+const [program = "./sync-lua"] = process.argv.slice(2);
+const PATIENCE = 20_000; // ms
+const ROOM = "door";
+
+mkdirSync(pictures, {recursive: true});
+
+let passed = 0;
+let failed = 0;
+
+async function check(name, fn) {
+  try {
+    await fn();
+    passed++;
+  } catch (error) {
+    failed++;
+    console.log(`FAILED: ${name}\n    ${String(error.stack ?? error).replaceAll("\n", "\n    ")}`);
+  }
+}
+
+async function until(what, test) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const value = await test();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`it never happened: ${what}`);
+    await new Promise(done => { setTimeout(done, 50); });
+  }
+}
+
+const server = spawn(path.resolve(root, program), ["examples/central/main.lua"], {
+  cwd: root, stdio: ["ignore", "ignore", "pipe"],
+  env: {...process.env, CENTRAL_HOST: "127.0.0.1", CENTRAL_PORT: "0"},
+});
+let log = "";
+server.stderr.on("data", chunk => { log += chunk; });
+const ports = await until("the server listens", () =>
+  /Central listens on \S+:(\d+)[^]*Terminal listens on \S+:(\d+)/.exec(log));
+const [port, lines] = ports.slice(1).map(Number);
+
+const browser = await chromium.launch({executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-dev-shm-usage"]});
+const page = await browser.newPage({viewport: {width: 960, height: 540}});
+await page.goto(`http://127.0.0.1:${port}/flash.html?name=Flo&renderer=canvas#${ROOM}`);
+
+// What the movie knows; undefined before it runs.
+const movie = () => page.evaluate(() => {
+  const text = window.door?.ruffle().callExternalInterface("central");
+  return text ? JSON.parse(text) : undefined;
+}).catch(() => undefined);
+
+// A program, as a browser's page is.
+const program1 = await connect(`ws://127.0.0.1:${port}`, {WebSocket});
+const snapshots = [];
+const said = [];
+const drawn = [];
+program1.on("s", (tick, text) => { snapshots.push(text); });
+program1.on("onSay", (id, name, hue, text) => { said.push(`${name}: ${text}`); });
+program1.on("onDraw", (id, number, hue, width, points) => { drawn.push(...points); });
+const {you, people} = await program1.server.join(ROOM, "Pat", 200);
+
+function placeOf(id) {
+  const match = new RegExp(`(?:^|[\\n;])${id},(\\d+),(\\d+),`).exec(snapshots.at(-1) ?? "");
+  return match && {x: Number(match[1]), y: Number(match[2])};
+}
+
+await check("the movie joins the room, and sees who is there", async () => {
+  await until("both are at the movie's", async () => {
+    const state = await movie();
+    return state?.state === "open" && state.people.includes("Pat") && state.people.includes("Flo") &&
+      state.seen.some(each => each.name === "Pat");
+  });
+});
+
+await check("the program sees the movie's comet fly after the mouse", async () => {
+  const {me} = await movie();
+  assert.ok(people.length <= 2 && me !== you);
+  await page.mouse.move(480, 270);
+  const start = await until("it is in sight", () => placeOf(me));
+  await page.mouse.move(930, 270);
+  await until("it flies", () => placeOf(me)?.x > start.x + 150);
+});
+
+await check("the movie sees the program's comet fly", async () => {
+  const start = (await movie()).seen.find(each => each.name === "Pat");
+  const timer = setInterval(() => program1.notify("aim", [start.x - 400, start.y]), 50);
+  await until("it flies", async () => {
+    const seen = (await movie()).seen.find(each => each.name === "Pat");
+    return seen && seen.x < start.x - 150;
+  });
+  clearInterval(timer);
+});
+
+await check("they talk, and a terminal with them", async () => {
+  const terminal = net.connect(lines, "127.0.0.1");
+  let text = "";
+  terminal.on("data", chunk => { text += chunk; });
+  terminal.write(`/join ${ROOM}\n/name Teletype\n`);
+  await until("the terminal is in the room", () => text.includes("You are Teletype now"));
+  await page.evaluate(() => window.door.ruffle().callExternalInterface("say", "grüße from flash"));
+  await until("the program hears it", () => said.includes("Flo: grüße from flash"));
+  await until("the terminal hears it", () => text.includes("<Flo> grüße from flash"));
+  terminal.write("hello, movie\n");
+  program1.notify("say", ["hello from a program"]);
+  await until("the movie hears both", async () => {
+    const {chat} = await movie();
+    return chat.includes("Teletype: hello, movie") && chat.includes("Pat: hello from a program");
+  });
+  terminal.destroy();
+});
+
+await check("they draw on one board", async () => {
+  const {x, y} = await movie();
+  const points = Array.from({length: 60}, (_, i) => Math.round(i % 2
+    ? y - 120 + 40 * Math.sin(i / 6) : x - 300 + 10 * i));
+  await program1.call("draw", [1, 5, points]);
+  await until("the movie has the stroke", async () =>
+    (await movie()).strokes.some(each => `${each}` === `${points}`));
+  await page.mouse.click(898, 516); // the brush
+  await page.mouse.move(300, 150);
+  await page.mouse.down();
+  await page.mouse.move(620, 210, {steps: 20});
+  await page.mouse.up();
+  await until("the program has the movie's", () => drawn.length >= 6);
+  await page.mouse.click(898, 516);
+});
+
+await new Promise(done => { setTimeout(done, 500); });
+await page.screenshot({path: path.join(pictures, "flash.png")});
+
+await browser.close();
+program1.close();
+server.kill("SIGKILL");
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);
