@@ -19,7 +19,8 @@ Central.rooms = rooms
 function Central.clean(text, most)
   text = text:gsub("[%c\127]", " "):gsub("^%s+", ""):gsub("%s+$", "")
   if #text > most then
-    text = text:sub(1, most):gsub("[\192-\255][\128-\191]*$", "")
+    while most > 0 and text:find("^[\128-\191]", most + 1) do most = most - 1 end
+    text = text:sub(1, most)
   end
   return text
 end

@@ -88,6 +88,11 @@ async function open({name, hue = 200, room = "lobby", scheme = "dark", width = 1
 
 const ask = (page, what) => page.evaluate(name => central[name](), what);
 const names = async page => (await ask(page, "people")).map(each => each.name).sort();
+// Where a page's own comet is, once it is shown.
+const shown = page => until("one's own comet", async () => {
+  const me = await ask(page, "me");
+  return me?.isVisible && me;
+});
 const picture = (page, name) => page.screenshot({path: path.join(pictures, `${name}.png`)});
 
 // The strokes that pages show, without what only their owner knows.
@@ -112,7 +117,7 @@ await check("two people in a room see each other", async () => {
 });
 
 await check("what one flies, the other sees", async () => {
-  const start = await ask(ann, "me");
+  const start = await shown(ann);
   await ann.mouse.move(1200, 400);
   await until("Ann's comet moves at Ben's", async () => {
     const seen = (await ask(ben, "people")).find(each => each.name === "Ann");
@@ -153,7 +158,7 @@ await check("somebody who comes late sees the same", async () => {
 });
 
 await check("the keyboard is enough to fly and to dash", async () => {
-  const start = await ask(ben, "me");
+  const start = await shown(ben);
   await ben.keyboard.press("Escape");
   await ben.keyboard.down("ArrowLeft");
   await until("Ben is further left", async () => (await ask(ben, "me")).x < start.x - 150);
@@ -202,12 +207,13 @@ await check("on a phone all is in sight, and a finger flies", async () => {
         }).map(each => each.id || each.className),
     }));
     assert.deepEqual(sizes, {page: [390, 844], out: []});
-    const start = await ask(phone, "me");
+    const start = await shown(phone);
     await phone.touchscreen.tap(195, 200);
     await until("Phil flies up", async () => (await ask(phone, "me")).y < start.y - 40);
     await picture(phone, `phone-${scheme}`);
     await phone.context().close();
   }
+  await until("Phil has left", async () => `${await names(ann)}` === "Ann,Ben");
 });
 
 await check("the panel wants its token, and then shows what happens", async () => {
@@ -255,7 +261,7 @@ await check("a server that was killed and started again has everybody back", asy
   }
   assert.equal(await ann.evaluate(() => document.getElementById("banner").hidden), true);
   assert.deepEqual(await ask(ann, "strokes"), []);
-  const start = await ask(ann, "me");
+  const start = await shown(ann);
   await ann.mouse.move(100, 400);
   await until("Ann flies again", async () => (await ask(ann, "me")).x < start.x - 100);
   await picture(ann, "back-dark");

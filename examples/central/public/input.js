@@ -155,7 +155,10 @@ export class Input {
   // A finger that is lifted leaves the aim where it was in the world; the mouse is never lifted.
   #up(event) {
     if (!this.#pointers.delete(event.pointerId)) return;
-    if (event.pointerType !== "mouse" && this.#pointers.size === 0) this.#pointer = undefined;
+    if (event.pointerType !== "mouse" && this.#pointers.size === 0) {
+      if (this.#pointer) this.aim = this.#point(this.#pointer); // a tap may fall between two frames
+      this.#pointer = undefined;
+    }
     if (this.tool === "draw") {
       this.#pointer = undefined;
       this.#parts.pen.end();
