@@ -2,6 +2,7 @@
 #include "connect.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -155,6 +156,21 @@ int connect_start(struct listener *listener, const char *address, uint32_t port)
     }
     remember(attempt);
     return (int)attempt->id;
+}
+
+int connect_adopt(struct listener *listener, int fd) {
+    struct sockaddr_storage peer = {0};
+    socklen_t size = sizeof(peer);
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || getpeername(fd, (struct sockaddr *)&peer, &size) < 0 ||
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        return -errno;
+    }
+    bool is_unix = peer.ss_family == AF_UNIX;
+    return conn_open(listener, fd,
+                     (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
+                     (const struct sockaddr *)&peer);
 }
 
 static void cancel(struct attempt *attempt) {

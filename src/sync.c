@@ -508,6 +508,11 @@ int32_t sync_connect(struct sync *sync, uint32_t listener, const char *address,
     return found && !found->closed ? connect_start(found, address, port) : UV_EINVAL;
 }
 
+int32_t sync_adopt(struct sync *sync, uint32_t listener, int32_t fd) {
+    struct listener *found = listener_find(core_of(sync), listener);
+    return found && !found->closed ? connect_adopt(found, fd) : UV_EINVAL;
+}
+
 void sync_connect_cancel(struct sync *sync, uint32_t id) {
     connect_cancel(core_of(sync), id);
 }

@@ -338,6 +338,11 @@ int32_t sync_resolve(struct sync *sync, const char *host);
 int32_t sync_connect(struct sync *sync, uint32_t listener, const char *address,
                      uint32_t port);
 
+/* Makes a stream socket that is connected already a connection, as if sync_connect had
+ * made it. Returns its slot, which SYNC_CONNECT tells, too, or an error code: of UV_ENOMEM
+ * the socket was closed, of others it is as it was. */
+int32_t sync_adopt(struct sync *sync, uint32_t listener, int32_t fd);
+
 /* Gives a request up: neither event comes. */
 void sync_connect_cancel(struct sync *sync, uint32_t id);
 

@@ -45,6 +45,15 @@ function dial.door(class, given)
   return door
 end
 
+--- Makes a socket that is connected already a connection.
+-- @tparam number fd
+-- @treturn boolean|nil true, or nil and a message
+function Door:adopt(fd)
+  local slot = C.sync_adopt(handle, self.id, fd)
+  if slot < 0 then return nil, select(2, core.problem(slot)) end
+  return true
+end
+
 --- Closes the door; a connection that came through it stays.
 function Door:close()
   self:giveUp()

@@ -67,6 +67,33 @@ TEST(connect_talks_to_a_unix_socket) {
     check_round_trip(client_unix_host(), client_unix_host());
 }
 
+TEST(connect_adopts_a_socket_that_is_connected) {
+    struct server server;
+    uint32_t port = 0;
+    ours = open_both(&server, "127.0.0.1", &port);
+    server.handle = echo_theirs;
+    int pair[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    int32_t slot = sync_adopt(server.sync, ours, pair[0]);
+    REQUIRE(slot > 0);
+    CHECK_INT((int)sync_transport(server.sync, (uint32_t)slot), SYNC_TRANSPORT_UNIX);
+    REQUIRE(write(pair[1], "one\n", 4) == 4);
+    size_t length = 0;
+    WAIT(&server,
+         strcmp(server_messages(&server, (uint32_t)slot, '|', &length), "one|") == 0);
+    CHECK_INT((int)slot_of(&server, ours), slot);
+    sync_send(server.sync, (uint32_t)slot, "two", 3);
+    sync_flush(server.sync);
+    char text[8];
+    REQUIRE(read(pair[1], text, sizeof(text)) == 4);
+    CHECK(memcmp(text, "two\n", 4) == 0);
+    close(pair[1]);
+    WAIT(&server, server_close_reason(&server, (uint32_t)slot) == SYNC_BY_CLIENT);
+    CHECK_INT(sync_adopt(server.sync, ours, -1), UV_EBADF);
+    CHECK_INT(sync_adopt(server.sync, 77, 0), UV_EINVAL);
+    server_close(&server);
+}
+
 TEST(connect_tells_that_nobody_listens) {
     struct server server;
     uint32_t port = 0;
