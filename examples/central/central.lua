@@ -25,6 +25,24 @@ function Central.clean(text, most)
   return text
 end
 
+-- The names of SYNC's rooms, which are those of who is to be told together: of a whole room,
+-- and of a cell in it. A room's own name has no line end.
+local function cellName(room, cell) return room.name .. "\n" .. cell end
+
+-- Whom a room tells something is told by one `fire`: encoded once, and framed once.
+local function makeRoom(name)
+  local room = Room.new(name)
+  function room.broadcast(except, ...)
+    local all = Central:room(name)
+    if except and except.client then all = all:except(except.client) end
+    all:fire(...)
+  end
+  function room.broadcastCell(cell, ...)
+    Central:room(cellName(room, cell)):fire(...)
+  end
+  return room
+end
+
 --- The room of a name, made when it is first asked for.
 -- @return nil when there are too many
 function Central.findRoom(name)
@@ -32,7 +50,7 @@ function Central.findRoom(name)
   if name == "" then name = "lobby" end
   local room = rooms[name]
   if not room and roomCount < MOST_ROOMS then
-    room = Room.new(name)
+    room = makeRoom(name)
     rooms[name] = room
     roomCount = roomCount + 1
   end
@@ -46,6 +64,28 @@ function Central.leaveRoom(room, member)
     rooms[room.name] = nil
     roomCount = roomCount - 1
   end
+end
+
+-- What a client's comet is in: the room, and one of its cells.
+
+local function follow(client, room, member)
+  local cell = cellName(room, member.cell)
+  client:join(room.name)
+  client:join(cell)
+  function member.moved(number)
+    client:leave(cell)
+    cell = cellName(room, number)
+    client:join(cell)
+  end
+end
+
+local function part(client)
+  local room, member = client.place, client.member
+  if not member then return end
+  client:leave(room.name)
+  client:leave(cellName(room, member.cell))
+  client.member = nil
+  Central.leaveRoom(room, member)
 end
 
 local remote = Central.remote
@@ -66,13 +106,12 @@ remote.join = sync.method("room: string", "name: string", "hue: integer?", {rate
     if name == "" then error(sync.fault(2, "a name has one letter or more")) end
     local room = Central.findRoom(roomName)
     if not room then error(sync.fault(3, "there are too many rooms")) end
-    if self.member then Central.leaveRoom(self.place, self.member) end
-    self.member = nil
-    local member = room:add(name, (hue or math.random(0, 359)) % 360, function(...)
-      self:fire(...)
-    end)
+    part(self)
+    local member = room:add(name, (hue or math.random(0, 359)) % 360)
     if not member then error(sync.fault(4, "this room is full")) end
+    member.client = self
     self.place, self.member = room, member
+    follow(self, room, member)
     local state = room:state()
     state.you = member.id
     return state
@@ -124,8 +163,7 @@ remote.rename = sync.method("name: string", {rate = 1, burst = 5}, function(self
 end)
 
 function Central:onClose()
-  if self.member then Central.leaveRoom(self.place, self.member) end
-  self.member = nil
+  part(self)
 end
 
 return Central

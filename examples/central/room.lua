@@ -1,8 +1,11 @@
 -- One room of Central: who is in it, its board, its chat, and the game that runs in it.
 --
 -- The server is the authority. A person says only where they point (`aim`); where their comet
--- is, and who gets which spark, is decided here, thirty times a second. A member is a plain
--- table; how it is told anything is its owner's business, by `member.tell(event, ...)`.
+-- is, and who gets which spark, is decided here, thirty times a second.
+--
+-- A member is a plain table; how it is told anything is its owner's business: by itself, by
+-- `member.tell(event, ...)`, or together with others, which costs less, by the room's
+-- `broadcast` and `broadcastCell`; then `member.moved(cell)` says which cell it is in.
 
 local buffer = require "string.buffer"
 
@@ -34,8 +37,12 @@ local MOST_POINTS = 60000 -- of the board; the oldest strokes go first
 local MOST_SPARKS = 800
 local CHAT = 50           -- lines that newcomers get
 
+local function nobody() end
+
 function Room.new(name)
   local self = setmetatable({
+    broadcast = nobody,     -- (except a member or nil, event, ...)
+    broadcastCell = nobody, -- (number of a cell, event, ...)
     name = name,
     members = {}, count = 0, lastId = 0,
     strokes = {}, firstStroke = 1, lastStroke = 0, points = 0,
@@ -101,7 +108,8 @@ end
 
 -- Members.
 
---- Adds a member: `name`, `hue` and `tell` are the caller's.
+--- Adds a member: `name`, `hue` and `tell` are the caller's. One without `tell` is told
+-- together with others.
 -- @return the member, or nil when the room is full
 function Room:add(name, hue, tell)
   if self.count >= Room.MOST_MEMBERS then return nil end
@@ -109,7 +117,7 @@ function Room:add(name, hue, tell)
   local x = WIDTH / 2 + math.random(-260, 260)
   local y = HEIGHT / 2 + math.random(-160, 160)
   local member = {
-    id = self.lastId, name = name, hue = hue, tell = tell,
+    id = self.lastId, name = name, hue = hue, tell = tell, moved = nobody,
     x = x, y = y, vx = 0, vy = 0, aimX = x, aimY = y,
     score = 0, dash = 0, rest = 0, cell = cellAt(x, y),
   }
@@ -130,8 +138,9 @@ end
 
 --- Tells all members but one.
 function Room:tell(except, event, ...)
+  self.broadcast(except, event, ...)
   for _, member in ipairs(self.members) do
-    if member ~= except then member.tell(event, ...) end
+    if member.tell and member ~= except then member.tell(event, ...) end
   end
 end
 
@@ -274,6 +283,7 @@ function Room:step()
       local list = self.cells[cell].members
       list[#list + 1] = member
       member.cell = cell
+      member.moved(cell)
     end
     self:collect(member)
     if member.dash > 0 then self:bump(member) end
@@ -306,15 +316,16 @@ end
 -- are told the same, so it is joined once.
 function Room:snapshot()
   local cells = self.cells
+  for i = 1, #cells do cells[i].text = describe(cells[i]) end
   for i = 1, #cells do
-    cells[i].text = describe(cells[i])
-    cells[i].view = nil
-  end
-  for i = 1, self.count do
-    local member = self.members[i]
-    local cell = cells[member.cell]
-    cell.view = cell.view or self:view(member.cell)
-    member.tell("s", self.tick, cell.view)
+    local members = cells[i].members
+    if #members > 0 then
+      local view = self:view(i)
+      self.broadcastCell(i, "s", self.tick, view)
+      for j = 1, #members do
+        if members[j].tell then members[j].tell("s", self.tick, view) end
+      end
+    end
   end
 end
 
