@@ -16,11 +16,13 @@
 local Rpc = require "sync.protocols.jsonrpc"
 local Set = require "sync.set"
 local core = require "sync.core"
+local FIRE = require("sync.frame").FIRE
 local fault = require "sync.fault"
 local json = require "sync.jsonwire"
 local log = require "sync.log"
 local loop = require "sync.loop"
-local null = require "cjson".null
+local cjson = require "cjson"
+local null = cjson.null
 
 local Remote = Rpc:extend("Remote")
 
@@ -110,35 +112,69 @@ local function eachAbsent(set, source, visit)
   end
 end
 
---- Fires a local event at every client of a set: of `clients`, of a room, or of a view. It is
--- encoded once.
--- @function sync.Set:fire
--- @tparam string name
--- @param ... arguments, as JSON
--- @treturn number how many clients it was queued for
-function Set:fire(name, ...)
-  local source = self
-  while source.source do source = source.source end
-  local texts = {[json] = write(json, "fire", nil, name, ...)}
-  if not source.resumable and not source.mixed then return self:send(texts[json]) end
+-- The texts of an event by wire, each made when a client first needs it.
+local function textsOf(name, ...)
+  local arguments, count = {...}, select("#", ...)
+  return setmetatable({}, {__index = function(texts, wire)
+    local text = write(wire, "fire", nil, name, unpack(arguments, 1, count))
+    texts[wire] = text
+    return text
+  end})
+end
+
+-- Sends an event to the clients of this process one by one: they speak several wires, or
+-- are sent it again when they resume.
+local function transmitEach(self, source, texts)
   local sent = 0
   for client in self do
-    local wire = client.wire
-    texts[wire] = texts[wire] or write(wire, "fire", nil, name, ...)
-    local ok, why = client:transmit(texts[wire])
+    local ok, why = client:transmit(texts[client.wire])
     if ok or why == "full" then sent = sent + 1 end
   end
   if source.resumable then
-    local arguments, count = {...}, select("#", ...)
-    eachAbsent(self, source, function(client)
-      local wire = client.wire
-      texts[wire] = texts[wire] or write(wire, "fire", nil, name, unpack(arguments, 1, count))
-      client:transmit(texts[wire])
-    end)
+    eachAbsent(self, source, function(client) client:transmit(texts[client.wire]) end)
   end
   return sent
 end
+
+--- Fires a local event at every client of a set: of `clients`, of a room, or of a view, on
+-- all nodes. It is encoded once.
+-- @function sync.Set:fire
+-- @tparam string name
+-- @param ... arguments, as JSON
+-- @treturn number how many clients of this process it was queued for
+function Set:fire(name, ...)
+  local source, isWide = self:origin()
+  local text = write(json, "fire", nil, name, ...)
+  if source.outlet and isWide then Set.publish(source, FIRE, text) end
+  if not source.resumable and not source.mixed then return self:sendHere(text) end
+  local texts = textsOf(name, ...)
+  texts[json] = text
+  return transmitEach(self, source, texts)
+end
 Set.View.fire = Set.fire
+
+-- The name and the arguments of an event in JSON.
+local function readEvent(text)
+  local event = cjson.decode(text)
+  local params = event.params or {}
+  for i = 1, #params do
+    if params[i] == null then params[i] = nil end
+  end
+  return event.method, unpack(params, 1, table.maxn(params))
+end
+
+-- Fires an event of another node at this process's clients.
+function Set:deliverEvent(text)
+  if not self.resumable and not self.mixed then return self:deliver(text, 0) end
+  local texts = textsOf(readEvent(text))
+  texts[json] = text
+  transmitEach(self, self, texts)
+end
+
+-- The same for one client.
+function Remote:deliverEvent(text)
+  self:transmit(self.wire == json and text or textsOf(readEvent(text))[self.wire])
+end
 
 -- Flash Remoting.
 Remote.methodsTaken = {POST = true}

@@ -96,6 +96,16 @@ function core.randomHex(count)
   end))
 end
 
+--- A whole number from 0 to `below` - 1, that nobody can guess; `below` is at most 2^32.
+function core.randomNumber(below)
+  return tonumber(core.randomHex(4), 16) % below
+end
+
+--- The bytes of a string behind the first `offset`, for C.
+function core.behind(bytes, offset)
+  return ffi.cast("const char *", bytes) + offset
+end
+
 --- An error code's name and text.
 function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))

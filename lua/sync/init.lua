@@ -47,6 +47,7 @@ local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 
 local opened = {}  -- listeners, in the order of enable
 local started, stopped = false, false
+local cluster      -- sync.cluster, when this process is a node
 
 local function checkEnable(host, port, class, given)
   if type(host) ~= "string" or host == "" then
@@ -117,6 +118,7 @@ function sync.enable(host, port, class, given)
   end
   if not listener then error("sync.enable: " .. problem, 2) end
   opened[#opened + 1] = listener
+  if cluster then cluster.addClass(class) end
   nameHandlers(class)
   if settings.panel then
     require "sync.panel"
@@ -228,6 +230,28 @@ function sync.stop(seconds)
   loop.stop(seconds or STOP_SECONDS)
 end
 
+--- Makes this process a node of a cluster: what is sent to a class's clients or to a room
+-- reaches its clients on all nodes with the same engine. Call it first.
+-- @function sync.cluster
+-- @tparam string url "redis://HOST" or "nats://HOST"; see docs/scaling.md
+-- @treturn sync.cluster
+-- @raise when the URL is none. An engine that is away is waited for, in the background.
+
+--- The client of an id: on a cluster also one that another node has.
+-- @tparam number id
+-- @treturn table|nil the client; one of another node has `id`, `node`, `send`, `fire` and
+-- `close` alone. nil when there is none
+function sync.client(id)
+  if type(id) ~= "number" then error("sync.client(id): id must be a number", 2) end
+  return loop.find(id) or cluster and cluster.distant(id)
+end
+
+-- The classes that are served already are the node's.
+local function joinCluster(node)
+  cluster = node
+  for _, class in ipairs(classes()) do cluster.addClass(class) end
+end
+
 --- Reads the certificates of all listeners from their files again; new clients get the new
 -- ones, and those that are connected notice nothing. SIGHUP does the same.
 -- @treturn boolean true, or false and what is wrong with the first that can't be used: its
@@ -310,6 +334,11 @@ end
 -- `sync.fault` makes errors that a client is told, `sync.null` stands for JSON's null. They
 -- are loaded when they are first used.
 local LAZY = {
+  cluster = function()
+    local module = require "sync.cluster"
+    module.onBegin = joinCluster
+    return module
+  end,
   connect = function() return require "sync.client".connect end,
   Remote = function() return require "sync.protocols.remoting" end,
   fault = function() return require "sync.fault".new end,

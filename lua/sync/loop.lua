@@ -65,10 +65,15 @@ local loop = {
   lookups = {},
   --- What waits for a connection, by request: functions of an error's code, when it fails.
   attempts = {},
+  --- A function that is called once, when this tick ends; false: none.
+  atEnd = false,
   --- Functions by signal number.
   signals = {},
   running = false,
   count = 0, -- connected clients
+  links = 0, -- of which are connections to other nodes
+  --- A function that is called when all clients have gone, and before links go; or false.
+  lastWords = false,
 }
 
 local clients, timers = loop.clients, loop.timers
@@ -76,6 +81,7 @@ local cursor, batch = 0, 0  -- next event, and how many this tick has
 local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
 local nextId = 0
+local byId                  -- clients, once somebody has looked for one
 
 -- Makes a connection a client. A WebSocket's handshake is its request.
 local function connected(slot, listener, request)
@@ -90,17 +96,34 @@ local function connected(slot, listener, request)
     transport = TRANSPORTS[C.sync_transport(handle, slot)],
   }
   clients[slot] = client
+  if byId then byId[nextId] = client end
   loop.count = loop.count + 1
+  if client.isLink then loop.links = loop.links + 1 end
   client.clients:add(client)
   client:begin(listener)
   memory.consider()
-  if stopping then
+  if stopping and not client.isLink then
     client:close("stop")
   else
     client:onConnect(request)
   end
 end
 loop.connect = connected
+
+--- The ids of clients that come are those behind `id`.
+function loop.firstId(id)
+  nextId = id + nextId % 2 ^ 32
+end
+
+--- The client of an id, connected or away.
+function loop.find(id)
+  if not byId then
+    byId = {}
+    for _, client in pairs(clients) do byId[client.id] = client end
+    for client in pairs(loop.away) do byId[client.id] = client end
+  end
+  return byId[id]
+end
 
 -- Apart from its caller: pairs isn't compiled, and most clients are in no room.
 local function leaveAll(client, rooms)
@@ -109,6 +132,7 @@ end
 
 -- The client has gone for good. An error in onClose keeps nothing else from ending.
 local function closed(client, reason, code)
+  if byId then byId[client.id] = nil end
   local ok, err = xpcall(client.onClose, debug.traceback, client, reason, code)
   client:finish()
   if ok then return end
@@ -134,6 +158,7 @@ local function disconnected(slot, code)
   local closeCode = client.transport == "websocket" and C.sync_close_code(handle, slot) or nil
   clients[slot] = nil
   loop.count = loop.count - 1
+  if client.isLink then loop.links = loop.links - 1 end
   client.clients:remove(client)
   local joined = client.joined
   if joined then leaveAll(client, joined.rooms) end
@@ -237,8 +262,27 @@ local function dispatch(event)
 end
 
 local function endTick()
+  local last = loop.atEnd
+  if last then
+    loop.atEnd = false
+    last()
+  end
   if Set.needsEndTick() then Set.endTick() end
   C.sync_flush(handle)
+end
+
+-- While the loop stops: the links to other nodes go last, for what clients do when they go may
+-- be told there.
+local function closeLinks()
+  if loop.count > loop.links or handle.http_count > 0 then return end
+  local lastWords = loop.lastWords
+  if lastWords then
+    loop.lastWords = false
+    lastWords()
+  end
+  for _, client in pairs(clients) do
+    if not client.closing then client:close("stop") end
+  end
 end
 
 -- Handles `ticks` ticks, or ends when nothing is left that could happen.
@@ -256,6 +300,7 @@ local function run(ticks, block)
         dispatch(event)
       end
     else
+      if stopping then closeLinks() end
       endTick()
       if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then return end
       ticks = ticks - 1
@@ -338,7 +383,9 @@ end
 function loop.stop(seconds)
   if stopping then return end
   stopping = true
-  for _, client in pairs(clients) do client:close("stop") end
+  for _, client in pairs(clients) do
+    if not client.isLink then client:close("stop") end
+  end
   for client in pairs(loop.away) do client:close("stop") end
   C.sync_end_strangers(handle, 0)
   deadline = loop.startTimer(seconds, 0, function()

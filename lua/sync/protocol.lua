@@ -13,6 +13,7 @@
 --
 -- @classmod sync.Protocol
 
+local cjson = require "cjson"
 local Class = require "sync.class"
 local Set = require "sync.set"
 local core = require "sync.core"
@@ -97,6 +98,9 @@ Protocol.web = false
 Protocol.panel = false
 --- What HTTP requests are answered with: functions by "METHOD /path". See `sync.http`.
 Protocol.routes = {}
+
+-- Whether its instances are connections to other nodes, and no clients: they end last.
+Protocol.isLink = false
 
 -- What a WebSocket is closed with when this side gives one of these reasons.
 local CODES = {stop = 1001, error = 1011}
@@ -188,6 +192,11 @@ function Protocol:send(data)
   return false, REFUSED[sent]
 end
 
+-- An event of another node for this client, in JSON; sync.Remote knows what that is.
+function Protocol:deliverEvent(text)
+  self:send(text)
+end
+
 --- Closes this client: what is queued is still written, nothing more is delivered.
 -- @tparam[opt="closed"] string reason for `onClose`; a WebSocket is told it, too
 -- @tparam[opt=1000] number code that a WebSocket is closed with: 1000 to 1014, or one of
@@ -226,26 +235,41 @@ function Protocol:room(name)
   if not room then
     if name == nil then error("room(name): name is nil", 2) end
     room = Set.new()
+    room.name = name
     self.roomsByName[name] = room
+    if self.clients.outlet then Set.addRoom(self.clients, room) end
   end
   return room
 end
 
+-- What is said of a member in JSON may be so long, in bytes.
+local MOST_VALUE = 1024
+
 --- Puts this client into a room. It leaves all its rooms when it closes.
 -- @tparam string name
--- @treturn boolean true, or false and "closed" or "too many rooms"
-function Protocol:join(name)
+-- @param[opt] value what others are told of it by the room's `members`: anything that JSON
+-- can say, in at most 1 KiB. Joining again with another one changes it.
+-- @treturn boolean true, or false and "closed", "too many rooms" or "value too long"
+function Protocol:join(name, value)
   if self.slot == 0 then return false, "closed" end
+  if value ~= nil and #cjson.encode(value) > MOST_VALUE then return false, "value too long" end
   local joined = self.joined
   if not joined then
     joined = {count = 0, rooms = {}}
     self.joined = joined
   end
-  if joined.rooms[name] then return true end
-  if joined.count >= self.maxRooms then return false, "too many rooms" end
-  local room = self:room(name)
-  joined.rooms[name] = room
-  joined.count = joined.count + 1
+  local room = joined.rooms[name]
+  if not room then
+    if joined.count >= self.maxRooms then return false, "too many rooms" end
+    room = self:room(name)
+    joined.rooms[name] = room
+    joined.count = joined.count + 1
+  end
+  if value ~= nil then
+    joined.values = joined.values or {}
+    joined.values[name] = value
+    if room.presence and room:has(self) then room.presence:note(self, true) end
+  end
   room:add(self)
   return true
 end
@@ -257,6 +281,7 @@ function Protocol:leave(name)
   local room = joined and joined.rooms[name]
   if not room then return end
   joined.rooms[name] = nil
+  if joined.values then joined.values[name] = nil end
   joined.count = joined.count - 1
   room:remove(self)
 end

@@ -10,6 +10,7 @@
 -- @classmod sync.Set
 
 local core = require "sync.core"
+local DATA = require("sync.frame").DATA
 
 local C, handle = core.C, core.handle
 local FIRST_CAPACITY = 8
@@ -39,6 +40,8 @@ function Set.new()
     holes = 0,        -- in the list
     left = false,     -- slots that were removed in this tick
     capacity = FIRST_CAPACITY,
+    outlet = false,   -- by which its messages reach other nodes: see lua/sync/cluster.lua
+    presence = false, -- who is in it there
   }, Set)
 end
 
@@ -76,6 +79,7 @@ function Set:add(client)
   self.list[place] = client
   self.slots[place - 1] = client.slot
   self.places[client.slot] = place
+  if self.presence then self.presence:note(client, true) end
 end
 
 function Set:remove(client)
@@ -90,6 +94,7 @@ function Set:remove(client)
   end
   self.holes = self.holes + 1
   self.left[#self.left + 1] = client.slot
+  if self.presence then self.presence:note(client, false) end
 end
 
 -- Gives the memory of a set that was much larger back.
@@ -160,14 +165,58 @@ function Set:count()
   return self.length - self.holes
 end
 
---- Sends a message to every client: framed once, and shared by all where it is large.
--- @tparam string data
--- @treturn number how many it was queued for
-function Set:send(data)
-  checkData(data)
+--- How many clients are in the set on all nodes of a cluster, by what they have told: the
+-- clients of a class once a second, who is in a room at once.
+-- @treturn number
+function Set:total()
+  local others = self.outlet and (self.presence and self.presence:count() or
+    Set.countOthers(self)) or 0
+  return self:count() + others
+end
+
+--- Who is in a room, on all nodes of a cluster.
+-- @treturn table a list of `{id = number, value = what it has joined with}`, in no order
+function Set:members()
+  local list, name = self.presence and self.presence:list() or {}, self.name
+  for client in self do
+    local values = client.joined and client.joined.values
+    list[#list + 1] = {id = client.id, value = values and values[name]}
+  end
+  return list
+end
+
+--- Sends to the clients of this process what has come from another node.
+-- @tparam string bytes
+-- @tparam number offset of the message in them
+function Set:deliver(bytes, offset)
+  C.sync_send_many(handle, self.slots, self.length, 0, core.behind(bytes, offset), #bytes - offset)
+end
+
+-- What gives a message to other nodes, counts a class's clients there, and makes a room one
+-- of theirs: functions of lua/sync/cluster.lua, where that is in use.
+Set.publish, Set.countOthers, Set.addRoom = false, false, false
+
+-- An event of another node for all clients of this process, in JSON; sync.Remote knows what
+-- that is.
+function Set:deliverEvent(text)
+  self:deliver(text, 0)
+end
+
+-- Sends to the clients of this process.
+function Set:sendHere(data)
   -- Not as a tail call: LuaJIT does not compile a return by way of an FFI function.
   local sent = C.sync_send_many(handle, self.slots, self.length, 0, data, #data)
   return sent
+end
+
+--- Sends a message to every client, on all nodes: framed once, and shared by all where it is
+-- large.
+-- @tparam string data
+-- @treturn number how many clients of this process it was queued for
+function Set:send(data)
+  checkData(data)
+  if self.outlet then Set.publish(self, DATA, data) end
+  return self:sendHere(data)
 end
 
 --- The set without one client.
@@ -177,7 +226,7 @@ function Set:except(client)
   return setmetatable({source = self, skipped = client}, View)
 end
 
---- The clients for which `test(client)` is true.
+--- The clients of this process for which `test(client)` is true.
 -- @tparam function test
 -- @treturn sync.Set a view: it has all methods that only look, and tests at each use
 function Set:filter(test)
@@ -278,8 +327,22 @@ local function sendEach(view, data)
   return sent
 end
 
-function View:send(data)
-  checkData(data)
+-- The set of a view, and whether the view is for its clients on other nodes, too: where a
+-- test picks clients it isn't.
+function View:origin()
+  local view, isWide = self, true
+  while view.source do
+    isWide = isWide and not view.test
+    view = view.source
+  end
+  return view, isWide
+end
+
+function Set:origin()
+  return self, true
+end
+
+function View:sendHere(data)
   local source, skipped = self.source, self.skipped
   if skipped and getmetatable(source) == Set then
     local sent =
@@ -287,6 +350,16 @@ function View:send(data)
     return sent
   end
   return sendEach(self, data)
+end
+
+function View:send(data)
+  checkData(data)
+  local source = self.source
+  if source.outlet ~= false then -- of a view it's nil
+    local set, isWide = self:origin()
+    if set.outlet and isWide then Set.publish(set, DATA, data) end
+  end
+  return self:sendHere(data)
 end
 
 View.__tostring = Set.__tostring
