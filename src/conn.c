@@ -58,14 +58,14 @@ static int open_socket(struct conn *conn, int fd) {
 int conn_open(struct listener *listener, int fd, uint8_t transport,
               const struct sockaddr *peer) {
     struct core *core = listener->core;
-    struct conn *conn = calloc(1, sizeof(*conn));
+    struct conn *conn = slab_take_zeroed(&core->conn_slabs, sizeof(*conn));
     bool reserved = conn && batch_reserve(&core->batch, CONN_EVENTS) == 0;
     uint32_t slot = reserved ? table_add(&core->conns, conn) : 0;
     if (slot == 0) {
         if (reserved) {
             batch_unreserve(&core->batch, CONN_EVENTS);
         }
-        free(conn);
+        slab_give(&core->conn_slabs, conn);
         if (fd >= 0) {
             close(fd);
         }
@@ -195,7 +195,7 @@ uint32_t conn_free_released(struct core *core) {
             table_remove(&core->conns, conn->slot);
             core->public.client_count--;
             listener_client_left(conn->listener);
-            free(conn);
+            slab_give(&core->conn_slabs, conn);
             freed++;
         }
         conn = next;

@@ -34,6 +34,8 @@ struct core {
     uv_loop_t loop;
     struct batch batch;
     struct pool pool;
+    struct slabs conn_slabs; /* of what stays: see slab.h */
+    struct slabs websocket_slabs;
     uint32_t tick;
     uint32_t round; /* of reading: it lasts until each client was read that wanted it */
     bool crowded;   /* this tick had no room for a client whose turn it was */

@@ -6,14 +6,13 @@
 #include <string.h>
 
 /* Sizes of a whole piece. Most clients are sent less than a small one holds in a tick;
- * one that is sent more goes on in large ones. Spares hold at most
- * 4 MiB of small pieces, which a broadcast to 2,000 clients takes, and 1 MiB of large. */
+ * one that is sent more goes on in large ones. Spares hold at most 4 MiB of small pieces
+ * (see slab.h), which a broadcast to 2,000 clients takes, and 1 MiB of large. */
 enum {
     SMALL_PIECE = 2048,
     LARGE_PIECE = 16 * 1024,
     SMALL_ROOM = SMALL_PIECE - sizeof(struct piece),
     LARGE_ROOM = LARGE_PIECE - sizeof(struct piece),
-    SMALL_SPARES = 2048,
     LARGE_SPARES = 64
 };
 
@@ -38,29 +37,25 @@ void shared_release(struct shared *shared) {
     }
 }
 
-static struct piece *pop(struct piece **spares, uint32_t *count) {
-    struct piece *piece = *spares;
-    if (piece) {
-        *spares = piece->next;
-        (*count)--;
+static struct piece *allocate(struct pool *pool, size_t size) {
+    if (size == SMALL_ROOM) {
+        return slab_take(&pool->small, SMALL_PIECE);
     }
-    return piece;
+    struct piece *spare = size == LARGE_ROOM ? pool->large : NULL;
+    if (spare) {
+        pool->large = spare->next;
+        pool->large_count--;
+        return spare;
+    }
+    return malloc(sizeof(struct piece) + size);
 }
 
 static struct piece *piece_new(struct pool *pool, size_t size) {
-    struct piece *piece = NULL;
-    if (size == SMALL_ROOM) {
-        piece = pop(&pool->small, &pool->small_count);
-    } else if (size == LARGE_ROOM) {
-        piece = pop(&pool->large, &pool->large_count);
-    }
+    struct piece *piece = allocate(pool, size);
     if (!piece) {
-        piece = malloc(sizeof(*piece) + size);
-        if (!piece) {
-            return NULL;
-        }
-        piece->size = (uint32_t)size;
+        return NULL;
     }
+    piece->size = (uint32_t)size;
     piece->next = NULL;
     piece->bytes = piece->storage;
     piece->shared = NULL;
@@ -73,10 +68,8 @@ static void piece_free(struct pool *pool, struct piece *piece) {
     if (piece->shared) {
         shared_release(piece->shared);
     }
-    if (piece->size == SMALL_ROOM && pool->small_count < SMALL_SPARES) {
-        piece->next = pool->small;
-        pool->small = piece;
-        pool->small_count++;
+    if (piece->size == SMALL_ROOM) {
+        slab_give(&pool->small, piece);
     } else if (piece->size == LARGE_ROOM && pool->large_count < LARGE_SPARES) {
         piece->next = pool->large;
         pool->large = piece;
@@ -192,16 +185,12 @@ void out_clear(struct pool *pool, struct out *out) {
     out->bytes = 0;
 }
 
-static void free_all(struct piece *piece) {
-    while (piece) {
-        struct piece *next = piece->next;
-        free(piece);
-        piece = next;
-    }
-}
-
 void pool_clear(struct pool *pool) {
-    free_all(pool->small);
-    free_all(pool->large);
-    *pool = (struct pool){0};
+    while (pool->large) {
+        struct piece *next = pool->large->next;
+        free(pool->large);
+        pool->large = next;
+    }
+    pool->large_count = 0;
+    slab_trim(&pool->small);
 }

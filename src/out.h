@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "slab.h"
+
 /* Bytes that several queues send; freed with its last reference. */
 struct shared {
     uint32_t references;
@@ -35,9 +37,8 @@ struct out {
 };
 
 struct pool {
-    struct piece *small;
-    struct piece *large;
-    uint32_t small_count;
+    struct slabs small;
+    struct piece *large; /* spares */
     uint32_t large_count;
 };
 

@@ -102,6 +102,8 @@ void sync_close(struct sync *sync) {
     table_clear(&core->conns);
     table_clear(&core->timers);
     pool_clear(&core->pool);
+    slab_trim(&core->conn_slabs);
+    slab_trim(&core->websocket_slabs);
     websocket_trim(core);
     batch_free(&core->batch);
     free(core);
@@ -110,6 +112,8 @@ void sync_close(struct sync *sync) {
 static void trim(struct core *core) {
     core->trim = false;
     pool_clear(&core->pool);
+    slab_trim(&core->conn_slabs);
+    slab_trim(&core->websocket_slabs);
     websocket_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);

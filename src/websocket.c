@@ -60,7 +60,8 @@ static uint8_t wire_for(const struct conn *conn, bool binary) {
 }
 
 int websocket_begin(struct conn *conn, const struct sync_websocket *settings) {
-    struct websocket *websocket = calloc(1, sizeof(*websocket));
+    struct websocket *websocket =
+        slab_take_zeroed(&conn->core->websocket_slabs, sizeof(*websocket));
     if (!websocket) {
         return -1;
     }
@@ -83,7 +84,7 @@ void websocket_free(struct conn *conn) {
     backlog_clear(conn, &websocket->stream);
     inflater_free(websocket->inflater);
     deflater_free(websocket->deflater);
-    free(websocket);
+    slab_give(&conn->core->websocket_slabs, websocket);
 }
 
 /* Sending what is no message. */
