@@ -31,6 +31,7 @@ local MOST_NODES = 16383    -- so that ids have at most 14 digits
 local IDS_A_NODE = 2 ^ 32
 local CLAIM_SECONDS = 15    -- that a node's number is kept for it, since it was last heard of
 local EVERYBODY = "a"       -- the topic of all nodes
+local PLUS = ("+"):byte()
 
 local cluster = {
   --- What carries messages; false while this process is alone.
@@ -52,14 +53,26 @@ local lastStream = 0
 local beatTimer, keepNumber
 local presence       -- loaded when it begins
 
--- Outlets: what this node sends to a topic, numbered.
+-- Outlets: what this node sends to a topic, numbered. What nodes have to tell each other has
+-- numbers of its own, so that `lost` counts the application's messages alone; its key is that
+-- of the topic with a + before it.
 
-local function newOutlet(topic)
+local function newOutlet(topic, key)
   lastStream = lastStream + 1
-  return {topic = topic, stream = lastStream, number = 0, beats = 0}
+  return {topic = topic, key = key or topic, stream = lastStream, number = 0, beats = 0,
+    control = false}
 end
 
 local everybody = newOutlet(EVERYBODY)
+
+local function isControl(type)
+  return type >= frame.BEAT
+end
+
+local function controlOf(outlet)
+  outlet.control = outlet.control or newOutlet(outlet.topic, "+" .. outlet.topic)
+  return outlet.control
+end
 
 local function send(outlet, type, body)
   outlet.number = outlet.number + 1
@@ -69,6 +82,7 @@ end
 
 -- The same, and the next beats tell that it was sent.
 local function publish(outlet, type, body)
+  if isControl(type) then outlet = controlOf(outlet) end
   if outlet.beats == 0 then recent[#recent + 1] = outlet end
   outlet.beats = CLAIM_BEATS
   return send(outlet, type, body)
@@ -92,31 +106,35 @@ function cluster.dropped()
 end
 
 local function subscribe(topic, set)
-  sets[topic] = set
+  sets[topic], sets["+" .. topic] = set, set
   cluster.engine:subscribe(topic)
 end
 cluster.subscribe = subscribe
 
 function cluster.unsubscribe(topic)
-  sets[topic] = nil
-  for _, node in pairs(nodes) do node.streams[topic] = nil end
+  local control = "+" .. topic
+  sets[topic], sets[control] = nil, nil
+  for _, node in pairs(nodes) do node.streams[topic], node.streams[control] = nil, nil end
   cluster.engine:unsubscribe(topic)
 end
 
 -- What comes from other nodes.
 
-local function lose(node, topic, count)
+local function lose(node, key, count)
+  if key:byte() == PLUS then
+    presence.lost(node, sets[key])
+    return
+  end
   cluster.lost = cluster.lost + count
   log.limited("warn", "lost", ("node %d: %d messages were lost on their way here")
     :format(node.number, count), {lost = cluster.lost})
-  if sets[topic] then presence.lost(node, topic, sets[topic]) end
 end
 
 -- Whether a frame is the next that is wanted of its stream. Notes those that are missing.
-local function isNext(node, topic, stream, number)
-  local seen = node.streams[topic]
+local function isNext(node, key, stream, number)
+  local seen = node.streams[key]
   if not seen then
-    node.streams[topic] = {stream = stream, number = number, claimed = 0}
+    node.streams[key] = {stream = stream, number = number, claimed = 0}
     return true
   end
   if stream ~= seen.stream then
@@ -126,7 +144,7 @@ local function isNext(node, topic, stream, number)
   local missing = number - seen.number - 1
   if missing < 0 then return false end
   seen.number = number
-  if missing > 0 then lose(node, topic, missing) end
+  if missing > 0 then lose(node, key, missing) end
   return true
 end
 
@@ -134,30 +152,30 @@ end
 -- lost.
 local function hearClaims(node, claims)
   for i = 1, #claims, 3 do
-    local topic, stream, number = claims[i], claims[i + 1], claims[i + 2]
-    local seen = node.streams[topic]
-    if seen and seen.stream <= stream and sets[topic] ~= nil then
+    local key, stream, number = claims[i], claims[i + 1], claims[i + 2]
+    local seen = node.streams[key]
+    if seen and seen.stream <= stream and sets[key] ~= nil then
       if seen.stream < stream then seen.stream, seen.number, seen.claimed = stream, 0, 0 end
       if number > seen.number and number > seen.claimed then
         seen.claimed = number
-        node.claimed[topic] = {seen, stream, number, now() + BEAT_SECONDS}
+        node.claimed[key] = {seen, stream, number, now() + BEAT_SECONDS}
       end
-    elseif not seen and sets[topic] ~= nil then
-      node.streams[topic] = {stream = stream, number = number, claimed = number}
+    elseif not seen and sets[key] ~= nil then
+      node.streams[key] = {stream = stream, number = number, claimed = number}
     end
   end
 end
 
 local function checkClaims(node)
-  for topic, claim in pairs(node.claimed) do
+  for key, claim in pairs(node.claimed) do
     local seen, stream, number, due = unpack(claim)
     if seen.stream ~= stream or seen.number >= number then
-      node.claimed[topic] = nil
+      node.claimed[key] = nil
     elseif now() >= due then
-      node.claimed[topic] = nil
+      node.claimed[key] = nil
       local missing = number - seen.number
       seen.number = number
-      lose(node, topic, missing)
+      lose(node, key, missing)
     end
   end
 end
@@ -177,10 +195,18 @@ local function bury(node, why)
   log.info(("node %d %s"):format(node.number, why))
 end
 
--- The table of a frame, or nil when it holds none.
+-- The table of a frame.
 local function content(bytes)
-  local ok, said = pcall(buffer.decode, bytes:sub(frame.HEAD + 1))
-  return ok and type(said) == "table" and said or nil
+  return buffer.decode(bytes:sub(frame.HEAD + 1))
+end
+
+-- Whatever comes from a node shows that it lives.
+local function hear(node)
+  node.heard = now()
+  if node.alive then return end
+  node.alive = true
+  log.info(("node %d is there"):format(node.number))
+  presence.met(node)
 end
 
 local receive = {}
@@ -195,15 +221,8 @@ end
 
 receive[frame.BEAT] = function(node, _, bytes)
   local said = content(bytes)
-  if not said then return end
-  node.heard = now()
   node.counts = said.counts
   hearClaims(node, said.claims)
-  if not node.alive then
-    node.alive = true
-    log.info(("node %d is there"):format(node.number))
-    presence.met(node)
-  end
 end
 
 receive[frame.BYE] = function(node)
@@ -223,16 +242,15 @@ receive[frame.DIRECT] = function(_, _, bytes)
 end
 
 receive[frame.ASK] = function(node, _, bytes)
-  presence.asked(node, content(bytes) or {}, sets)
+  presence.asked(node, content(bytes), sets)
 end
 
 receive[frame.MEMBERS] = function(node, _, bytes)
-  local said = content(bytes)
-  if said then presence.told(node, said, sets) end
+  presence.told(node, content(bytes), sets)
 end
 
 receive[frame.CHANGES] = function(node, set, bytes)
-  if set then presence.changed(node, set, content(bytes) or {}) end
+  if set then presence.changed(node, set, content(bytes)) end
 end
 
 local function onMessage(topic, bytes)
@@ -245,18 +263,28 @@ local function onMessage(topic, bytes)
     if node and node.alive then bury(node, "has been replaced") end
     node = meet(number, itsEpoch, node)
   end
-  if isNext(node, topic, stream, count) then act(node, sets[topic], bytes) end
+  hear(node)
+  if type == frame.DATA then
+    if isNext(node, topic, stream, count) then act(node, sets[topic], bytes) end
+    return
+  end
+  if not isNext(node, isControl(type) and "+" .. topic or topic, stream, count) then return end
+  local ok, problem = pcall(act, node, sets[topic], bytes)
+  if not ok then
+    log.limited("error", "frame", ("node %d: a frame can't be read: %s"):format(number,
+      tostring(problem)))
+  end
 end
 
 -- The beat.
 
--- What this node has sent lately: topic, stream, number, …
+-- What this node has sent lately: key, stream, number, …
 local function claims()
   local list, later = {}, {}
   for i, outlet in ipairs(recent) do
     if i <= MOST_CLAIMS then
       list[#list + 1], list[#list + 2], list[#list + 3] =
-        outlet.topic, outlet.stream, outlet.number
+        outlet.key, outlet.stream, outlet.number
       outlet.beats = outlet.beats - 1
     end
     if outlet.beats > 0 then later[#later + 1] = outlet end
@@ -268,7 +296,7 @@ end
 local function beat()
   local counts = {}
   for name, class in pairs(classes) do counts[name] = class.clients:count() end
-  send(everybody, frame.BEAT, buffer.encode {counts = counts, claims = claims()})
+  send(controlOf(everybody), frame.BEAT, buffer.encode {counts = counts, claims = claims()})
 end
 
 local function onBeat()

@@ -17,6 +17,7 @@ local now = core.C.sync_now
 local IDLE_SECONDS = 5      -- that a room without members is still heard of
 local LOOKED_SECONDS = 60   -- the same, since somebody has asked for its members
 local MOST_OTHERS = 200000  -- members of other nodes, of all rooms; further ones are left out
+local ANSWER_SECONDS = 2    -- that a node has to answer before it's asked again
 local MEMBERS_A_FRAME = 500
 local TOPICS_A_FRAME = 500
 
@@ -41,7 +42,7 @@ function presence.watch(room)
     changes = false,  -- of this tick: values in JSON by id, false of those that have gone
     nodes = {},       -- members by id, by node
     known = 0,        -- how many these are
-    wanted = {},      -- nodes that have to be asked again
+    wanted = {},      -- when nodes were asked that haven't answered
     looked = -math.huge,
     idle = false,     -- since when it has no members
   }, Presence)
@@ -63,6 +64,30 @@ local function inPieces(list, size, fn)
   end
 end
 
+local function allTopics()
+  local topics = {}
+  for topic in pairs(heard) do topics[#topics + 1] = topic end
+  return topics
+end
+
+-- Notes that a node has been asked for a room: it is asked again until it answers.
+local function expect(topics, node)
+  local time = now()
+  for _, topic in ipairs(topics) do heard[topic].wanted[node.number] = time end
+end
+
+local function ask(node, topics)
+  expect(topics, node)
+  inPieces(topics, TOPICS_A_FRAME, function(piece) cluster.tell(node, frame.ASK, piece) end)
+end
+
+local function askAll(topics)
+  for _, node in pairs(cluster.nodes) do
+    if node.alive then expect(topics, node) end
+  end
+  inPieces(topics, TOPICS_A_FRAME, function(piece) cluster.tellAll(frame.ASK, piece) end)
+end
+
 --- Tells other nodes what has changed in this tick.
 function presence.flush()
   for i, self in ipairs(changed) do
@@ -71,23 +96,20 @@ function presence.flush()
     self.changes = false
   end
   if #begun > 0 then
-    inPieces(begun, TOPICS_A_FRAME, function(topics) cluster.tellAll(frame.ASK, topics) end)
+    local topics = begun
     begun = {}
+    askAll(topics)
   end
 end
 
 --- Asks all nodes who is in the rooms.
 function presence.askAll()
-  local topics = {}
-  for topic in pairs(heard) do topics[#topics + 1] = topic end
-  inPieces(topics, TOPICS_A_FRAME, function(piece) cluster.tellAll(frame.ASK, piece) end)
+  askAll(allTopics())
 end
 
 --- A node has come, or is back: it is asked who is in the rooms.
 function presence.met(node)
-  local topics = {}
-  for topic in pairs(heard) do topics[#topics + 1] = topic end
-  inPieces(topics, TOPICS_A_FRAME, function(piece) cluster.tell(node, frame.ASK, piece) end)
+  ask(node, allTopics())
 end
 
 local function valueOf(client, room)
@@ -174,39 +196,60 @@ function presence.changed(node, room, changes)
   end
 end
 
+-- What is to be said of rooms, in pieces: {topic, whether it's the first piece, values by id}.
+local function describe(topics, sets)
+  local pieces = {}
+  local function begin(topic, isFirst)
+    pieces[#pieces + 1] = {topic = topic, isFirst = isFirst, members = {}}
+    return pieces[#pieces].members
+  end
+  for _, topic in ipairs(topics) do
+    local members, room, count = begin(topic, true), sets[topic], 0
+    if room then
+      for client in room do
+        if count == MEMBERS_A_FRAME then members, count = begin(topic, false), 0 end
+        members[client.id] = valueOf(client, room)
+        count = count + 1
+      end
+    end
+  end
+  return pieces
+end
+
 --- A node asks who is in rooms here.
 function presence.asked(node, topics, sets)
-  for _, topic in ipairs(topics) do
-    local room = sets[topic]
-    local ids, values = {}, {}
-    for client in room or {} do
-      ids[#ids + 1] = client.id
-      values[client.id] = valueOf(client, room)
+  local frameful, count = {}, 0
+  for _, piece in ipairs(describe(topics, sets)) do
+    frameful[#frameful + 1] = piece
+    for _ in pairs(piece.members) do count = count + 1 end
+    if count >= MEMBERS_A_FRAME then
+      cluster.tell(node, frame.MEMBERS, frameful)
+      frameful, count = {}, 0
     end
-    local isFirst = true
-    inPieces(ids, MEMBERS_A_FRAME, function(piece)
-      local members = {}
-      for _, id in ipairs(piece) do members[id] = values[id] end
-      cluster.tell(node, frame.MEMBERS, {topic = topic, isFirst = isFirst, members = members})
-      isFirst = false
-    end)
-    if isFirst then
-      cluster.tell(node, frame.MEMBERS, {topic = topic, isFirst = true, members = {}})
+  end
+  if #frameful > 0 then cluster.tell(node, frame.MEMBERS, frameful) end
+end
+
+--- A node answers that.
+function presence.told(node, pieces, sets)
+  for _, piece in ipairs(pieces) do
+    local room = sets[piece.topic]
+    if room and room.presence then
+      room.presence.wanted[node.number] = nil
+      if piece.isFirst then clear(room.presence, node.number) end
+      presence.changed(node, room, piece.members)
     end
   end
 end
 
---- A node answers that.
-function presence.told(node, said, sets)
-  local room = sets[said.topic]
-  if not room or not room.presence then return end
-  if said.isFirst then clear(room.presence, node.number) end
-  presence.changed(node, room, said.members)
-end
-
---- A message of a node to a room was lost: it may have told who came and went.
-function presence.lost(node, _, set)
-  if set.presence then set.presence.wanted[node.number] = true end
+--- Something that a node has told was lost: of the room, or else of any. It is asked again,
+-- soon.
+function presence.lost(node, room)
+  if room and room.presence then
+    room.presence.wanted[node.number] = 0
+  elseif not room then
+    node.isMissed = true
+  end
 end
 
 --- A node has died, or stopped: its members have gone.
@@ -224,14 +267,33 @@ local function isIdle(self)
   return now() - self.idle > IDLE_SECONDS and now() - self.looked > LOOKED_SECONDS
 end
 
+-- Asks nodes again that haven't answered, or have told something that was lost.
+local function askAgain(time)
+  local asked = {}
+  for topic, self in pairs(heard) do
+    for number, since in pairs(self.wanted) do
+      local node = cluster.nodes[number]
+      if not node or not node.alive then
+        self.wanted[number] = nil
+      elseif time - since > ANSWER_SECONDS then
+        asked[node] = asked[node] or {}
+        table.insert(asked[node], topic)
+      end
+    end
+  end
+  for node, topics in pairs(asked) do ask(node, topics) end
+end
+
 --- Once in a while: asks again where something was lost, and lets go of rooms that are empty.
 function presence.sweep()
-  for topic, self in pairs(heard) do
-    for number in pairs(self.wanted) do
-      local node = cluster.nodes[number]
-      if node and node.alive then cluster.tell(node, frame.ASK, {topic}) end
-      self.wanted[number] = nil
+  for _, node in pairs(cluster.nodes) do
+    if node.isMissed and node.alive then
+      node.isMissed = false
+      presence.met(node)
     end
+  end
+  askAgain(now())
+  for topic, self in pairs(heard) do
     if isIdle(self) then
       heard[topic] = nil
       cluster.unsubscribe(topic)

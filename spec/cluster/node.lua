@@ -1,0 +1,82 @@
+-- A node of the cluster's tests: what its clients may do, and what they may ask.
+--
+--     sync-lua spec/cluster/node.lua HOST ENGINE-URL
+--
+-- To standard output it writes the port.
+
+local sync = require "sync"
+
+local Node = sync.Remote:extend("Node")
+local Other = sync.Protocol:extend("Other") -- plain text, one message a line
+Other.framing = "line"
+
+local host, url = ...
+local cluster = url and sync.cluster(url)
+
+function Node.remote:say(text)
+  self.clients:fire("onSay", text)
+end
+
+function Node.remote:sayToOthers(text)
+  self.clients:except(self):fire("onSay", text)
+end
+
+function Node.remote:enter(room, value)
+  return self:join(room, value)
+end
+
+function Node.remote:leave(room)
+  self:leave(room)
+end
+
+-- Fires so many events at a room, numbered from `first` on.
+function Node.remote.count(_, room, first, count)
+  for i = first, first + count - 1 do Node:room(room):fire("onCount", room, i) end
+end
+
+function Node.remote.members(_, room)
+  local list = Node:room(room):members()
+  table.sort(list, function(a, b) return a.id < b.id end)
+  return list
+end
+
+function Node.remote:totals(room)
+  return {clients = self.clients:total(), room = room and Node:room(room):total()}
+end
+
+function Node.remote:me()
+  return self.id
+end
+
+function Node.remote.tell(_, id, text)
+  local client = sync.client(id)
+  if not client then return false end
+  client:fire("onTold", text)
+  return true
+end
+
+function Node.remote.dismiss(_, id, reason)
+  local client = sync.client(id)
+  if client then client:close(reason) end
+  return client ~= nil
+end
+
+function Node.remote.state()
+  local alive = {}
+  for number, node in pairs(cluster and cluster.nodes or {}) do
+    if node.alive then alive[#alive + 1] = number end
+  end
+  return {node = cluster and cluster.node, worker = sync.worker, nodes = #alive,
+    lost = cluster and cluster.lost, dropped = cluster and cluster.dropped(),
+    isUp = cluster and cluster.engine:isUp()}
+end
+
+function Other:onData(line)
+  self.clients:send(line)
+end
+
+local listener = sync.enable(host or "127.0.0.1", 0, Node)
+local lines = sync.enable(host or "127.0.0.1", 0, Other)
+print(listener.port, lines.port)
+io.flush()
+sync.start()

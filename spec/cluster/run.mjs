@@ -1,0 +1,319 @@
+// Several nodes act as one server: what docs/scaling.md promises, with real engines.
+//
+//   sh spec/browser/install.sh
+//   node spec/cluster/run.mjs ./sync-lua redis|nats|workers
+//
+// Nodes and engines are in network namespaces, so that they can be cut off; without the right
+// to make those, what needs them is left out, and said. Ends with a line
+// `N passed, N failed`, and with 1 when one has failed.
+
+import assert from "node:assert/strict";
+import net from "node:net";
+import * as sync from "../../clients/js/sync.js";
+import {installed} from "../browser/clients.mjs";
+import {Nats, Network, Node, Redis, endAll, sleep, until} from "./servers.mjs";
+
+const WebSocket = installed("ws");
+const [program, kind] = process.argv.slice(2);
+if (!program || !["redis", "nats", "workers"].includes(kind)) {
+  console.error("usage: node spec/cluster/run.mjs PATH-OF-sync-lua redis|nats|workers");
+  process.exit(2);
+}
+
+const TIME_LIMIT = 240_000;
+const GONE = 8_000;    // ms within which a dead node's members have gone: 5 s, and some
+const NODES = 3;
+
+let passed = 0;
+let failed = 0;
+
+async function check(name, fn) {
+  const begun = Date.now();
+  try {
+    await fn();
+    passed++;
+    if (process.env.VERBOSE) console.log(`${name}: ${Date.now() - begun} ms`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED: ${kind}: ${name}\n    ${String(error.stack).replaceAll("\n", "\n    ")}`);
+  }
+}
+
+setTimeout(() => {
+  console.log(`FAILED: ${kind}: the tests took more than ${TIME_LIMIT / 1000} s`);
+  console.log(`${passed} passed, ${failed + 1} failed`);
+  process.exit(1);
+}, TIME_LIMIT).unref();
+
+// A client that keeps what it is told.
+class Client {
+  said = [];
+  told = [];
+  counted = {};
+
+  static async connect(node) {
+    const client = new Client();
+    client.game = sync.client(`ws://${node.host}:${node.port}/`, {WebSocket, reconnect: false});
+    client.game.on("onSay", text => client.said.push(text));
+    client.game.on("onTold", text => client.told.push(text));
+    client.game.on("onCount", (room, i) => (client.counted[room] ??= []).push(i));
+    client.id = await client.game.call("me");
+    return client;
+  }
+
+  call(name, ...words) { return this.game.call(name, words); }
+  close() { this.game.close(); }
+}
+
+// Lua's empty list is an empty object in JSON.
+async function members(client, room) {
+  const list = await client.call("members", room);
+  return Array.isArray(list) ? list : [];
+}
+const memberCount = async (client, room) => (await members(client, room)).length;
+
+const network = kind !== "workers" && Network.isAllowed() ? new Network() : null;
+if (!network && kind !== "workers") {
+  console.log(`left out of ${kind}: what needs network namespaces, which this user can't make`);
+}
+process.on("exit", () => network?.close());
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+
+network?.open();
+let engine;
+let spaces = [];
+if (network) spaces = Array.from({length: NODES + (kind === "nats" ? 3 : 1)}, () => network.add());
+if (kind === "redis") engine = await Redis.start(spaces[NODES]);
+if (kind === "nats") engine = await Nats.start(spaces.slice(NODES));
+
+// The nodes; workers are the same for clients, who don't know which they get.
+let nodes;
+if (kind === "workers") {
+  const server = await Node.start(program, null, {words: [`--workers=${NODES}`]});
+  nodes = Array.from({length: NODES}, () => server);
+} else {
+  nodes = await Promise.all(Array.from({length: NODES}, (_, i) =>
+    Node.start(program, engine.url, {space: spaces[i]})));
+}
+
+// Connects until there is a client on each node, and returns one of each.
+async function connectToEach() {
+  const found = new Map();
+  await until("a client on each node", async () => {
+    const client = await Client.connect(nodes[found.size % nodes.length]);
+    const {node} = await client.call("state");
+    if (found.has(node)) client.close(); else found.set(node, client);
+    return found.size === NODES;
+  });
+  return [...found.values()];
+}
+
+const clients = await connectToEach();
+const [ann, ben, cy] = clients;
+
+await check("the nodes know each other, and have numbers of their own", async () => {
+  const states = [];
+  for (const client of clients) {
+    states.push(await until("two others", async () => {
+      const state = await client.call("state");
+      return state.nodes === NODES - 1 && state;
+    }));
+  }
+  assert.equal(new Set(states.map(state => state.node)).size, NODES);
+  assert.equal(new Set(clients.map(client => Math.floor(client.id / 2 ** 32))).size, NODES);
+});
+
+await check("what is sent to all reaches all, once, in order", async () => {
+  for (let i = 0; i < 100; i++) ann.call("say", `ann ${i}`);
+  await ben.call("sayToOthers", "ben");
+  await until("all have 100", () => clients.every(client =>
+    client.said.filter(text => text.startsWith("ann")).length >= 100));
+  await until("ben's word", () => ann.said.includes("ben") && cy.said.includes("ben"));
+  await sleep(200);
+  for (const client of clients) {
+    assert.deepEqual(client.said.filter(text => text.startsWith("ann")),
+      Array.from({length: 100}, (_, i) => `ann ${i}`));
+    assert.equal(client.said.filter(text => text === "ben").length, client === ben ? 0 : 1);
+  }
+});
+
+await check("a plain class's messages do the same, of all sizes", async () => {
+  const sockets = [];
+  for (const node of nodes) {
+    const socket = net.connect(node.lines, node.host);
+    socket.text = "";
+    socket.setEncoding("utf8").on("data", text => { socket.text += text; });
+    sockets.push(socket);
+  }
+  await sleep(500); // they count as byte streams by then
+  const lines = ["short", "ü".repeat(1000), "x".repeat(60_000), "end"];
+  sockets[0].write(`${lines.join("\n")}\n`);
+  await until("all have them", () => sockets.every(socket => socket.text.endsWith("end\n")));
+  for (const socket of sockets) {
+    assert.equal(socket.text, `${lines.join("\n")}\n`);
+    socket.destroy();
+  }
+});
+
+await check("a room is one, and reaches its members alone", async () => {
+  await ann.call("enter", "red", {name: "ann"});
+  await ben.call("enter", "red", {name: "ben"});
+  const list = await until("both see both", async () => {
+    const [one, two] = [await members(ann, "red"), await members(ben, "red")];
+    return one.length === 2 && two.length === 2 && one;
+  });
+  assert.deepEqual(list.map(member => [member.id, member.value.name]).sort(),
+    [[ann.id, "ann"], [ben.id, "ben"]].sort());
+  await cy.call("count", "red", 1, 500);
+  await until("500", () => [ann, ben].every(client => client.counted.red?.length >= 500));
+  await sleep(200);
+  for (const client of [ann, ben]) {
+    assert.deepEqual(client.counted.red, Array.from({length: 500}, (_, i) => i + 1));
+  }
+  assert.equal(cy.counted.red, undefined);
+  await ben.call("enter", "red", {name: "benjamin"});
+  await until("the new name, for one who is not in it", async () =>
+    (await members(cy, "red")).some(member => member.value?.name === "benjamin"));
+  await ben.call("leave", "red");
+  await until("ben has left", async () => await memberCount(ann, "red") === 1);
+  await until("so it is counted", async () => (await cy.call("totals", "red")).room === 1);
+});
+
+await check("everybody is counted", async () => {
+  await until("three", async () => {
+    for (const client of clients) {
+      if ((await client.call("totals")).clients !== NODES) return false;
+    }
+    return true;
+  });
+});
+
+await check("a client is found by its id, wherever it is", async () => {
+  assert.equal(await ann.call("tell", cy.id, "hello"), true);
+  await until("cy is told", () => cy.told.includes("hello"));
+  assert.equal(await ann.call("tell", ann.id, "myself"), true);
+  await until("ann is told", () => ann.told.includes("myself"));
+  const extra = (await connectToEach());
+  const gone = new Promise(done => extra[1].game.onState(state => state === "closed" && done()));
+  assert.equal(await extra[0].call("dismiss", extra[1].id, "enough"), true);
+  await gone;
+  for (const client of extra) client.close();
+});
+
+if (kind === "redis") {
+  await check("the engine is killed and started again: local clients are served, others get " +
+    "what waited, in order and once, or it is counted", async () => {
+    await ann.call("enter", "blue");
+    await ben.call("enter", "blue");
+    await until("both", async () => await memberCount(ann, "blue") === 2);
+    await ann.call("count", "blue", 1, 10);
+    await until("ten", () => ben.counted.blue?.length === 10);
+    await engine.kill();
+    await until("nobody is up", async () => !(await ann.call("state")).isUp);
+    await ann.call("count", "blue", 11, 100);
+    await until("ann has all at once", () => ann.counted.blue.length === 110);
+    await cy.call("enter", "blue");
+    await sleep(6000); // the others count as dead by now
+    await engine.begin();
+    await until("all are seen again", async () => await memberCount(ann, "blue") === 3 &&
+      await memberCount(cy, "blue") === 3, 20_000);
+    // What ann's node sends before ben's has subscribed again is lost.
+    await ann.call("count", "blue", 111, 1);
+    await until("ben hears", () => ben.counted.blue.at(-1) === 111);
+    const got = ben.counted.blue;
+    assert.deepEqual(got, [...new Set(got)].sort((a, b) => a - b));
+    const {lost} = await ben.call("state");
+    assert.equal(lost, 111 - got.length);
+    console.log(`redis: started again, ${lost} of 100 events that waited were lost, and counted`);
+    await cy.call("leave", "blue");
+  });
+}
+
+if (kind === "nats") {
+  await check("one of three engines is killed: nobody is lost for long", async () => {
+    await ann.call("enter", "blue");
+    await ben.call("enter", "blue");
+    await until("both", async () => await memberCount(ann, "blue") === 2);
+    await engine.kill(0);
+    await sleep(1000);
+    await until("everybody is up", async () => {
+      for (const client of clients) if (!(await client.call("state")).isUp) return false;
+      return true;
+    }, 30_000);
+    await until("both are seen", async () => await memberCount(ann, "blue") === 2 &&
+      await memberCount(ben, "blue") === 2, 20_000);
+    await ann.call("count", "blue", 1000, 100);
+    await until("ben has them", () => (ben.counted.blue ?? []).filter(i => i >= 1000).length === 100);
+    engine.begin(0);
+  });
+}
+
+if (network) {
+  await check("a node is cut off for ten seconds: what is lost is counted, nothing comes twice, " +
+    "and presence heals", async () => {
+    await ann.call("enter", "green");
+    await cy.call("enter", "green");
+    await until("both", async () => await memberCount(ann, "green") === 2);
+    await ann.call("count", "green", 1, 50);
+    await until("fifty", () => cy.counted.green?.length === 50);
+    const before = (await cy.call("state")).lost;
+    // cy's own connection comes by the bridge, too: it is cut off with its node, and TCP
+    // brings what the node has sent it meanwhile when it's back.
+    spaces[2].cut();
+    for (let i = 0; i < 10; i++) {
+      await ann.call("count", "green", 51 + i * 10, 10);
+      await sleep(1000);
+    }
+    await until("cy has gone", async () => await memberCount(ann, "green") === 1, GONE);
+    spaces[2].heal();
+    await until("cy is back", async () => await memberCount(ann, "green") === 2, 30_000);
+    await ann.call("count", "green", 151, 50);
+    await until("cy hears again", () => cy.counted.green.at(-1) === 200, 30_000);
+    await until("cy sees ann", async () => await memberCount(cy, "green") === 2);
+    await sleep(3000); // what is claimed is counted
+    const got = cy.counted.green;
+    assert.deepEqual(got, [...new Set(got)].sort((a, b) => a - b));
+    const missing = 200 - got.length;
+    const seen = await cy.call("state");
+    assert.equal(seen.lost - before, missing);
+    console.log(`${kind}: cut off for 10 s, ${missing} of 150 events were lost, and counted`);
+  });
+}
+
+if (kind !== "workers") {
+  await check("a node that is killed: its members vanish in time, the others go on", async () => {
+    await ann.call("enter", "grey");
+    await cy.call("enter", "grey");
+    await until("both", async () => await memberCount(ann, "grey") === 2);
+    const begun = Date.now();
+    await nodes[2].kill();
+    await until("its member has gone", async () => await memberCount(ann, "grey") === 1, GONE);
+    await until("and isn't counted", async () => (await ben.call("totals")).clients === 2);
+    assert.ok(Date.now() - begun < GONE);
+    await ann.call("say", "still here");
+    await until("ben hears", () => ben.said.includes("still here"));
+  });
+
+  await check("a node that is stopped: its members vanish at once", async () => {
+    const node = await Node.start(program, engine.url, {space: spaces[2]});
+    const dee = await Client.connect(node);
+    await dee.call("enter", "grey");
+    await until("dee is seen", async () => await memberCount(ann, "grey") === 2);
+    node.process.child.kill("SIGTERM");
+    await until("dee has gone", async () => await memberCount(ann, "grey") === 1, 3000);
+    await node.process.ended;
+    assert.equal(node.process.child.exitCode, 0, node.process.trouble);
+  });
+}
+
+await check("nobody's log has an error of Lua", async () => {
+  for (const {process: {trouble}} of nodes) {
+    assert.ok(!/traceback|attempt to|error in/.test(trouble), trouble);
+  }
+});
+
+if (process.env.VERBOSE) for (const node of nodes) console.log(node.process.trouble);
+await endAll();
+network?.close();
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);
