@@ -38,6 +38,10 @@ Remote.resumeBytes = 256 * 1024
 --- Clients of the class that may be away at a time; more are let go.
 Remote.maxAway = 10000
 
+--- Fields of a client that go with it when it comes back to another node of a cluster, where
+-- it is another instance: names, of values that JSON can say.
+Remote.resumeFields = {}
+
 local TOKEN_BYTES = 16
 -- A connection that ended so was not ended on purpose, and its client may come back.
 local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, idle = true,
@@ -50,6 +54,8 @@ function Remote:extend(name)
   class.awayCount = 0
   return class
 end
+
+local function handover() return require "sync.handover" end
 
 -- Events.
 
@@ -67,7 +73,8 @@ local function write(wire, verb, id, name, ...)
 end
 
 -- Keeps a text for a client that may have to be sent it again.
-local function keep(session, text)
+local function keep(session, text, isShared)
+  if session.moving then handover().note(session, isShared) end
   local first, last = session.first, session.last + 1
   session.texts[last] = text
   session.last = last
@@ -80,15 +87,16 @@ local function keep(session, text)
   session.first = first
 end
 
--- Sends a text that counts. One that is away gets it when it's back.
-function Remote:transmit(text)
+-- Sends a text that counts; one that is shared goes to a whole set. One that is away gets it
+-- when it's back.
+function Remote:transmit(text, isShared)
   local session = self.session
-  if session and session.away then
-    keep(session, text)
+  if session and (session.away or session.isHeld) then
+    keep(session, text, isShared)
     return true
   end
   local ok, why = self:send(text)
-  if session and why ~= "dropped" and why ~= "too long" then keep(session, text) end
+  if session and why ~= "dropped" and why ~= "too long" then keep(session, text, isShared) end
   return ok, why
 end
 
@@ -127,11 +135,11 @@ end
 local function transmitEach(self, source, texts)
   local sent = 0
   for client in self do
-    local ok, why = client:transmit(texts[client.wire])
+    local ok, why = client:transmit(texts[client.wire], true)
     if ok or why == "full" then sent = sent + 1 end
   end
   if source.resumable then
-    eachAbsent(self, source, function(client) client:transmit(texts[client.wire]) end)
+    eachAbsent(self, source, function(client) client:transmit(texts[client.wire], true) end)
   end
   return sent
 end
@@ -297,6 +305,7 @@ function Remote:begin(listener)
     most = self.resumeMessages,
     mostBytes = math.min(self.resumeBytes, listener.settings.maxQueue / 2), -- it's sent at once
   }
+  if self.clients.outlet then session.token = handover().prefix() .. session.token end
   self.session = session
   self.sessions[session.token] = self
   self.clients:remember()
@@ -409,24 +418,51 @@ local function answerResume(self, id, result)
   if id ~= nil then self:send(self.wire.result(id, result)) end
 end
 
+-- Finds the instance of a token, which has no connection then: one that is broken, unnoticed,
+-- is given up. nil when it doesn't last.
+local function release(self)
+  if not self.session.away and self.slot ~= 0 then
+    loop.detach(self)
+    if not self:suspend("reset") then
+      leaveSets(self)
+      self.slot, self.joined, self.closing = 0, nil, "reset"
+      loop.closed(self, "reset")
+      return nil
+    end
+  end
+  return self
+end
+
+--- What lua/sync/handover.lua needs to move sessions between nodes.
+Remote.sessionTools = {expire = expire, greet = greet, release = release}
+
+-- The session may be another node's. Returns whether that is asked.
+local function resumeElsewhere(newcomer, token, received, id)
+  if not newcomer.session or not newcomer.clients.outlet then return false end
+  return handover().take(newcomer, token, received, function(missed)
+    if newcomer.slot == 0 then return end
+    if not missed then return answerResume(newcomer, id, {resumed = false}) end
+    answerResume(newcomer, id, {resumed = true, missed = #missed})
+    for _, text in ipairs(missed) do newcomer:send(text) end
+    greet(newcomer, newcomer.session)
+    if not try("onResume", newcomer, newcomer.onResume, newcomer) then newcomer:close("error") end
+  end)
+end
+
 -- Answers by itself.
 local function resume(newcomer, params, id)
   local token = type(params) == "table" and params[1]
   local received = type(params) == "table" and params[2]
   local self = type(token) == "string" and newcomer.sessions[token]
   local isNumber = type(received) == "number" and received % 1 == 0
+  if not self and isNumber and type(token) == "string" and
+    resumeElsewhere(newcomer, token, received, id) then
+    return
+  end
   if not newcomer.session or not self or self == newcomer or self.closing or not isNumber then
     return answerResume(newcomer, id, {resumed = false})
   end
-  if not self.session.away and self.slot ~= 0 then -- its connection is broken, unnoticed
-    loop.detach(self)
-    if not self:suspend("reset") then
-      leaveSets(self)
-      self.slot, self.joined, self.closing = 0, nil, "reset"
-      loop.closed(self, "reset")
-      return answerResume(newcomer, id, {resumed = false})
-    end
-  end
+  if not release(self) then return answerResume(newcomer, id, {resumed = false}) end
   local session = self.session
   if newcomer.wire ~= self.wire or received > session.last or received + 1 < session.first then
     expire(self)

@@ -215,8 +215,25 @@ receive[frame.DATA] = function(_, set, bytes)
   if set then set:deliver(bytes, frame.HEAD) end
 end
 
+-- The event that is being delivered: what makes it one, wherever it came by.
+local origin = {node = 0, stream = 0, number = 0}
+
+--- A name of the event that this node has fired last, or that it is delivering: the same on
+-- all nodes.
+-- @treturn string
+function cluster.eventName()
+  return ("%d.%d.%d"):format(origin.node, origin.stream, origin.number)
+end
+
+local function note(node, stream, number)
+  origin.node, origin.stream, origin.number = node, stream, number
+end
+
 receive[frame.FIRE] = function(_, set, bytes)
-  if set then set:deliverEvent(bytes:sub(frame.HEAD + 1)) end
+  if not set then return end
+  local _, node, _, stream, number = frame.read(bytes)
+  note(node, stream, number)
+  set:deliverEvent(bytes:sub(frame.HEAD + 1))
 end
 
 receive[frame.BEAT] = function(node, _, bytes)
@@ -247,6 +264,11 @@ end
 
 receive[frame.MEMBERS] = function(node, _, bytes)
   presence.told(node, content(bytes), sets)
+end
+
+--- Lets a function of a node and a table receive frames of a type.
+function cluster.onFrame(type, fn)
+  receive[type] = function(node, _, bytes) fn(node, content(bytes)) end
 end
 
 receive[frame.CHANGES] = function(node, set, bytes)
@@ -375,6 +397,11 @@ local function countOthers(set)
   return count
 end
 
+--- The class of a name that this node serves.
+function cluster.classOf(name)
+  return classes[name]
+end
+
 -- Clients of other nodes.
 
 local Distant = {}
@@ -449,7 +476,11 @@ local function begin(open, number)
   }
   if not engine then return nil, problem end
   cluster.engine = engine
-  Set.publish = function(set, type, body) publish(set.outlet, type, body) end
+  Set.publish = function(set, type, body)
+    local outlet = set.outlet
+    publish(outlet, type, body)
+    note(cluster.node, outlet.stream, outlet.number)
+  end
   Set.countOthers, Set.addRoom = countOthers, addRoom
   subscribe(EVERYBODY, false)
   takeNumber(number or 1 + core.randomNumber(MOST_NODES))

@@ -33,6 +33,8 @@ local frame = {
   ASK = 6,     -- who is in these rooms?
   MEMBERS = 7, -- they are
   CHANGES = 8, -- who has come into a room, and gone
+  TAKE = 9,    -- give me this session
+  GIVEN = 10,  -- it is, or isn't
 }
 
 local head = ffi.new "struct sync_frame"

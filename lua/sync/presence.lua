@@ -259,7 +259,8 @@ end
 
 -- Whether a room need not be heard of any more.
 local function isIdle(self)
-  if self.room:count() > 0 then
+  local absent = self.room.absent -- clients that may come back
+  if self.room:count() > 0 or absent and next(absent) then
     self.idle = false
     return false
   end

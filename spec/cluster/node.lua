@@ -10,6 +10,11 @@ local Node = sync.Remote:extend("Node")
 local Other = sync.Protocol:extend("Other") -- plain text, one message a line
 Other.framing = "line"
 
+-- Its clients may come back to another node.
+local Game = sync.Remote:extend("Game")
+Game.resumeTime = 20
+Game.resumeFields = {"nick"}
+
 local host, url = ...
 local cluster = url and sync.cluster(url)
 
@@ -71,12 +76,33 @@ function Node.remote.state()
     isUp = cluster and cluster.engine:isUp()}
 end
 
+function Game.remote:enter(room, nick)
+  self.nick = nick
+  self:join(room, {nick = nick})
+end
+
+function Game.remote:who()
+  return {nick = self.nick, node = cluster and cluster.node or sync.worker}
+end
+
+-- Fires an event at a room every few milliseconds, numbered.
+function Game.remote.stream(_, room, count, seconds)
+  local i = 0
+  local timer
+  timer = sync.every(seconds, function()
+    i = i + 1
+    Game:room(room):fire("onCount", room, i)
+    if i == count then timer:stop() end
+  end)
+end
+
 function Other:onData(line)
   self.clients:send(line)
 end
 
 local listener = sync.enable(host or "127.0.0.1", 0, Node)
 local lines = sync.enable(host or "127.0.0.1", 0, Other)
-print(listener.port, lines.port)
+local games = sync.enable(host or "127.0.0.1", 0, Game)
+print(listener.port, lines.port, games.port)
 io.flush()
 sync.start()

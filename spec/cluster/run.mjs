@@ -200,6 +200,47 @@ await check("a client is found by its id, wherever it is", async () => {
   for (const client of extra) client.close();
 });
 
+// A WebSocket that goes to another port each time, as behind a balancer; the first of them is
+// always given up without a word.
+function Wandering(ports) {
+  let at = 0;
+  return class extends WebSocket {
+    static last;
+    constructor() {
+      const {host, games} = ports[at++ % ports.length];
+      super(`ws://${host}:${games}/`);
+      Wandering.last = this;
+    }
+  };
+}
+
+await check("a client that comes back to another node has its rooms, and what it has missed, in " +
+  "order and once", async () => {
+  const source = sync.client(`ws://${nodes[1].host}:${nodes[1].games}/`, {WebSocket});
+  for (let round = 0; round < 5; round++) {
+    const room = `walk ${round}`;
+    const got = [];
+    const walker = sync.client("ws://balancer/", {WebSocket: Wandering(nodes),
+      reconnect: {first: 50, most: 300}});
+    walker.on("onCount", (_, i) => got.push(i));
+    await walker.call("enter", [room, "walter"]);
+    const {node: first} = await walker.call("who");
+    await source.call("stream", [room, 400, 0.005]);
+    await until("some have come", () => got.length > 50);
+    Wandering.last.terminate();
+    await until("it is away", () => walker.state !== "open");
+    await until("it is back", () => walker.state === "open");
+    assert.equal(walker.resumed, true);
+    const {nick, node} = await walker.call("who");
+    assert.equal(nick, "walter");
+    if (kind !== "workers") assert.notEqual(node, first);
+    await until("all have come", () => got.at(-1) === 400);
+    assert.deepEqual(got, Array.from({length: 400}, (_, i) => i + 1));
+    walker.close();
+  }
+  source.close();
+});
+
 if (kind === "redis") {
   await check("the engine is killed and started again: local clients are served, others get " +
     "what waited, in order and once, or it is counted", async () => {

@@ -182,11 +182,11 @@ export class Node {
     const node = new Node();
     node.host = space?.host ?? "127.0.0.1";
     node.process = start(program, [...words, script, node.host, ...url ? [url] : []], space);
-    await until("a node listens", () => /^\d+\t\d+\n/.test(node.process.said) ||
+    await until("a node listens", () => /^(\d+\t){2}\d+\n/.test(node.process.said) ||
       node.process.child.exitCode !== null);
-    const ports = /^(\d+)\t(\d+)\n/.exec(node.process.said);
+    const ports = /^(\d+)\t(\d+)\t(\d+)\n/.exec(node.process.said);
     if (!ports) throw new Error(`a node did not start: ${node.process.trouble}`);
-    [node.port, node.lines] = [Number(ports[1]), Number(ports[2])];
+    [node.port, node.lines, node.games] = ports.slice(1).map(Number);
     return node;
   }
 

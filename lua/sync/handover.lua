@@ -1,0 +1,194 @@
+--- Sessions that move: a client with `resumeTime` comes back to another node than it was on.
+--
+-- Its token says which node has the session. That one is asked twice. At first it tells the
+-- rooms and what was missed, and goes on keeping what comes; the client's new node joins the
+-- rooms, and keeps what comes, too. When its rooms are heard there for sure, the rest is
+-- fetched, and the session ends where it was. What both have kept is known by the events'
+-- names, and is sent once.
+--
+-- The session of a node that has died, or stopped, is gone: its client begins anew.
+-- @module sync.handover
+
+local cjson = require "cjson"
+local Remote = require "sync.protocols.remoting"
+local cluster = require "sync.cluster"
+local frame = require "sync.frame"
+local json = require "sync.jsonwire"
+local loop = require "sync.loop"
+
+local ANSWER_SECONDS = 3 -- that the other node has
+local JOIN_SECONDS = 0.3 -- until rooms are heard
+local KEEP_SECONDS = 10  -- that it waits to be asked again
+local MOST_TAKING = 10000 -- sessions on their way here
+
+local handover = {}
+local tools = Remote.sessionTools
+
+local taking, takingCount, lastTaking = {}, 0, 0 -- by number: what is on its way here
+
+--- What the tokens of this node begin with.
+function handover.prefix()
+  return ("%d."):format(cluster.node)
+end
+
+--- Notes the name of the text that is kept next, for a session that is on its way. One that
+-- is for this client alone has none.
+function handover.note(session, isShared)
+  session.moving.names[session.last + 1] = isShared and cluster.eventName() or ""
+end
+
+-- The node that has a session.
+
+local function fieldsOf(client)
+  local fields = {}
+  for _, name in ipairs(client.resumeFields) do
+    local value = rawget(client, name)
+    if value ~= nil then fields[name] = cjson.encode(value) end
+  end
+  return fields
+end
+
+local function roomsOf(client)
+  local rooms, joined = {}, client.joined
+  for name in pairs(joined and joined.rooms or {}) do
+    local value = joined.values and joined.values[name]
+    rooms[name] = value ~= nil and cjson.encode(value) or ""
+  end
+  return rooms
+end
+
+-- What a session has kept behind number `from`: texts, and names of their events.
+local function kept(session, from)
+  local texts, names = {}, {}
+  for number = from + 1, session.last do
+    texts[#texts + 1] = session.texts[number]
+    names[#texts] = session.moving.names[number] or ""
+  end
+  return texts, names
+end
+
+local function stopMoving(session)
+  loop.stopTimer(session.moving.timer)
+  session.moving = nil
+end
+
+-- The first question. Returns what is answered, nil when there is no such session.
+local function give(said)
+  local class = cluster.classOf(said.class)
+  local client = class and class.sessions and class.sessions[said.token]
+  if not client or client.closing or client.wire ~= json or not tools.release(client) then
+    return nil
+  end
+  local session = client.session
+  if said.received > session.last or said.received + 1 < session.first then
+    tools.expire(client)
+    return nil
+  end
+  if session.moving then stopMoving(session) end -- a newer connection asks
+  session.moving = {names = {}, given = session.last}
+  session.moving.timer = loop.startTimer(KEEP_SECONDS, 0, function() session.moving = nil end)
+  return {texts = kept(session, said.received), rooms = roomsOf(client),
+    fields = fieldsOf(client)}
+end
+
+-- The second one: the session ends here.
+local function giveRest(said)
+  local class = cluster.classOf(said.class)
+  local client = class and class.sessions and class.sessions[said.token]
+  local session = client and client.session
+  if not session or not session.moving or not session.away then return nil end
+  local texts, names = kept(session, session.moving.given)
+  if session.moving.given + 1 < session.first then texts = nil end -- too much came meanwhile
+  stopMoving(session)
+  tools.expire(client, "moved")
+  return texts and {texts = texts, names = names}
+end
+
+cluster.onFrame(frame.TAKE, function(node, said)
+  local answer = (said.isRest and giveRest or give)(said) or {isRefused = true}
+  answer.number = said.number
+  cluster.tell(node, frame.GIVEN, answer)
+end)
+
+-- The node to which its client has come.
+
+local function finish(take, missed)
+  if not taking[take.number] then return end
+  taking[take.number] = nil
+  takingCount = takingCount - 1
+  if take.timer then loop.stopTimer(take.timer) end
+  local session = take.client.session
+  session.isHeld, session.moving = false, nil
+  -- The session begins anew, with what is kept from now on.
+  session.texts, session.first, session.last, session.bytes = {}, 1, 0, 0
+  take.done(missed)
+end
+
+local function ask(take, isRest)
+  take.timer = loop.startTimer(ANSWER_SECONDS, 0, function() finish(take, nil) end)
+  cluster.tell(take.node, frame.TAKE, {number = take.number, class = take.class,
+    token = take.token, received = take.received, isRest = isRest})
+end
+
+local function decode(text)
+  local ok, value = pcall(cjson.decode, "[" .. text .. "]")
+  return ok and value[1] or nil
+end
+
+-- The rooms and the fields: from now on what comes is held.
+local function begin(take, given)
+  local client = take.client
+  take.missed = given.texts
+  client.session.texts, client.session.first, client.session.last = {}, 1, 0
+  client.session.isHeld = true
+  client.session.moving = {names = {}}
+  for name, text in pairs(given.fields) do client[name] = decode(text) end
+  for name, text in pairs(given.rooms) do client:join(name, decode(text)) end
+  take.timer = loop.startTimer(JOIN_SECONDS, 0, function() ask(take, true) end)
+end
+
+-- The rest, and behind it what has come here and not there.
+local function complete(take, given)
+  local known, missed, session = {}, take.missed, take.client.session
+  for i, text in ipairs(given.texts) do
+    missed[#missed + 1] = text
+    known[given.names[i]] = true
+  end
+  if session.first > 1 then return finish(take, nil) end -- too much has come
+  for number = 1, session.last do
+    local name = session.moving.names[number]
+    if name == "" or not known[name] then missed[#missed + 1] = session.texts[number] end
+  end
+  finish(take, missed)
+end
+
+cluster.onFrame(frame.GIVEN, function(_, said)
+  local take = taking[said.number]
+  if not take then return end
+  loop.stopTimer(take.timer)
+  if said.isRefused or take.client.slot == 0 then return finish(take, nil) end
+  if take.missed then complete(take, said) else begin(take, said) end
+end)
+
+--- Takes a session over from the node that its token names.
+-- @tparam sync.Remote client the newcomer, whose session becomes that one
+-- @tparam string token
+-- @tparam number received how many messages of it the client has
+-- @tparam function done called later: with a list of texts, or nil when there is no such session
+-- @treturn boolean false when no other node is named: `done` isn't called
+function handover.take(client, token, received, done)
+  local number = tonumber(token:match "^(%d+)%.")
+  local node = number and cluster.nodes[number]
+  if not node or not node.alive or client.wire ~= json or takingCount >= MOST_TAKING then
+    return false
+  end
+  lastTaking = lastTaking + 1
+  takingCount = takingCount + 1
+  local take = {number = lastTaking, node = node, class = getmetatable(client).name,
+    token = token, received = received, client = client, done = done}
+  taking[take.number] = take
+  ask(take, false)
+  return true
+end
+
+return handover
