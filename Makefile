@@ -88,7 +88,7 @@ $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	$(Q)$(CC) -shared $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm
 
 define link
-$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(NET_LIBS) -lm -ldl -lpthread
+$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(NET_LIBS) -lm -ldl -lpthread
 endef
 
 sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)
@@ -137,6 +137,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@$(MAKE) -s build
 	@sh spec/all
 
+include src/nats/nats.mk
 -include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk bench/remoting/remoting.mk bench/central/central.mk
 
 # The same program with the address and undefined-behaviour sanitizers.

@@ -9,6 +9,7 @@
 
 #include "request.h"
 #include "secure.h"
+#include "spawn.h"
 #include "tls.h"
 #include "websocket.h"
 
@@ -72,6 +73,7 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
         return UV_ENOMEM;
     }
     core->public.client_count++;
+    shares_tell(core);
     listener->clients++;
     conn->core = core;
     conn->listener = listener;
@@ -194,6 +196,7 @@ uint32_t conn_free_released(struct core *core) {
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
             core->public.client_count--;
+            shares_tell(core);
             listener_client_left(conn->listener);
             slab_give(&core->conn_slabs, conn);
             freed++;

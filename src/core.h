@@ -26,8 +26,11 @@ struct folder {
     struct folder *next;
     int descriptor;
 };
+struct asker;
+struct offer;
 struct signal_watch;
 struct resolution;
+struct worker;
 
 struct core {
     struct sync public; /* first, so that the two pointers are one */
@@ -58,6 +61,16 @@ struct core {
     uint32_t next_listener_id;
     uv_timer_t retry_timer; /* after accept failed */
     bool accept_paused;     /* some listener waits for a client to leave */
+
+    struct worker *workers; /* those of this parent */
+    struct asker *askers;
+    struct offer *offers;
+    uint32_t *shares; /* clients of each worker, UINT32_MAX of one that's gone; or NULL */
+    uint32_t share_count;
+    uint32_t share; /* this worker's */
+    int shares_fd;  /* the parent's, or 0 */
+    int broker_fd;  /* the worker's, or 0 */
+    uint32_t broker_turns;
     bool noted;             /* some listener owes a notice */
 
     struct table timers;

@@ -15,13 +15,16 @@
 #include <unistd.h>
 
 #include "bind.h"
+#include "broker.h"
 #include "conn.h"
 #include "file.h"
+#include "spawn.h"
 #include "tls.h"
 
 enum {
-    ACCEPTS = 64,    /* of one socket in a tick */
-    RETRY_WAIT = 100 /* ms, after accept failed */
+    ACCEPTS = 64,     /* of one socket in a tick */
+    RETRY_WAIT = 100, /* ms, after accept failed */
+    YIELD_WAIT = 2    /* ms that a worker with fewer clients has to accept one */
 };
 
 /* One listening socket. */
@@ -167,6 +170,23 @@ static bool accept_one(struct listening *socket) {
     return true;
 }
 
+/* Workers take turns: one that has more clients than another leaves those that come to
+ * it, for a moment. Returns whether to accept now. */
+static bool is_its_turn(struct listener *listener) {
+    struct core *core = listener->core;
+    if (!core->shares || !shares_is_busier(core)) {
+        return true;
+    }
+    uint64_t now = uv_hrtime() / 1000000;
+    if (now - listener->yielded < 2 * YIELD_WAIT) {
+        return true; /* the others had their time */
+    }
+    listener->yielded = now;
+    pause_accepting(listener);
+    uv_timer_start(&core->retry_timer, listener_on_retry, YIELD_WAIT, 0);
+    return false;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events) {
     (void)events;
     struct listening *socket = poll->data;
@@ -174,7 +194,10 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
         accept_failed(socket->listener, status);
         return;
     }
-    for (int i = 0; i < ACCEPTS && accept_one(socket); i++) {
+    for (int i = 0; i < ACCEPTS; i++) {
+        if (!is_its_turn(socket->listener) || !accept_one(socket)) {
+            return;
+        }
     }
 }
 
@@ -197,7 +220,8 @@ void listener_resume_all(struct core *core) {
             continue;
         }
         l->paused = false;
-        if (!l->failing) {
+        bool told = l->told_paused || l->notice == SYNC_ACCEPT_PAUSED;
+        if (!l->failing && told) {
             note(l, SYNC_ACCEPT_RESUMED);
         }
     }
@@ -255,7 +279,9 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     core->listeners = listener;
 
     int error = 0;
-    if (strncmp(host, "unix:", 5) == 0) {
+    if (core->broker_fd && strcmp(host, "memory:") != 0) {
+        error = broker_ask(core, host, port, options->keepalive, add_socket, listener);
+    } else if (strncmp(host, "unix:", 5) == 0) {
         listener->unlink_path = strdup(host + 5);
         error =
             listener->unlink_path ? bind_unix(host + 5, add_socket, listener) : UV_ENOMEM;

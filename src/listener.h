@@ -22,6 +22,7 @@ struct listener {
     bool paused;
     bool told_paused; /* the last notice said so */
     bool failing;     /* accept failed, and hasn't succeeded since */
+    uint64_t yielded; /* ms: when a client was left to workers that have fewer */
 };
 
 /* See sync_listen. */

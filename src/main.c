@@ -21,7 +21,9 @@ enum {
     OPTION_REPORT,
     OPTION_LOG,
     OPTION_CHECK,
-    OPTION_RUFFLE
+    OPTION_RUFFLE,
+    OPTION_WORKERS,
+    OPTION_CLUSTER
 };
 
 #ifdef SYNC_WITH_CJSON
@@ -37,6 +39,8 @@ static const struct option options[] = {
     {"log", required_argument, NULL, OPTION_LOG},
     {"check", no_argument, NULL, OPTION_CHECK},
     {"ruffle", no_argument, NULL, OPTION_RUFFLE},
+    {"workers", required_argument, NULL, OPTION_WORKERS},
+    {"cluster", required_argument, NULL, OPTION_CLUSTER},
     {NULL, 0, NULL, 0},
 };
 
@@ -51,6 +55,8 @@ static const char *option_name(int option) {
     case OPTION_LOG: return "log";
     case OPTION_CHECK: return "check";
     case OPTION_RUFFLE: return "ruffle";
+    case OPTION_WORKERS: return "workers";
+    case OPTION_CLUSTER: return "cluster";
     case 'e': return "execute";
     case 'l': return "library";
     case 'j': return "j";

@@ -1,5 +1,6 @@
 /* sync.c: the functions of sync.h, each a few lines in front of the part that does it. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <malloc.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -8,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "broker.h"
 #include "conn.h"
 #include "connect.h"
 #include "core.h"
@@ -17,6 +21,7 @@
 #include "request.h"
 #include "resolve.h"
 #include "signals.h"
+#include "spawn.h"
 #include "timer.h"
 #include "times.h"
 #include "utf8.h"
@@ -76,6 +81,9 @@ void sync_close(struct sync *sync) {
     }
     stop_timers(core);
     signals_stop_all(core);
+    spawn_forget_all(core);
+    broker_close(core);
+    shares_free(core);
     resolve_cancel_all(core);
     connect_cancel_all(core);
     struct listener *next;
@@ -519,6 +527,58 @@ int32_t sync_adopt(struct sync *sync, uint32_t listener, int32_t fd) {
 
 void sync_connect_cancel(struct sync *sync, uint32_t id) {
     connect_cancel(core_of(sync), id);
+}
+
+int32_t sync_shares_new(struct sync *sync, uint32_t count) {
+    return count >= 1 && count <= SYNC_MOST_WORKERS ? shares_new(core_of(sync), count)
+                                                    : UV_EINVAL;
+}
+
+int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
+                   uint32_t count, int32_t *bus) {
+    int bus_pair[2];
+    int broker_pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, bus_pair) < 0) {
+        return -errno;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, broker_pair) < 0) {
+        int error = -errno;
+        close(bus_pair[0]);
+        close(bus_pair[1]);
+        return error;
+    }
+    int process = spawn_worker(core_of(sync), arguments, number, count,
+                               (const int32_t[]){bus_pair[1], broker_pair[1]});
+    close(bus_pair[1]);
+    close(broker_pair[1]);
+    if (process < 0) {
+        close(bus_pair[0]);
+        close(broker_pair[0]);
+        return process;
+    }
+    *bus = bus_pair[0];
+    int error = broker_serve(core_of(sync), broker_pair[0]);
+    return error < 0 ? error : process;
+}
+
+uint32_t sync_core_count(void) {
+    return uv_available_parallelism();
+}
+
+int32_t sync_kill(int32_t process, int32_t number) {
+    return uv_kill(process, number);
+}
+
+void sync_shares_leave(struct sync *sync, uint32_t number) {
+    shares_leave(core_of(sync), number);
+}
+
+void sync_shares_close(struct sync *sync) {
+    broker_close(core_of(sync));
+}
+
+int32_t sync_worker_begin(struct sync *sync) {
+    return spawn_begin(core_of(sync));
 }
 
 void sync_trim(struct sync *sync) {

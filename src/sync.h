@@ -43,6 +43,8 @@ enum sync_event_type {
     SYNC_CONNECT_FAILED, /* id: the request; value: a negated error code */
     SYNC_RESOLVED,       /* id: the request; value: 0 or a negated error code;
                             data: addresses, one a line */
+    SYNC_EXITED,         /* id: a worker's process; value: its exit code, or the signal
+                            that ended it times 256 */
     SYNC_NOTICE          /* id: listener or 0; value: enum sync_notice; for the log */
 };
 
@@ -345,6 +347,35 @@ int32_t sync_adopt(struct sync *sync, uint32_t listener, int32_t fd);
 
 /* Gives a request up: neither event comes. */
 void sync_connect_cancel(struct sync *sync, uint32_t id);
+
+/* Workers: processes that are started as this one was, and share its ports. The parent makes
+ * what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and starts them. */
+enum { SYNC_MOST_WORKERS = 1024 };
+int32_t sync_shares_new(struct sync *sync, uint32_t count);
+
+/* Starts worker `number` of `count` with these arguments (the first is the program's name,
+ * NULL is behind the last). It has the parent's standard files, and a connection to it
+ * whose other end is written to *bus (see sync_adopt). Returns its process id, or an error
+ * code; SYNC_EXITED tells when it has ended. */
+int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
+                   uint32_t count, int32_t *bus);
+
+/* How many cores this process may use. */
+uint32_t sync_core_count(void);
+
+/* Sends a process a signal. Returns 0 or an error code. */
+int32_t sync_kill(int32_t process, int32_t number);
+
+/* Notes that a worker has ended, and that it accepts no clients. */
+void sync_shares_leave(struct sync *sync, uint32_t number);
+
+/* Closes the ports that workers share: nobody is accepted any more. */
+void sync_shares_close(struct sync *sync);
+
+/* In a process that sync_spawn has started, once: from now on sync_listen gets its sockets
+ * from the parent. Returns its number and 65,536 times the count, 0 when it's no worker, or
+ * an error code. Its connection to the parent is file descriptor 3. */
+int32_t sync_worker_begin(struct sync *sync);
 
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);

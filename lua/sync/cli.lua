@@ -18,6 +18,9 @@ What stands behind the script's name is the script's own.
   --check           load the script and report its mistakes, without serving
   --ruffle          print the configuration with which Ruffle plays Flash movies that
                     connect to the script's ports, without serving
+  --workers=N       N processes that share the ports and are one server; auto: one for
+                    each core
+  --cluster=URL     be one server with all that have the same redis:// or nats:// URL
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -204,6 +207,28 @@ local function runScript(script)
   return protected(chunk, unpack(arg))
 end
 
+function actions.cluster(url)
+  local done, problem = require "sync".cluster.open(url)
+  return done and true, problem
+end
+
+-- The parent of workers. Each of them is this same command.
+local function runWorkers(text)
+  local workers = require "sync.workers"
+  local count, problem = workers.count(text)
+  if count and arg[0] == "-" then
+    count, problem = nil, "--workers needs a script that is a file: each worker reads it"
+  end
+  if not count then
+    fail(problem)
+    return 2
+  end
+  local words, first = {}, 0
+  while arg[first - 1] do first = first - 1 end
+  for i = first, #arg do words[#words + 1] = arg[i] end
+  return workers.run(count, words)
+end
+
 -- The exit code, 1 if listeners were opened and nobody was served.
 local function checkServed(code, name)
   local sync = package.loaded.sync
@@ -227,7 +252,7 @@ local function apply(name, value)
   elseif name == "version" then
     version()
     return 0
-  elseif name == "check" or name == "ruffle" then
+  elseif name == "check" or name == "ruffle" or name == "workers" then
     return
   end
   local ok, message
@@ -244,9 +269,18 @@ end
 -- @treturn number the exit code
 function cli.main(given)
   local script, wanted = arg[0], {}
+  local isWorker = os.getenv "SYNC_WORKER" ~= nil
   require "sync.jit"
+  for _, option in ipairs(given) do wanted[option[1]] = option[2] end
+  if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
+    not wanted.help and not wanted.version and (script or wanted.execute) and script ~= "new" then
+    for _, option in ipairs(given) do
+      local code = option[1] == "log" and apply("log", option[2])
+      if code then return code end
+    end
+    return runWorkers(wanted.workers)
+  end
   for _, option in ipairs(given) do
-    wanted[option[1]] = true
     local code = apply(option[1], option[2])
     if code then return code end
   end

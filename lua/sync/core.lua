@@ -106,6 +106,24 @@ function core.behind(bytes, offset)
   return ffi.cast("const char *", bytes) + offset
 end
 
+--- Starts a worker: see sync_spawn. `words` is its command line.
+-- @treturn number its process id, or an error code
+-- @treturn number the file descriptor of the connection to it
+function core.spawn(words, number, count)
+  local list = ffi.new("const char *[?]", #words + 1)
+  for i, word in ipairs(words) do list[i - 1] = word end
+  list[#words] = nil
+  local bus = ffi.new "int32_t[1]"
+  return C.sync_spawn(handle, list, number, count, bus), bus[0]
+end
+
+local begun = C.sync_worker_begin(handle)
+if begun < 0 then error("sync: this worker can't reach its parent", 0) end
+
+--- Which worker this process is, and of how many; nil when it is none.
+core.worker = begun > 0 and begun % 65536 or nil
+core.workers = begun > 0 and math.floor(begun / 65536) or nil
+
 --- An error code's name and text.
 function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))

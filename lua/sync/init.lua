@@ -40,6 +40,10 @@ local sync = {
   now = C.sync_now,
   --- Whether a string is valid UTF-8.
   isText = core.isText,
+  --- With `--workers`: which worker this process is, from 1 on, and how many there are; nil
+  -- without.
+  worker = core.worker,
+  workers = core.workers,
 }
 
 local STOP_SECONDS = 5
@@ -144,7 +148,9 @@ local function classes()
   return list
 end
 
+-- Workers listen on the same ports, so one of them says it.
 local function announce()
+  if sync.worker and sync.worker > 1 then return end
   for _, class in ipairs(classes()) do
     local places, hint = {}, nil
     for _, listener in ipairs(opened) do
@@ -166,6 +172,7 @@ end
 local function watchSignals()
   local unwatch
   local function onSignal(number)
+    if sync.worker and number == SIGNALS.INT then return end -- a terminal's; the parent says TERM
     unwatch() -- the next one, of either kind, ends the process at once
     log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
     sync.stop()
@@ -195,6 +202,17 @@ local function watchSignals()
   return unwatch
 end
 
+-- A worker is a node of its siblings, unless the script has made it one of a larger cluster.
+local function joinWorkers()
+  if not sync.worker then return end
+  if not cluster then sync.cluster.openBus(sync.worker) end
+  require "sync.bus".connect(function()
+    if stopped then return end
+    log.error("the workers' parent has gone: stopping")
+    sync.stop()
+  end)
+end
+
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
 -- @raise when it runs already
@@ -202,6 +220,7 @@ function sync.start()
   if started then error("sync.start: the server runs already; call it once, last", 2) end
   started, stopped = true, false
   local unwatch = watchSignals()
+  joinWorkers()
   announce()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end

@@ -17,6 +17,7 @@ local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
 local CONNECT_FAILED = tonumber(C.SYNC_CONNECT_FAILED)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
+local EXITED = tonumber(C.SYNC_EXITED)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local REASONS = {
@@ -256,6 +257,8 @@ local function dispatch(event)
     local failed = loop.attempts[id]
     loop.attempts[id] = nil
     if failed then failed(-value) end
+  elseif type == EXITED then
+    loop.onExited(id, value)
   elseif type == NOTICE then
     noticed(event)
   end

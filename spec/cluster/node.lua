@@ -16,7 +16,8 @@ Game.resumeTime = 20
 Game.resumeFields = {"nick"}
 
 local host, url = ...
-local cluster = url and sync.cluster(url)
+local cluster = sync.cluster
+if url then cluster(url) end
 
 function Node.remote:say(text)
   self.clients:fire("onSay", text)
@@ -68,12 +69,11 @@ end
 
 function Node.remote.state()
   local alive = {}
-  for number, node in pairs(cluster and cluster.nodes or {}) do
+  for number, node in pairs(cluster.nodes) do
     if node.alive then alive[#alive + 1] = number end
   end
-  return {node = cluster and cluster.node, worker = sync.worker, nodes = #alive,
-    lost = cluster and cluster.lost, dropped = cluster and cluster.dropped(),
-    isUp = cluster and cluster.engine:isUp()}
+  return {node = cluster.node, worker = sync.worker, nodes = #alive, lost = cluster.lost,
+    dropped = cluster.dropped(), isUp = cluster.engine and cluster.engine:isUp()}
 end
 
 function Game.remote:enter(room, nick)
@@ -82,7 +82,7 @@ function Game.remote:enter(room, nick)
 end
 
 function Game.remote:who()
-  return {nick = self.nick, node = cluster and cluster.node or sync.worker}
+  return {nick = self.nick, node = cluster.node}
 end
 
 -- Fires an event at a room every few milliseconds, numbered.

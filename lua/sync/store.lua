@@ -1,0 +1,205 @@
+--- Values and logs in memory: what `sync.shared` uses in a single process, and what the parent
+-- of workers serves to them.
+--
+-- Functions call `done` before they return, with a value, or with nil and a text: "full", "too
+-- long", "not a number".
+-- @classmod sync.store
+
+local core = require "sync.core"
+
+local now = core.C.sync_now
+
+local MOST_VALUE = 64 * 1024
+local MOST_ENTRIES = 100000 -- of a log
+local SWEEP = 8             -- keys that are looked at when one is written
+local OVERHEAD = 64         -- bytes that a key costs beside its own and its value's
+local MOST_INTEGER = 2 ^ 53
+
+local Store = {
+  --- Keys and logs.
+  maxKeys = 1000000,
+  --- Bytes of all.
+  maxBytes = 64 * 1024 * 1024,
+}
+Store.__index = Store
+
+local function nothing() end
+
+--- Makes an empty store.
+-- @tparam[opt] table limits `maxKeys`, `maxBytes`
+function Store.new(limits)
+  local self = setmetatable({entries = {}, keys = 0, bytes = 0, swept = nil}, Store)
+  for name, value in pairs(limits or {}) do self[name] = value end
+  return self
+end
+
+local function drop(self, key)
+  local entry = self.entries[key]
+  if not entry then return false end
+  if self.swept == key then self.swept = next(self.entries, key) end
+  self.entries[key] = nil
+  self.keys = self.keys - 1
+  self.bytes = self.bytes - entry.size
+  return true
+end
+
+-- The entry of a key that hasn't expired.
+local function find(self, key)
+  local entry = self.entries[key]
+  if entry and entry.due and entry.due <= now() then
+    drop(self, key)
+    return nil
+  end
+  return entry
+end
+
+-- Looks at a few keys, each time the next ones, and drops those that have expired.
+local function sweep(self)
+  local time, key = now(), self.swept
+  for _ = 1, SWEEP do
+    local following, entry = next(self.entries, key)
+    key = following
+    if not key then break end
+    if entry.due and entry.due <= time then
+      local before = key
+      key = next(self.entries, before)
+      self.swept = nil
+      drop(self, before)
+      if not key then break end
+    end
+  end
+  self.swept = key
+end
+
+local function dueIn(seconds)
+  return seconds and now() + seconds or nil
+end
+
+-- Makes room for an entry of a size, in the place of the one that the key has. Returns what
+-- is in the way.
+local function refuse(self, key, size)
+  local entry = find(self, key)
+  if not entry and self.keys >= self.maxKeys then return "full" end
+  if self.bytes - (entry and entry.size or 0) + size > self.maxBytes then return "full" end
+end
+
+local function put(self, key, value, seconds)
+  if #value > MOST_VALUE then return "too long" end
+  sweep(self)
+  local size = #key + #value + OVERHEAD
+  local problem = refuse(self, key, size)
+  if problem then return problem end
+  drop(self, key)
+  self.entries[key] = {value = value, size = size, due = dueIn(seconds)}
+  self.keys = self.keys + 1
+  self.bytes = self.bytes + size
+end
+
+local function valueOf(self, key)
+  local entry = find(self, key)
+  return entry and entry.value
+end
+
+function Store:get(key, done)
+  (done or nothing)(valueOf(self, key))
+end
+
+function Store:set(key, value, seconds, done)
+  local problem = put(self, key, value, seconds)
+  if problem then (done or nothing)(nil, problem) else (done or nothing)(true) end
+end
+
+function Store:add(key, value, seconds, done)
+  done = done or nothing
+  if find(self, key) then return done(false) end
+  local problem = put(self, key, value, seconds)
+  if problem then done(nil, problem) else done(true) end
+end
+
+function Store:replace(key, old, new, seconds, done)
+  done = done or nothing
+  local value = valueOf(self, key)
+  if value ~= old then return done(false, nil, value) end
+  local problem = put(self, key, new, seconds)
+  if problem then done(nil, problem) else done(true) end
+end
+
+function Store:increment(key, by, seconds, done)
+  done = done or nothing
+  local entry = find(self, key)
+  local number = entry and (entry.value or ""):match "^%-?%d+$" and tonumber(entry.value)
+  if entry and not number then return done(nil, "not a number") end
+  number = (number or 0) + by
+  if math.abs(number) > MOST_INTEGER then return done(nil, "not a number") end
+  local due = entry and entry.due
+  local problem = put(self, key, ("%d"):format(number), seconds)
+  if problem then return done(nil, problem) end
+  if not seconds then self.entries[key].due = due end
+  done(number)
+end
+
+function Store:expire(key, seconds, done)
+  local entry = find(self, key)
+  if entry then entry.due = dueIn(seconds) end
+  (done or nothing)(entry ~= nil)
+end
+
+function Store:remove(key, done)
+  (done or nothing)(find(self, key) ~= nil and drop(self, key))
+end
+
+-- Logs are entries without a value.
+
+local function logOf(self, name)
+  local key = "\0" .. name
+  local entry = find(self, key)
+  if not entry and not refuse(self, key, #key + OVERHEAD) then
+    entry = {size = #key + OVERHEAD, list = {}, first = 1, last = 0}
+    self.entries[key] = entry
+    self.keys = self.keys + 1
+    self.bytes = self.bytes + entry.size
+  end
+  return entry
+end
+
+local function dropFirst(self, entry)
+  local size = #entry.list[entry.first] + OVERHEAD
+  entry.list[entry.first] = nil
+  entry.first = entry.first + 1
+  entry.size = entry.size - size
+  self.bytes = self.bytes - size
+end
+
+--- Adds to a log that keeps the newest `most` entries, for `seconds` after the last.
+-- `done` gets the entry's id; ids are texts that sort as the entries.
+function Store:append(name, bytes, most, seconds, done)
+  done = done or nothing
+  if #bytes > MOST_VALUE then return done(nil, "too long") end
+  sweep(self)
+  local entry = logOf(self, name)
+  local size = #bytes + OVERHEAD
+  while entry and entry.first <= entry.last and
+    (entry.last - entry.first + 1 >= math.min(most, MOST_ENTRIES) or
+    self.bytes + size > self.maxBytes) do
+    dropFirst(self, entry)
+  end
+  if not entry or self.bytes + size > self.maxBytes then return done(nil, "full") end
+  entry.last = entry.last + 1
+  entry.list[entry.last] = bytes
+  entry.size = entry.size + size
+  self.bytes = self.bytes + size
+  entry.due = dueIn(seconds)
+  done(("%016d"):format(entry.last))
+end
+
+--- Gives at most `most` entries behind the id `after` to `done`: {id, bytes} each.
+function Store:read(name, after, most, done)
+  local list, entry = {}, find(self, "\0" .. name)
+  local from = math.max((tonumber(after) or 0) + 1, entry and entry.first or 1)
+  for number = from, math.min(from + most - 1, entry and entry.last or 0) do
+    list[#list + 1] = {id = ("%016d"):format(number), bytes = entry.list[number]}
+  end
+  (done or nothing)(list)
+end
+
+return Store

@@ -1,0 +1,38 @@
+# What sync.nats needs beside the core. The top Makefile includes this. Without libnats-dev
+# nothing is built, and opening a nats:// URL says what is missing.
+#
+#   make check-nats   tests the link alone, under sanitizers and under valgrind
+
+NATS_LINK := $(if $(shell pkg-config --exists libnats 2>/dev/null && echo yes),$(BUILD)/sync/natslink.so)
+
+# Its threads outlive the Lua state that has loaded it, so it is never unloaded.
+$(BUILD)/sync/natslink.so: src/nats/natslink.c src/nats/natslink.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $< $$(pkg-config --libs libnats) -lcrypto -lpthread
+
+$(BUILD)/sync/natscdef.lua: src/nats/natslink.h
+	@mkdir -p $(@D)
+	$(Q){ echo '-- Made of src/nats/natslink.h.'; printf 'return [==[\n'; grep -v '^#pragma' $<; echo ']==]'; } > $@
+
+build: $(NATS_LINK) $(BUILD)/sync/natscdef.lua
+sync-lua $(BUILD)/asan/sync-lua: $(BUILD)/lua/sync.natscdef.o
+
+$(BUILD)/nats/%-test: src/nats/%_test.c src/nats/%.c src/nats/%.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) $(SANITIZE) -o $@ $(filter %.c,$^) $$(pkg-config --libs libnats) -lcrypto -lpthread
+
+$(BUILD)/nats/%-leaks: src/nats/%_test.c src/nats/%.c src/nats/%.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -o $@ $(filter %.c,$^) $$(pkg-config --libs libnats) -lcrypto -lpthread
+
+check-nats: $(BUILD)/nats/natslink-test $(BUILD)/nats/natslink-leaks ## the link to NATS under sanitizers and valgrind
+	@$(BUILD)/nats/natslink-test
+	@valgrind --quiet --leak-check=full --error-exitcode=1 $(BUILD)/nats/natslink-leaks
+
+install: install-nats
+install-nats: build
+	install -d $(DESTDIR)$(LIBDIR)/sync $(DESTDIR)$(LUADIR)/sync
+	install -m 644 $(BUILD)/sync/natscdef.lua $(DESTDIR)$(LUADIR)/sync
+	$(if $(NATS_LINK),install -m 755 $(NATS_LINK) $(DESTDIR)$(LIBDIR)/sync/natslink.so)
+
+.PHONY: check-nats install-nats

@@ -1,0 +1,56 @@
+/* natslink.h: one connection to NATS servers, made by libnats, whose threads a program
+ * never meets: it talks to the link over a Unix stream socket.
+ *
+ * This same text is the ffi.cdef of lua/sync/nats.lua: declarations only.
+ *
+ * Both ways go frames: a big-endian 32-bit length of what follows, one byte of type, a
+ * big-endian 32-bit number, and bytes. To the link:
+ *
+ *     P 0        subject NUL bytes                          publish
+ *     R number   subject NUL (name NUL value NUL)* NUL bytes    publish with headers, and
+ *                                                           wait for an answer
+ *     S number   subject NUL                                subscribe
+ *     U number                                              end that subscription
+ *
+ * From the link:
+ *
+ *     U 0        the server's URL                 connected
+ *     D 0        why                              not connected, or no more; the last
+ * frame M length   subject bytes                    a message; the length is the
+ * subject's R number   status bytes                     an answer; its status is three
+ * digits, 000 when it has none, 503 when nobody is there to answer L count so many
+ * messages were dropped E 0        text                             an error that ends
+ * nothing
+ *
+ * A link is one connection: it doesn't come back. Who closes his end of the socket ends
+ * it: what was written before is still published, and all is freed. */
+#pragma once
+#pragma GCC visibility push(default)
+
+/* Texts end at their NUL, and are copied. */
+struct natslink_options {
+    const char *servers;    /* URLs without user or password, with commas between */
+    const char *user;       /* or NULL */
+    const char *password;   /* or NULL */
+    const char *token;      /* or NULL */
+    const char *authority;  /* a PEM file of who signs servers' certificates, or NULL */
+    uint32_t secure;        /* TLS */
+    uint32_t timeout;       /* milliseconds to connect to one server */
+    uint32_t ping_interval; /* milliseconds; twice without an answer ends the link */
+    uint32_t most_waiting;  /* bytes that may wait for the program; then messages (never
+                               answers) are dropped */
+    uint32_t pending_limit; /* messages of a subscription that may wait inside libnats */
+};
+
+/* Connects in the background. Returns the program's end of the socket (a descriptor that
+ * it owns), or -1 and a message. */
+int32_t natslink_open(const struct natslink_options *options, char *message, size_t size);
+
+/* Decodes base64 (RFC 4648 section 4) into `bytes`, which has room for length / 4 * 3.
+ * Returns how many there are, or -1 when it is no base64. */
+int32_t natslink_decode(const char *text, size_t length, char *bytes);
+
+/* Milliseconds since 1970, UTC. */
+double natslink_time(void);
+
+#pragma GCC visibility pop
