@@ -103,6 +103,7 @@ describe("sync.redis", function()
     engines, listeners = {}, {}
     for _, client in pairs(loop.clients) do client:abort() end
     wait(function() return loop.count == 0 end)
+    assert.equal(0, logged("called twice"))
   end)
 
   describe("URLs", function()
@@ -218,6 +219,14 @@ describe("sync.redis", function()
       assert.same({false, nil, BINARY}, {ask(engine, "replace", key, value, "other", nil)})
       assert.is_true(ask(engine, "set", "", BINARY, nil))
       assert.equal(BINARY, (ask(engine, "get", "")))
+    end)
+
+    it("takes any number of answers, of which each is short enough", function()
+      local engine, value, last = connect(), ("x"):rep(2 ^ 16), nil
+      ask(engine, "set", "key", value, nil)
+      for _ = 1, 1100 do last = begin(engine, "get", "key") end -- 69 MiB
+      wait(isTold(last))
+      assert.equal(value, last[1])
     end)
 
     it("adds a value where there is none", function()
@@ -417,6 +426,7 @@ describe("sync.redis", function()
       local count, engine = 0, nil
       engine = connect(nil, {onMessage = function()
         count = count + 1
+        engine:subscribe("other") -- so that Redis is told of the next change later
         engine:unsubscribe("topic")
       end})
       engine:subscribe("topic")
@@ -482,6 +492,7 @@ describe("sync.redis", function()
     it("subscribes to very many topics, again after a loss, and to no more than 100,000", function()
       local engine, seen = connect()
       for i = 1, 100000 do assert(engine:subscribe("topic " .. i)) end
+      assert.truthy(engine.subscriber:queued() < 2 ^ 20) -- of nearly 4 MB
       assert.is_false(engine:subscribe("one more"))
       assert.is_true(engine:subscribe("topic 1"))
       assert.equal(1, logged("more than 100000 topics"))

@@ -145,11 +145,7 @@ local function finish()
   end
 end
 
-local function stop(number)
-  if not stopping then
-    log.info(number == INT and "interrupted: stopping the workers" or "told to stop: stopping " ..
-      "the workers")
-  end
+local function stop()
   for _, worker in ipairs(list) do
     if worker.timer then
       loop.stopTimer(worker.timer)
@@ -159,6 +155,13 @@ local function stop(number)
   end
   stopping = true
   finish()
+end
+
+local function onSignal(number)
+  if not stopping then
+    log.info((number == INT and "interrupted" or "told to stop") .. ": stopping the workers")
+  end
+  stop()
 end
 
 -- A worker's process has ended.
@@ -177,8 +180,7 @@ function loop.onExited(process, how)
   end
   if not hasListened then -- the script itself is wrong, and has said so
     exitCode = how < 256 and how or 1
-    stop(TERM)
-    return
+    return stop()
   end
   local wait = waitOf(worker)
   log.error(("worker %d %s; it is started again%s"):format(worker.number, describe(how),
@@ -188,7 +190,7 @@ end
 
 local function watchSignals()
   for _, number in ipairs {INT, TERM} do
-    loop.signals[number] = stop
+    loop.signals[number] = onSignal
     C.sync_signal_start(handle, number, 0)
   end
   for _, number in pairs(PASSED_ON) do
