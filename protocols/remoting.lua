@@ -21,6 +21,7 @@ local fault = require "sync.fault"
 local json = require "sync.jsonwire"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local task = require "sync.task"
 local cjson = require "cjson"
 local null = cjson.null
 
@@ -207,14 +208,21 @@ end
 -- @tparam string name
 -- @param ... arguments, and last a function that is called with the result, or with nil and a
 -- fault: the client's own, or one with the code -32000 when it does not answer in time, has
--- gone, or too many calls wait
+-- gone, or too many calls wait. Inside `sync.spawn` it may be left out: then the call waits, and
+-- returns that
 function Remote:call(name, ...)
   local count = select("#", ...)
   local done = select(math.max(count, 1), ...)
-  if type(done) ~= "function" then
-    error("call(name, …, fn): the last argument must be a function", 2)
-  end
   local arguments = {...}
+  if type(done) ~= "function" then
+    if not task.isInside() then
+      error("call(name, …, fn): the last argument must be a function, outside sync.spawn", 2)
+    end
+    return task.await(function(resume)
+      arguments[count + 1] = resume
+      self:call(name, unpack(arguments, 1, count + 1))
+    end)
+  end
   arguments[count] = nil
   local calls = self.calls
   if not calls then

@@ -24,6 +24,7 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 local null = require "cjson".null
 local options = require "sync.options"
+local task = require "sync.task"
 
 local now = core.C.sync_now
 
@@ -436,14 +437,21 @@ end
 --- Calls a function of the server.
 -- @tparam string name
 -- @param ... arguments, and last a function that is called with the result, or with nil and an
--- error
+-- error. Inside `sync.spawn` it may be left out: then the call waits, and returns that
 function Client:call(name, ...)
   local count = select("#", ...)
   local done = select(math.max(count, 1), ...)
-  if type(done) ~= "function" then
-    error("call(name, …, fn): the last argument must be a function; notify needs none", 2)
-  end
   local arguments = {n = count - 1, ...}
+  if type(done) ~= "function" then
+    if not task.isInside() then
+      error("call(name, …, fn): the last argument must be a function, outside sync.spawn; " ..
+        "notify needs none", 2)
+    end
+    return task.await(function(resume)
+      arguments.n = count
+      self:submit(name, arguments, self.settings.timeout, self.settings.offline, resume)
+    end)
+  end
   arguments[count] = nil
   self:submit(name, arguments, self.settings.timeout, self.settings.offline, done)
 end

@@ -363,6 +363,9 @@ local LAZY = {
   fault = function() return require "sync.fault".new end,
   method = function() return require "sync.method".declare end,
   null = function() return require "cjson".null end,
+  shared = function() return require "sync.shared".open end,
+  sleep = function() return require "sync.task".sleep end,
+  spawn = function() return require "sync.task".spawn end,
 }
 
 return setmetatable(sync, {
