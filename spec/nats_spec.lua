@@ -95,7 +95,7 @@ describe("sync.nats", function()
     assert.equal('NATS: "" is no HOST or HOST:PORT', refused "nats://")
     assert.equal('NATS: "b:0" is no HOST or HOST:PORT', refused "nats://ann:secret@a,b:0")
     assert.equal('NATS: "b:70000" is no HOST or HOST:PORT', refused "nats://a,b:70000")
-    assert.equal("NATS: unknown option prefx; there are prefix, ca and maxage",
+    assert.equal("NATS: unknown option prefx; there are prefix, ca, maxage and replicas",
       refused "nats://ann:secret@a?prefx=b")
     assert.equal('NATS: option prefix can\'t be "a.b"', refused "nats://a?prefix=a.b")
     assert.equal('NATS: option maxage can\'t be "0"', refused "nats://a?maxage=0")

@@ -447,8 +447,8 @@ end
 
 -- Beginning and end.
 
-local ENGINES = {redis = "sync.redis", unix = "sync.redis", nats = "sync.nats",
-  tls = "sync.nats"}
+local ENGINES = {redis = "sync.redis", rediss = "sync.redis", unix = "sync.redis",
+  nats = "sync.nats", tls = "sync.nats"}
 
 -- Tells the others that this node stops, and gives its number back.
 local function stop()

@@ -4,7 +4,7 @@
 --
 -- The URL is `nats://[USER:PASSWORD@|TOKEN@]HOST[:4222][,HOST2…][?OPTION=VALUE&…]`, or
 -- `tls://…`. Options: `prefix` (of all names, "sync"), `ca` (a PEM file of who signs the
--- servers' certificates), `maxage` (seconds until anything in JetStream goes, 86400).
+-- servers' certificates), `maxage` (seconds until anything in JetStream goes, 86400), `replicas`.
 --
 -- libnats does the talking, in threads of its own; see src/nats/natslink.h. One link is one
 -- connection. When it has gone, another is opened, and told all topics anew.
@@ -12,7 +12,9 @@
 -- **Messages** of a topic have the subject PREFIX.t.TOPIC, and are delivered at most once.
 --
 -- **Values** are the last messages of the subjects of a JetStream key-value bucket,
--- PREFIX-values, in memory, with three replicas where the cluster has as many servers.
+-- PREFIX-values, in memory, with as many replicas as `replicas` says (1), or as the cluster
+-- allows. More than one outlive their server; but with more than one nats-server 2.9 may take
+-- two changes that come at once for right, both, and what should be atomic isn't.
 -- NATS 2.9 knows no expiry of one key. So the wall clock's milliseconds at which a value
 -- expires stand in its header `Sync-Expires`; who reads one that has expired takes it for
 -- absent, and deletes it. What nobody reads goes with `maxage`, as does all that hasn't been
@@ -110,6 +112,7 @@ local CHECKS = {
     local seconds = tonumber(text)
     return seconds and seconds >= 1 and seconds <= 3650 * DAY and seconds
   end,
+  replicas = function(text) return text:find "^[1-5]$" and tonumber(text) end,
 }
 
 local function parseOptions(query, into)
@@ -117,7 +120,8 @@ local function parseOptions(query, into)
     local name, text = pair:match "^([^=]*)=(.*)$"
     local check = CHECKS[name]
     if not check then
-      return nil, ("unknown option %s; there are prefix, ca and maxage"):format(name or pair)
+      return nil, ("unknown option %s; there are prefix, ca, maxage and replicas")
+        :format(name or pair)
     end
     local value = check(decodePercent(text))
     if not value then return nil, ("option %s can't be %q"):format(name, text) end
@@ -135,7 +139,8 @@ local function parse(url)
   end
   local place, query = rest:match "^([^?]*)%??(.*)$"
   local identity, hosts = place:match "^(.*)@([^@]*)$"
-  local into = {prefix = "sync", maxage = DAY, secure = scheme == "tls", servers = {}}
+  local into = {prefix = "sync", maxage = DAY, replicas = 1, secure = scheme == "tls",
+    servers = {}}
   for text in ((hosts or place):gsub("/$", "") .. ","):gmatch "([^,]*)," do
     local server = parseServer(scheme, text)
     if not server then return nil, ("%q is no HOST or HOST:PORT"):format(text) end
@@ -205,6 +210,7 @@ end
 -- A link's end of the socket.
 
 local Link = Protocol:extend("NatsLink")
+Link.isLink = true
 Link.framing = "length32"
 Link.maxMessage = 4 * 1024 * 1024
 Link.maxQueue = 16 * 1024 * 1024
@@ -270,11 +276,11 @@ function nats.open(url, handlers)
     operations = {}, operationCount = 0, asked = {}, lastRequest = 0,
     values = {
       name = "KV_" .. prefix .. "-values", subject = "$KV." .. prefix .. "-values.", most = 1,
-      settings = '"discard":"new","allow_rollup_hdrs":true',
+      settings = '"discard":"new","allow_rollup_hdrs":true', replicas = settings.replicas,
     },
     logs = {
       name = prefix .. "-logs", subject = prefix .. ".l.", most = 1,
-      settings = '"discard":"old"',
+      settings = '"discard":"old"', replicas = 3,
     },
   }, Engine)
   self.deliver = function(topic, bytes) guard("onMessage", handlers.onMessage, topic, bytes) end
@@ -583,7 +589,7 @@ end
 -- Makes a stream, with as many replicas as the cluster allows.
 local function create(self, operation, stream)
   local answer
-  for replicas = 3, 1, -1 do
+  for replicas = stream.replicas, 1, -1 do
     answer = api(self, operation, "STREAM.CREATE." .. stream.name,
       configuration(stream, replicas, self.settings.maxage * 1e9))
     local err = answer.error

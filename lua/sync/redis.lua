@@ -42,6 +42,7 @@ local MOST_ERROR = 200             -- bytes of one that are told
 local MOST_PREFIX = 64
 local MOST_PATH = 107              -- of a Unix socket
 local MOST_INTEGER = 2 ^ 53
+local MOST_DIGITS = 19             -- of a 64-bit number
 local MOST_SECONDS = 2 ^ 33        -- for Redis adds milliseconds to a 64-bit clock
 
 local Engine = Class:extend("Redis")
@@ -71,7 +72,7 @@ end
 
 local PING = command("PING")
 
--- Milliseconds for Redis, or "" for ever.
+-- Milliseconds for Redis, or "" for no time.
 local function lifetime(seconds)
   if not seconds then return "" end
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
@@ -99,7 +100,7 @@ local function checkBytes(what, bytes)
   end
 end
 
--- What Redis does in one step: KEYS[1] is the key, ARGV[1] milliseconds, or "" for ever.
+-- What Redis does in one step: KEYS[1] is the key, ARGV[1] milliseconds, or "".
 
 local SCRIPTS = {
   -- ARGV: the new value, then the old one, unless there must be none.
@@ -113,16 +114,13 @@ return 1]],
   increment = [[
 local current = redis.call('GET', KEYS[1]) or '0'
 local number, by = current:match('^-?%d+$') and tonumber(current), tonumber(ARGV[2])
-if not number or math.abs(number) > 2^53 or string.format('%.0f', number) ~= current then
+if not number or math.abs(number) > 2^53 or string.format('%.0f', number + 0) ~= current or
+  by > 0 and number > 2^53 - by or by < 0 and number < -2^53 - by then
   return redis.error_reply('not a number')
 end
-if by > 0 and number > 2^53 - by or by < 0 and number < -2^53 - by then
-  return redis.error_reply('out of range')
-end
-local text = string.format('%.0f', number + by)
-if ARGV[1] == '' then redis.call('SET', KEYS[1], text)
-else redis.call('SET', KEYS[1], text, 'PX', ARGV[1]) end
-return number + by]],
+local sum = redis.call('INCRBY', KEYS[1], ARGV[2])
+if ARGV[1] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return sum]],
 }
 
 -- A link is one of the two connections.
@@ -705,7 +703,7 @@ end
 -- Whether a value is short enough; if not, `done` is told.
 local function fits(engine, value, most, done)
   if #value <= most then return true end
-  engine:tellLater(done, nil, ("longer than %d bytes"):format(most))
+  engine:tellLater(done, nil, "too long")
 end
 
 --- The value of a key.
@@ -766,12 +764,12 @@ function Engine:replace(key, old, new, seconds, done)
   self:run(done, asReplaced, "replace", unpack(words))
 end
 
---- Adds to a value that is a whole number, or absent, which counts as 0.
+--- Adds to a value that is a whole number within 2^53, or absent, which counts as 0.
 -- @tparam string key
 -- @tparam number by a whole number within 2^53
--- @tparam number|nil seconds that it is kept from now on
--- @tparam[opt] function done called with the sum; or with nil and "not a number" or "out of
--- range" (beyond 2^53)
+-- @tparam number|nil seconds that it is kept from now on; nil: as long as before
+-- @tparam[opt] function done called with the sum; or with nil and "not a number", which what
+-- is beyond 2^53 is, too
 function Engine:increment(key, by, seconds, done)
   checkName("increment(key, by, seconds, done): key", key)
   if type(by) ~= "number" or by % 1 ~= 0 or math.abs(by) > MOST_INTEGER then
@@ -822,28 +820,26 @@ function Engine:append(name, bytes, most, seconds, done)
   self:request(done, asItIs, text .. after, 2, 1)
 end
 
--- The id that follows. Redis knows "(ID" only since 6.2.
+-- The id that follows; "-" is the first of all. Redis knows "(ID" only since 6.2.
 local function following(id)
   local time, number = id:match("^(%d+)%-(%d+)$")
   number = tonumber(number)
-  if not number or #time > 20 or number >= MOST_INTEGER then return nil end
+  if not number or #time > MOST_DIGITS or number >= MOST_INTEGER then return "-" end
   return ("%s-%.0f"):format(time, number + 1)
 end
 
 --- Reads a log.
 -- @tparam string name
--- @tparam string after the id of an entry: those behind it are read; "" reads all
+-- @tparam string after the id of an entry: those behind it are read; "" and what is no id of
+-- Redis reads all
 -- @tparam number most entries
--- @tparam function done called with a list of {id = string, bytes = string}, oldest first; or
--- with nil and "not an id", or as for `get`
+-- @tparam function done called with a list of {id = string, bytes = string}, oldest first
 function Engine:read(name, after, most, done)
   checkName("read(log, after, most, done): log", name)
   checkBytes("read(log, after, most, done): after", after)
   checkMost("read(log, after, most, done): most", most)
-  local from = after == "" and "-" or following(after)
-  if not from then return self:tellLater(done, nil, "not an id") end
-  self:request(done, asEntries, command("XRANGE", self.logPrefix .. name, from, "+", "COUNT",
-    ("%d"):format(most)))
+  self:request(done, asEntries, command("XRANGE", self.logPrefix .. name, following(after), "+",
+    "COUNT", ("%d"):format(most)))
 end
 
 -- URLs. Nothing of one is told in a message: what is wrong with it may be where its password

@@ -67,6 +67,24 @@ function Node.remote.dismiss(_, id, reason)
   return client ~= nil
 end
 
+local shared = sync.shared "spec"
+
+-- Counts up a shared number, so many times one after the other, and notes the last.
+function Node.remote:add(key, times)
+  sync.spawn(function()
+    local last
+    for _ = 1, times do last = assert(shared:increment(key)) end
+    self:fire("onTold", "added " .. last)
+  end)
+end
+
+-- Wins once, whoever else calls it anywhere.
+function Node.remote:race(key)
+  shared:compareAndSet(key, nil, self.id, function(won, holder)
+    self:fire("onTold", won and "won" or "lost to " .. tostring(holder))
+  end)
+end
+
 function Node.remote.state()
   local alive = {}
   for number, node in pairs(cluster.nodes) do

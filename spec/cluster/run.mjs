@@ -200,6 +200,22 @@ await check("a client is found by its id, wherever it is", async () => {
   for (const client of extra) client.close();
 });
 
+await check("state is shared, and each change is atomic", async () => {
+  for (const client of clients) client.told.length = 0;
+  for (const client of clients) client.call("add", "sum", 50);
+  await until("all have added", () => clients.every(client => client.told.length === 1));
+  assert.ok(clients.some(client => client.told[0] === `added ${50 * NODES}`),
+    JSON.stringify(clients.map(client => client.told)));
+  for (const client of clients) client.told.length = 0;
+  for (const client of clients) client.call("race", "prize");
+  await until("all know", () => clients.every(client => client.told.length === 1));
+  const winner = clients.find(client => client.told[0] === "won");
+  for (const client of clients) {
+    if (client !== winner) assert.equal(client.told[0], `lost to ${winner.id}`);
+  }
+  for (const client of clients) client.told.length = 0;
+});
+
 // A WebSocket that goes to another port each time, as behind a balancer; the first of them is
 // always given up without a word.
 function Wandering(ports) {

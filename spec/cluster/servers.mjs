@@ -9,6 +9,8 @@ import os from "node:os";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
 
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
 export const sleep = ms => new Promise(done => { setTimeout(done, ms); });
 
 /** Waits until `holds()` is true. */
@@ -27,18 +29,20 @@ const running = new Set();
 /** Starts a program; what it says is kept in `said`. */
 export function start(command, words, space) {
   const all = space ? ["ip", "netns", "exec", space.name, command, ...words] : [command, ...words];
-  const child = spawn(all[0], all.slice(1), {stdio: ["ignore", "pipe", "pipe"]});
-  const process = {child, said: "", trouble: "", ended: once(child, "exit")};
-  child.stdout.setEncoding("utf8").on("data", text => { process.said += text; });
-  child.stderr.setEncoding("utf8").on("data", text => { process.trouble += text; });
-  running.add(process);
-  process.ended.then(() => running.delete(process));
-  return process;
+  // NATS' library is found where it was built.
+  const env = {...process.env, LUA_CPATH: `${path.join(root, "build/?.so")};;`};
+  const child = spawn(all[0], all.slice(1), {stdio: ["ignore", "pipe", "pipe"], env});
+  const started = {child, said: "", trouble: "", ended: once(child, "exit")};
+  child.stdout.setEncoding("utf8").on("data", text => { started.said += text; });
+  child.stderr.setEncoding("utf8").on("data", text => { started.trouble += text; });
+  running.add(started);
+  started.ended.then(() => running.delete(started));
+  return started;
 }
 
-export async function kill(process, signal = "SIGKILL") {
-  process.child.kill(signal);
-  await process.ended;
+export async function kill(started, signal = "SIGKILL") {
+  started.child.kill(signal);
+  await started.ended;
 }
 
 export function freePort() {
@@ -195,5 +199,5 @@ export class Node {
 
 /** Ends what is still running. */
 export async function endAll() {
-  await Promise.all([...running].map(process => kill(process)));
+  await Promise.all([...running].map(started => kill(started)));
 }
