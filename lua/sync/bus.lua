@@ -145,6 +145,12 @@ function Engine:publish(topic, bytes)
   return false
 end
 
+--- Bytes that the parent has not taken yet.
+-- @treturn number
+function Engine.unsent()
+  return link and link:queued() or earlyBytes
+end
+
 function Engine:subscribe(topic)
   if self.topics[topic] then return true end
   self.topics[topic] = true

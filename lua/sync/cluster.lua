@@ -27,6 +27,7 @@ local SILENT_SECONDS = 5    -- of a node that has died
 local FORGET_SECONDS = 60   -- in which one that comes back goes on where it was
 local CLAIM_BEATS = 3       -- how often a node tells what it has sent last
 local MOST_CLAIMS = 2000    -- in one beat; others wait for the next
+local MOST_UNSENT = 6 * 1024 * 1024 -- bytes that wait for the engine; its own bounds are above
 local MOST_NODES = 16383    -- so that ids have at most 14 digits
 local IDS_A_NODE = 2 ^ 32
 local CLAIM_SECONDS = 15    -- that a node's number is kept for it, since it was last heard of
@@ -50,8 +51,15 @@ local classes = {}   -- by name
 local recent = {}    -- outlets that have sent in the last beats
 local epoch = 0
 local lastStream = 0
+local shed = 0       -- messages that were not given to the engine
 local beatTimer, keepNumber
 local presence       -- loaded when it begins
+
+--- Messages of this node that could not be sent, to no node.
+-- @treturn number
+function cluster.dropped()
+  return shed + (cluster.engine and cluster.engine.dropped or 0)
+end
 
 -- Outlets: what this node sends to a topic, numbered. What nodes have to tell each other has
 -- numbers of its own, so that `lost` counts the application's messages alone; its key is that
@@ -80,11 +88,20 @@ local function send(outlet, type, body)
     frame.write(type, cluster.node, epoch, outlet.stream, outlet.number, body))
 end
 
--- The same, and the next beats tell that it was sent.
+-- The same, and the next beats tell that it was sent. Where the engine doesn't keep up, the
+-- application's messages are left out first, the newest: what nodes have to tell each other
+-- finds room, so that none takes another for dead.
 local function publish(outlet, type, body)
   if isControl(type) then outlet = controlOf(outlet) end
   if outlet.beats == 0 then recent[#recent + 1] = outlet end
   outlet.beats = CLAIM_BEATS
+  if not isControl(type) and cluster.engine:unsent() > MOST_UNSENT then
+    outlet.number = outlet.number + 1 -- others notice that it's missing
+    shed = shed + 1
+    log.limited("warn", "shed", "the engine doesn't keep up: messages to other nodes are " ..
+      "dropped", {dropped = cluster.dropped()})
+    return false
+  end
   return send(outlet, type, body)
 end
 cluster.publish = publish
@@ -99,11 +116,6 @@ function cluster.tellAll(type, content)
   publish(everybody, type, buffer.encode(content))
 end
 
---- Messages of this node that could not be sent.
--- @treturn number
-function cluster.dropped()
-  return cluster.engine and cluster.engine.dropped or 0
-end
 
 local function subscribe(topic, set)
   sets[topic], sets["+" .. topic] = set, set
@@ -353,7 +365,7 @@ local function claimNumber()
       if owner == mine then
         engine:expire(key, CLAIM_SECONDS)
       elseif owner and engine == cluster.engine then
-        takeNumber(math.random(MOST_NODES))
+        takeNumber(1 + core.randomNumber(MOST_NODES))
         claimNumber()
       end
     end)

@@ -7,6 +7,8 @@ local options = require "sync.options"
 
 local C, handle = core.C, core.handle
 
+local FORGET_SECONDS = 0.01
+
 local dial = {}
 
 local Door = {}
@@ -58,6 +60,8 @@ end
 function Door:close()
   self:giveUp()
   C.sync_listener_close(handle, self.id)
+  -- One that was made in this tick still looks for it.
+  loop.startTimer(FORGET_SECONDS, 0, function() loop.listeners[self.id] = nil end)
 end
 
 --- The connection is made, or not wanted any more.

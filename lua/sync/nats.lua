@@ -426,6 +426,12 @@ function Engine:publish(topic, bytes)
   return true
 end
 
+--- Bytes that the server has not taken yet, or that wait for a connection.
+-- @treturn number
+function Engine:unsent()
+  return self.up and self.link:queued() or self.waitingBytes
+end
+
 --- Subscribes, until `unsubscribe` or `close`.
 -- @treturn boolean true, or false when there are too many topics
 function Engine:subscribe(topic)

@@ -598,6 +598,12 @@ function Engine:publish(topic, bytes)
   return true
 end
 
+--- Bytes that Redis has not taken yet, or that wait for a connection.
+-- @treturn number
+function Engine:unsent()
+  return self.up and self.commander:queued() or #self.buffer
+end
+
 --- Asks for a topic's messages. Asking again changes nothing; a topic stays asked for when the
 -- connection is lost.
 -- @tparam string topic at most 200 bytes
