@@ -457,6 +457,17 @@ function cluster.distant(id)
   return setmetatable({id = id, node = number}, Distant)
 end
 
+--- What operators want to know of this node.
+-- @treturn table `node`, `worker`, `others` (nodes that are alive), `isUp`, `lost`, `dropped`,
+-- `unsent` (bytes that wait for the engine)
+function cluster.state()
+  local others = 0
+  for _, node in pairs(nodes) do others = others + (node.alive and 1 or 0) end
+  return {node = cluster.node, worker = core.worker, others = others,
+    isUp = cluster.engine:isUp(), lost = cluster.lost, dropped = cluster.dropped(),
+    unsent = cluster.engine:unsent()}
+end
+
 -- Beginning and end.
 
 local ENGINES = {redis = "sync.redis", rediss = "sync.redis", unix = "sync.redis",

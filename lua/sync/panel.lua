@@ -49,6 +49,12 @@ local function counts(times)
   return list
 end
 
+-- Of a process that is a node; nil of others.
+local function clusterState()
+  local cluster = package.loaded["sync.cluster"]
+  return cluster and cluster.engine and cluster.state() or nil
+end
+
 local function memory()
   local file = io.open("/proc/self/statm")
   local pages = file and tonumber((file:read("*l") or ""):match("^%d+ (%d+)"))
@@ -104,6 +110,7 @@ function panel.state()
     timersLate = timersLate[1] and timersLate or nil,
     handlers = all[1] and all or nil, jit = compiler.isOn(),
     luaMemory = collectgarbage("count") * 1024, memory = memory(),
+    cluster = clusterState(),
   }
 end
 
@@ -165,6 +172,17 @@ function panel.metrics()
     state.tickTimes or {})
   histogram(lines, "timer_lateness_seconds", "How late timers were; the sum is rounded up.",
     state.timersLate or {})
+  local node = state.cluster
+  if node then
+    metric(lines, "node", "gauge", "This node's number in its cluster.", node.node)
+    metric(lines, "nodes_alive", "gauge", "Other nodes that this one hears.", node.others)
+    metric(lines, "engine_up", "gauge", "Whether it has its engine.", node.isUp and 1 or 0)
+    metric(lines, "engine_unsent_bytes", "gauge", "Bytes that wait for it.", node.unsent)
+    metric(lines, "cluster_messages_lost_total", "counter",
+      "Messages of other nodes that did not arrive here.", node.lost)
+    metric(lines, "cluster_messages_dropped_total", "counter",
+      "Messages to other nodes that could not be sent.", node.dropped)
+  end
   metric(lines, "handler_seconds_total", "counter", "Processor time of handlers, sampled.")
   for _, entry in ipairs(state.handlers or {}) do
     lines[#lines + 1] = ('sync_handler_seconds_total{handler="%s",where="%s"} %.3f')

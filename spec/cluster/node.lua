@@ -118,7 +118,7 @@ function Other:onData(line)
   self.clients:send(line)
 end
 
-local listener = sync.enable(host or "127.0.0.1", 0, Node)
+local listener = sync.enable(host or "127.0.0.1", 0, Node, {panel = "a-spec-token"})
 local lines = sync.enable(host or "127.0.0.1", 0, Other)
 local games = sync.enable(host or "127.0.0.1", 0, Game)
 print(listener.port, lines.port, games.port)

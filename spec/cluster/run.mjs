@@ -216,6 +216,14 @@ await check("state is shared, and each change is atomic", async () => {
   for (const client of clients) client.told.length = 0;
 });
 
+await check("operators see it", async () => {
+  const answer = await fetch(`http://${nodes[0].host}:${nodes[0].port}/metrics?token=a-spec-token`);
+  const text = await answer.text();
+  assert.match(text, new RegExp(`^sync_nodes_alive ${NODES - 1}$`, "m"));
+  assert.match(text, /^sync_engine_up 1$/m);
+  assert.match(text, /^sync_cluster_messages_lost_total 0$/m);
+});
+
 // A WebSocket that goes to another port each time, as behind a balancer; the first of them is
 // always given up without a word.
 function Wandering(ports) {
