@@ -56,7 +56,10 @@ function Remote:extend(name)
   return class
 end
 
+-- What sessions of a cluster need; see there.
+local function cluster() return require "sync.cluster" end
 local function handover() return require "sync.handover" end
+local function journal() return require "sync.journal" end
 
 -- Events.
 
@@ -79,6 +82,9 @@ local function keep(session, text, isShared)
   local first, last = session.first, session.last + 1
   session.texts[last] = text
   session.last = last
+  if session.sid then
+    journal().note(session, last, isShared and cluster().eventName() or nil, text)
+  end
   session.bytes = session.bytes + #text
   while last - first >= session.most or session.bytes > session.mostBytes and first <= last do
     session.bytes = session.bytes - #session.texts[first]
@@ -294,6 +300,22 @@ function Remote:room(name)
   return room
 end
 
+function Remote:join(name, value)
+  local was = self:isIn(name)
+  local ok, why = Rpc.join(self, name, value)
+  local session = self.session
+  if ok and session and session.sid and (not was or value ~= nil) then
+    journal().joined(self, name)
+  end
+  return ok, why
+end
+
+function Remote:leave(name)
+  local session = self.session
+  if session and session.sid and self:isIn(name) then journal().left(self, name) end
+  Rpc.leave(self, name)
+end
+
 -- A client of the class has another wire than JSON, or may have: its sets are told.
 local function mix(class)
   class.isMixed = true
@@ -316,6 +338,7 @@ function Remote:begin(listener)
   if self.clients.outlet then session.token = handover().prefix() .. session.token end
   self.session = session
   self.sessions[session.token] = self
+  if self.clients.outlet and self.wire == json then journal().begin(self) end
   self.clients:remember()
   greet(self, session)
 end
@@ -323,7 +346,10 @@ end
 -- Called after onClose.
 function Remote:finish()
   local session = self.session
-  if session then self.sessions[session.token] = nil end
+  if session then
+    self.sessions[session.token] = nil
+    if session.sid then journal().finish(session) end
+  end
   failCalls(self)
 end
 

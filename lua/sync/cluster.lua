@@ -41,6 +41,8 @@ local cluster = {
   node = 0,
   --- Messages of other nodes that were lost on their way here.
   lost = 0,
+  --- Functions that are called once a second.
+  everyBeat = {},
   --- The others, by number: tables with `number`, `alive`, `counts` (clients by class).
   nodes = {},
 }
@@ -335,6 +337,7 @@ end
 
 local function onBeat()
   beat()
+  for _, fn in ipairs(cluster.everyBeat) do fn() end
   for number, node in pairs(nodes) do
     checkClaims(node)
     local silence = now() - node.heard
@@ -383,7 +386,7 @@ local function addRoom(all, room)
       "its messages stay on this node"):format(MOST_NAME), {room = tostring(room.name):sub(1, 40)})
     return
   end
-  room.outlet = newOutlet(("r/%s/%s"):format(all.name, room.name))
+  room.outlet = newOutlet(cluster.topicOf(all.name, room.name))
   presence.watch(room)
 end
 
@@ -395,7 +398,8 @@ function cluster.addClass(class)
   end
   classes[class.name] = class
   class.clients.name = class.name
-  class.clients.outlet = newOutlet("c/" .. class.name)
+  class.clients.outlet = newOutlet(cluster.topicOf(class.name))
+  if class.resumeTime then class.clients:remember() end
   subscribe(class.clients.outlet.topic, class.clients)
   for _, room in pairs(class.roomsByName) do addRoom(class.clients, room) end
 end
@@ -407,6 +411,17 @@ local function countOthers(set)
     if node.alive then count = count + (node.counts[set.name] or 0) end
   end
   return count
+end
+
+--- The topic of a class's clients, or of one of its rooms.
+function cluster.topicOf(class, room)
+  return room and ("r/%s/%s"):format(class, room) or "c/" .. class
+end
+
+--- What tells this process's life as a node from others'.
+-- @treturn number
+function cluster.epoch()
+  return epoch
 end
 
 --- The class of a name that this node serves.
@@ -503,6 +518,9 @@ local function begin(open, number)
     local outlet = set.outlet
     publish(outlet, type, body)
     note(cluster.node, outlet.stream, outlet.number)
+    if type == frame.FIRE and set.resumable then
+      require "sync.journal".keepEvent(outlet.topic, cluster.eventName(), body)
+    end
   end
   Set.countOthers, Set.addRoom = countOthers, addRoom
   subscribe(EVERYBODY, false)

@@ -6,13 +6,14 @@
 -- fetched, and the session ends where it was. What both have kept is known by the events'
 -- names, and is sent once.
 --
--- The session of a node that has died, or stopped, is gone: its client begins anew.
+-- Of a node that has died, or stopped, the journal tells the same (lua/sync/journal.lua).
 -- @module sync.handover
 
 local cjson = require "cjson"
 local Remote = require "sync.protocols.remoting"
 local cluster = require "sync.cluster"
 local frame = require "sync.frame"
+local journal = require "sync.journal"
 local json = require "sync.jsonwire"
 local loop = require "sync.loop"
 
@@ -28,7 +29,7 @@ local taking, takingCount, lastTaking = {}, 0, 0 -- by number: what is on its wa
 
 --- What the tokens of this node begin with.
 function handover.prefix()
-  return ("%d."):format(cluster.node)
+  return ("%d.%d."):format(cluster.node, cluster.epoch())
 end
 
 --- Notes the name of the text that is kept next, for a session that is on its way. One that
@@ -38,24 +39,6 @@ function handover.note(session, isShared)
 end
 
 -- The node that has a session.
-
-local function fieldsOf(client)
-  local fields = {}
-  for _, name in ipairs(client.resumeFields) do
-    local value = rawget(client, name)
-    if value ~= nil then fields[name] = cjson.encode(value) end
-  end
-  return fields
-end
-
-local function roomsOf(client)
-  local rooms, joined = {}, client.joined
-  for name in pairs(joined and joined.rooms or {}) do
-    local value = joined.values and joined.values[name]
-    rooms[name] = value ~= nil and cjson.encode(value) or ""
-  end
-  return rooms
-end
 
 -- What a session has kept behind number `from`: texts, and names of their events.
 local function kept(session, from)
@@ -87,8 +70,8 @@ local function give(said)
   if session.moving then stopMoving(session) end -- a newer connection asks
   session.moving = {names = {}, given = session.last}
   session.moving.timer = loop.startTimer(KEEP_SECONDS, 0, function() session.moving = nil end)
-  return {texts = kept(session, said.received), rooms = roomsOf(client),
-    fields = fieldsOf(client)}
+  return {texts = kept(session, said.received), rooms = journal.roomsOf(client),
+    fields = journal.fieldsOf(client)}
 end
 
 -- The second one: the session ends here.
@@ -113,20 +96,25 @@ end)
 -- The node to which its client has come.
 
 local function finish(take, missed)
-  if not taking[take.number] then return end
-  taking[take.number] = nil
+  if not taking[take.id] then return end
+  taking[take.id] = nil
   takingCount = takingCount - 1
   if take.timer then loop.stopTimer(take.timer) end
   local session = take.client.session
   session.isHeld, session.moving = false, nil
   -- The session begins anew, with what is kept from now on.
   session.texts, session.first, session.last, session.bytes = {}, 1, 0, 0
+  journal.restart(take.client)
   take.done(missed)
 end
 
+local recover
+
 local function ask(take, isRest)
-  take.timer = loop.startTimer(ANSWER_SECONDS, 0, function() finish(take, nil) end)
-  cluster.tell(take.node, frame.TAKE, {number = take.number, class = take.class,
+  take.timer = loop.startTimer(ANSWER_SECONDS, 0, function()
+    if isRest then finish(take, nil) else recover(take) end
+  end)
+  cluster.tell(take.node, frame.TAKE, {number = take.id, class = take.class,
     token = take.token, received = take.received, isRest = isRest})
 end
 
@@ -144,16 +132,16 @@ local function begin(take, given)
   client.session.moving = {names = {}}
   for name, text in pairs(given.fields) do client[name] = decode(text) end
   for name, text in pairs(given.rooms) do client:join(name, decode(text)) end
-  take.timer = loop.startTimer(JOIN_SECONDS, 0, function() ask(take, true) end)
+  take.timer = loop.startTimer(JOIN_SECONDS, 0, function()
+    take.timer = nil
+    if take.left then take.left() else ask(take, true) end
+  end)
 end
 
 -- The rest, and behind it what has come here and not there.
-local function complete(take, given)
-  local known, missed, session = {}, take.missed, take.client.session
-  for i, text in ipairs(given.texts) do
-    missed[#missed + 1] = text
-    known[given.names[i]] = true
-  end
+local function complete(take, texts, known)
+  local missed, session = take.missed, take.client.session
+  for _, text in ipairs(texts) do missed[#missed + 1] = text end
   if session.first > 1 then return finish(take, nil) end -- too much has come
   for number = 1, session.last do
     local name = session.moving.names[number]
@@ -164,30 +152,50 @@ end
 
 cluster.onFrame(frame.GIVEN, function(_, said)
   local take = taking[said.number]
-  if not take then return end
+  if not take or take.left then return end
   loop.stopTimer(take.timer)
   if said.isRefused or take.client.slot == 0 then return finish(take, nil) end
-  if take.missed then complete(take, said) else begin(take, said) end
+  if not take.missed then return begin(take, said) end
+  local known = {}
+  for _, name in ipairs(said.names) do known[name] = true end
+  complete(take, said.texts, known)
 end)
+
+-- The node doesn't answer: what is left of the session is looked for. The rooms are joined
+-- before their logs are read, so that nothing falls between.
+function recover(take)
+  take.timer = nil
+  journal.find(take.number, take.epoch, take.token, function(session)
+    if not session or session.class ~= take.class or take.client.slot == 0 then
+      return finish(take, nil)
+    end
+    function take.left()
+      journal.missed(session, take.token, take.received, function(missed, known)
+        if not missed or take.client.slot == 0 then return finish(take, nil) end
+        complete(take, missed, known)
+      end)
+    end
+    begin(take, {texts = {}, rooms = session.rooms, fields = session.fields})
+  end)
+end
 
 --- Takes a session over from the node that its token names.
 -- @tparam sync.Remote client the newcomer, whose session becomes that one
 -- @tparam string token
 -- @tparam number received how many messages of it the client has
 -- @tparam function done called later: with a list of texts, or nil when there is no such session
--- @treturn boolean false when no other node is named: `done` isn't called
+-- @treturn boolean false when the token names no node: `done` isn't called
 function handover.take(client, token, received, done)
-  local number = tonumber(token:match "^(%d+)%.")
-  local node = number and cluster.nodes[number]
-  if not node or not node.alive or client.wire ~= json or takingCount >= MOST_TAKING then
-    return false
-  end
+  local number, itsEpoch = token:match "^(%d+)%.(%d+)%.%x+$"
+  if not number or client.wire ~= json or takingCount >= MOST_TAKING then return false end
+  local node = cluster.nodes[tonumber(number)]
   lastTaking = lastTaking + 1
   takingCount = takingCount + 1
-  local take = {number = lastTaking, node = node, class = getmetatable(client).name,
-    token = token, received = received, client = client, done = done}
-  taking[take.number] = take
-  ask(take, false)
+  local take = {id = lastTaking, number = tonumber(number), epoch = tonumber(itsEpoch),
+    node = node, class = getmetatable(client).name, token = token, received = received,
+    client = client, done = done}
+  taking[take.id] = take
+  if node and node.alive and node.epoch == take.epoch then ask(take, false) else recover(take) end
   return true
 end
 

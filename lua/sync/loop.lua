@@ -66,8 +66,6 @@ local loop = {
   lookups = {},
   --- What waits for a connection, by request: functions of an error's code, when it fails.
   attempts = {},
-  --- A function that is called once, when this tick ends; false: none.
-  atEnd = false,
   --- Functions by signal number.
   signals = {},
   running = false,
@@ -264,12 +262,25 @@ local function dispatch(event)
   end
 end
 
-local function endTick()
-  local last = loop.atEnd
-  if last then
-    loop.atEnd = false
-    last()
+-- Functions that are called once, when this tick ends.
+local last = {}
+
+--- Calls a function when this tick ends, once however often it is asked for.
+function loop.atEnd(fn)
+  for i = 1, #last do
+    if last[i] == fn then return end
   end
+  last[#last + 1] = fn
+end
+
+local function doLast()
+  local list = last
+  last = {}
+  for _, fn in ipairs(list) do fn() end
+end
+
+local function endTick()
+  if last[1] then doLast() end
   if Set.needsEndTick() then Set.endTick() end
   C.sync_flush(handle)
 end

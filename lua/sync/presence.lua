@@ -54,7 +54,7 @@ local function hear(self)
   heard[self.topic] = self
   cluster.subscribe(self.topic, self.room)
   begun[#begun + 1] = self.topic
-  loop.atEnd = presence.flush
+  loop.atEnd(presence.flush)
 end
 
 -- Lists are cut, so that frames are not too long.
@@ -123,7 +123,7 @@ function Presence:note(client, isIn)
   if not self.changes then
     self.changes = {}
     changed[#changed + 1] = self
-    loop.atEnd = presence.flush
+    loop.atEnd(presence.flush)
   end
   self.changes[client.id] = isIn and valueOf(client, self.room)
   if isIn then hear(self) end

@@ -99,8 +99,10 @@ function Game.remote:enter(room, nick)
   self:join(room, {nick = nick})
 end
 
+local pid = io.open("/proc/self/stat"):read("*n")
+
 function Game.remote:who()
-  return {nick = self.nick, node = cluster.node}
+  return {nick = self.nick, node = cluster.node, pid = pid}
 end
 
 -- Fires an event at a room every few milliseconds, numbered.

@@ -345,6 +345,41 @@ if (network) {
   });
 }
 
+await check("a client whose node is killed has its rooms and what it has missed on another one, " +
+  "in order and once", async () => {
+  // The one that fires is on the first node, or on any worker but the one that is killed.
+  for (let round = 0; round < 2; round++) {
+    const room = `fall ${round}`;
+    const got = [];
+    const victim = kind === "workers" ? nodes[0] :
+      await Node.start(program, engine.url, {space: spaces[1]});
+    const walker = sync.client("ws://balancer/", {WebSocket: Wandering([victim, nodes[0]]),
+      reconnect: {first: 50, most: 300}});
+    walker.on("onCount", (_, i) => got.push(i));
+    await walker.call("enter", [room, "walter"]);
+    const {pid} = await walker.call("who");
+    let source;
+    await until("a client elsewhere", async () => {
+      source = sync.client(`ws://${nodes[0].host}:${nodes[0].games}/`, {WebSocket});
+      return (await source.call("who")).pid !== pid || source.close();
+    });
+    await sleep(500); // the victim hears the room
+    await source.call("stream", [room, 600, 0.005]);
+    await until("some have come", () => got.length > 100);
+    process.kill(pid, "SIGKILL");
+    await until("it is away", () => walker.state !== "open");
+    await until("it is back", () => walker.state === "open" && walker.stats.pending === 0, 20_000);
+    assert.equal(walker.resumed, true);
+    const again = await walker.call("who");
+    assert.equal(again.nick, "walter");
+    assert.notEqual(again.pid, pid);
+    await until("all have come", () => got.at(-1) === 600, 20_000);
+    assert.deepEqual(got, Array.from({length: 600}, (_, i) => i + 1));
+    walker.close();
+    source.close();
+  }
+});
+
 if (kind !== "workers") {
   await check("a node that is killed: its members vanish in time, the others go on", async () => {
     await ann.call("enter", "grey");

@@ -82,7 +82,7 @@ describe("workers", function()
     end
     assert.is_true(again ~= nil and again ~= found[2].pid)
     found[1].client:send("die\n")
-    server:expect("stderr", "worker 1 ended with code 3; it is started again")
+    server:expect("stderr", "worker 1 ended with code %d; it is started again")
   end)
 
   it("stop together, gracefully", function()
