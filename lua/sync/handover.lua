@@ -15,6 +15,7 @@ local cluster = require "sync.cluster"
 local frame = require "sync.frame"
 local journal = require "sync.journal"
 local json = require "sync.jsonwire"
+local log = require "sync.log"
 local loop = require "sync.loop"
 
 local ANSWER_SECONDS = 3 -- that the other node has
@@ -165,13 +166,20 @@ end)
 -- before their logs are read, so that nothing falls between.
 function recover(take)
   take.timer = nil
-  journal.find(take.number, take.epoch, take.token, function(session)
+  local function giveUp(why)
+    if why then
+      log.limited("info", "session", "a client begins anew, its session is lost: " .. why,
+        {client = take.client.id, node = take.number})
+    end
+    finish(take, nil)
+  end
+  journal.find(take.number, take.epoch, take.token, function(session, why)
     if not session or session.class ~= take.class or take.client.slot == 0 then
-      return finish(take, nil)
+      return giveUp(why)
     end
     function take.left()
       journal.missed(session, take.token, take.received, function(missed, known)
-        if not missed or take.client.slot == 0 then return finish(take, nil) end
+        if not missed or take.client.slot == 0 then return giveUp(known) end
         complete(take, missed, known)
       end)
     end

@@ -35,6 +35,7 @@ local journal = {}
 
 local items, size = {}, 0  -- of this tick
 local shared = {}          -- items of events, by name
+local hasGap = false       -- something could not be written
 local lastSid = 0
 local sessions = {}        -- clients that have one, by sid
 
@@ -42,10 +43,14 @@ local function logName(node, epoch)
   return ("j/%d.%d"):format(node, epoch)
 end
 
+local function onWritten(id)
+  hasGap = hasGap or not id
+end
+
 local function write()
   if #items == 0 then return end
   cluster.engine:append(logName(cluster.node, cluster.epoch()), buffer.encode(items), MOST_ENTRIES,
-    KEEP_SECONDS)
+    KEEP_SECONDS, onWritten)
   items, size, shared = {}, 0, {}
 end
 
@@ -86,10 +91,18 @@ local function state(client)
     fieldsOf(client)}, cost)
 end
 
+-- Once a second.
 local function stateAll()
-  local time = now()
-  for _, client in pairs(sessions) do
-    if time - client.session.statedAt > STATE_SECONDS then state(client) end
+  if not cluster.engine:isUp() then return end
+  local time, list, isNew = now(), {}, hasGap
+  hasGap = false
+  for _, client in pairs(sessions) do list[#list + 1] = client end
+  for _, client in ipairs(list) do
+    if isNew then
+      journal.restart(client)
+    elseif time - client.session.statedAt > STATE_SECONDS then
+      state(client)
+    end
   end
   write()
 end
@@ -105,7 +118,7 @@ function journal.begin(client)
   journal.keepEvent(cluster.topicOf(getmetatable(client).name), "+" .. client.session.token, "")
 end
 
---- It begins anew, with the number 0.
+--- It begins anew, with the number that it has: what was written of it before counts no more.
 function journal.restart(client)
   journal.finish(client.session)
   journal.begin(client)
@@ -170,9 +183,10 @@ end
 -- Reads a log to its end, and calls `done` with its entries, or nil.
 local function readAll(name, done)
   local all, times = {}, 0
-  local function more(list)
+  local function more(list, problem)
     times = times + 1
-    if not list or times > MOST_READ then return done(nil) end
+    if not list then return done(nil, "the engine: " .. problem) end
+    if times > MOST_READ then return done(nil, "its journal is too long") end
     for _, entry in ipairs(list) do all[#all + 1] = decode(entry.bytes) end
     if #list < READ then return done(all) end
     cluster.engine:read(name, list[#list].id, READ, more)
@@ -239,17 +253,21 @@ apply["end"] = function(session, item)
   return session
 end
 
---- Looks for a session of a node that has died. `done` gets what is known of it, or nil.
+--- Looks for a session of a node that has died. `done` gets what is known of it, or nil and why
+-- nothing is.
 function journal.find(node, epoch, token, done)
-  readAll(logName(node, epoch), function(entries)
+  readAll(logName(node, epoch), function(entries, problem)
+    if not entries then return done(nil, problem) end
     local session
-    for _, entry in ipairs(entries or {}) do
+    for _, entry in ipairs(entries) do
       for _, item in ipairs(entry) do
         local act = apply[item[1]]
         if act then session = act(session, item, token) end
       end
     end
-    done(session and not session.isBroken and session or nil)
+    if not session then return done(nil, "its node's journal does not know it") end
+    if session.isBroken then return done(nil, "its node's journal has a gap") end
+    done(session)
   end)
 end
 
@@ -261,8 +279,8 @@ local function readRooms(session, done)
   end
   local function following(i)
     if i > #topics then return done(logs) end
-    readAll("e/" .. topics[i], function(entries)
-      if not entries then return done(nil) end
+    readAll("e/" .. topics[i], function(entries, problem)
+      if not entries then return done(nil, problem) end
       logs[i] = entries
       following(i + 1)
     end)
@@ -287,11 +305,14 @@ end
 
 --- Finds out what a client has missed that has received `received` messages of a session.
 -- `done` gets a list of texts, and the names of all events that are among them or were sent;
--- or nil when that can't be found out.
+-- or nil and why that can't be found out.
 function journal.missed(session, token, received, done)
-  if received > session.last or received < session.first then return done(nil) end
-  readRooms(session, function(logs)
-    if not logs then return done(nil) end
+  if received > session.last or received < session.first then
+    return done(nil, ("it has %d messages, and the journal tells of %d to %d"):format(received,
+      session.first, session.last))
+  end
+  readRooms(session, function(logs, problem)
+    if not logs then return done(nil, problem) end
     local textOf = {}
     for _, entries in ipairs(logs) do
       for _, entry in ipairs(entries) do textOf[entry[1]] = entry[2] end
@@ -300,7 +321,7 @@ function journal.missed(session, token, received, done)
     for name in pairs(session.delivered) do known[name] = true end
     for number = received + 1, session.last do
       local text = session.texts[number] or textOf[session.names[number]]
-      if not text then return done(nil) end
+      if not text then return done(nil, "a message was not kept") end
       missed[#missed + 1] = text
     end
     for _, entries in ipairs(logs) do addLater(session, token, entries, missed, known) end

@@ -35,6 +35,7 @@ local ffi = require "ffi"
 local json = require "cjson.safe"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local task = require "sync.task"
 
 local now = core.C.sync_now
 
@@ -512,7 +513,7 @@ end
 -- Runs body(self, operation, ...); what it returns goes to `done`.
 local function launch(self, done, body, ...)
   local operation = {done = done, deadline = now() + self.timeLimit}
-  operation.thread = coroutine.create(body)
+  operation.thread = task.thread(body)
   self.operations[operation] = true
   self.operationCount = self.operationCount + 1
   self:resume(operation, self, operation, ...)

@@ -576,6 +576,14 @@ static void serve(struct link *link) {
     }
 }
 
+/* Does what the program has said before it closed its end: that may show first when it is
+ * told something. */
+static void finish_commands(struct link *link) {
+    struct pollfd program = {link->fd, POLLIN, 0};
+    while (poll(&program, 1, 0) > 0 && program.revents & POLLIN && receive(link)) {
+    }
+}
+
 /* Gives what was published last a moment to leave. */
 static void flush(struct link *link) {
     double deadline = natslink_time() + LAST_FLUSH;
@@ -693,6 +701,7 @@ static void *link_main(void *data) {
     start(link);
     serve(link);
     if (link->connection) {
+        finish_commands(link);
         flush(link);
     }
     close(link->fd);
