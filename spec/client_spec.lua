@@ -338,7 +338,8 @@ describe("sync.connect", function()
     assert.matches("framing must be one of",
       support.raised(sync.connect, "tcp://x:1", {framing = "json"}))
     local client = connect("tcp://127.0.0.1:1", {reconnect = false})
-    assert.equal("call(name, …, fn): the last argument must be a function, outside sync.spawn; notify needs none",
+    assert.equal("call(name, …, fn): the last argument must be a function, outside " ..
+      "sync.spawn; notify needs none",
       support.raised(client.call, client, "join", "ann"))
     assert.matches("join: argument 2: ", support.raised(client.notify, client, "join", 1, print))
   end)
