@@ -220,10 +220,11 @@ static int receive_answer(int fd, struct answer *answer, int *fds) {
 int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
                bind_taker take, void *context) {
     struct request request = {.port = port, .keepalive = keepalive};
-    if (strlen(host) >= HOST_SIZE) {
+    size_t length = strlen(host);
+    if (length >= HOST_SIZE) {
         return UV_ENAMETOOLONG;
     }
-    strcpy(request.host, host);
+    memcpy(request.host, host, length + 1);
     request.turn = port == 0 ? core->broker_turns++ : 0;
     ssize_t sent;
     do {
@@ -233,7 +234,7 @@ int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keep
         return -errno;
     }
     struct answer answer = {.error = 0};
-    int fds[MOST_SOCKETS];
+    int fds[MOST_SOCKETS] = {0};
     int count = receive_answer(core->broker_fd, &answer, fds);
     int error = count < 0 ? count : answer.error;
     if (error == 0 && count != (int)answer.count) {

@@ -1,7 +1,7 @@
 /* broker.h: listening sockets that a parent binds, and that all its workers have.
  *
- * So clients that wait to be accepted don't go with a worker that dies, and workers that ask
- * for any free port get the same one.
+ * So clients that wait to be accepted don't go with a worker that dies, and workers that
+ * ask for any free port get the same one.
  */
 #pragma once
 
@@ -12,8 +12,8 @@
  * Returns 0 or an error code; then it is closed. */
 int broker_serve(struct core *core, int fd);
 
-/* Asks the parent for the sockets of a host and port, and waits for them: `take` gets each.
- * Returns 0 or an error code. */
+/* Asks the parent for the sockets of a host and port, and waits for them: `take` gets
+ * each. Returns 0 or an error code. */
 int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
                bind_taker take, void *context);
 

@@ -71,7 +71,7 @@ struct core {
     int shares_fd;  /* the parent's, or 0 */
     int broker_fd;  /* the worker's, or 0 */
     uint32_t broker_turns;
-    bool noted;             /* some listener owes a notice */
+    bool noted; /* some listener owes a notice */
 
     struct table timers;
     struct folder *folders; /* web folders; closed when all files are */

@@ -53,7 +53,8 @@ enum {
 _Static_assert(sizeof(struct slab) <= FIRST, "the head of a slab fits before its blocks");
 
 static struct slab *slab_of(void *block) {
-    return (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_SIZE - 1));
+    size_t place = (uintptr_t)block & (SLAB_SIZE - 1);
+    return (struct slab *)(void *)((char *)block - place);
 }
 
 static int is_full(const struct slabs *slabs, const struct slab *slab) {

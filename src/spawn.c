@@ -81,9 +81,11 @@ static int start(struct worker *worker, const char *const *arguments, char *vari
         stdio[fd].flags = UV_INHERIT_FD;
         stdio[fd].data.fd = fd < FD_BUS ? fd : fds[fd - FD_BUS];
     }
+    char **words; /* libuv doesn't write to them, but says it might */
+    memcpy(&words, &arguments, sizeof(words));
     uv_process_options_t options = {.exit_cb = on_ended,
                                     .file = program,
-                                    .args = (char **)(uintptr_t)arguments,
+                                    .args = words,
                                     .env = environment,
                                     .stdio_count = FD_COUNT,
                                     .stdio = stdio};

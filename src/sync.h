@@ -341,22 +341,23 @@ int32_t sync_connect(struct sync *sync, uint32_t listener, const char *address,
                      uint32_t port);
 
 /* Makes a stream socket that is connected already a connection, as if sync_connect had
- * made it. Returns its slot, which SYNC_CONNECT tells, too, or an error code: of UV_ENOMEM
- * the socket was closed, of others it is as it was. */
+ * made it. Returns its slot, which SYNC_CONNECT tells, too, or an error code: of
+ * UV_ENOMEM the socket was closed, of others it is as it was. */
 int32_t sync_adopt(struct sync *sync, uint32_t listener, int32_t fd);
 
 /* Gives a request up: neither event comes. */
 void sync_connect_cancel(struct sync *sync, uint32_t id);
 
-/* Workers: processes that are started as this one was, and share its ports. The parent makes
- * what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and starts them. */
+/* Workers: processes that are started as this one was, and share its ports. The parent
+ * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
+ * starts them. */
 enum { SYNC_MOST_WORKERS = 1024 };
 int32_t sync_shares_new(struct sync *sync, uint32_t count);
 
-/* Starts worker `number` of `count` with these arguments (the first is the program's name,
- * NULL is behind the last). It has the parent's standard files, and a connection to it
- * whose other end is written to *bus (see sync_adopt). Returns its process id, or an error
- * code; SYNC_EXITED tells when it has ended. */
+/* Starts worker `number` of `count` with these arguments (the first is the program's
+ * name, NULL is behind the last). It has the parent's standard files, and a connection to
+ * it whose other end is written to *bus (see sync_adopt). Returns its process id, or an
+ * error code; SYNC_EXITED tells when it has ended. */
 int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
                    uint32_t count, int32_t *bus);
 
@@ -372,9 +373,9 @@ void sync_shares_leave(struct sync *sync, uint32_t number);
 /* Closes the ports that workers share: nobody is accepted any more. */
 void sync_shares_close(struct sync *sync);
 
-/* In a process that sync_spawn has started, once: from now on sync_listen gets its sockets
- * from the parent. Returns its number and 65,536 times the count, 0 when it's no worker, or
- * an error code. Its connection to the parent is file descriptor 3. */
+/* In a process that sync_spawn has started, once: from now on sync_listen gets its
+ * sockets from the parent. Returns its number and 65,536 times the count, 0 when it's no
+ * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
 /* Gives memory that was needed for many connections back to the system. */

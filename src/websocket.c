@@ -458,7 +458,10 @@ static void note_unfinished(struct conn *conn, bool partial_frame) {
 
 size_t websocket_take(struct conn *conn, char *bytes, size_t length) {
     struct websocket *websocket = conn->websocket;
-    websocket->pinged = false;
+    if (websocket->pinged) {
+        websocket->pinged = false;
+        conn_arm(conn); /* the next ping is due before the pong's time is over */
+    }
     size_t taken = 0;
     while (taken < length) {
         if (conn->in_ready || (conn->state == CONN_OPEN && !input_has_room(conn))) {

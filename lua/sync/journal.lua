@@ -30,6 +30,7 @@ local ENTRY = 48 * 1024    -- bytes, about
 local ROOM_COST, NUMBER_COST = 40, 8
 local READ = 1000          -- entries at once
 local MOST_READ = 40       -- times
+local READING_SECONDS = 2  -- that a journal which was read is kept
 
 local journal = {}
 
@@ -253,10 +254,32 @@ apply["end"] = function(session, item)
   return session
 end
 
+-- Many clients of a node that has died come at once: its journal is read for all who ask while
+-- that is done, and a moment longer.
+local readings = {}        -- by log: {entries or nil, problem, those who wait or nil}
+
+local function readOnce(name, done)
+  local reading = readings[name]
+  if reading and reading.waiting then
+    table.insert(reading.waiting, done)
+    return
+  elseif reading then
+    return done(reading.entries, reading.problem)
+  end
+  reading = {waiting = {done}}
+  readings[name] = reading
+  readAll(name, function(entries, problem)
+    local waiting = reading.waiting
+    reading.entries, reading.problem, reading.waiting = entries, problem, nil
+    loop.startTimer(READING_SECONDS, 0, function() readings[name] = nil end)
+    for _, each in ipairs(waiting) do each(entries, problem) end
+  end)
+end
+
 --- Looks for a session of a node that has died. `done` gets what is known of it, or nil and why
 -- nothing is.
 function journal.find(node, epoch, token, done)
-  readAll(logName(node, epoch), function(entries, problem)
+  readOnce(logName(node, epoch), function(entries, problem)
     if not entries then return done(nil, problem) end
     local session
     for _, entry in ipairs(entries) do
