@@ -24,7 +24,10 @@
 enum {
     ACCEPTS = 64,     /* of one socket in a tick */
     RETRY_WAIT = 100, /* ms, after accept failed */
-    YIELD_WAIT = 2    /* ms that a worker with fewer clients has to accept one */
+    YIELD_WAIT =
+        2, /* ms that workers with fewer clients have to accept those that wait */
+    YIELD_SHARE =
+        16 /* of its clients: so many it then accepts, so that a crowd gets in */
 };
 
 /* One listening socket. */
@@ -178,10 +181,12 @@ static bool is_its_turn(struct listener *listener) {
         return true;
     }
     uint64_t now = uv_hrtime() / 1000000;
-    if (now - listener->yielded < 2 * YIELD_WAIT) {
+    if (now - listener->yielded < 2 * YIELD_WAIT && listener->spare > 0) {
+        listener->spare--;
         return true; /* the others had their time */
     }
     listener->yielded = now;
+    listener->spare = 1 + core->public.client_count / YIELD_SHARE;
     pause_accepting(listener);
     uv_timer_start(&core->retry_timer, listener_on_retry, YIELD_WAIT, 0);
     return false;

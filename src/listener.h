@@ -22,7 +22,8 @@ struct listener {
     bool paused;
     bool told_paused; /* the last notice said so */
     bool failing;     /* accept failed, and hasn't succeeded since */
-    uint64_t yielded; /* ms: when a client was left to workers that have fewer */
+    uint64_t yielded; /* ms: when clients were left to workers that have fewer */
+    uint32_t spare;   /* how many it may accept nevertheless, just after that */
 };
 
 /* See sync_listen. */
