@@ -225,7 +225,7 @@ int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keep
         return UV_ENAMETOOLONG;
     }
     memcpy(request.host, host, length + 1);
-    request.turn = port == 0 ? core->broker_turns++ : 0;
+    request.turn = port == 0 && !is_unix(&request) ? core->broker_turns++ : 0;
     ssize_t sent;
     do {
         sent = send(core->broker_fd, &request, sizeof(request), MSG_NOSIGNAL);

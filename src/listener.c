@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bind.h"
@@ -24,10 +25,8 @@
 enum {
     ACCEPTS = 64,     /* of one socket in a tick */
     RETRY_WAIT = 100, /* ms, after accept failed */
-    YIELD_WAIT =
-        2, /* ms that workers with fewer clients have to accept those that wait */
-    YIELD_SHARE =
-        16 /* of its clients: so many it then accepts, so that a crowd gets in */
+    YIELD_WAIT = 2,   /* ms that workers with fewer clients have to accept some */
+    YIELD_SHARE = 16  /* of its clients: so many a worker then takes nevertheless */
 };
 
 /* One listening socket. */
@@ -174,7 +173,8 @@ static bool accept_one(struct listening *socket) {
 }
 
 /* Workers take turns: one that has more clients than another leaves those that come to
- * it, for a moment. Returns whether to accept now. */
+ * it, for a moment. Then it takes some: the other may hang. Returns whether to accept
+ * now. */
 static bool is_its_turn(struct listener *listener) {
     struct core *core = listener->core;
     if (!core->shares || !shares_is_busier(core)) {
@@ -183,7 +183,7 @@ static bool is_its_turn(struct listener *listener) {
     uint64_t now = uv_hrtime() / 1000000;
     if (now - listener->yielded < 2 * YIELD_WAIT && listener->spare > 0) {
         listener->spare--;
-        return true; /* the others had their time */
+        return true;
     }
     listener->yielded = now;
     listener->spare = 1 + core->public.client_count / YIELD_SHARE;
@@ -236,6 +236,25 @@ void listener_on_retry(uv_timer_t *timer) {
     listener_resume_all(timer->data);
 }
 
+/* Whether this process listens on a socket already: its parent gives a worker that asks
+ * twice for a port the same one. */
+static bool has_socket(const struct core *core, int fd) {
+    struct stat one;
+    struct stat other;
+    if (fstat(fd, &one) < 0) {
+        return false;
+    }
+    for (const struct listener *l = core->listeners; l; l = l->next) {
+        for (uint32_t i = 0; i < l->socket_count; i++) {
+            if (fstat(l->sockets[i]->fd, &other) == 0 && one.st_ino == other.st_ino &&
+                one.st_dev == other.st_dev) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* Takes a bound socket over. Returns 0 or an error code; then it is closed. */
 static int add_socket(void *context, int fd, int transport) {
     struct listener *listener = context;
@@ -244,6 +263,9 @@ static int add_socket(void *context, int fd, int transport) {
     if (listener->socket_count < LISTENER_SOCKETS) {
         socket = calloc(1, sizeof(*socket));
         error = socket ? 0 : UV_ENOMEM;
+    }
+    if (error == 0 && has_socket(listener->core, fd)) {
+        error = UV_EADDRINUSE;
     }
     if (error == 0 && listen(fd, (int)listener->options.backlog) < 0) {
         error = -errno;

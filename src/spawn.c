@@ -23,6 +23,8 @@ enum {
     FD_COUNT
 };
 
+enum { SHARE_SLACK = 8 }; /* an eighth more than the least busy one's clients is even */
+
 static const char VARIABLE[] = "SYNC_WORKER";
 
 struct worker {
@@ -72,6 +74,10 @@ static int start(struct worker *worker, const char *const *arguments, char *vari
     char program[PATH_MAX];
     size_t size = sizeof(program);
     int error = uv_exepath(program, &size);
+    if (error == 0 && access(program, X_OK) < 0) {
+        static const char self[] = "/proc/self/exe"; /* a newer one has taken its place */
+        memcpy(program, self, sizeof(self));
+    }
     char **environment = environment_with(variable);
     if (error == 0 && !environment) {
         error = UV_ENOMEM;
@@ -201,14 +207,18 @@ void shares_tell(struct core *core) {
     }
 }
 
-bool shares_is_busier(const struct core *core) {
+uint32_t shares_least(const struct core *core) {
+    uint32_t least = UINT32_MAX;
     for (uint32_t i = 0; i < core->share_count; i++) {
         uint32_t theirs = __atomic_load_n(&core->shares[i], __ATOMIC_RELAXED);
-        if (theirs < core->public.client_count) {
-            return true;
-        }
+        least = theirs < least ? theirs : least;
     }
-    return false;
+    return least;
+}
+
+bool shares_is_busier(const struct core *core) {
+    uint64_t least = shares_least(core);
+    return core->public.client_count > least + least / SHARE_SLACK;
 }
 
 void shares_free(struct core *core) {

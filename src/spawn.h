@@ -21,5 +21,8 @@ void shares_free(struct core *core);
 /* Tells the others how many clients this worker has. */
 void shares_tell(struct core *core);
 
-/* Whether another worker has fewer clients, by more than one. */
+/* The clients of the worker that has the fewest. */
+uint32_t shares_least(const struct core *core);
+
+/* Whether another worker has fewer clients, by more than an eighth of its own. */
 bool shares_is_busier(const struct core *core);

@@ -556,9 +556,13 @@ int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t num
         close(broker_pair[0]);
         return process;
     }
-    *bus = bus_pair[0];
     int error = broker_serve(core_of(sync), broker_pair[0]);
-    return error < 0 ? error : process;
+    if (error < 0) {
+        close(bus_pair[0]); /* by which the worker notices, and ends */
+        return error;
+    }
+    *bus = bus_pair[0];
+    return process;
 }
 
 uint32_t sync_core_count(void) {

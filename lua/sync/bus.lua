@@ -9,6 +9,7 @@ local Protocol = require "sync.protocol"
 local buffer = require "string.buffer"
 local core = require "sync.core"
 local dial = require "sync.dial"
+local log = require "sync.log"
 local loop = require "sync.loop"
 
 local now = core.C.sync_now
@@ -49,6 +50,13 @@ local Engine = {
 }
 Engine.__index = Engine
 
+-- Calls a function of who uses the engine. Its error must not close the connection.
+local function guard(fn, ...)
+  local ok, err = xpcall(fn, debug.traceback, ...)
+  if ok then return end
+  log.limited("error", "bus", "error in a callback of the bus: " .. tostring(err))
+end
+
 local link                  -- the connection, once the loop has begun
 local early, earlyBytes = {}, 0
 local handlers
@@ -67,18 +75,30 @@ local function send(data)
   return true
 end
 
+-- Topics that the parent must hear of as soon as the queue takes it, and in which way.
+local owed = {}
+
+local function tellTopic(topic, type)
+  owed[topic] = not send(char(type) .. topic) and type or nil
+end
+
+local function tellOwed()
+  for topic, type in pairs(owed) do tellTopic(topic, type) end
+end
+
 function Link:onConnect()
   link = self
   for _, data in ipairs(early) do self:send(data) end
   early, earlyBytes = {}, 0
-  if handlers then handlers.onUp() end
+  tellOwed()
+  if handlers then guard(handlers.onUp) end
 end
 
 local on = {}
 
 on[bus.PUBLISH] = function(data)
   local topic, from = bus.topicOf(data)
-  if handlers then handlers.onMessage(topic, data:sub(from)) end
+  if handlers then guard(handlers.onMessage, topic, data:sub(from)) end
 end
 
 on[bus.ANSWER] = function(data)
@@ -87,12 +107,14 @@ on[bus.ANSWER] = function(data)
   if not call then return end
   pending[said[1]] = nil
   pendingCount = pendingCount - 1
-  if call.done then call.done(unpack(said, 3, 2 + said[2])) end
+  if call.done then guard(call.done, unpack(said, 3, 2 + said[2])) end
 end
 
 on[bus.DROPPED] = function(data)
   Engine.dropped = Engine.dropped + buffer.decode(data:sub(2))[1]
 end
+
+Link.onDrain = tellOwed
 
 function Link.onData(_, data)
   on[byte(data)](data)
@@ -103,7 +125,7 @@ function Link:onClose()
   link = nil
   for number, call in pairs(pending) do
     pending[number] = nil
-    if call.done then call.done(nil, "away") end
+    if call.done then guard(call.done, nil, "away") end
   end
   pendingCount = 0
   if handlers then handlers.onDown("the parent has gone") end
@@ -141,7 +163,6 @@ function Engine:publish(topic, bytes)
     return true
   end
   Engine.dropped = Engine.dropped + 1
-  self.dropped = Engine.dropped
   return false
 end
 
@@ -152,15 +173,15 @@ function Engine.unsent()
 end
 
 function Engine:subscribe(topic)
-  if self.topics[topic] then return true end
+  if self.topics[topic] then return end
   self.topics[topic] = true
-  return send(char(bus.SUBSCRIBE) .. topic)
+  tellTopic(topic, bus.SUBSCRIBE)
 end
 
 function Engine:unsubscribe(topic)
   if not self.topics[topic] then return end
   self.topics[topic] = nil
-  send(char(bus.UNSUBSCRIBE) .. topic)
+  tellTopic(topic, bus.UNSUBSCRIBE)
 end
 
 -- Values and logs: the parent's store answers.
@@ -180,7 +201,7 @@ local function expire()
     if pending[call.number] == call then
       pending[call.number] = nil
       pendingCount = pendingCount - 1
-      if call.done then call.done(nil, "timeout") end
+      if call.done then guard(call.done, nil, "timeout") end
     end
   end
   if calls.first <= calls.last then

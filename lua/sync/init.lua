@@ -172,8 +172,13 @@ end
 local function watchSignals()
   local unwatch
   local function onSignal(number)
-    if sync.worker and number == SIGNALS.INT then return end -- a terminal's; the parent says TERM
-    unwatch() -- the next one, of either kind, ends the process at once
+    if sync.worker then
+      -- A terminal and a service manager tell every process; the parent says TERM once, and
+      -- ends those that take too long itself.
+      if stopped or number == SIGNALS.INT then return end
+    else
+      unwatch() -- the next one, of either kind, ends the process at once
+    end
     log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
     sync.stop()
   end
@@ -181,7 +186,7 @@ local function watchSignals()
     -- An own handler goes before; the second signal ends the process at once.
     if not loop.signals[number] then
       loop.signals[number] = onSignal
-      C.sync_signal_start(handle, number, 1)
+      C.sync_signal_start(handle, number, sync.worker and 0 or 1)
     end
   end
   local encrypts = false

@@ -92,7 +92,7 @@ local formats = {text = asText, json = asJson}
 
 --- Where lines go; a function of one line, for tests and for other logs.
 function log.write(line)
-  io.stderr:write(line, "\n")
+  io.stderr:write(line .. "\n") -- at once, for workers share the file
 end
 
 --- Chooses what is logged and how.

@@ -116,12 +116,12 @@ function start(worker)
     local adopted
     adopted, problem = door:adopt(fd)
     if adopted then return end
-    C.sync_kill(process, KILL)
+    C.sync_kill(process, KILL) -- it is started again when it has ended
   end
-  local wait = waitOf(worker)
-  log.error(("worker %d can't be started: %s; trying again in %.1f s"):format(worker.number,
-    problem, wait))
-  if not worker.process then startLater(worker, wait) end
+  local wait = not worker.process and waitOf(worker)
+  log.error(("worker %d can't be started: %s; trying again%s"):format(worker.number, problem,
+    wait and (" in %.1f s"):format(wait) or ""))
+  if wait then startLater(worker, wait) end
 end
 
 function startOthers()
@@ -154,6 +154,7 @@ local function stop()
     if worker.process then C.sync_kill(worker.process, stopping and KILL or TERM) end
   end
   stopping = true
+  C.sync_shares_close(handle) -- new clients are refused, as by one process that stops
   finish()
 end
 
