@@ -455,8 +455,9 @@ describe("sync.nats", function()
 
   it("goes to another server of a cluster, which has the values and logs", function()
     local cluster = Nats.cluster()
-    local a, noted = opened(cluster.url)
-    local b = opened(cluster.url)
+    local url = cluster.url .. "?replicas=3"
+    local a, noted = opened(url)
+    local b = opened(url)
     a.timeLimit, b.timeLimit = 2, 2
     -- The cluster elects its leaders.
     wait("JetStream", function() return ask(a, "set", "key", "kept", nil) end)
