@@ -167,7 +167,7 @@ class Bars:
         self.add("JIT on over off, user CPU per message, echo at depth 16", "at least 7 ×",
                  median(values) >= 7 if values else None, ratio(values))
         self.add("the same, game step, chat, remoting", "at least 7 × on the game step", None,
-                 "not measured yet: `bench/jit`")
+                 "by `make bench-jit`: see [jit.md](jit.md)")
         on, off = found.get("sync", []), found.get("sync-off", [])
         more = [(a["server"]["rss_kib"] - b["server"]["rss_kib"]) / 1024
                 for a, b in zip(on, off) if isinstance(a, dict) and isinstance(b, dict)]
