@@ -45,7 +45,8 @@ struct core {
 
     struct table conns; /* by slot */
 
-    struct conn *unflushed; /* have something to write at sync_flush */
+    struct conn *unflushed; /* have something to write at sync_flush, in that order */
+    struct conn *last_unflushed;
     struct conn *ready;     /* have messages that the last batch had no room for */
     struct conn **ready_end;
     struct conn *owing;    /* have an event to push other than messages */

@@ -15,12 +15,21 @@ uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
 }
 
+/* Who was sent something first is written first: a message to other processes is published
+ * before the clients of this one get it, and mustn't wait for the writes to all of them. */
 void output_schedule(struct conn *conn) {
-    if (!conn->in_unflushed) {
-        conn->in_unflushed = true;
-        conn->next_unflushed = conn->core->unflushed;
-        conn->core->unflushed = conn;
+    struct core *core = conn->core;
+    if (conn->in_unflushed) {
+        return;
     }
+    conn->in_unflushed = true;
+    conn->next_unflushed = NULL;
+    if (core->unflushed) {
+        core->last_unflushed->next_unflushed = conn;
+    } else {
+        core->unflushed = conn;
+    }
+    core->last_unflushed = conn;
 }
 
 /* The queue would grow over max_queue. */
