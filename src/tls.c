@@ -1,27 +1,18 @@
-/* tls.c: OpenSSL's server side between two buffers, and the certificates it shows.
+/* tls.c: OpenSSL between two buffers.
  *
  * OpenSSL reads from and writes to one BIO that is the connection's two buffers. A memory
  * BIO of OpenSSL would keep the memory of its fullest hour; these buffers keep none.
  */
 #include "tls.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#include "tlsstore.h"
 
 /* Bytes from `begin` to `end`. Empty, it has no storage. */
 struct buffer {
@@ -30,28 +21,6 @@ struct buffer {
     size_t end;
     size_t size;
 };
-
-struct ticket_key {
-    unsigned char name[16];
-    unsigned char cipher[32];
-    unsigned char mac[32];
-};
-
-struct tickets {
-    uint32_t references;
-    int64_t born;              /* the first key, in seconds */
-    struct ticket_key keys[2]; /* the one in use, and the one that was before it */
-};
-
-struct tls_store {
-    uint32_t references;
-    int minimum; /* OpenSSL's number for the version */
-    BIO_METHOD *method;
-    struct tickets *tickets;
-    SSL_CTX **contexts; /* one for each certificate */
-    size_t count;
-};
-
 struct tls {
     SSL *ssl;
     struct tls_store *store; /* outlives the handshake: the BIO's method is in it */
@@ -59,7 +28,7 @@ struct tls {
     struct buffer out;
     unsigned long error; /* OpenSSL's, of a failed connection; 0: out of memory */
     bool established;
-    bool ended; /* by the client */
+    bool ended; /* by the other side */
     bool failed;
 };
 
@@ -149,432 +118,6 @@ static BIO_METHOD *method_new(void) {
     return NULL;
 }
 
-/* Tickets: sessions that the clients keep, sealed with keys of the server (RFC 5077) */
-
-static int64_t seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
-static bool key_make(struct ticket_key *key) {
-    return RAND_priv_bytes((unsigned char *)key, sizeof(*key)) == 1;
-}
-
-static struct tickets *tickets_new(void) {
-    struct tickets *tickets = calloc(1, sizeof(*tickets));
-    if (!tickets) {
-        return NULL;
-    }
-    tickets->references = 1;
-    tickets->born = seconds_now();
-    if (!key_make(&tickets->keys[0]) || !key_make(&tickets->keys[1])) {
-        free(tickets);
-        return NULL;
-    }
-    return tickets;
-}
-
-static void tickets_release(struct tickets *tickets) {
-    if (tickets && --tickets->references == 0) {
-        OPENSSL_cleanse(tickets, sizeof(*tickets));
-        free(tickets);
-    }
-}
-
-/* Replaces keys that are too old. */
-static bool tickets_renew(struct tickets *tickets) {
-    int64_t now = seconds_now();
-    int64_t age = now - tickets->born;
-    if (age < TLS_TICKET_SECONDS) {
-        return true;
-    }
-    tickets->keys[1] = tickets->keys[0];
-    tickets->born = now;
-    return key_make(&tickets->keys[0]) &&
-           (age < 2 * TLS_TICKET_SECONDS || key_make(&tickets->keys[1]));
-}
-
-static bool key_use(struct ticket_key *key, const unsigned char *iv,
-                    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal) {
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->mac, sizeof(key->mac)),
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end()};
-    return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, seal) &&
-           EVP_MAC_CTX_set_params(mac, params);
-}
-
-/* Returns 1; 2 when the client shall get a new ticket: its key is not the newest, or it
- * is TLS 1.3, where a ticket should be used only once (RFC 8446 appendix C.4); 0 for a
- * ticket whose key is not known: then a full handshake is done; or -1. */
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
-                     EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal) {
-    const struct tls *tls = SSL_get_app_data(ssl);
-    struct tickets *tickets = tls->store->tickets;
-    if (!tickets_renew(tickets)) {
-        return -1;
-    }
-    struct ticket_key *keys = tickets->keys;
-    if (seal) {
-        memcpy(name, keys[0].name, sizeof(keys[0].name));
-        bool sealed = RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1 &&
-                      key_use(&keys[0], iv, cipher, mac, 1);
-        return sealed ? 1 : -1;
-    }
-    int used = 0;
-    while (used < 2 && memcmp(name, keys[used].name, sizeof(keys[used].name)) != 0) {
-        used++;
-    }
-    if (used == 2) {
-        return 0;
-    }
-    if (!key_use(&keys[used], iv, cipher, mac, 0)) {
-        return -1;
-    }
-    return used == 0 && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
-}
-
-/* The store */
-
-static SSL_CTX *find_context(const struct tls_store *store, const char *name,
-                             unsigned int flags) {
-    for (size_t i = 0; i < store->count; i++) {
-        X509 *certificate = SSL_CTX_get0_certificate(store->contexts[i]);
-        if (X509_check_host(certificate, name, 0, flags, NULL) == 1) {
-            return store->contexts[i];
-        }
-    }
-    return NULL;
-}
-
-static int on_server_name(SSL *ssl, int *alert, void *argument) {
-    (void)alert;
-    (void)argument;
-    const struct tls *tls = SSL_get_app_data(ssl);
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    if (!name || !*name) {
-        return SSL_TLSEXT_ERR_NOACK;
-    }
-    unsigned int flags =
-        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
-    SSL_CTX *context =
-        find_context(tls->store, name, flags | X509_CHECK_FLAG_NO_WILDCARDS);
-    if (!context) {
-        context = find_context(tls->store, name, flags);
-    }
-    if (!context) {
-        return SSL_TLSEXT_ERR_NOACK;
-    }
-    return SSL_set_SSL_CTX(ssl, context) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-/* A client that names protocols and not http/1.1 gets the alert of RFC 7301 section 3.2:
- * it would not be understood, and a server that goes on regardless can be made to take
- * one protocol's bytes for another's. Clients that name none, as programs with protocols
- * of their own do, are never asked. */
-static int on_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *length,
-                   const unsigned char *offered, unsigned int offered_length,
-                   void *argument) {
-    (void)ssl;
-    (void)argument;
-    static const unsigned char spoken[] = "\x08http/1.1";
-    unsigned char *found;
-    int answer = SSL_select_next_proto(&found, length, spoken, sizeof(spoken) - 1,
-                                       offered, offered_length);
-    *chosen = found;
-    return answer == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK
-                                            : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-/* Only ciphers that authenticate and that forget their keys. AES with 128 bits goes
- * before 256: nothing is known to break it, and it takes a quarter less time. Clients
- * without AES in hardware get ChaCha20. Only quick groups: the large ones, such as
- * ffdhe8192, let a client keep the server busy with little work of its own. */
-static SSL_CTX *context_new(const struct tls_store *store) {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    if (!context) {
-        return NULL;
-    }
-    static const unsigned char id[] = "sync";
-    SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                     SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(context, 1);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_timeout(context, TLS_TICKET_SECONDS);
-    SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
-    SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
-    SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
-    if (SSL_CTX_set_min_proto_version(context, store->minimum) &&
-        SSL_CTX_set_cipher_list(context,
-                                "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20") &&
-        SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:"
-                                          "TLS_CHACHA20_POLY1305_SHA256:"
-                                          "TLS_AES_256_GCM_SHA384") &&
-        SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") &&
-        SSL_CTX_set_num_tickets(context, 1) &&
-        SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1)) {
-        return context;
-    }
-    SSL_CTX_free(context);
-    return NULL;
-}
-
-struct tls_store *tls_store_new(void) {
-    struct tls_store *store = calloc(1, sizeof(*store));
-    if (!store) {
-        return NULL;
-    }
-    ERR_clear_error();
-    store->references = 1;
-    store->minimum = TLS1_2_VERSION;
-    store->method = method_new();
-    store->tickets = tickets_new();
-    if (!store->method || !store->tickets) {
-        tls_store_free(store);
-        return NULL;
-    }
-    return store;
-}
-
-void tls_store_free(struct tls_store *store) {
-    if (!store || --store->references > 0) {
-        return;
-    }
-    for (size_t i = 0; i < store->count; i++) {
-        SSL_CTX_free(store->contexts[i]);
-    }
-    free(store->contexts);
-    tickets_release(store->tickets);
-    BIO_meth_free(store->method);
-    free(store);
-}
-
-int tls_store_minimum(struct tls_store *store, int version) {
-    if (version != 12 && version != 13) {
-        return -1;
-    }
-    store->minimum = version == 12 ? TLS1_2_VERSION : TLS1_3_VERSION;
-    for (size_t i = 0; i < store->count; i++) {
-        SSL_CTX_set_min_proto_version(store->contexts[i], store->minimum);
-    }
-    return 0;
-}
-
-void tls_store_keep_tickets(struct tls_store *store, struct tls_store *old) {
-    old->tickets->references++;
-    tickets_release(store->tickets);
-    store->tickets = old->tickets;
-}
-
-void tls_store_age_tickets(struct tls_store *store, uint32_t seconds) {
-    store->tickets->born -= seconds;
-}
-
-/* Adding a certificate */
-
-struct note {
-    char *text;
-    size_t size;
-};
-
-__attribute__((format(printf, 2, 3))) static int say(const struct note *note,
-                                                     const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    /* The analyzer does not see that va_start has begun the list. */
-    vsnprintf(note->text, note->size, format, arguments); /* NOLINT */
-    va_end(arguments);
-    return -1;
-}
-
-/* OpenSSL's reason for what went wrong last. */
-static const char *reason(void) {
-    unsigned long error = ERR_peek_last_error();
-    const char *words = error ? ERR_reason_error_string(error) : NULL;
-    return words ? words : "for no given reason";
-}
-
-static FILE *open_file(const char *path, const char *what, const struct note *note) {
-    struct stat status;
-    FILE *file = fopen(path, "re");
-    if (file && fstat(fileno(file), &status) == 0 && S_ISDIR(status.st_mode)) {
-        fclose(file);
-        file = NULL;
-        errno = EISDIR;
-    }
-    if (!file) {
-        const char *advice = errno == EACCES ? "let this user read it" : "check the path";
-        say(note, "cannot open the %s %s: %s; %s", what, path, strerror(errno), advice);
-    }
-    return file;
-}
-
-/* Called for a key that is encrypted; without it OpenSSL asks on the terminal. */
-static int on_passphrase(char *passphrase, int size, int writing, void *argument) {
-    (void)passphrase;
-    (void)size;
-    (void)writing;
-    *(bool *)argument = true;
-    return -1;
-}
-
-static bool has_names(const X509 *certificate) {
-    GENERAL_NAMES *names =
-        X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-    bool found = false;
-    for (int i = 0; i < sk_GENERAL_NAME_num(names) && !found; i++) {
-        int type = sk_GENERAL_NAME_value(names, i)->type;
-        found = type == GEN_DNS || type == GEN_IPADD;
-    }
-    GENERAL_NAMES_free(names);
-    return found;
-}
-
-static int use_certificate(SSL_CTX *context, X509 *certificate, const char *path,
-                           const struct note *note) {
-    if (!has_names(certificate)) {
-        return say(note,
-                   "the certificate in %s names no host, so no client accepts it; make "
-                   "it again with its names as subjectAltName (openssl req -addext "
-                   "subjectAltName=DNS:example.org)",
-                   path);
-    }
-    if (!SSL_CTX_use_certificate(context, certificate)) {
-        return say(note,
-                   "the certificate in %s cannot be used: %s; make it again with a "
-                   "larger key or a newer algorithm",
-                   path, reason());
-    }
-    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0) {
-        say(note, "the certificate in %s has expired; renew it", path);
-    } else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0) {
-        say(note, "the certificate in %s is not valid yet; check this machine's clock",
-            path);
-    }
-    return 0;
-}
-
-/* Reads the certificates behind the first, up to the end of the file. */
-static int read_chain(SSL_CTX *context, FILE *file, const char *path,
-                      const struct note *note) {
-    bool encrypted = false; /* only keys are; there may be one in the file */
-    X509 *issuer;
-    while ((issuer = PEM_read_X509(file, NULL, on_passphrase, &encrypted))) {
-        if (!SSL_CTX_add0_chain_cert(context, issuer)) {
-            X509_free(issuer);
-            return say(note, "a certificate of the chain in %s cannot be used: %s", path,
-                       reason());
-        }
-    }
-    if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
-        return say(note,
-                   "the chain behind the certificate in %s is damaged: %s; copy "
-                   "it again",
-                   path, reason());
-    }
-    ERR_clear_error();
-    return 0;
-}
-
-static int read_certificates(SSL_CTX *context, const char *path,
-                             const struct note *note) {
-    bool encrypted = false;
-    FILE *file = open_file(path, "certificate", note);
-    if (!file) {
-        return -1;
-    }
-    int result = -1;
-    X509 *certificate = PEM_read_X509_AUX(file, NULL, on_passphrase, &encrypted);
-    if (!certificate) {
-        say(note,
-            "%s holds no certificate in PEM: %s; it should begin with -----BEGIN "
-            "CERTIFICATE-----",
-            path, reason());
-    } else if (use_certificate(context, certificate, path, note) == 0) {
-        result = read_chain(context, file, path, note);
-    }
-    X509_free(certificate);
-    fclose(file);
-    return result;
-}
-
-static int use_key(SSL_CTX *context, EVP_PKEY *key, const char *path,
-                   const struct note *note) {
-    X509 *certificate = SSL_CTX_get0_certificate(context);
-    if (!X509_check_private_key(certificate, key)) {
-        return say(note,
-                   "the key in %s is not the certificate's; give the key that the "
-                   "certificate was made with, and the server's own certificate before "
-                   "those of its chain",
-                   path);
-    }
-    if (!SSL_CTX_use_PrivateKey(context, key)) {
-        return say(note, "the key in %s cannot be used: %s", path, reason());
-    }
-    return 0;
-}
-
-static int read_key(SSL_CTX *context, const char *path, const struct note *note) {
-    bool encrypted = false;
-    FILE *file = open_file(path, "key", note);
-    if (!file) {
-        return -1;
-    }
-    int result = -1;
-    EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, on_passphrase, &encrypted);
-    if (key) {
-        result = use_key(context, key, path, note);
-    } else if (encrypted) {
-        say(note,
-            "the key in %s is encrypted with a passphrase, which a server has nobody to "
-            "ask for; decrypt it (openssl pkey -in %s -out key.pem) and let only this "
-            "user read it",
-            path, path);
-    } else {
-        say(note,
-            "%s holds no private key in PEM: %s; it should begin with -----BEGIN "
-            "PRIVATE KEY-----",
-            path, reason());
-    }
-    EVP_PKEY_free(key);
-    fclose(file);
-    return result;
-}
-
-int tls_store_add(struct tls_store *store, const char *certificate_file,
-                  const char *key_file, char *message, size_t size) {
-    struct note note = {message, size};
-    SSL_CTX **contexts = NULL;
-    ERR_clear_error();
-    say(&note, "%s", "");
-    SSL_CTX *context = context_new(store);
-    if (!context) {
-        say(&note, "cannot prepare TLS: %s", reason());
-        goto fail;
-    }
-    if (read_certificates(context, certificate_file, &note) < 0 ||
-        read_key(context, key_file, &note) < 0) {
-        goto fail;
-    }
-    contexts = realloc(store->contexts, (store->count + 1) * sizeof(SSL_CTX *));
-    if (!contexts) {
-        say(&note, "out of memory");
-        goto fail;
-    }
-    contexts[store->count++] = context;
-    store->contexts = contexts;
-    return 0;
-
-fail:
-    SSL_CTX_free(context);
-    ERR_clear_error();
-    return -1;
-}
-
 /* A connection */
 
 /* OpenSSL tells its errors apart only when none is left of before. Clearing writes to all
@@ -585,17 +128,17 @@ static void forget_errors(void) {
     }
 }
 
-struct tls *tls_new(struct tls_store *store) {
+static struct tls *connection_new(struct tls_store *store) {
     struct tls *tls = store->count > 0 ? calloc(1, sizeof(*tls)) : NULL;
     if (!tls) {
         return NULL;
     }
     ERR_clear_error();
-    store->references++;
-    tls->store = store;
+    tls->store = tls_store_hold(store);
+    store->method = store->method ? store->method : method_new();
     tls->ssl = SSL_new(store->contexts[0]);
-    BIO *bio = BIO_new(store->method);
-    if (!tls->ssl || !bio || !SSL_set_app_data(tls->ssl, tls)) {
+    BIO *bio = store->method ? BIO_new(store->method) : NULL;
+    if (!tls->ssl || !bio || !SSL_set_app_data(tls->ssl, store)) {
         BIO_free(bio);
         tls_free(tls);
         return NULL;
@@ -603,7 +146,37 @@ struct tls *tls_new(struct tls_store *store) {
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
     SSL_set_bio(tls->ssl, bio, bio);
-    SSL_set_accept_state(tls->ssl);
+    return tls;
+}
+
+struct tls *tls_new(struct tls_store *store) {
+    struct tls *tls = connection_new(store);
+    if (tls) {
+        SSL_set_accept_state(tls->ssl);
+    }
+    return tls;
+}
+
+/* An address is looked for among a certificate's addresses, and is no name to ask for. */
+static bool expect(SSL *ssl, const char *host) {
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host)) {
+        return true;
+    }
+    return SSL_set1_host(ssl, host) && SSL_set_tlsext_host_name(ssl, host);
+}
+
+struct tls *tls_new_client(struct tls_store *store, const char *host) {
+    struct tls *tls = connection_new(store);
+    if (tls && !expect(tls->ssl, host)) {
+        tls_free(tls);
+        return NULL;
+    }
+    if (tls) {
+        SSL_set_connect_state(tls->ssl);
+    }
+    ERR_clear_error();
     return tls;
 }
 
@@ -752,6 +325,52 @@ static const struct {
     {SSL_R_TLSV1_ALERT_INTERNAL_ERROR, "the client has a problem of its own"},
 };
 
+#define UNKNOWN_ISSUER                                                                   \
+    "nobody that is trusted here has issued the server's certificate; name the file of " \
+    "its authority"
+
+/* The same for what a client may find. */
+static const struct {
+    long result;
+    const char *words;
+} mistrusts[] = {
+    {X509_V_ERR_HOSTNAME_MISMATCH, "the server's certificate is for another name"},
+    {X509_V_ERR_IP_ADDRESS_MISMATCH, "the server's certificate is not for this address"},
+    {X509_V_ERR_CERT_HAS_EXPIRED, "the server's certificate has expired"},
+    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, UNKNOWN_ISSUER},
+    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, UNKNOWN_ISSUER},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNKNOWN_ISSUER},
+    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, UNKNOWN_ISSUER},
+};
+
+static const char *client_problem(const struct tls *tls) {
+    size_t count = sizeof(mistrusts) / sizeof(mistrusts[0]);
+    long result = SSL_get_verify_result(tls->ssl);
+    for (size_t i = 0; i < count; i++) {
+        if (mistrusts[i].result == result) {
+            return mistrusts[i].words;
+        }
+    }
+    if (result != X509_V_OK) {
+        return X509_verify_cert_error_string(result);
+    }
+    bool is_tls = ERR_GET_LIB(tls->error) == ERR_LIB_SSL;
+    if (is_tls && ERR_GET_REASON(tls->error) == SSL_R_WRONG_VERSION_NUMBER) {
+        return "the server does not speak TLS";
+    }
+    return ERR_reason_error_string(tls->error);
+}
+
+static const char *server_problem(const struct tls *tls) {
+    size_t count = sizeof(problems) / sizeof(problems[0]);
+    for (size_t i = 0; i < count && ERR_GET_LIB(tls->error) == ERR_LIB_SSL; i++) {
+        if (ERR_GET_REASON(tls->error) == problems[i].reason) {
+            return problems[i].words;
+        }
+    }
+    return ERR_reason_error_string(tls->error);
+}
+
 const char *tls_problem(const struct tls *tls) {
     if (!tls->failed) {
         return NULL;
@@ -759,12 +378,7 @@ const char *tls_problem(const struct tls *tls) {
     if (tls->error == 0) {
         return "out of memory";
     }
-    size_t count = sizeof(problems) / sizeof(problems[0]);
-    for (size_t i = 0; i < count && ERR_GET_LIB(tls->error) == ERR_LIB_SSL; i++) {
-        if (ERR_GET_REASON(tls->error) == problems[i].reason) {
-            return problems[i].words;
-        }
-    }
-    const char *words = ERR_reason_error_string(tls->error);
+    const char *words =
+        SSL_is_server(tls->ssl) ? server_problem(tls) : client_problem(tls);
     return words ? words : "a TLS error without a name";
 }

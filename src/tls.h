@@ -1,4 +1,4 @@
-/* tls.h: TLS 1.2 and 1.3 for the server's side of a connection (RFC 5246, RFC 8446).
+/* tls.h: TLS 1.2 and 1.3 for one side of a connection (RFC 5246, RFC 8446).
  *
  * Pure: bytes in, bytes out; knows no socket and no connection. The caller feeds what the
  * network brought, reads until there is no more, and sends what then waits:
@@ -32,7 +32,7 @@ enum {
     TLS_TICKET_SECONDS = 12 * 60 * 60
 };
 
-/* The certificates of one listener.
+/* The certificates of one listener, or what connections to other servers trust.
  *
  * To reload them, make a new store of the same files. When all is well, let it keep the
  * tickets, put it in the old one's place and free the old one. Connections hold their
@@ -75,11 +75,26 @@ void tls_store_keep_tickets(struct tls_store *store, struct tls_store *old);
  * twice that: all are forgotten, and with them every session. */
 void tls_store_age_tickets(struct tls_store *store, uint32_t seconds);
 
+/* Makes a store for connections that are clients. They take a server's certificate if it
+ * was issued for the host that they want, by an authority of a file (PEM), or for NULL by
+ * one that the system trusts. NULL when that can't be used; then the message says what is
+ * wrong. */
+struct tls_store *tls_store_trusting(const char *authorities, char *message, size_t size);
+
+/* Gives such a store a certificate, with its key, for servers that ask for one. Returns
+ * 0, or -1, and the store is of no use; the message as by tls_store_add. */
+int tls_store_show(struct tls_store *store, const char *certificate_file,
+                   const char *key_file, char *message, size_t size);
+
 /* One connection. */
 struct tls;
 
 /* NULL when the store has no certificate or memory ran out. */
 struct tls *tls_new(struct tls_store *store);
+
+/* The client's side of one, to a host of this name, or with this address. NULL when
+ * memory ran out. The first tls_read begins the handshake. */
+struct tls *tls_new_client(struct tls_store *store, const char *host);
 void tls_free(struct tls *tls);
 
 /* Takes a copy of bytes from the network. Feed when tls_read has returned 0; then never
@@ -89,16 +104,17 @@ void tls_free(struct tls *tls);
 int tls_feed(struct tls *tls, const char *cipher, size_t length);
 
 /* Does the handshake's next steps, then fills `plain` with what has come. Returns how
- * many bytes; 0 when more must be fed first; TLS_ENDED when the client has said that it
- * sends no more (close_notify; one may still write to it); or TLS_FAILED. Then
+ * many bytes; 0 when more must be fed first; TLS_ENDED when the other side has said that
+ * it sends no more (close_notify; one may still write to it); or TLS_FAILED. Then
  * tls_problem says why, and what still waits to be sent is the alert that tells the
- * client. Reading may queue bytes, never more than a handshake's, or than were fed. */
+ * other side. Reading may queue bytes, never more than a handshake's, or than were fed.
+ */
 ssize_t tls_read(struct tls *tls, char *plain, size_t size);
 
 /* Encrypts. Returns `length`: all was queued, with at most TLS_OVERHEAD bytes for each
  * call and for each TLS_RECORD_MOST in it, so small messages are better joined. Returns 0
- * before the handshake is done or while the client is in the middle of a key update: try
- * again after the next tls_read. TLS_ENDED after tls_end; or TLS_FAILED. */
+ * before the handshake is done or while the other side is in the middle of a key update:
+ * try again after the next tls_read. TLS_ENDED after tls_end; or TLS_FAILED. */
 ssize_t tls_write(struct tls *tls, const char *plain, size_t length);
 
 /* Returns how many bytes wait to be sent, with *cipher set to them, if not NULL. They
