@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "connect.h"
 #include "request.h"
 #include "secure.h"
 #include "spawn.h"
@@ -155,6 +156,9 @@ static void push_owed(struct conn *conn) {
     conn->owes_overflow = false;
     conn->owes_drain = false;
     if (conn->owes_close) {
+        if (conn_is_attempt(conn)) {
+            connect_broke(conn);
+        }
         batch_push(batch, SYNC_CLOSE, conn->slot, conn->reason, NULL, 0);
         conn->owes_close = false;
         conn->close_pushed = true;

@@ -35,6 +35,8 @@ struct conn {
     struct core *core;
     struct listener *listener;
     union { /* of its protocol */
+        struct attempt
+            *attempt; /* CONN_DETECT: whose TLS handshake is under way, or NULL */
         struct request *request;
         struct websocket *websocket;
     };
@@ -88,6 +90,11 @@ struct conn {
 
 static inline const struct sync_options *conn_options(const struct conn *conn) {
     return &conn->listener->options;
+}
+
+/* Whether this side made it, and its TLS handshake is under way. */
+static inline bool conn_is_attempt(const struct conn *conn) {
+    return conn->protocol == CONN_DETECT && conn->attempt;
 }
 
 /* conn.c: the life of a connection. */
@@ -177,6 +184,9 @@ void input_release(struct conn *conn);
 
 /* The client said nothing that tells its protocol, and will not: it's a byte stream. */
 void input_settle(struct conn *conn);
+
+/* It is a byte stream, which is told unless it was guessed before. */
+void input_begin_stream(struct conn *conn);
 
 /* A place for `length` more bytes, or NULL when memory ran out; the caller adds what it
  * has written there to the backlog's length. */

@@ -10,21 +10,34 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "secure.h"
 #include "socket.h"
+#include "tls.h"
 
 /* One that isn't made yet. */
 struct attempt {
-    uv_poll_t poll;
+    uv_poll_t poll;            /* of the socket until that is connected */
+    struct conn *conn;         /* from then on, during a TLS handshake */
     struct listener *listener; /* counts it as a client, so that it isn't freed */
     struct attempt *next;      /* of those under way */
     struct attempt **link;
     struct sockaddr_storage peer;
     uint32_t id;
     int fd;
+    bool poll_closed;
+    bool over;
 };
 
+static void free_if_done(struct attempt *attempt) {
+    if (attempt->poll_closed && attempt->over) {
+        free(attempt);
+    }
+}
+
 static void on_poll_closed(uv_handle_t *handle) {
-    free(handle->data);
+    struct attempt *attempt = handle->data;
+    attempt->poll_closed = true;
+    free_if_done(attempt);
 }
 
 static void forget(struct attempt *attempt) {
@@ -32,11 +45,22 @@ static void forget(struct attempt *attempt) {
     if (attempt->next) {
         attempt->next->link = attempt->link;
     }
+    if (attempt->conn) {
+        attempt->conn->attempt = NULL;
+    }
     batch_unreserve(&attempt->listener->core->batch, 1);
     listener_client_left(attempt->listener);
+    attempt->over = true;
+    free_if_done(attempt);
 }
 
-/* Makes the socket a connection. Returns 0 or an error code. */
+static void fail(struct attempt *attempt, int error, const char *problem) {
+    batch_push(&attempt->listener->core->batch, SYNC_CONNECT_FAILED, attempt->id,
+               (uint32_t)-error, problem, strlen(problem));
+    forget(attempt);
+}
+
+/* Makes the socket a connection. Returns its slot, or an error code. */
 static int hand_on(struct attempt *attempt) {
     int error = 0;
     socklen_t size = sizeof(error);
@@ -48,24 +72,41 @@ static int hand_on(struct attempt *attempt) {
         return -error;
     }
     bool is_unix = attempt->peer.ss_family == AF_UNIX;
-    int slot = conn_open(attempt->listener, attempt->fd,
-                         (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
-                         (const struct sockaddr *)&attempt->peer);
-    return slot < 0 ? slot : 0;
+    return conn_open(attempt->listener, attempt->fd,
+                     (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
+                     (const struct sockaddr *)&attempt->peer);
 }
 
 static void on_writable(uv_poll_t *poll, int status, int events) {
     (void)status; /* the socket's own error says more */
     (void)events;
     struct attempt *attempt = poll->data;
-    struct core *core = attempt->listener->core;
     uv_close((uv_handle_t *)poll, on_poll_closed); /* a socket has one watcher */
-    int error = hand_on(attempt);
-    if (error < 0) {
-        batch_push(&core->batch, SYNC_CONNECT_FAILED, attempt->id, (uint32_t)-error, NULL,
-                   0);
+    int slot = hand_on(attempt);
+    if (slot < 0) {
+        fail(attempt, slot, "");
+    } else if (attempt->listener->trusted_host) {
+        attempt->conn = core_conn(attempt->listener->core, (uint32_t)slot);
+        attempt->conn->attempt = attempt;
+        secure_connect(attempt->conn);
+    } else {
+        forget(attempt);
     }
-    forget(attempt);
+}
+
+void connect_secured(struct conn *conn) {
+    forget(conn->attempt);
+}
+
+void connect_broke(struct conn *conn) {
+    const char *problem = conn->tls ? tls_problem(conn->tls) : "out of memory";
+    if (!problem) {
+        problem = conn->reason == SYNC_UNFINISHED
+                      ? "the server did not end the TLS handshake in time"
+                      : "the server ended the connection in the TLS handshake; does it "
+                        "speak TLS?";
+    }
+    fail(conn->attempt, UV_EPROTO, problem);
 }
 
 /* Returns the address's size, or 0 when it is none. */
@@ -174,9 +215,15 @@ int connect_adopt(struct listener *listener, int fd) {
 }
 
 static void cancel(struct attempt *attempt) {
-    uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
-    close(attempt->fd);
+    struct conn *conn = attempt->conn;
+    if (!conn) {
+        uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
+        close(attempt->fd);
+    }
     forget(attempt);
+    if (conn) {
+        conn_abort(conn, SYNC_BY_SERVER, false);
+    }
 }
 
 void connect_cancel(struct core *core, uint32_t id) {

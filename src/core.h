@@ -47,7 +47,7 @@ struct core {
 
     struct conn *unflushed; /* have something to write at sync_flush, in that order */
     struct conn *last_unflushed;
-    struct conn *ready;     /* have messages that the last batch had no room for */
+    struct conn *ready; /* have messages that the last batch had no room for */
     struct conn **ready_end;
     struct conn *owing;    /* have an event to push other than messages */
     struct conn *released; /* freed when the tick ends */

@@ -164,7 +164,7 @@ static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
     return (size_t)taken;
 }
 
-static void become_stream(struct conn *conn) {
+void input_begin_stream(struct conn *conn) {
     conn->protocol = CONN_STREAM;
     if (!conn->guessed) {
         conn_announce(conn);
@@ -176,10 +176,10 @@ void input_settle(struct conn *conn) {
     if (conn->protocol != CONN_DETECT) {
         return;
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS)) {
+    if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
         conn_abort(conn, SYNC_REFUSED, false);
     } else if (conn->backlog.length > 0) {
-        become_stream(conn);
+        input_begin_stream(conn);
         conn->unfinished = false;
         input_wait(conn);
     } else if (!conn->guessed) {
@@ -231,7 +231,7 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
         conn_abort(conn, SYNC_REFUSED, true);
         return false;
     }
-    become_stream(conn);
+    input_begin_stream(conn);
     return true;
 }
 

@@ -87,6 +87,7 @@ static void free_if_done(struct listener *listener) {
         shared_release(listener->policy);
     }
     tls_store_free(listener->tls);
+    free(listener->trusted_host);
     free(listener->unlink_path);
     free(listener);
 }
@@ -354,6 +355,24 @@ int listener_set_tls(struct listener *listener, const char *const *files, uint32
         tls_store_free(listener->tls);
     }
     listener->tls = store;
+    return 0;
+}
+
+int listener_trust(struct listener *listener, const char *host, const char *const *files,
+                   char *message, size_t size) {
+    char *name = strdup(host);
+    struct tls_store *store = name ? tls_store_trusting(files[0], message, size) : NULL;
+    if (!store ||
+        (files[1] && tls_store_show(store, files[1], files[2], message, size))) {
+        tls_store_free(store);
+        free(name);
+        return name ? UV_EINVAL : UV_ENOMEM;
+    }
+    tls_store_free(listener->tls);
+    free(listener->trusted_host);
+    listener->tls = store;
+    listener->trusted_host = name;
+    listener->options.transports |= SYNC_TLS | SYNC_TLS_ONLY;
     return 0;
 }
 

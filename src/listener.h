@@ -11,7 +11,8 @@ struct listener {
     struct sync_options options;
     struct listening *sockets[LISTENER_SOCKETS];
     char *unlink_path;           /* the file of a Unix socket, or NULL */
-    struct tls_store *tls;       /* its certificates, or NULL */
+    struct tls_store *tls;       /* its certificates, or what it trusts; or NULL */
+    char *trusted_host;          /* of whom sync_connect demands one in TLS, or NULL */
     struct shared *policy;       /* Flash's, its NUL included, or NULL */
     const struct folder *folder; /* the core's, or NULL */
     uint32_t socket_count;
@@ -33,6 +34,8 @@ struct listener *listener_find(struct core *core, uint32_t id);
 void listener_close(struct listener *listener);
 int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
                      int minimum, char *message, size_t size);
+int listener_trust(struct listener *listener, const char *host, const char *const *files,
+                   char *message, size_t size);
 int listener_set_folder(struct listener *listener, const char *path);
 int listener_set_policy(struct listener *listener, const char *text, size_t length);
 uint32_t listener_port(const struct listener *listener);

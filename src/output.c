@@ -15,8 +15,9 @@ uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
 }
 
-/* Who was sent something first is written first: a message to other processes is published
- * before the clients of this one get it, and mustn't wait for the writes to all of them. */
+/* Who was sent something first is written first: a message to other processes is
+ * published before the clients of this one get it, and mustn't wait for the writes to all
+ * of them. */
 void output_schedule(struct conn *conn) {
     struct core *core = conn->core;
     if (conn->in_unflushed) {

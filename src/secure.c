@@ -3,12 +3,24 @@
 
 #include <string.h>
 
+#include "connect.h"
 #include "tls.h"
 
 enum { PIECES = 16 /* that are joined into a record */ };
 
 bool secure_handshaking(const struct conn *conn) {
     return conn->tls && !tls_established(conn->tls);
+}
+
+void secure_connect(struct conn *conn) {
+    const struct listener *listener = conn->listener;
+    conn->tls = tls_new_client(listener->tls, listener->trusted_host);
+    if (!conn->tls) {
+        conn_abort(conn, SYNC_NO_MEMORY, true);
+        return;
+    }
+    input_unfinished(conn, false);
+    secure_receive(conn, NULL, 0);
 }
 
 void secure_begin(struct conn *conn, const char *cipher, size_t length) {
@@ -24,7 +36,7 @@ void secure_begin(struct conn *conn, const char *cipher, size_t length) {
 /* Writes the alert that is left, and gives up. */
 static void failed(struct conn *conn) {
     const char *problem = tls_problem(conn->tls);
-    if (problem && conn->protocol == CONN_DETECT) {
+    if (problem && conn->protocol == CONN_DETECT && !conn->attempt) {
         batch_push(&conn->core->batch, SYNC_NOTICE, conn->listener->id, SYNC_TLS_FAILED,
                    problem, strlen(problem));
     }
@@ -54,6 +66,10 @@ static bool decrypt(struct conn *conn) {
     if (handshaking && tls_established(conn->tls)) {
         conn->unfinished = false;
         conn_arm(conn);
+        if (conn_is_attempt(conn)) {
+            connect_secured(conn);
+            input_begin_stream(conn);
+        }
     }
     if (count > 0) {
         if (conn->state == CONN_OPEN) {

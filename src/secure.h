@@ -11,7 +11,10 @@ enum written {
     BROKEN   /* the connection was told so */
 };
 
-/* Begins TLS with what has come so far. */
+/* Begins TLS as a client, with a connection that this side has made. */
+void secure_connect(struct conn *conn);
+
+/* Begins TLS as a server, with what has come so far. */
 void secure_begin(struct conn *conn, const char *cipher, size_t length);
 
 /* Decrypts what was received, and what waited, as far as there is room for it. */

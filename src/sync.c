@@ -435,6 +435,12 @@ int32_t sync_listener_tls(struct sync *sync, uint32_t id, const char *const *fil
                : UV_EINVAL;
 }
 
+int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
+                            const char *const *files, char *message, size_t size) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_trust(listener, host, files, message, size) : UV_EINVAL;
+}
+
 int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path) {
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_set_folder(listener, path) : UV_EINVAL;

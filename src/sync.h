@@ -40,7 +40,8 @@ enum sync_event_type {
     SYNC_CLOSE,       /* slot; value: enum sync_reason. The last event of a slot */
     SYNC_TIMER,       /* id: the timer; value: microseconds it is late */
     SYNC_SIGNAL,      /* id: the signal's number */
-    SYNC_CONNECT_FAILED, /* id: the request; value: a negated error code */
+    SYNC_CONNECT_FAILED, /* id: the request; value: a negated error code;
+                            data: what is wrong in TLS, for UV_EPROTO */
     SYNC_RESOLVED,       /* id: the request; value: 0 or a negated error code;
                             data: addresses, one a line */
     SYNC_EXITED,         /* id: a worker's process; value: its exit code, or the signal
@@ -293,6 +294,15 @@ int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path);
  * what is wrong, or on success what should be known. */
 int32_t sync_listener_tls(struct sync *sync, uint32_t id, const char *const *files,
                           uint32_t count, uint32_t minimum, char *message, size_t size);
+
+/* Makes the connections that sync_connect makes for a listener, which should have no
+ * sockets, speak TLS: they are made when the server has shown a certificate for this
+ * host, a name or an address. `files` are three: authorities' certificates (NULL: those
+ * that the system trusts), and a certificate and its key for servers that ask for one
+ * (NULL: none); all in PEM. Returns 0, or an error code; the message says as by
+ * sync_listener_tls. */
+int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
+                            const char *const *files, char *message, size_t size);
 
 /* What requests for a Flash policy are answered with; a NUL is put behind it. Returns 0
  * or an error code. */

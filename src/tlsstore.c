@@ -422,6 +422,9 @@ struct tls_store *tls_store_trusting(const char *authorities, char *message,
         SSL_CTX_free(context);
     } else if (keep_context(store, context, &note) == 0) {
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+        /* Whom the file names is trusted, also if others have issued its certificate. */
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context),
+                                    X509_V_FLAG_PARTIAL_CHAIN);
         return store;
     }
     ERR_clear_error();

@@ -48,6 +48,9 @@ Client.defaults = {
   longestWait = 10,
   jitter = 1,               -- the share of a wait that is left to chance
   attempts = math.huge,     -- in a row, until it gives up
+  ca = "",                  -- for tls://: a file of authorities in PEM; else the system's
+  certificate = "",         -- and for servers that ask for one, a file, and that of its key
+  key = "",
 }
 
 local CHECKS = {
@@ -167,10 +170,20 @@ function Client.connect(url, given)
   local copy = {}
   for name, value in pairs(given or {}) do copy[name] = value end
   local settings = complete(copy)
-  local host, port = dial.parse(url)
+  local host, port, isSecure = dial.parse(url)
   if not host then error("sync.connect: " .. port, 2) end
+  for _, name in ipairs {"ca", "certificate", "key"} do
+    if given and given[name] and not isSecure then error(("sync.connect: %s is for tls://"):format(name), 2) end
+  end
   local door, problem = dial.door(Link, {framing = settings.framing, encoding = settings.encoding,
     maxMessage = settings.maxMessage, maxQueue = settings.maxQueue})
+  if door and isSecure then
+    local trusts, why = door:trust(host, given or {})
+    if not trusts then
+      door:close()
+      door, problem = nil, why
+    end
+  end
   if not door then error("sync.connect: " .. problem, 2) end
   local self = Client:new {
     --- "connecting", "open", "waiting" (to connect again) or "closed" (for good).

@@ -70,6 +70,16 @@ function core.certificates(listener, list, minimum)
   return done, ffi.string(text)
 end
 
+--- Makes the connections of a listener's sync_connect speak TLS: see sync_listener_trust.
+-- @treturn boolean whether it was done
+-- @treturn string what is wrong, or "", or a warning
+function core.trust(listener, host, files)
+  local list = ffi.new "const char *[3]"
+  list[0], list[1], list[2] = files.ca, files.certificate, files.key
+  local done = C.sync_listener_trust(handle, listener, host, list, text, 1024) == 0
+  return done, ffi.string(text)
+end
+
 --- A `struct sync_websocket` from a table of its fields.
 function core.websocket(fields)
   return ffi.new("struct sync_websocket", fields)

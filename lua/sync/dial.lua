@@ -2,6 +2,7 @@
 -- @module sync.dial
 
 local core = require "sync.core"
+local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
 
@@ -14,21 +15,22 @@ local dial = {}
 local Door = {}
 Door.__index = Door
 
---- Where to connect to, from "tcp://HOST:PORT" or "unix:PATH".
+--- Where to connect to, from "tcp://HOST:PORT", "tls://HOST:PORT" or "unix:PATH".
 -- @tparam string url
 -- @treturn string|nil host, or nil and what is wrong
 -- @treturn number port
+-- @treturn boolean whether in TLS
 function dial.parse(url)
   if type(url) ~= "string" then return nil, "the URL must be a string, not " .. type(url) end
   local path = url:match("^unix:/?/?(/.*)$")
-  if path then return "unix:" .. path, 0 end
-  local host, port = url:match("^tcp://%[([%x:.]+)%]:(%d+)/?$")
-  if not host then host, port = url:match("^tcp://([^/:%[%]]+):(%d+)/?$") end
+  if path then return "unix:" .. path, 0, false end
+  local scheme, host, port = url:match("^(t%l%l)://%[([%x:.]+)%]:(%d+)/?$")
+  if not host then scheme, host, port = url:match("^(t%l%l)://([^/:%[%]]+):(%d+)/?$") end
   port = tonumber(port)
-  if not host or port < 1 or port > 65535 then
-    return nil, ("%q is neither tcp://HOST:PORT nor unix:/PATH"):format(url)
+  if not host or port < 1 or port > 65535 or scheme ~= "tcp" and scheme ~= "tls" then
+    return nil, ("%q is neither tcp://HOST:PORT, tls://HOST:PORT nor unix:/PATH"):format(url)
   end
-  return host, port
+  return host, port, scheme == "tls"
 end
 
 --- Makes a door: connections through it are instances of a class, with these settings.
@@ -45,6 +47,22 @@ function dial.door(class, given)
   local door = setmetatable({id = id, class = class, settings = settings}, Door)
   loop.listeners[id] = door
   return door
+end
+
+--- Makes its connections speak TLS, with a server that has a certificate for this host.
+-- @tparam string host a name or an address
+-- @tparam table files paths of files in PEM: `ca`, certificates of the authorities that are
+-- trusted (nil: those that the system trusts); `certificate` and `key`, for a server that
+-- asks for them
+-- @treturn boolean|nil true, or nil and a message
+function Door:trust(host, files)
+  if (files.certificate == nil) ~= (files.key == nil) then
+    return nil, "a certificate and its key are given together"
+  end
+  local done, message = core.trust(self.id, host, files)
+  if not done then return nil, message end
+  if message ~= "" then log.warn(message) end
+  return true
 end
 
 --- Makes a socket that is connected already a connection.
@@ -91,8 +109,8 @@ local function try(door, attempt, problem)
   local request = C.sync_connect(handle, door.id, address, attempt.port)
   if request < 0 then return try(door, attempt, select(2, core.problem(request))) end
   attempt.request = request
-  loop.attempts[request] = function(code)
-    try(door, attempt, select(2, core.problem(code)))
+  loop.attempts[request] = function(code, message)
+    try(door, attempt, message or select(2, core.problem(code)))
   end
 end
 

@@ -254,7 +254,7 @@ local function dispatch(event)
   elseif type == CONNECT_FAILED then
     local failed = loop.attempts[id]
     loop.attempts[id] = nil
-    if failed then failed(-value) end
+    if failed then failed(-value, event.length > 0 and toString(event.data, event.length)) end
   elseif type == EXITED then
     loop.onExited(id, value)
   elseif type == NOTICE then

@@ -129,6 +129,11 @@ static EVP_PKEY *ec(void) {
     return EVP_EC_gen("P-256");
 }
 
+static void write_certificate(const char *name, X509 *certificate) {
+    FILE *stream = create(path(name, "pem"));
+    need(PEM_write_X509(stream, certificate) && fclose(stream) == 0);
+}
+
 /* Makes, once, all that the tests use. */
 static void make_files(void) {
     if (*folder) {
@@ -144,6 +149,12 @@ static void make_files(void) {
     intermediate.key = ec();
     intermediate.certificate =
         sign(intermediate.key, "intermediate", NULL, &root, true, -DAY, DAY);
+    write_certificate("root", root.certificate);
+    EVP_PKEY *key = ec();
+    X509 *stranger = sign(key, "stranger", NULL, NULL, true, -DAY, DAY);
+    write_certificate("stranger", stranger);
+    X509_free(stranger);
+    EVP_PKEY_free(key);
     issue("rsa", EVP_RSA_gen(2048), "DNS:rsa.test,DNS:also.test,IP:127.0.0.1", -DAY, DAY);
     issue("ec", ec(), "DNS:ec.test", -DAY, DAY);
     issue("wild", ec(), "DNS:*.wild.test,DNS:wild.test", -DAY, DAY);
@@ -1333,4 +1344,155 @@ TEST(tls_an_idle_connection_keeps_no_buffers) {
         }
     }
     tls_store_free(store);
+}
+
+/* Our own client's side */
+
+/* Moves bytes from one side to the other, so many at once, and reads them there. Returns
+ * how many there were. */
+static size_t carry(struct tls *from, struct tls *to, size_t step, struct text *got,
+                    ssize_t *end) {
+    const char *cipher;
+    size_t length = least(tls_peek(from, &cipher), step);
+    if (length > 0) {
+        CHECK_INT(tls_feed(to, cipher, length), 0);
+        tls_consume(from, length);
+    }
+    char plain[3000];
+    while ((*end = tls_read(to, plain, sizeof(plain))) > 0) {
+        text_add(got, plain, (size_t)*end);
+    }
+    return length;
+}
+
+struct both {
+    struct tls *client, *server;
+    struct text client_got, server_got;
+    ssize_t client_end, server_end;
+};
+
+static void both_open(struct both *both, struct tls_store *trust, struct tls_store *store,
+                      const char *host) {
+    *both =
+        (struct both){.client = tls_new_client(trust, host), .server = tls_new(store)};
+    char plain[1];
+    need(both->client && both->server && tls_read(both->client, plain, 1) == 0);
+}
+
+static void both_settle(struct both *both, size_t step) {
+    size_t moved;
+    do {
+        moved =
+            carry(both->client, both->server, step, &both->server_got, &both->server_end);
+        moved +=
+            carry(both->server, both->client, step, &both->client_got, &both->client_end);
+    } while (moved > 0);
+}
+
+static void both_close(struct both *both) {
+    tls_free(both->client);
+    tls_free(both->server);
+    free(both->client_got.bytes);
+    free(both->server_got.bytes);
+}
+
+static struct tls_store *trusting(const char *authorities) {
+    char message[500];
+    make_files();
+    struct tls_store *store =
+        tls_store_trusting(path(authorities, "pem"), message, sizeof(message));
+    need(store && !*message);
+    return store;
+}
+
+TEST(tls_client_talks_whole_and_byte_by_byte) {
+    struct tls_store *trust = trusting("root");
+    struct tls_store *store = store_of("rsa ec");
+    for (size_t step = 1; step < 5000; step = step * 7) {
+        for (int i = 0; i < 2; i++) {
+            need(tls_store_minimum(store, i == 0 ? 12 : 13) == 0);
+            struct both both;
+            both_open(&both, trust, store, i == 0 ? "ec.test" : "127.0.0.1");
+            both_settle(&both, step);
+            CHECK(tls_established(both.client) && tls_established(both.server));
+            const char *asked = tls_server_name(both.server);
+            CHECK(i == 0 ? asked && strcmp(asked, "ec.test") == 0 : !asked);
+            CHECK_INT(tls_write(both.client, "ping", 4), 4);
+            CHECK_INT(tls_write(both.server, "pong!", 5), 5);
+            both_settle(&both, step);
+            CHECK_BYTES(both.server_got.bytes, both.server_got.length, "ping", 4);
+            CHECK_BYTES(both.client_got.bytes, both.client_got.length, "pong!", 5);
+            tls_end(both.server);
+            both_settle(&both, step);
+            CHECK_INT(both.client_end, TLS_ENDED);
+            both_close(&both);
+        }
+    }
+    tls_store_free(store);
+    tls_store_free(trust);
+}
+
+TEST(tls_client_trusts_whom_it_is_told_to) {
+    static const char *const authorities[] = {"root", "ec",
+                                              "rsa"}; /* with their issuer */
+    for (size_t i = 0; i < sizeof(authorities) / sizeof(authorities[0]); i++) {
+        struct tls_store *trust = trusting(authorities[i]);
+        struct tls_store *store = store_of("rsa");
+        struct both both;
+        both_open(&both, trust, store, "also.test");
+        both_settle(&both, SIZE_MAX);
+        CHECK(tls_established(both.client) && tls_established(both.server));
+        both_close(&both);
+        tls_store_free(store);
+        tls_store_free(trust);
+    }
+}
+
+TEST(tls_client_says_why_it_does_not_trust) {
+    static const struct {
+        const char *authority, *certificate, *host, *words;
+    } cases[] = {
+        {"root", "ec", "rsa.test", "for another name"},
+        {"root", "ec", "127.0.0.1", "not for this address"},
+        {"root", "expired", "ec.test", "has expired"},
+        {"root", "future", "ec.test", "not yet valid"},
+        {"stranger", "rsa", "rsa.test", "nobody that is trusted here"},
+        {"root", "wild", "a.b.wild.test", "for another name"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tls_store *trust = trusting(cases[i].authority);
+        struct tls_store *store = store_of(cases[i].certificate);
+        struct both both;
+        both_open(&both, trust, store, cases[i].host);
+        both_settle(&both, SIZE_MAX);
+        CHECK_INT(both.client_end, TLS_FAILED);
+        CHECK(contains(tls_problem(both.client), cases[i].words));
+        /* In TLS 1.3 the server is done first; it's told of it in either case. */
+        CHECK_INT(both.server_end, TLS_FAILED);
+        CHECK(!tls_established(both.client));
+        both_close(&both);
+        tls_store_free(store);
+        tls_store_free(trust);
+    }
+}
+
+TEST(tls_client_needs_files_that_can_be_read) {
+    char message[500];
+    make_files();
+    CHECK(!tls_store_trusting("/nowhere", message, sizeof(message)));
+    CHECK(contains(message, "check the path"));
+    CHECK(!tls_store_trusting(path("ec", "key"), message, sizeof(message)));
+    CHECK(contains(message, "holds no certificate"));
+    struct tls_store *trust = trusting("root");
+    CHECK_INT(tls_store_show(trust, path("nameless", "pem"), path("nameless", "key"),
+                             message, sizeof(message)),
+              0);
+    CHECK_INT(tls_store_show(trust, path("ec", "pem"), path("rsa", "key"), message,
+                             sizeof(message)),
+              -1);
+    CHECK(contains(message, "not the certificate's"));
+    tls_store_free(trust);
+    struct tls_store *system = tls_store_trusting(NULL, message, sizeof(message));
+    CHECK(system != NULL);
+    tls_store_free(system);
 }
