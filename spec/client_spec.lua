@@ -325,7 +325,8 @@ describe("sync.connect", function()
   end)
 
   it("says what is wrong with a URL or an option", function()
-    assert.equal('sync.connect: "http://x" is neither tcp://HOST:PORT, tls://HOST:PORT nor unix:/PATH',
+    assert.equal('sync.connect: "http://x" is neither tcp://HOST:PORT, tls://HOST:PORT nor ' ..
+      "unix:/PATH",
       support.raised(sync.connect, "http://x"))
     assert.equal("sync.connect: the URL must be a string, not nil", support.raised(sync.connect))
     assert.matches("tcp://x:0", support.raised(sync.connect, "tcp://x:0"))

@@ -4,6 +4,8 @@
 --     game:on("onJoin", function(name) print(name, "is here") end)
 --     game:call("join", "ann", function(count, err) … end)
 --
+-- The URL is `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:/PATH`.
+--
 -- It connects in the background, and comes back by itself when the connection is lost; a
 -- server that keeps sessions (`resumeTime`) then goes on where it was. What is called
 -- meanwhile waits, or is refused. Whatever could grow has a bound.
@@ -173,7 +175,9 @@ function Client.connect(url, given)
   local host, port, isSecure = dial.parse(url)
   if not host then error("sync.connect: " .. port, 2) end
   for _, name in ipairs {"ca", "certificate", "key"} do
-    if given and given[name] and not isSecure then error(("sync.connect: %s is for tls://"):format(name), 2) end
+    if given and given[name] and not isSecure then
+      error(("sync.connect: %s is for tls://"):format(name), 2)
+    end
   end
   local door, problem = dial.door(Link, {framing = settings.framing, encoding = settings.encoding,
     maxMessage = settings.maxMessage, maxQueue = settings.maxQueue})
