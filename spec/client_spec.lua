@@ -3,18 +3,7 @@ local socket = require "socket"
 local support = require "spec.support"
 local sync = require "sync"
 
-local BOUND = 10 -- seconds a wait may take on a busy machine
-
--- Turns the loop until something holds. Returns what it is.
-local function wait(condition)
-  local deadline = socket.gettime() + BOUND
-  while true do
-    local value = condition()
-    if value then return value end
-    assert(socket.gettime() < deadline, "waited in vain")
-    if loop.step() == 0 then socket.sleep(0.001) end
-  end
-end
+local wait = support.wait
 
 -- Calls a function of the server and waits for the answer.
 local function ask(client, ...)

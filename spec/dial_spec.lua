@@ -8,15 +8,7 @@ local sync = require "sync"
 
 local BOUND = 20 -- seconds a wait may take on a busy machine
 
-local function wait(condition)
-  local deadline = socket.gettime() + BOUND
-  while true do
-    local value = condition()
-    if value then return value end
-    assert(socket.gettime() < deadline, "waited in vain")
-    if loop.step() == 0 then socket.sleep(0.001) end
-  end
-end
+local wait = support.wait
 
 local folder, closing = nil, {}
 

@@ -2,6 +2,8 @@
 -- spec/program.lua.
 
 local log = require "sync.log"
+local loop = require "sync.loop"
+local socket = require "socket"
 local sync = require "sync"
 local testing = require "sync.testing"
 
@@ -38,6 +40,20 @@ end
 function support.cleanUp()
   for _, server in ipairs(servers) do server:close() end
   servers = {}
+end
+
+--- Turns the loop until something holds.
+-- @tparam function condition
+-- @tparam[opt] number seconds it may take on a busy machine (20)
+-- @return what `condition` has returned
+function support.wait(condition, seconds)
+  local deadline = socket.gettime() + (seconds or 20)
+  while true do
+    local value = condition()
+    if value then return value end
+    assert(socket.gettime() < deadline, "waited in vain")
+    if loop.step() == 0 then socket.sleep(0.001) end
+  end
 end
 
 --- Collects what is logged while `fn` runs.
