@@ -293,7 +293,8 @@ function cli.main(given)
   if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0
   if wanted["jit-report"] then printReport() end
-  return checkServed(code, script or "-e CODE")
+  code = checkServed(code, script or "-e CODE")
+  return code == 0 and require "sync.loop".exitCode or code
 end
 
 return cli

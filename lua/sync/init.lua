@@ -176,6 +176,7 @@ local function watchSignals()
       -- A terminal and a service manager tell every process; the parent says TERM once, and
       -- ends those that take too long itself.
       if stopped or number == SIGNALS.INT then return end
+      loop.exitCode = loop.TOLD -- if it wasn't the parent, another takes this one's place
     else
       unwatch() -- the next one, of either kind, ends the process at once
     end

@@ -64,13 +64,18 @@ local loop = {
   requests = {},
   --- What waits for a name, by request: functions of addresses or nil and an error.
   lookups = {},
-  --- What waits for a connection, by request: functions of an error's code, when it fails.
+  --- What waits for a connection, by request: functions that are told an error's code and,
+  -- where there is one, a message.
   attempts = {},
   --- Functions by signal number.
   signals = {},
   running = false,
   count = 0, -- connected clients
   links = 0, -- of which are connections to other nodes
+  --- What a worker ends with that was told to stop: as if by SIGTERM's default.
+  TOLD = 128 + 15,
+  --- What the program ends with, when the script has come to its end.
+  exitCode = 0,
   --- A function that is called when all clients have gone, and before links go; or false.
   lastWords = false,
 }

@@ -84,6 +84,7 @@ end
 
 local function describe(how)
   local signal = math.floor(how / 256)
+  if how == loop.TOLD then return "was told to stop" end
   if signal > 0 then return "was ended by signal " .. signal end
   return "ended with code " .. how
 end
@@ -184,7 +185,8 @@ function loop.onExited(process, how)
     return stop()
   end
   local wait = waitOf(worker)
-  log.error(("worker %d %s; it is started again%s"):format(worker.number, describe(how),
+  local say = how == loop.TOLD and log.info or log.error
+  say(("worker %d %s; it is started again%s"):format(worker.number, describe(how),
     wait > 0 and (" in %.1f s"):format(wait) or ""))
   startLater(worker, wait)
 end

@@ -263,6 +263,18 @@ describe("workers", function()
       stop(server, meetAll(port, 2))
     end)
 
+    it("are started again when they were told to stop, and the parent was not", function()
+      local server, port, processes = start(2)
+      C.kill(processes[2], Process.SIGNALS.TERM)
+      eventually("worker 2 is there again", function()
+        local _, number, _, process = meet(port)
+        return number == 2 and process ~= processes[2]
+      end)
+      assert.matches("INFO  worker 2 was told to stop; it is started again", server:stderr())
+      assert.is_nil(server:stderr():find("ERROR", 1, true))
+      stop(server, meetAll(port, 2))
+    end)
+
     it("are started again also when the program was replaced meanwhile", function()
       local copy = Process.file()
       local function run(...)
