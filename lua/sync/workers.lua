@@ -29,6 +29,7 @@ local list = {}             -- by number
 local arguments             -- of the workers, for C
 local door
 local stopping, exitCode = false, 0
+local passedOn = {}         -- signals, by number
 local hasListened = false   -- some worker, ever
 
 -- The hub.
@@ -184,6 +185,12 @@ function loop.onExited(process, how)
     exitCode = how < 256 and how or 1
     return stop()
   end
+  local signal = math.floor(how / 256)
+  if passedOn[signal] then -- the script has no handler, so it would have ended one process, too
+    log.info(("worker %d %s; stopping the others"):format(worker.number, describe(how)))
+    exitCode = 128 + signal
+    return stop()
+  end
   local wait = waitOf(worker)
   local say = how == loop.TOLD and log.info or log.error
   say(("worker %d %s; it is started again%s"):format(worker.number, describe(how),
@@ -198,6 +205,7 @@ local function watchSignals()
   end
   for _, number in pairs(PASSED_ON) do
     loop.signals[number] = function()
+      passedOn[number] = true
       for _, worker in ipairs(list) do
         if worker.process then C.sync_kill(worker.process, number) end
       end

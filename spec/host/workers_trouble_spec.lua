@@ -275,6 +275,13 @@ describe("workers", function()
       stop(server, meetAll(port, 2))
     end)
 
+    it("by a signal that the parent has passed on end it, too", function()
+      local server, _, processes = start(2)
+      C.kill(server.pid, 1)
+      assert.equal(128 + 1, (server:wait()), server:stderr())
+      allGone(processes)
+    end)
+
     it("are started again also when the program was replaced meanwhile", function()
       local copy = Process.file()
       local function run(...)
