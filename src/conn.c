@@ -47,7 +47,7 @@ static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
 /* Watches the socket. Returns 0, or an error code; then fd is closed, and the connection
  * will be released. */
 static int open_socket(struct conn *conn, int fd) {
-    int error = socket_open(&conn->socket, &conn->core->loop, fd);
+    int error = socket_open(conn, fd);
     if (error < 0) {
         conn->state = CONN_CLOSING;
         conn->close_pushed = true; /* nobody has heard of it */
@@ -80,7 +80,6 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
     conn->listener = listener;
     conn->wire = (uint8_t)listener->options.framing;
     conn->transport = transport;
-    conn->socket.poll.data = conn;
     conn->slot = slot;
     conn->last_read = core_now(core);
     if (transport != SYNC_TRANSPORT_MEMORY) {
@@ -229,7 +228,7 @@ static void close_socket(struct conn *conn, enum sync_reason reason, bool reset)
         out_clear(&conn->core->pool, &conn->out);
         conn_socket_closed(conn);
     } else {
-        socket_close(&conn->socket, reset);
+        socket_close(conn, reset);
     }
 }
 

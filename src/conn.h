@@ -5,8 +5,8 @@
  *
  * OPEN takes and sends messages. FLUSHING writes what is queued and takes nothing more.
  * LINGERING has ended its side and reads on, so that bytes on their way to us don't
- * make the kernel reset what we have just written. CLOSING waits for libuv. The slot is
- * given back when libuv has let go and SYNC_CLOSE was handed out.
+ * make the kernel reset what we have just written. CLOSING has closed the
+ * socket. The slot is given back when SYNC_CLOSE was handed out.
  */
 #pragma once
 
@@ -110,7 +110,7 @@ void conn_end(struct conn *conn, enum sync_reason reason);
 void conn_client_ended(struct conn *conn);
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset);
 
-/* The socket was closed, and libuv has let go of it. */
+/* The socket was closed. */
 void conn_socket_closed(struct conn *conn);
 
 /* The client reads no more. What it has sent is still taken, for a while. */

@@ -11,6 +11,7 @@
 
 #include "batch.h"
 #include "out.h"
+#include "poller.h"
 #include "sync.h"
 #include "table.h"
 #include "wheel.h"
@@ -35,6 +36,7 @@ struct worker;
 struct core {
     struct sync public; /* first, so that the two pointers are one */
     uv_loop_t loop;
+    struct poller poller; /* of connections' sockets */
     struct batch batch;
     struct pool pool;
     struct slabs conn_slabs; /* of what stays: see slab.h */

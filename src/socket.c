@@ -8,46 +8,35 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "poller.h"
 
-static void on_ready(uv_poll_t *poll, int status, int events);
+static uint32_t events_of(const struct socket *socket) {
+    return (socket->paused ? 0 : EPOLLIN) | (socket->full ? EPOLLOUT : 0);
+}
 
 static void watch(struct socket *socket) {
-    int events = (socket->paused ? 0 : UV_READABLE) | (socket->full ? UV_WRITABLE : 0);
-    if (events) {
-        uv_poll_start(&socket->poll, events,
-                      on_ready); /* fails only when it is closing */
-    } else {
-        uv_poll_stop(&socket->poll);
-    }
+    struct conn *conn = (struct conn *)(void *)socket; /* it is the first in it */
+    poller_change(&conn->core->poller, socket->fd, events_of(socket), conn);
 }
 
-static void on_closed(uv_handle_t *handle) {
-    conn_socket_closed(handle->data);
-}
-
-static void on_ready(uv_poll_t *poll, int status, int events) {
-    struct conn *conn = poll->data;
-    if (status < 0) {
-        /* It broke, and libuv watches it no more. What came before is still read. */
-        watch(&conn->socket);
-        events = UV_READABLE;
-    }
-    if (events & UV_READABLE) {
+void socket_ready(struct conn *conn, uint32_t events) {
+    /* What came before a connection broke is still read. */
+    if ((events & ~(uint32_t)EPOLLOUT) && conn->state != CONN_CLOSING) {
         input_ready(conn);
     }
-    if ((events & UV_WRITABLE) && conn->state != CONN_CLOSING) {
+    if ((events & ~(uint32_t)EPOLLIN) && conn->socket.full &&
+        conn->state != CONN_CLOSING) {
         output_ready(conn);
     }
 }
 
-int socket_open(struct socket *socket, uv_loop_t *loop, int fd) {
-    int error = uv_poll_init(loop, &socket->poll, fd);
+int socket_open(struct conn *conn, int fd) {
+    int error = poller_add(&conn->core->poller, fd, EPOLLIN, conn);
     if (error < 0) {
         close(fd);
         return error;
     }
-    socket->fd = fd;
-    watch(socket);
+    conn->socket.fd = fd;
     return 0;
 }
 
@@ -100,11 +89,13 @@ void socket_end(struct socket *socket) {
     shutdown(socket->fd, SHUT_WR);
 }
 
-void socket_close(struct socket *socket, bool reset) {
+void socket_close(struct conn *conn, bool reset) {
+    struct socket *socket = &conn->socket;
     if (reset) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
         setsockopt(socket->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
-    uv_close((uv_handle_t *)&socket->poll, on_closed);
+    poller_remove(&conn->core->poller, socket->fd);
     close(socket->fd);
+    conn_socket_closed(conn);
 }

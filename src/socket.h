@@ -1,7 +1,8 @@
-/* socket.h: the socket of one connection: watched by libuv, read and written directly.
+/* socket.h: the socket of one connection: watched by the poller, read and written
+ * directly.
  *
- * A uv_poll_t instead of a uv_tcp_t costs 88 bytes less a connection, and what the kernel
- * doesn't take stays in our own queue instead of a second one.
+ * What the kernel doesn't take stays in our own queue, where with a uv_tcp_t there would
+ * be a second one.
  */
 #pragma once
 
@@ -12,17 +13,20 @@
 #include <sys/uio.h>
 #include <uv.h>
 
+struct conn;
+
 struct socket {
-    uv_poll_t poll;
     int fd;
     bool full;   /* the kernel took no more: it's being watched for room */
     bool paused; /* it isn't being watched for bytes */
 };
 
-/* Takes over an accepted socket that doesn't block, and watches it for bytes. The poll's
- * data is the connection that input_ready, output_ready and conn_socket_closed are told
- * of. Returns 0, or an error code; then fd is closed. */
-int socket_open(struct socket *socket, uv_loop_t *loop, int fd);
+/* Takes over an accepted socket that doesn't block, and watches it for bytes: input_ready
+ * and output_ready are told. Returns 0, or an error code; then fd is closed. */
+int socket_open(struct conn *conn, int fd);
+
+/* For the poller: what epoll has found. */
+void socket_ready(struct conn *conn, uint32_t events);
 
 /* Small messages go out at once (TCP_NODELAY), and after so many seconds of silence TCP
  * asks whether the other side is still there (0: never). */
@@ -41,6 +45,6 @@ ssize_t socket_write(struct socket *socket, const struct iovec *pieces, int coun
 /* Ends our side: the client sees the end of the stream. */
 void socket_end(struct socket *socket);
 
-/* Closes; with `reset` a TCP client sees a reset and nothing of it stays. Later
- * conn_socket_closed is called. */
-void socket_close(struct socket *socket, bool reset);
+/* Closes, and calls conn_socket_closed; with `reset` a TCP client sees a reset and
+ * nothing of it stays. */
+void socket_close(struct conn *conn, bool reset);

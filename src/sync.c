@@ -54,6 +54,12 @@ struct sync *sync_open(void) {
         free(core);
         return NULL;
     }
+    if (poller_open(&core->poller, &core->loop) < 0) {
+        uv_loop_close(&core->loop);
+        batch_free(&core->batch);
+        free(core);
+        return NULL;
+    }
     uv_timer_init(&core->loop, &core->wheel_timer);
     uv_timer_init(&core->loop, &core->retry_timer);
     core->wheel_timer.data = core;
@@ -91,6 +97,7 @@ void sync_close(struct sync *sync) {
         next = l->next;
         listener_close(l);
     }
+    poller_close(&core->poller);
     uv_close((uv_handle_t *)&core->wheel_timer, NULL);
     uv_close((uv_handle_t *)&core->retry_timer, NULL);
     do {
