@@ -9,13 +9,6 @@ Nats.__index = Nats
 
 local running, folders = {}, {}
 
-local function freePort()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local _, port = server:getsockname()
-  server:close()
-  return tonumber(port)
-end
-
 local function newFolder()
   local folder = os.tmpname()
   os.remove(folder)
@@ -45,7 +38,7 @@ end
 -- its own.
 function Nats.start(options)
   options = options or {}
-  local self = setmetatable({port = freePort()}, Nats)
+  local self = setmetatable({port = Process.freePort()}, Nats)
   self.arguments = {"-a", "127.0.0.1", "-p", self.port}
   if not options.plain then
     for _, each in ipairs {"-js", "-sd", newFolder()} do table.insert(self.arguments, each) end
@@ -61,7 +54,7 @@ end
 function Nats.cluster()
   local routes, ports, list, urls = {}, {}, {}, {}
   for i = 1, 3 do
-    ports[i] = freePort()
+    ports[i] = Process.freePort()
     routes[i] = "nats://127.0.0.1:" .. ports[i]
   end
   for i = 1, 3 do

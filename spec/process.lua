@@ -139,6 +139,21 @@ function Process:isRunning()
   return false
 end
 
+--- A port for a server that is started again where it was. It lies below those that the
+-- system gives to outgoing connections: one of these may have the port meanwhile, or, when
+-- nobody listens, even connect to itself.
+function Process.freePort()
+  for _ = 1, 1000 do
+    local port = math.floor(20000 + 12000 * (socket.gettime() * 7919 % 1))
+    local listener = socket.bind("127.0.0.1", port)
+    if listener then
+      listener:close()
+      return port
+    end
+  end
+  error("there is no free port", 2)
+end
+
 --- Waits for `test()` to be true and returns what it returns.
 function Process.eventually(what, test, seconds)
   local last = socket.gettime() + (seconds or Process.BOUND)

@@ -2,17 +2,9 @@
 -- kept on disk. It ends with the spec, see spec/process.lua.
 
 local Process = require "spec.process"
-local socket = require "socket"
 
 local Redis = {}
 Redis.__index = Redis
-
-local function freePort()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return tonumber(port)
-end
 
 local function launch(self)
   local arguments = {"redis-server", "--bind", "127.0.0.1", "--port", self.port, "--unixsocket",
@@ -36,7 +28,7 @@ function Redis.start(password, ...)
   local self = setmetatable({password = password, more = {...}, path = Process.file(nil, ".sock")},
     Redis)
   for _ = 1, 10 do -- another may have taken the port meanwhile
-    self.port = freePort()
+    self.port = Process.freePort()
     if launch(self) then return self end
   end
   error("redis-server doesn't start:\n" .. self.process:stdout(), 2)

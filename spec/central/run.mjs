@@ -12,6 +12,7 @@ import net from "node:net";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
 import {installed} from "../browser/clients.mjs";
+import {freePort} from "../ports.mjs";
 
 const {chromium} = installed("playwright-core");
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -47,8 +48,8 @@ async function until(what, test) {
   }
 }
 
-// Starts a server on ports, or on free ones; resolves when it listens.
-function serve(port = 0) {
+// Starts a server; resolves when it listens.
+function serve(port) {
   return new Promise((resolve, reject) => {
     const child = spawn(path.resolve(root, program), ["examples/central/main.lua"], {
       cwd: root, stdio: ["ignore", "ignore", "pipe"],
@@ -67,7 +68,7 @@ function serve(port = 0) {
 
 const browser = await chromium.launch({executablePath: "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-dev-shm-usage"]});
-let server = await serve();
+let server = await serve(await freePort());
 const {port} = server;
 const errors = [];
 

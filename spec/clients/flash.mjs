@@ -22,6 +22,7 @@ import zlib from "node:zlib";
 import {connect} from "../../clients/js/sync.js";
 import {installed, sleep, until} from "../browser/clients.mjs";
 import {root} from "../browser/server.mjs";
+import {freePort} from "../ports.mjs";
 
 const TIME_LIMIT = 110_000;
 const CHECK_LIMIT = 20_000;
@@ -688,7 +689,7 @@ async function main() {
   writeFileSync(path.join(built, "console.log"), "");
   const origin = await servePages();
   const game = new Game();
-  await game.start(origin);
+  await game.start(origin, await freePort(), await freePort());
   const [relay, amfRelay] = [new Relay(), new Relay()];
   await relay.start(game.port);
   await amfRelay.start(game.amfPort);

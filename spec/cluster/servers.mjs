@@ -4,10 +4,10 @@
 import {execFileSync, spawn} from "node:child_process";
 import {once} from "node:events";
 import {mkdtempSync, rmSync} from "node:fs";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
+import {freePort} from "../ports.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -43,15 +43,6 @@ export function start(command, words, space) {
 export async function kill(started, signal = "SIGKILL") {
   started.child.kill(signal);
   await started.ended;
-}
-
-export function freePort() {
-  return new Promise(resolve => {
-    const server = net.createServer().listen(0, "127.0.0.1", () => {
-      const {port} = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 // Network namespaces.

@@ -83,7 +83,8 @@ describe("the tutorial:", function()
 
   -- Starts a server of the tutorial. Returns it and its ports.
   local function serve(script, globals)
-    local server = start(program, "-e", globals or "", "-e", BEFORE, script)
+    local server = start(program, "-e", "PORT = " .. Process.freePort(), "-e", globals or "",
+      "-e", BEFORE, script)
     local line = server:expect("stderr", "listens on ([^\n]+) %(try: [^\n]+")
     local ports = {}
     for port in line:gmatch(":(%d+)") do ports[#ports + 1] = port end

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import {once} from "node:events";
 import net from "node:net";
 import test from "node:test";
+import {freePort} from "../../../spec/ports.mjs";
 import * as sync from "../sync.js";
 import {StandIn, WebSocket} from "./server.mjs";
 import {away, client, connect, outcome, quietly, serve, sleep, until} from "./help.mjs";
@@ -11,14 +12,6 @@ import {away, client, connect, outcome, quietly, serve, sleep, until} from "./he
 const check = (name, fn) => test(name, {timeout: 20_000}, fn);
 
 const FAR = {first: 60_000, most: 60_000, jitter: 0};
-
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const {port} = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return port;
-}
 
 check("connect fails at once where nobody listens, and tries no more", async () => {
   const error = await sync.connect(`ws://127.0.0.1:${await freePort()}/`, quietly()).catch(e => e);
