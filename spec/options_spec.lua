@@ -34,6 +34,7 @@ describe("options", function()
       maxMessage = 0, maxQueue = 10, highWater = -1, maxClients = 0.5, idleTimeout = 0,
       closeTimeout = -1, keepalive = 1.5, backlog = 0, overflow = "block",
       handshakeTimeout = 0 / 0, messageTimeout = math.huge, framing = 5,
+      messageRate = 0, messageBurst = 0.5, onFlood = "drop",
     } do
       assert.matches("^option " .. name .. " must be ", problem {[name] = bad})
     end

@@ -140,6 +140,31 @@ describe("protocol", function()
       assert.same({"connect", "close full"}, class.seen)
     end)
 
+    it("hears of a client that floods, and closes it, or reads it no faster", function()
+      local function flood(onFlood, messageBurst)
+        local class = noting {framing = "line", messageRate = 10, messageBurst = messageBurst,
+          onFlood = onFlood}
+        function class:onData(data) self:send(data) end
+        local client = support.connect(class)
+        client:send("1\n2\n3\n4\n")
+        return client, class
+      end
+      local client, class = flood("close", 2)
+      testing.settle()
+      assert.equal("1\n2\n", client:received())
+      assert.same({"connect", "close flood"}, class.seen)
+      client, class = flood("pause", 2)
+      local received = ""
+      support.wait(function()
+        received = received .. client:received()
+        return received == "1\n2\n3\n4\n"
+      end)
+      assert.same({"connect"}, class.seen)
+      client = flood("close") -- ten in the first second
+      testing.settle()
+      assert.equal("1\n2\n3\n4\n", client:received())
+    end)
+
     it("says too long for what can never be queued, and the client stays", function()
       local client = support.connect(support.protocol {maxQueue = 2048})
       assert.same({false, "too long"}, {client.server:send(("x"):rep(2049))})

@@ -239,6 +239,9 @@ void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
 static void start_flushing(struct conn *conn) {
     conn->state = CONN_FLUSHING;
     conn->closing_since = core_now(conn->core);
+    if (conn_is_paused(conn)) {
+        input_release(conn); /* to see its end */
+    }
     if (conn->protocol == CONN_WEBSOCKET) {
         websocket_say_close(conn, 0, "", 0);
     }
@@ -330,7 +333,7 @@ void conn_emptied(struct conn *conn) {
 }
 
 /* What a clock that ran out asks for, apart from closing for an enum sync_reason. */
-enum { CLOCK_SETTLE = 1000, CLOCK_PING };
+enum { CLOCK_SETTLE = 1000, CLOCK_PING, CLOCK_RELEASE };
 
 /* The clock that runs out first, as [since, since + timeout) in wrapping ms. */
 struct clock {
@@ -400,6 +403,9 @@ static struct clock next_clock(const struct conn *conn) {
         consider(&clock, now, conn->closing_since, options->close_timeout, SYNC_RESET);
         return clock;
     }
+    if (conn_is_paused(conn)) {
+        return (struct clock){input_release_due(conn), CLOCK_RELEASE};
+    }
     switch (conn->protocol) {
     case CONN_DETECT: consider_detecting(&clock, now, conn); break;
     case CONN_HTTP: consider_request(&clock, now, conn); break;
@@ -437,6 +443,8 @@ static void ran_out(struct conn *conn, int reason) {
         input_settle(conn);
     } else if (reason == CLOCK_PING) {
         websocket_ping(conn);
+    } else if (reason == CLOCK_RELEASE) {
+        input_release(conn);
     } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
                conn->state == CONN_OPEN && conn->unfinished) {
         request_refuse(conn, 408, "the request did not come in time");

@@ -57,6 +57,7 @@ struct conn {
     uint32_t tick_bytes;
     uint32_t tick_messages;
     uint32_t dropped; /* messages, since the queue was last empty */
+    uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
     uint8_t protocol;
     uint8_t wire; /* in which messages leave: enum wire */
@@ -83,7 +84,7 @@ struct conn {
     bool guessed : 1; /* it was silent and counts as a byte stream, until its first bytes
                        */
     bool spoken_to : 1;  /* since then */
-    bool held : 1;       /* its request must be answered before its next is read */
+    bool held : 1;       /* not read: its request must be answered, or it has flooded */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
 };
@@ -95,6 +96,11 @@ static inline const struct sync_options *conn_options(const struct conn *conn) {
 /* Whether this side made it, and its TLS handshake is under way. */
 static inline bool conn_is_attempt(const struct conn *conn) {
     return conn->protocol == CONN_DETECT && conn->attempt;
+}
+
+/* Whether it has sent more than its rate, and isn't read for a while. */
+static inline bool conn_is_paused(const struct conn *conn) {
+    return conn->held && conn->protocol != CONN_HTTP;
 }
 
 /* conn.c: the life of a connection. */
@@ -179,7 +185,14 @@ void input_unfinished(struct conn *conn, bool anew);
  * answered. */
 void input_end(struct conn *conn, enum sync_reason reason);
 
-/* The request that the connection was held for is answered. */
+/* Counts a message against the client's rate. Returns false when it may not be taken: the
+ * connection is then ended, or held. */
+bool input_count(struct conn *conn);
+
+/* When a client that was held for its rate may send again, in ms. */
+uint32_t input_release_due(const struct conn *conn);
+
+/* What the connection was held for is over. */
 void input_release(struct conn *conn);
 
 /* The client said nothing that tells its protocol, and will not: it's a byte stream. */

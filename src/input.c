@@ -123,6 +123,42 @@ void input_unfinished(struct conn *conn, bool anew) {
     }
 }
 
+static uint64_t now_us(const struct conn *conn) {
+    return uv_now(&conn->core->loop) * 1000;
+}
+
+/* A leaky bucket that holds message_burst messages and loses one every message_interval;
+ * rate_until is when it will be empty. */
+bool input_count(struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint64_t interval = options->message_interval;
+    if (interval == 0) {
+        return true;
+    }
+    uint64_t now = now_us(conn);
+    uint64_t until = (conn->rate_until > now ? conn->rate_until : now) + interval;
+    if (until - now <= interval * options->message_burst) {
+        conn->rate_until = until;
+        return true;
+    }
+    if (options->flood == SYNC_FLOOD_CLOSE) {
+        input_end(conn, SYNC_FLOODED);
+    } else {
+        conn->held = true;
+        conn_arm(conn);
+    }
+    return false;
+}
+
+uint32_t input_release_due(const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint64_t spare = (uint64_t)options->message_interval * (options->message_burst - 1);
+    uint64_t now = now_us(conn);
+    return conn->rate_until > now + spare
+               ? (uint32_t)((conn->rate_until - spare - now) / 1000 + 1)
+               : 0;
+}
+
 ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
     const struct sync_options *options = conn_options(conn);
     const struct codec *codec = &codecs[options->framing];
@@ -140,7 +176,7 @@ ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
         if (cut == CODEC_TOO_LONG) {
             return CODEC_TOO_LONG;
         }
-        if (cut == CODEC_PARTIAL) {
+        if (cut == CODEC_PARTIAL || !input_count(conn)) {
             break;
         }
         input_push(conn, message.bytes, message.length);
@@ -156,7 +192,10 @@ static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
         conn_end(conn, SYNC_MESSAGE_LONG);
         return length;
     }
-    if ((size_t)taken == length || conn->in_ready) {
+    if (conn->reason == SYNC_FLOODED) {
+        return length; /* the rest is thrown away */
+    }
+    if ((size_t)taken == length || conn->in_ready || conn->held) {
         conn->unfinished = false;
     } else {
         input_unfinished(conn, taken > 0);
@@ -309,7 +348,8 @@ void input_release(struct conn *conn) {
     if (conn->transport != SYNC_TRANSPORT_MEMORY) {
         socket_watch_bytes(&conn->socket, true);
     }
-    if (conn->backlog.length > 0 || conn->ending || conn->tls) {
+    if (conn->backlog.length > 0 || conn->ending || conn->tls ||
+        conn->protocol == CONN_WEBSOCKET) {
         input_wait(conn);
     }
     conn_arm(conn);
@@ -334,10 +374,13 @@ static void resume(struct conn *conn) {
         input_wait(conn);
         return;
     }
+    if (conn_is_paused(conn)) {
+        return; /* input_release comes back here */
+    }
     if (conn->protocol == CONN_WEBSOCKET) {
         websocket_resume(conn);
     }
-    if (conn->backlog.length > 0 && !conn->in_ready) {
+    if (conn->backlog.length > 0 && !conn->in_ready && !conn_is_paused(conn)) {
         take_backlog(conn);
     }
     if (conn->tls && !conn->in_ready && conn->state == CONN_OPEN) {

@@ -61,7 +61,8 @@ enum sync_reason {
     SYNC_NO_MEMORY,
     SYNC_BROKE_PROTOCOL, /* what came is no WebSocket, HTTP or TLS, or no UTF-8 */
     SYNC_NO_PONG,        /* a ping was not answered */
-    SYNC_REFUSED         /* it speaks a transport that the listener hasn't */
+    SYNC_REFUSED,        /* it speaks a transport that the listener hasn't */
+    SYNC_FLOODED         /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
 };
 
 enum sync_notice {
@@ -154,6 +155,12 @@ struct sync {
 
 /* The settings of a listener; all times in milliseconds, 0 turning one off. The core
  * knows no defaults: they are class fields in lua/sync/protocol.lua. */
+/* What becomes of a client that sends more messages than its rate. */
+enum sync_flood {
+    SYNC_FLOOD_CLOSE,
+    SYNC_FLOOD_PAUSE /* it isn't read until it may send again */
+};
+
 struct sync_options {
     uint32_t framing;     /* enum sync_framing */
     uint32_t overflow;    /* enum sync_overflow */
@@ -175,6 +182,9 @@ struct sync_options {
     uint32_t ping_interval; /* a WebSocket that sends nothing is pinged */
     uint32_t pong_timeout;  /* and closed, if still nothing comes */
     uint32_t compress_from; /* WebSocket messages of so many bytes are compressed */
+    uint32_t message_interval; /* microseconds: a client's rate; 0: any */
+    uint32_t message_burst;    /* how many may come at once after a silence */
+    uint32_t flood;            /* enum sync_flood */
 };
 
 /* What was agreed on for a WebSocket. */

@@ -106,6 +106,7 @@ static uint32_t code_for(const struct conn *conn) {
     case SYNC_MESSAGE_LONG: return WS_TOO_BIG;
     case SYNC_BROKE_PROTOCOL: return WS_PROTOCOL_ERROR;
     case SYNC_NO_PONG: return WS_GOING_AWAY;
+    case SYNC_FLOODED: return WS_POLICY;
     default: return WS_NORMAL;
     }
 }
@@ -418,6 +419,12 @@ static bool begin_frame(struct conn *conn, const struct ws_header *header) {
     return true;
 }
 
+/* Whether a message begins. A byte stream's messages are counted where it's cut. */
+static bool is_counted(const struct conn *conn, const struct ws_header *header) {
+    bool stream = header->opcode == WS_BINARY && is_stream(conn);
+    return conn->state == CONN_OPEN && header->opcode != WS_CONTINUATION && !stream;
+}
+
 /* Takes a frame's header, and its payload as far as it has come; a control frame only as
  * a whole. Returns the bytes it took, 0 when more must come, or -1 when it has ended the
  * connection. */
@@ -440,6 +447,9 @@ static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
         bool goes_on = take_control(conn, &header, bytes + head);
         return goes_on ? head + (ssize_t)header.length : -1;
     }
+    if (is_counted(conn, &header) && !input_count(conn)) {
+        return conn->reason == SYNC_FLOODED ? -1 : 0;
+    }
     size_t part = rest < header.length ? rest : (size_t)header.length;
     bool goes_on = begin_frame(conn, &header) && take_payload(conn, bytes + head, part);
     return goes_on ? head + (ssize_t)part : -1;
@@ -449,7 +459,7 @@ static void note_unfinished(struct conn *conn, bool partial_frame) {
     const struct websocket *websocket = conn->websocket;
     bool partial = partial_frame || websocket->opcode || websocket->left > 0 ||
                    websocket->stream.length > 0;
-    if (!partial || conn->in_ready) {
+    if (!partial || conn->in_ready || conn->held) {
         conn->unfinished = false;
     } else {
         input_unfinished(conn, false);
@@ -464,6 +474,9 @@ size_t websocket_take(struct conn *conn, char *bytes, size_t length) {
     }
     size_t taken = 0;
     while (taken < length) {
+        if (conn->held) {
+            break;
+        }
         if (conn->in_ready || (conn->state == CONN_OPEN && !input_has_room(conn))) {
             input_wait(conn);
             break;

@@ -33,12 +33,14 @@ local REASONS = {
   [tonumber(C.SYNC_BROKE_PROTOCOL)] = "protocol",
   [tonumber(C.SYNC_NO_PONG)] = "silent",
   [tonumber(C.SYNC_REFUSED)] = "refused",
+  [tonumber(C.SYNC_FLOODED)] = "flood",
 }
 
 -- Those that say that a client did, or suffered, what its operator should know.
 local TROUBLE = {
   full = "client reads too slowly: its queue reached maxQueue, it was closed",
   ["too long"] = "client sent a message longer than maxMessage, it was closed",
+  flood = "client sent more messages than messageRate, it was closed",
   timeout = "client did not complete a message in time, it was closed",
   memory = "memory ran out, a client was closed",
   protocol = "client broke its protocol, it was closed",

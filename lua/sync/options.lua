@@ -80,6 +80,12 @@ local checks = {
       "false, or a token of 8 letters or more"
   end,
   overflow = oneOf("close", "drop"),
+  messageRate = orFalse(function(value)
+    return type(value) == "number" and value >= 0.01 and value <= 10 ^ 6,
+      "a number from 0.01 to 1,000,000"
+  end),
+  messageBurst = orFalse(wholeNumber(1, 10 ^ 6)),
+  onFlood = oneOf("close", "pause"),
   maxMessage = wholeNumber(1, MOST_BYTES),
   maxQueue = wholeNumber(1024, MOST_BYTES),
   highWater = orFalse(wholeNumber(1, MOST_BYTES)),
@@ -296,6 +302,9 @@ function options.forCore(settings, maxClients)
     max_body = settings.maxBody,
     ping_interval = milliseconds(settings.pingInterval),
     pong_timeout = milliseconds(settings.pongTimeout),
+    message_interval = settings.messageRate and math.ceil(10 ^ 6 / settings.messageRate) or 0,
+    message_burst = settings.messageBurst or math.max(1, math.floor(settings.messageRate or 1)),
+    flood = settings.onFlood == "pause" and C.SYNC_FLOOD_PAUSE or C.SYNC_FLOOD_CLOSE,
     compress_from = settings.compression and settings.compressFrom or 0,
   }
 end

@@ -34,6 +34,13 @@ Protocol.maxQueue = 1024 * 1024
 Protocol.highWater = false
 --- At maxQueue: "close" the client, or "drop" the message.
 Protocol.overflow = "close"
+--- Messages a second that a client may send; false: any. More is `onFlood`.
+Protocol.messageRate = false
+--- How many of them may come at once, after a silence; false: those of one second.
+Protocol.messageBurst = false
+--- A client that sends more: "close" it (a WebSocket by 1008), or "pause", that is to read it
+-- no faster: what it sends waits with it.
+Protocol.onFlood = "close"
 --- Most clients of a listener; false: the file limit less 64. More wait to be accepted.
 Protocol.maxClients = false
 --- Seconds without a byte from the client until it is closed; false: never.

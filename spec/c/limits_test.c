@@ -461,3 +461,99 @@ TEST(limits_memory_of_clients_that_left_is_given_back) {
     server_forget(&server);
     server_close(&server);
 }
+
+/* Twelve lines at once to a server that takes 50 a second, three of them at once. */
+static const char lines[] = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\n";
+
+static struct sync_options rated(uint32_t flood) {
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    options.message_interval = 20000;
+    options.message_burst = 3;
+    options.flood = flood;
+    return options;
+}
+
+static bool got(struct server *server, const char *wanted) {
+    size_t length;
+    return strcmp(server_messages(server, 1, '|', &length), wanted) == 0;
+}
+
+TEST(limits_client_that_floods_is_closed_after_its_burst) {
+    struct server server;
+    struct sync_options options = rated(SYNC_FLOOD_CLOSE);
+    int fd = open_with_client(&server, &options);
+    CHECK(client_send(fd, lines, sizeof(lines) - 1));
+    seconds_to_close(&server, SYNC_FLOODED);
+    CHECK(got(&server, "a|b|c|"));
+    CHECK(client_sees_end(&server, fd));
+    close(fd);
+    server_close(&server);
+}
+
+TEST(limits_client_within_its_rate_is_not_closed) {
+    struct server server;
+    struct sync_options options = rated(SYNC_FLOOD_CLOSE);
+    int fd = open_with_client(&server, &options);
+    int32_t timer = sync_timer_start(server.sync, 30, 30);
+    for (uint32_t i = 1; i <= 20; i++) {
+        CHECK(client_send(fd, "x\nbegun ", 8)); /* only what is whole counts */
+        WAIT(&server, server_saw(&server, SYNC_TIMER, (uint32_t)timer) >= i);
+    }
+    CHECK_INT(server_saw(&server, SYNC_DATA, 1), 20);
+    CHECK_INT(server_saw(&server, SYNC_CLOSE, 1), 0);
+    close(fd);
+    server_close(&server);
+}
+
+TEST(limits_client_that_floods_is_read_no_faster) {
+    struct server server;
+    struct sync_options options = rated(SYNC_FLOOD_PAUSE);
+    int fd = open_with_client(&server, &options);
+    double begin = sync_now();
+    CHECK(client_send(fd, lines, sizeof(lines) - 1));
+    WAIT(&server, got(&server, "a|b|c|"));
+    CHECK_INT(sync_send(server.sync, 1, "hello", 5), SYNC_SENT); /* it still hears */
+    CHECK(client_gets(&server, fd, "hello\n", 6));
+    double cpu = cpu_seconds();
+    WAIT(&server, got(&server, "a|b|c|d|e|f|g|h|i|j|k|l|"));
+    CHECK(cpu_seconds() - cpu < 0.1); /* it isn't asked again and again */
+    CHECK(sync_now() - begin > 9 * 0.02);
+    CHECK_INT(server_saw(&server, SYNC_CLOSE, 1), 0);
+    CHECK(client_send(fd, "m\n", 2));
+    WAIT(&server, got(&server, "a|b|c|d|e|f|g|h|i|j|k|l|m|"));
+    close(fd);
+    WAIT(&server, server_close_reason(&server, 1) == SYNC_BY_CLIENT);
+    server_close(&server);
+}
+
+/* What a client has sent before it ends is taken first, at its rate. */
+TEST(limits_client_that_floods_and_ends_is_heard_out) {
+    struct server server;
+    struct sync_options options = rated(SYNC_FLOOD_PAUSE);
+    int fd = open_with_client(&server, &options);
+    CHECK(client_send(fd, lines, sizeof(lines) - 1));
+    close(fd);
+    WAIT(&server, server_close_reason(&server, 1) == SYNC_BY_CLIENT);
+    CHECK(got(&server, "a|b|c|d|e|f|g|h|i|j|k|l|"));
+    server_close(&server);
+}
+
+TEST(limits_client_that_floods_can_be_closed) {
+    struct server server;
+    struct sync_options options = rated(SYNC_FLOOD_PAUSE);
+    options.message_interval = 60000000; /* it isn't read for a minute */
+    int fd = open_with_client(&server, &options);
+    CHECK(client_send(fd, lines, sizeof(lines) - 1));
+    WAIT(&server, got(&server, "a|b|c|"));
+    for (int i = 0; i < 3; i++) {
+        server_tick(&server, false);
+    }
+    CHECK_INT(sync_send(server.sync, 1, "bye", 3), SYNC_SENT);
+    sync_end(server.sync, 1, 0, "", 0);
+    CHECK(client_gets(&server, fd, "bye\n", 4));
+    close(fd);
+    double took = seconds_to_close(&server, SYNC_BY_SERVER);
+    CHECK(took < 2);
+    CHECK(got(&server, "a|b|c|"));
+    server_close(&server);
+}

@@ -1235,3 +1235,63 @@ TEST(websocket_over_tcp_ends_when_a_close_crossed_ours_behind_many_messages) {
     text_clear(&stream);
     peer_close(&peer);
 }
+
+/* Rates */
+
+/* Seven messages, and a ping in between, to a server that takes 50 a second, two at once.
+ */
+static void open_rated(struct peer *peer, uint32_t framing, uint32_t flood,
+                       unsigned char first) {
+    struct sync_options options = options_of(framing);
+    struct text stream = {NULL, 0};
+    options.message_interval = 20000;
+    options.message_burst = 2;
+    options.flood = flood;
+    peer_open(peer, &options);
+    peer_connect(peer);
+    add_frame(&stream, first, "a\n", 2);
+    add_frame(&stream, first & 15, "b", 1); /* one of two frames is one */
+    add_frame(&stream, END, "b\n", 2);
+    add_frame(&stream, PING, "still", 5);
+    add_frame(&stream, first, "c\n", 2);
+    add_frame(&stream, first, "d\ne\n", 4);
+    add_frame(&stream, TEXT, "f", 1);
+    server_feed(&peer->server, 1, stream.bytes, stream.length);
+    text_clear(&stream);
+}
+
+static bool has(struct peer *peer, const char *wanted) {
+    size_t length;
+    return strcmp(server_messages(&peer->server, 1, '|', &length), wanted) == 0;
+}
+
+TEST(websocket_that_floods_is_closed_by_1008) {
+    struct peer peer;
+    open_rated(&peer, SYNC_FRAMING_RAW, SYNC_FLOOD_CLOSE, TEXT);
+    server_settle(&peer.server);
+    check_sent(&peer, 1, "pong still|close 1008 |", 23);
+    WAIT(&peer.server, server_close_reason(&peer.server, 1) == SYNC_FLOODED);
+    CHECK(has(&peer, "a\n|bb\n|"));
+    peer_close(&peer);
+    open_rated(&peer, SYNC_FRAMING_LINE, SYNC_FLOOD_CLOSE, BINARY);
+    server_settle(&peer.server);
+    check_sent(&peer, 1, "pong still|close 1008 |", 23);
+    WAIT(&peer.server, server_close_reason(&peer.server, 1) == SYNC_FLOODED);
+    CHECK(has(&peer, "a|bb|"));
+    peer_close(&peer);
+}
+
+TEST(websocket_that_floods_is_read_no_faster) {
+    struct peer peer;
+    double begin = sync_now();
+    open_rated(&peer, SYNC_FRAMING_RAW, SYNC_FLOOD_PAUSE, TEXT);
+    WAIT(&peer.server, has(&peer, "a\n|bb\n|c\n|d\ne\n|f|"));
+    CHECK(sync_now() - begin > 3 * 0.02);
+    peer_close(&peer);
+    begin = sync_now();
+    open_rated(&peer, SYNC_FRAMING_LINE, SYNC_FLOOD_PAUSE, BINARY); /* a byte stream */
+    WAIT(&peer.server, has(&peer, "a|bb|c|d|e|f|"));
+    CHECK(sync_now() - begin > 4 * 0.02);
+    CHECK_INT(server_close_reason(&peer.server, 1), 0);
+    peer_close(&peer);
+}
