@@ -179,9 +179,9 @@ struct sync_options {
     uint32_t max_head;        /* bytes of an HTTP request's head */
     uint32_t max_headers;
     uint32_t max_body;
-    uint32_t ping_interval; /* a WebSocket that sends nothing is pinged */
-    uint32_t pong_timeout;  /* and closed, if still nothing comes */
-    uint32_t compress_from; /* WebSocket messages of so many bytes are compressed */
+    uint32_t ping_interval;    /* a WebSocket that sends nothing is pinged */
+    uint32_t pong_timeout;     /* and closed, if still nothing comes */
+    uint32_t compress_from;    /* WebSocket messages of so many bytes are compressed */
     uint32_t message_interval; /* microseconds: a client's rate; 0: any */
     uint32_t message_burst;    /* how many may come at once after a silence */
     uint32_t flood;            /* enum sync_flood */
