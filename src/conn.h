@@ -56,7 +56,7 @@ struct conn {
     uint32_t tick;  /* the tick that the next two count for */
     uint32_t tick_bytes;
     uint32_t tick_messages;
-    uint32_t dropped; /* messages, since the queue was last empty */
+    uint32_t dropped;    /* messages, since the queue was last empty */
     uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
     uint8_t protocol;
