@@ -236,7 +236,9 @@ void connect_cancel(struct core *core, uint32_t id) {
 }
 
 void connect_cancel_all(struct core *core) {
-    while (core->attempts) {
-        cancel(core->attempts);
+    struct attempt *next;
+    for (struct attempt *a = core->attempts; a; a = next) {
+        next = a->next;
+        cancel(a);
     }
 }
