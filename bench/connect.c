@@ -3,7 +3,7 @@
 
 #include "load.h"
 
-enum { EVENTS = 256 };
+enum { EVENTS = 256, FIRST = 100 /* of idle ones, that are not counted */ };
 
 static struct link slots[1024];
 static uint64_t finished;
@@ -114,32 +114,40 @@ static int take(int wait) {
 
 /* Sends one message on each connection and takes the answer, so that each is accepted
  * and what a first message costs is counted. */
-static void greet(struct link *links) {
+static void greet(struct link *links, int count) {
     int answered = 0;
-    for (int i = 0; i < plan.connections; i++) {
+    for (int i = 0; i < count; i++) {
         link_send_message(&links[i], (unsigned)i, 0);
     }
-    while (answered < plan.connections && !interrupted) {
+    while (answered < count && !interrupted) {
         int came = take((int)(plan.patience * 1000));
         if (came < 0 && !interrupted) {
-            fail("%d of %d connections were answered", answered, plan.connections);
+            fail("%d of %d connections were answered", answered, count);
         }
         answered += came > 0 ? came : 0;
     }
 }
 
+static void hold(double seconds) {
+    int64_t end = now_ns() + (int64_t)(seconds * 1e9);
+    while (now_ns() < end && !interrupted) {
+        take(50);
+    }
+}
+
+/* The first connections make a server load code, and compile some; what each more costs
+ * is asked here. They stay, so that what they took isn't there for others. */
 void run_idle(struct result *result) {
     if (plan.pid == 0) {
         fail("idle needs the server's process: -p PID");
     }
+    int first = plan.connections < FIRST ? plan.connections : FIRST;
+    greet(links_open(first), first);
+    hold(plan.warm_up);
     double rss = server_rss_kib(plan.pid);
     double slab = system_slab_kib();
-    struct link *links = links_open(plan.connections);
-    greet(links);
-    int64_t end = now_ns() + (int64_t)(plan.seconds * 1e9);
-    while (now_ns() < end && !interrupted) {
-        take(50);
-    }
+    greet(links_open(plan.connections), plan.connections);
+    hold(plan.seconds);
     result->seconds = plan.seconds;
     result->messages = plan.connections;
     result->bytes_per_connection =

@@ -170,7 +170,10 @@ struct link *links_open(int count) {
                  plan.patience);
         }
         for (int i = 0; i < ready; i++) {
-            established += link_establish(events[i].data.ptr);
+            struct link *link = events[i].data.ptr;
+            if (link >= links && link < links + count) { /* others are there already */
+                established += link_establish(link);
+            }
         }
     }
     return links;

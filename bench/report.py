@@ -260,6 +260,9 @@ answers to what one read brought at once, as its platform does that. The sources
 `bench/peers/`. The program of C on libuv is the limit: the same system calls, and no host
 around them; unframed, it writes back what it read. Over WebSocket messages are text, the
 handshake is made before the measuring begins, and npm `ws` is as it comes: no compression.
+
+Memory is the growth of the server's resident set for each connection beyond the first 100,
+which make a server load code and compile some, and which stay.
 """
 
 
