@@ -1,4 +1,4 @@
---- The replies of a Redis server, read by the library hiredis.
+--- The protocol of Redis: its replies are read by the library hiredis.
 --
 -- Of hiredis only the reader is used. It knows no socket and calls nobody back: bytes go in,
 -- replies come out. The library is loaded when it is first needed. Beside lua/sync/core.lua
@@ -147,6 +147,19 @@ local function methods(lib, Reply)
   end
 
   return class
+end
+
+--- A command as Redis reads it: an array of strings.
+-- @tparam string ... its words
+-- @treturn string
+function hiredis.command(...)
+  local count = select("#", ...)
+  local parts = {("*%d\r\n"):format(count)}
+  for i = 1, count do
+    local part = select(i, ...)
+    parts[i + 1] = ("$%d\r\n"):format(#part) .. part .. "\r\n"
+  end
+  return table.concat(parts)
 end
 
 --- Loads the library, if that has not been done.
