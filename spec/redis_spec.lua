@@ -8,18 +8,7 @@ local socket = require "socket"
 local support = require "spec.support"
 local sync = require "sync"
 
-local BOUND = 20 -- seconds a wait may take on a busy machine
-
--- Turns the loop until something holds. Returns what it is.
-local function wait(condition)
-  local deadline = socket.gettime() + BOUND
-  while true do
-    local value = condition()
-    if value then return value end
-    assert(socket.gettime() < deadline, "waited in vain")
-    if loop.step() == 0 then socket.sleep(0.001) end
-  end
-end
+local wait = support.wait
 
 local engines, listeners, server = {}, {}, nil
 local lines, write = {}, log.write
@@ -143,7 +132,10 @@ describe("sync.redis", function()
         ["unix:///hidden%00"] = "unix:///PATH",
         ["http://hidden"] = "redis://",
         ["hidden"] = "redis://",
-        ["rediss://:hidden@host"] = "stunnel or haproxy.*NATS",
+        ["rediss://:hidden@host?hidden=1"] = "a parameter",
+        ["rediss://:hidden@host?ca=/nowhere"] = "cannot open the authorities' file /nowhere",
+        ["rediss://:hidden@host?key=/nowhere"] = "given together",
+        ["redis://host?ca=hidden"] = "a parameter",
         [1] = "a string",
       } do
         local engine, problem = redis.open(url, {})
@@ -153,6 +145,34 @@ describe("sync.redis", function()
       end
       assert.same({}, lines)
     end)
+  end)
+
+  it("speaks TLS, and shows a certificate to a server that asks", function()
+    local certificate, key = Process.file(), Process.file()
+    local made = os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 " ..
+      "-nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -out %s -keyout %s " ..
+      "2>/dev/null"):format(certificate, key))
+    assert.equal(0, made)
+    for _, asks in ipairs {"no", "yes"} do
+      local port = Process.freePort()
+      Redis.start(nil, "--tls-port", tostring(port), "--tls-cert-file", certificate,
+        "--tls-key-file", key, "--tls-ca-cert-file", certificate, "--tls-auth-clients", asks)
+      local url = ("rediss://localhost:%d?ca=%s"):format(port, certificate)
+      local shown = ("&certificate=%s&key=%s"):format(certificate, key)
+      local engine, seen = connect(url .. (asks == "yes" and shown or ""))
+      assert.is_true(ask(engine, "set", "key", ("x"):rep(60000), nil))
+      assert.equal(60000, #ask(engine, "get", "key"))
+      engine:subscribe("topic")
+      wait(function() return engine:isUp() end)
+      engine:publish("topic", BINARY)
+      wait(function() return #seen.messages > 0 end)
+      assert.same({{"topic", BINARY}}, seen.messages)
+      local other, heard = open(asks == "yes" and url or "rediss://localhost:" .. port)
+      wait(function() return heard.downs[1] end)
+      assert.is_false(other:isUp())
+      if asks == "no" then assert.matches("nobody that is trusted here", heard.downs[1]) end
+    end
+    Process.cleanUp()
   end)
 
   it("says which package to install when hiredis is missing", function()

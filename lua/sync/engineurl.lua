@@ -24,7 +24,8 @@ end
 
 -- Redis.
 
-local REDIS = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX] or " ..
+local REDIS = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX], " ..
+  "rediss:// (in TLS, also with ca=FILE, certificate=FILE and key=FILE), or " ..
   "unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE&prefix=PREFIX]"
 
 local function decodeStrictly(text)
@@ -75,17 +76,25 @@ local function readHost(place)
   return host, port
 end
 
+local function trustOf(known)
+  local trust = {}
+  for _, name in ipairs {"ca", "certificate", "key"} do
+    if known[name] ~= "" then trust[name] = known[name] end
+  end
+  return trust
+end
+
 --- Reads a URL of Redis.
 -- @tparam string url
 -- @treturn table|nil `host`, `port`, `account` (with `user` and perhaps `password`),
--- `database` and `prefix`; or nil and what is wrong
+-- `database`, `prefix` and, in TLS, `trust` with `ca`, `certificate` and `key`, each a file or
+-- nil; or nil and what is wrong
 function engineurl.redis(url)
   local scheme, rest = url:match("^(%l+)://(.*)$")
-  if scheme == "rediss" then
-    return nil, "rediss://: TLS to the engine is not supported yet; let stunnel or haproxy on " ..
-      "this machine carry it and connect to that by redis://, or use NATS, which speaks TLS"
+  local isSecure = scheme == "rediss"
+  if scheme ~= "redis" and scheme ~= "unix" and not isSecure then
+    return nil, "it must be " .. REDIS
   end
-  if scheme ~= "redis" and scheme ~= "unix" then return nil, "it must be " .. REDIS end
   local address, query = rest:match("^([^?]*)%??(.*)$")
   local authority, path = address:match("^([^/]*)(.*)$")
   local text, place = authority:match("^(.*)@(.*)$")
@@ -97,6 +106,7 @@ function engineurl.redis(url)
   if isUnix then host, port = readPath(place, path) else host, port = readHost(place) end
   if not host then return nil, port end
   local known = {prefix = "sync", db = isUnix and "0" or nil}
+  if isSecure then known.ca, known.certificate, known.key = "", "", "" end
   known, problem = readParameters(query, known)
   if not known then return nil, problem end
   local database = known.db or path:sub(2)
@@ -106,7 +116,7 @@ function engineurl.redis(url)
     return nil, ("the prefix must have 1 to %d bytes, and no colon"):format(MOST_PREFIX)
   end
   return {account = account, host = host, port = port, prefix = known.prefix,
-    database = ("%d"):format(tonumber(database))}
+    database = ("%d"):format(tonumber(database)), trust = isSecure and trustOf(known)}
 end
 
 -- NATS.

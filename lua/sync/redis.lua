@@ -1,6 +1,7 @@
 --- The engine of Redis, 5 or later: what links nodes by way of a Redis server.
 --
 --     redis://[[USER]:PASSWORD@]HOST[:6379][/DATABASE][?prefix=sync]
+--     rediss://…                      -- in TLS [?ca=FILE&certificate=FILE&key=FILE]
 --     unix://[[USER]:PASSWORD@]/PATH/TO/SOCKET[?db=DATABASE&prefix=sync]
 --
 -- What would have another meaning in a URL is written in hexadecimal: `%40` for `@`. The
@@ -251,11 +252,26 @@ local function nameOf(host, port)
   return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
 end
 
-local function openDoors(engine)
+-- A door of a role, in TLS if `trust` says whom to trust.
+local function openDoor(engine, role, trust)
+  local door, problem = dial.door(Link, {})
+  if not door then return nil, problem end
+  door.owner, door.role = engine, role
+  if trust then
+    local trusted
+    trusted, problem = door:trust(engine.host, trust)
+    if not trusted then
+      door:close()
+      return nil, problem
+    end
+  end
+  return door
+end
+
+local function openDoors(engine, trust)
   for i, role in ipairs {"commander", "subscriber"} do
-    local door, problem = dial.door(Link, {})
+    local door, problem = openDoor(engine, role, trust)
     if not door then return nil, problem end
-    door.owner, door.role = engine, role
     engine.doors[i] = door
   end
   return true
@@ -291,7 +307,7 @@ function redis.open(url, handlers)
   }
   self.topics = Topics.open(prefix, function() self:consider() end)
   local opened
-  opened, problem = openDoors(self)
+  opened, problem = openDoors(self, found.trust)
   if not opened then return nil, problem end
   self.checkTimer = loop.startTimer(CHECK_SECONDS, CHECK_SECONDS, function(late)
     self:check(late)
