@@ -95,9 +95,10 @@ local function keep(session, text, isShared)
 end
 
 -- Sends a text that counts; one that is shared goes to a whole set. One that is away gets it
--- when it's back.
+-- when it's back; one that has come back to another node gets it from there.
 function Remote:transmit(text, isShared)
   local session = self.session
+  if session and session.heir then return handover().forward(session.heir, text) end
   if session and (session.away or session.isHeld) then
     keep(session, text, isShared)
     return true
@@ -210,6 +211,13 @@ local function forget(self, id)
   return call.done
 end
 
+-- Below the first id of a call. In a cluster it's left to chance: a client that has come from
+-- another node may still answer what that one has asked.
+local function firstId(self)
+  if not self.session or not self.clients.outlet then return 0 end
+  return math.floor(tonumber(core.randomHex(4), 16) / 4) -- up to 2^30
+end
+
 --- Calls a function of the client.
 -- @tparam string name
 -- @param ... arguments, and last a function that is called with the result, or with nil and a
@@ -233,10 +241,14 @@ function Remote:call(name, ...)
   local calls = self.calls
   if not calls then
     calls = {}
-    self.calls, self.callCount, self.lastCall = calls, 0, 0
+    self.calls, self.callCount, self.lastCall = calls, 0, firstId(self)
   end
   local id = self.lastCall + 1
   local text = write(self.wire, "call", id, name, unpack(arguments, 1, count - 1))
+  if self.session and self.session.heir then
+    done(nil, fault.new(fault.BUSY, "the client has gone"))
+    return
+  end
   if self.callCount >= self.maxCalls then
     done(nil, fault.new(fault.BUSY, "too many calls wait for this client"))
     return
@@ -473,10 +485,11 @@ Remote.sessionTools = {expire = expire, greet = greet, release = release}
 -- The session may be another node's. Returns whether that is asked.
 local function resumeElsewhere(newcomer, token, received, id)
   if not newcomer.session or not newcomer.clients.outlet then return false end
-  return handover().take(newcomer, token, received, function(missed)
+  return handover().take(newcomer, token, received, function(missed, isRebuilt)
     if newcomer.slot == 0 then return end
     if not missed then return answerResume(newcomer, id, {resumed = false}) end
-    answerResume(newcomer, id, {resumed = true, missed = #missed})
+    answerResume(newcomer, id,
+      {resumed = true, missed = #missed, callsLost = isRebuilt or nil})
     for _, text in ipairs(missed) do newcomer:send(text) end
     greet(newcomer, newcomer.session)
     if not try("onResume", newcomer, newcomer.onResume, newcomer) then newcomer:close("error") end

@@ -251,6 +251,46 @@ describe("sync.connect", function()
     assert.equal("here", got)
   end)
 
+  it("is told that a server has gone: calls in work fail, but for those that were answered",
+    function()
+      local server = assert(socket.bind("127.0.0.1", 0))
+      server:settimeout(0)
+      local function accept() return (server:accept()) end
+      local _, port = server:getsockname()
+      local client, outcomes = connect("tcp://127.0.0.1:" .. port, {firstWait = 0.02}), {}
+      local peer = wait(accept)
+      peer:send('{"jsonrpc":"2.0","method":"sync.session","params":[{"token":"old","time":5}]}\0')
+      wait(function() return client.token end)
+      for _, name in ipairs {"answered", "lost", "lostToo"} do
+        client:call(name, function(result, err)
+          outcomes[#outcomes + 1] = err and err.code .. " " .. err.message or result
+          if err then client:call("again", function(again) outcomes.again = again end) end
+        end)
+      end
+      peer:close()
+      peer = wait(accept)
+      client:call("queued", function(result) outcomes.queued = result end)
+      peer:send('{"jsonrpc":"2.0","id":"resume","result":{"resumed":true,"missed":1,' ..
+        '"callsLost":true}}\0{"jsonrpc":"2.0","id":1,"result":"in time"}\0')
+      wait(function() return outcomes[1] end)
+      assert.same({"in time"}, outcomes)
+      peer:send('{"jsonrpc":"2.0","method":"sync.session","params":[{"token":"new","time":5}]}\0')
+      wait(function() return outcomes[3] end)
+      table.sort(outcomes)
+      local gone = ": the server that it was sent to has gone: the call may have been done, " ..
+        "or not"
+      assert.same({"disconnected lost" .. gone, "disconnected lostToo" .. gone, "in time"},
+        outcomes)
+      peer:send('{"jsonrpc":"2.0","id":4,"result":1}\0{"jsonrpc":"2.0","id":5,"result":2}\0' ..
+        '{"jsonrpc":"2.0","id":6,"result":3}\0')
+      wait(function() return outcomes.queued and outcomes.again end)
+      assert.equal(1, outcomes.queued)
+      assert.equal(1, client.sessions)
+      wait(function() return client.pendingCount == 0 end)
+      peer:close()
+      server:close()
+    end)
+
   it("begins anew when more was missed than the server keeps", function()
     local class = game {resumeTime = 5, resumeMessages = 3}
     local _, url = serve(class)

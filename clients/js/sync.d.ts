@@ -4,7 +4,10 @@ export type State = "connecting" | "open" | "waiting" | "closed";
 /** An array, or an object of named parameters. */
 export type Params = readonly unknown[] | object;
 
-/** Codes of calls that the server has not answered; its own codes are numbers. */
+/**
+ * Codes of calls that the server has not answered; its own codes are numbers. After "timeout" and
+ * "disconnected" (the connection broke, or the server has gone) the call may have been done.
+ */
 export type LocalCode =
   "timeout" | "disconnected" | "offline" | "full" | "tooLong" | "closed";
 

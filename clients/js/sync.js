@@ -32,6 +32,7 @@ const RECONNECT = {
 };
 
 const OPEN = 1; // WebSocket's readyState
+const GONE = "the server that it was sent to has gone: the call may have been done, or not";
 const LONGEST_TIMER = 2 ** 31 - 1; // ms; a longer one would go off at once
 
 const now = () => performance.now();
@@ -87,7 +88,8 @@ const brief = text => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…
  * Why a call failed. `code` is the server's number (-32601: no such function, ...) or, when the
  * server has not answered, one of
  *   "timeout"       no answer in time
- *   "disconnected"  the connection broke between call and answer: it may have been carried out
+ *   "disconnected"  the connection broke between call and answer, or the server has gone: it may
+ *                   have been carried out
  *   "offline"       there is no connection, and calls are not to wait for one
  *   "full"          a limit is reached: pendingLimit, queueLimit or maxQueue
  *   "tooLong"       the message is longer than maxMessage
@@ -165,7 +167,7 @@ export class Client {
   #early;            // {messages, size}: what comes before the answer to sync.resume
 
   #lastId = 0;
-  #pending = new Map(); // id -> {method, resolve, reject, isSent, timer, signal, onAbort}
+  #pending = new Map(); // id -> {method, resolve, reject, isSent, isLost, timer, signal, onAbort}
   #queue = [];          // entries ({parts: [{id, text}], ...}) that wait for a connection
   #serving = 0;         // calls of the server in work
 
@@ -315,6 +317,15 @@ export class Client {
     for (const [id, {isSent}] of this.#pending) {
       if (isSent) this.#fail(id, "disconnected", message, data);
     }
+  }
+
+  // If the calls that were sent are lost, only answers among the missed messages still come.
+  #markSent(areLost) {
+    for (const call of this.#pending.values()) call.isLost = areLost && call.isSent;
+  }
+
+  #failLost() {
+    for (const [id, {isLost}] of this.#pending) if (isLost) this.#fail(id, "disconnected", GONE);
   }
 
   // Sends an entry or queues it. Returns the RemoteError that its calls are rejected with, if
@@ -505,6 +516,7 @@ export class Client {
     if (message?.method === "sync.session") {
       this.#token = toArguments(message.params)[0]?.token;
       this.#count = 0;
+      this.#failLost(); // the missed messages end here
       return;
     }
     this.#count++;
@@ -576,7 +588,9 @@ export class Client {
     const early = this.#early;
     if (message?.id === "resume" && message.method === undefined) {
       this.#early = undefined;
-      if (message.result?.resumed === true) this.#ready(true, message.result.missed);
+      const {resumed, missed, callsLost} = message.result ?? {};
+      this.#markSent(callsLost === true);
+      if (resumed === true) this.#ready(true, missed);
       else this.#begin(early.messages);
       return;
     }

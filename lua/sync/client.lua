@@ -11,9 +11,9 @@
 -- meanwhile waits, or is refused. Whatever could grow has a bound.
 --
 -- **Errors** are tables with `code`, `message` and `data`. The code is the server's number,
--- or says why there is no answer: "timeout", "disconnected" (in between: the function may have
--- run), "offline" (no connection, and `offline` is "refuse"), "full" (a bound is reached),
--- "closed" (the client is).
+-- or says why there is no answer: "timeout", "disconnected" (in between, or the server has
+-- gone: the function may have run), "offline" (no connection, and `offline` is "refuse"),
+-- "full" (a bound is reached), "closed" (the client is).
 -- @classmod sync.Client
 
 local Class = require "sync.class"
@@ -29,6 +29,8 @@ local options = require "sync.options"
 local task = require "sync.task"
 
 local now = core.C.sync_now
+
+local GONE = "the server that it was sent to has gone: the call may have been done, or not"
 
 local Client = Class:extend("Client")
 
@@ -363,10 +365,22 @@ function Client:fail(id, code, message)
   if done then done(nil, failure(code, call.name .. ": " .. message)) end
 end
 
-function Client:failSent(message)
+-- Fails the calls for which a field is true. Who is told may call again.
+function Client:failWhich(field, message)
+  local ids = {}
   for id, call in pairs(self.pending) do
-    if call.sent then self:fail(id, "disconnected", message) end
+    if call[field] then ids[#ids + 1] = id end
   end
+  for _, id in ipairs(ids) do self:fail(id, "disconnected", message) end
+end
+
+function Client:failSent(message)
+  self:failWhich("sent", message)
+end
+
+-- If the calls that were sent are lost, only answers among the missed messages still come.
+function Client:markSent(areLost)
+  for _, call in pairs(self.pending) do call.lost = areLost and call.sent end
 end
 
 -- Sends a message now. Returns nil, or a code and why it can't be.
@@ -563,6 +577,7 @@ function Client:keepEarly(message, bytes)
     self.early = nil
     local result = value.result
     if type(result) == "table" and result.resumed == true then
+      self:markSent(result.callsLost == true)
       self:ready(true, result.missed)
     else
       self:beginSession(early)
@@ -581,6 +596,7 @@ function Client:take(message)
     local session = type(value.params) == "table" and value.params[1]
     self.token = type(session) == "table" and session.token or nil
     self.count = 0
+    self:failWhich("lost", GONE) -- the missed messages end here
     return
   end
   self.count = self.count + 1

@@ -75,8 +75,9 @@ local function give(said)
     fields = journal.fieldsOf(client)}
 end
 
--- The second one: the session ends here.
-local function giveRest(said)
+-- The second one: the session ends here. What the instance still answers, and fires at its
+-- client, is passed on.
+local function giveRest(said, node)
   local class = cluster.classOf(said.class)
   local client = class and class.sessions and class.sessions[said.token]
   local session = client and client.session
@@ -84,15 +85,24 @@ local function giveRest(said)
   local texts, names = kept(session, session.moving.given)
   if session.moving.given + 1 < session.first then texts = nil end -- too much came meanwhile
   stopMoving(session)
+  session.heir = texts and {node = node, id = said.id}
   tools.expire(client, "moved")
   return texts and {texts = texts, names = names}
 end
 
 cluster.onFrame(frame.TAKE, function(node, said)
-  local answer = (said.isRest and giveRest or give)(said) or {isRefused = true}
+  local answer = (said.isRest and giveRest or give)(said, node) or {isRefused = true}
   answer.number = said.number
   cluster.tell(node, frame.GIVEN, answer)
 end)
+
+--- Sends a text to the client by the node that has its session now.
+-- @treturn boolean,string as `send`
+function handover.forward(heir, text)
+  if not heir.node.alive then return false, "closed" end
+  cluster.tell(heir.node, frame.GIVEN, {id = heir.id, late = text})
+  return true
+end
 
 -- The node to which its client has come.
 
@@ -106,7 +116,7 @@ local function finish(take, missed)
   -- The session begins anew, with what is kept from now on.
   session.texts, session.first, session.last, session.bytes = {}, 1, 0, 0
   journal.restart(take.client)
-  take.done(missed)
+  take.done(missed, take.left ~= nil)
 end
 
 local recover
@@ -116,7 +126,7 @@ local function ask(take, isRest)
     if isRest then finish(take, nil) else recover(take) end
   end)
   cluster.tell(take.node, frame.TAKE, {number = take.id, class = take.class,
-    token = take.token, received = take.received, isRest = isRest})
+    token = take.token, received = take.received, isRest = isRest, id = take.client.id})
 end
 
 local function decode(text)
@@ -151,7 +161,13 @@ local function complete(take, texts, known)
   finish(take, missed)
 end
 
+local function deliverLate(said)
+  local client = loop.find(said.id)
+  if client then client:transmit(said.late) end
+end
+
 cluster.onFrame(frame.GIVEN, function(_, said)
+  if said.late then return deliverLate(said) end
   local take = taking[said.number]
   if not take or take.left then return end
   loop.stopTimer(take.timer)
@@ -191,7 +207,8 @@ end
 -- @tparam sync.Remote client the newcomer, whose session becomes that one
 -- @tparam string token
 -- @tparam number received how many messages of it the client has
--- @tparam function done called later: with a list of texts, or nil when there is no such session
+-- @tparam function done called later: with a list of texts, and whether they are of a journal,
+-- so that calls in work are lost; or with nil when there is no such session
 -- @treturn boolean false when the token names no node: `done` isn't called
 function handover.take(client, token, received, done)
   local number, itsEpoch = token:match "^(%d+)%.(%d+)%.%x+$"

@@ -600,6 +600,47 @@ async function amfByHand(movie, stand) {
   });
 }
 
+// A server by hand that goes when two calls are in work. The one that comes after it has of its
+// journal the answer to the first, and no more.
+async function losesCalls(movie, stand) {
+  await check("a server that has gone: calls in work fail, but for one whose answer was missed",
+    async () => {
+      let first;
+      stand.on("connection", client => {
+        const say = message => client.send(
+          Buffer.from(`${JSON.stringify({jsonrpc: "2.0", ...message})}\0`));
+        const greet = token => say({method: "sync.session", params: [{token, time: 20}]});
+        const act = {
+          "sync.resume"(id) {
+            say({id, result: {resumed: true, missed: 1, callsLost: true}});
+            say({id: first, result: "in time"});
+            greet("new");
+          },
+          wait: id => { if (first === undefined) first = id; else client.terminate(); },
+        };
+        let rest = "";
+        client.on("message", bytes => {
+          const texts = (rest + bytes).split("\0");
+          rest = texts.pop();
+          for (const {id, method} of texts.map(text => JSON.parse(text))) {
+            if (act[method]) act[method](id); else say({id, result: method});
+          }
+        });
+        greet("old");
+      });
+      await movie.do("orphan", "open", {port: stand.address().port, options: {firstWait: 50}});
+      await movie.toState("orphan", "open");
+      const [kept, lost] = [await movie.begin("orphan", "wait"), await movie.begin("orphan", "wait")];
+      assert.deepEqual(await movie.answer(kept), {result: "in time"});
+      const {fault} = await movie.answer(lost);
+      assert.deepEqual([fault.code, fault.message], ["disconnected",
+        "wait: the server that it was sent to has gone: the call may have been done, or not"]);
+      assert.equal((await movie.toState("orphan", "open")).resumed, true);
+      assert.equal(await movie.call("orphan", "later"), "later");
+      await movie.do("orphan", "close");
+    });
+}
+
 // NetConnection
 
 async function gateway(movie, port) {
@@ -695,6 +736,8 @@ async function main() {
   await amfRelay.start(game.amfPort);
   const stand = net.createServer().listen(0, "127.0.0.1");
   await once(stand, "listening");
+  const orphans = new WebSocket.Server({port: 0, host: "127.0.0.1"}); // as which Ruffle sees it
+  await once(orphans, "listening");
   const closed = net.createServer().listen(0, "127.0.0.1");
   await once(closed, "listening");
   const deadPort = closed.address().port;
@@ -718,7 +761,8 @@ async function main() {
   const proxy = (port, to) => ({host: "127.0.0.1", port,
     proxyUrl: `ws://127.0.0.1:${to}/?stream`});
   const proxies = [proxy(game.port, relay.port), proxy(game.amfPort, amfRelay.port),
-    proxy(stand.address().port, standProxy.address().port), proxy(deadPort, deadPort)];
+    proxy(stand.address().port, standProxy.address().port), proxy(deadPort, deadPort),
+    proxy(orphans.address().port, orphans.address().port)];
 
   const friend = await connect(`ws://127.0.0.1:${game.port}`, {WebSocket});
   await friend.server.join("bob");
@@ -736,6 +780,7 @@ async function main() {
   await resumes(movie, "ann", relay, friend, game);
   await limits(movie, game.port, deadPort, relay);
   await amfByHand(movie, stand);
+  await losesCalls(movie, orphans);
   await joins(movie, "amy", game.amfPort, {...quick, transport: "amf"});
   await calls(movie, "amy");
   await hears(movie, "amy", friend);

@@ -116,6 +116,15 @@ function Game.remote.stream(_, room, count, seconds)
   end)
 end
 
+function Game.remote:after(seconds, value)
+  local answer = self:later()
+  sync.after(seconds, function() answer(value) end)
+end
+
+function Game.remote:askMe(question)
+  self:call("ask", question, self:later())
+end
+
 function Other:onData(line)
   self.clients:send(line)
 end

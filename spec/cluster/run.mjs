@@ -274,6 +274,39 @@ await check("a client that comes back to another node has its rooms, and what it
   source.close();
 });
 
+await check("a client that comes back to another node: its calls in work are answered, and no " +
+  "answer of its own is taken for another", async () => {
+  for (let round = 0; round < 3; round++) {
+    const walker = sync.client("ws://balancer/", {WebSocket: Wandering(nodes),
+      reconnect: {first: 50, most: 300}});
+    const asked = {};
+    walker.handle("ask", question => new Promise(resolve => { asked[question] = resolve; }));
+    const {pid} = await walker.call("who");
+    const calls = [0.1, 0.5, 1.2].map(seconds => walker.call("after", [seconds, seconds]));
+    const first = walker.call("askMe", ["first"]).catch(error => error);
+    await until("it is asked", () => asked.first);
+    let returns = 0;
+    walker.onState(state => { if (state === "open") returns++; });
+    Wandering.last.terminate();
+    await until("it is back", () => returns === 1);
+    assert.equal(walker.resumed, true);
+    assert.deepEqual(await Promise.all(calls), [0.1, 0.5, 1.2]);
+    const hasMoved = (await walker.call("who")).pid !== pid;
+    if (kind !== "workers") assert.ok(hasMoved);
+    const second = walker.call("askMe", ["second"]);
+    await until("it is asked again", () => asked.second);
+    asked.first("one");
+    await walker.latency();
+    asked.second("two");
+    assert.equal(await second, "two");
+    const {code, message} = await first;
+    if (hasMoved) assert.deepEqual([code, message], [-32000, "the client has gone"]);
+    else assert.equal(await first, "one");
+    assert.equal(walker.stats.unknown, 0);
+    walker.close();
+  }
+});
+
 if (kind === "redis") {
   await check("the engine is killed and started again: local clients are served, others get " +
     "what waited, in order and once, or it is counted", async () => {
@@ -397,6 +430,47 @@ await check("a client whose node is killed has its rooms and what it has missed 
     walker.close();
     source.close();
   }
+});
+
+await check("a client whose node is killed: calls in work there fail at once, but for those that " +
+  "were answered while it was away", async () => {
+  const victim = kind === "workers" ? nodes[0] :
+    await Node.start(program, engine.url, {space: spaces[1]});
+  const walker = sync.client("ws://balancer/", {WebSocket: Wandering([victim, nodes[0]]),
+    reconnect: {first: 1500, jitter: 0}});
+  const asked = {};
+  walker.handle("ask", question => new Promise(resolve => { asked[question] = resolve; }));
+  const {pid} = await walker.call("who");
+  const options = {timeout: 60_000};
+  const answered = walker.call("after", [0.3, "while away"], options).catch(error => error);
+  const lost = walker.call("after", [1000, "never"], options).catch(error => error);
+  const first = walker.call("askMe", ["first"], options).catch(error => error);
+  await until("it is asked", () => asked.first);
+  Wandering.last.terminate();
+  await until("it has gone", () => walker.state !== "open");
+  const queued = walker.call("who", [], options);
+  await sleep(800);
+  process.kill(pid, "SIGKILL");
+  await until("it is back", () => walker.state === "open", 20_000);
+  if (kind === "nats" && !walker.resumed) {
+    console.log("nats: a client of a killed node was told to begin anew");
+    walker.close();
+    return;
+  }
+  assert.equal(walker.resumed, true);
+  assert.equal(await answered, "while away");
+  for (const {code, message} of [await lost, await first]) {
+    assert.equal(code, "disconnected");
+    assert.match(message, /the server that it was sent to has gone: the call may have been done/);
+  }
+  assert.notEqual((await queued).pid, pid);
+  const second = walker.call("askMe", ["second"]);
+  await until("it is asked again", () => asked.second);
+  asked.first("one");
+  await walker.latency();
+  asked.second("two");
+  assert.equal(await second, "two");
+  walker.close();
 });
 
 if (kind !== "workers") {

@@ -182,12 +182,29 @@ class Client extends EventDispatcher {
         if (call.onFault != null) events.attempt(call.onFault, [fault]) else report(fault);
     }
 
-    function failAll(code:String, message:String, onlySent:Bool) {
+    function failAll(code:String, message:String, isMeant:Call -> Bool) {
+        for (call in calls()) if (isMeant(call)) fail(call, code, message);
+    }
+
+    function failSent(message:String) {
+        failAll("disconnected", message, function(call) return call.isSent);
+    }
+
+    // If the calls that were sent are lost, only answers among the missed messages still come.
+    function markSent(areLost:Bool) {
+        for (call in calls()) call.isLost = areLost && call.isSent;
+    }
+
+    function failLost() {
+        failAll("disconnected",
+            "the server that it was sent to has gone: the call may have been done, or not",
+            function(call) return call.isLost);
+    }
+
+    // Those that wait for their answers.
+    function calls():Array<Call> {
         var ids:Array<Int> = untyped __keys__(pending);
-        for (id in ids) {
-            var call:Call = untyped pending[id];
-            if (call != null && (call.isSent || !onlySent)) fail(call, code, message);
-        }
+        return [for (id in ids) (untyped pending[id] : Call)];
     }
 
     // Sends or queues. Returns why it does neither.
@@ -374,6 +391,7 @@ class Client extends EventDispatcher {
             var info:Dynamic = toArguments(message.params)[0];
             token = info == null ? null : info.token;
             count = 0;
+            failLost(); // the missed messages end here
             return;
         }
         count++;
@@ -462,8 +480,12 @@ class Client extends EventDispatcher {
                 begin(early.concat([null])); // this one counts as any other answer
                 return;
             } else if (message.id == "resume") {
-                if (isObject(result) && result.resumed == true) ready(true, result.missed);
-                else begin(early);
+                if (!isObject(result) || result.resumed != true) {
+                    begin(early);
+                    return;
+                }
+                markSent(result.callsLost == true);
+                ready(true, result.missed);
                 return;
             }
         }
@@ -479,7 +501,7 @@ class Client extends EventDispatcher {
         token = null;
         count = 0;
         serving = 0;
-        failAll("disconnected", "the connection was lost, and the session is over", true);
+        failSent("the connection was lost, and the session is over");
         if (state != "connecting") return; // somebody has closed us
         ready(false, 0);
         for (message in messages) if (begun == connection && state == "open") take(message);
@@ -532,7 +554,7 @@ class Client extends EventDispatcher {
             return;
         }
         state = "waiting";
-        if (token == null) failAll("disconnected", "the connection was lost", true);
+        if (token == null) failSent("the connection was lost");
         if (state == "closed") return; // somebody has closed us
         var delay = longestWait() * (1 - settings.jitter * Math.random());
         attempt++;
@@ -576,7 +598,7 @@ class Client extends EventDispatcher {
         forget();
         state = "closed";
         queue = [];
-        failAll("closed", 'the client is closed: $reason', false);
+        failAll("closed", 'the client is closed: $reason', function(_) return true);
         become("closed", reason);
     }
 
@@ -609,6 +631,7 @@ private class Call {
     public var onFault:Dynamic;
     public var timer:Timer;
     public var isSent = false;
+    public var isLost = false; // the server that has it answers no more
     public var mark = 0.; // how many bytes were sent up to its end
 
     public function new(id:Int, method:String, onResult:Dynamic, onFault:Dynamic) {

@@ -7,7 +7,8 @@ import flash.errors.Error;
     the server has not answered, one of
 
         "timeout"       no answer in time
-        "disconnected"  the connection broke between call and answer: it may have been carried out
+        "disconnected"  the connection broke between call and answer, or the server has gone: it
+                        may have been carried out
         "offline"       there is no connection, and calls are not to wait for one
         "full"          a limit is reached: pendingLimit, queueLimit or maxQueue
         "tooLong"       the message is longer than maxMessage

@@ -65,6 +65,68 @@ check("calls in work are answered after the loss; lost ones end by their time li
     assert.equal(game.sessions, 1);
   });
 
+// Breaks the connection, and all that follow, until the session has sent so many messages.
+function awayUntilCount(server, count) {
+  const {session} = server;
+  server.cutsAt = () => {
+    if (session.count < count) return "before";
+    server.cutsAt = () => undefined;
+    return undefined;
+  };
+  server.cut();
+}
+
+check("calls in work of a server that has gone fail at once, but for those whose answers were missed",
+  async (t, server) => {
+    const game = await greeted(t, server);
+    const inOrder = [];
+    const note = (name, promise) => promise.then(value => inOrder.push([name, value]),
+      ({code, message}) => inOrder.push([name, code, message]));
+    const calls = [
+      note("first", game.call("later", [10_000])),
+      note("answered", game.call("later", [30, "while away"])),
+      note("batched", game.batch(b => [b.call("later", [10_000]), b.call("later", [10_000])])),
+    ];
+    await until(() => server.session.calls.length >= 5);
+    server.isRebuilt = true;
+    awayUntilCount(server, 2);
+    await away(game);
+    const queued = note("queued", game.call("later", [50, "on the new one"]));
+    await Promise.all(calls);
+    const gone = "later: the server that it was sent to has gone: " +
+      "the call may have been done, or not";
+    assert.deepEqual(inOrder, [
+      ["answered", "while away"],
+      ["first", "disconnected", gone],
+      ["batched", "disconnected", gone],
+    ]);
+    await queued;
+    assert.deepEqual(inOrder.at(-1), ["queued", "on the new one"]);
+    assert.deepEqual([game.resumed, game.sessions, game.stats.unknown], [true, 1, 0]);
+  });
+
+check("a connection that breaks within the missed messages: calls fail after the last of them",
+  async (t, server) => {
+    const game = await greeted(t, server);
+    const answered = game.call("later", [30, "late"]);
+    const lost = outcome(game.call("later", [10_000]));
+    await until(() => server.session.calls.length >= 3);
+    server.isRebuilt = true;
+    let cuts = 0;
+    server.cutsBefore = text => {
+      if (!/"late"/.test(text) || cuts === 3) return undefined;
+      cuts++;
+      return "before";
+    };
+    awayUntilCount(server, 3);
+    fire(server.session, 1);
+    assert.equal(await answered, "late");
+    assert.equal(await lost, "disconnected");
+    assert.equal(cuts, 3);
+    assert.deepEqual(game.seen, [1]);
+    assert.deepEqual([game.resumed, game.sessions, game.stats.unknown], [true, 1, 0]);
+  });
+
 check("a batch's answer counts as one message", async (t, server) => {
   const game = await greeted(t, server);
   await game.batch(b => [1, 2, 3].map(n => b.call("echo", [n])));

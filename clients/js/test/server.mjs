@@ -87,9 +87,21 @@ class Session {
     if (this.socket !== socket) this.socket?.terminate();
     this.socket = socket;
     socket.session = this;
-    this.write(JSON.stringify({jsonrpc: "2.0", id: "resume", result: {resumed: true, missed}}));
+    const callsLost = this.server.isRebuilt || undefined;
+    const result = {resumed: true, missed, callsLost};
+    this.write(JSON.stringify({jsonrpc: "2.0", id: "resume", result}));
     for (const text of missed ? this.ring.slice(-missed) : []) this.write(text);
+    if (callsLost && socket.readyState === 1) this.beginAnew();
     return true;
+  }
+
+  beginAnew() {
+    this.server.sessions.delete(this.token);
+    this.token = `token-${++this.server.tokens}`;
+    this.server.sessions.set(this.token, this);
+    this.count = 0;
+    this.ring = [];
+    this.server.greet(this.socket);
   }
 }
 
@@ -105,6 +117,7 @@ export class StandIn {
   isSilent = false;           // takes messages and answers none
   reverses = false;           // answers a batch of calls in reverse, each by itself
   repeats = false;            // answers twice
+  isRebuilt = false;          // resumes as one that knows no calls in work: it has a journal alone
   cutsBefore = () => undefined; // (text) => "before" or "after": the connection breaks there
   cutsAt = () => undefined;   // the same, at what is received
   beforeResume = () => {};    // (session) => sends something before the answer to sync.resume
@@ -133,9 +146,7 @@ export class StandIn {
     socket.session = new Session(this, socket);
     socket.on("error", () => {});
     if (this.resumeTime) {
-      const {token} = socket.session;
-      const params = [{token, time: this.resumeTime}];
-      socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.session", params}));
+      this.greet(socket);
       if (this.cutsBefore("greeting")) socket.terminate();
     }
     this.onSession?.(socket.session);
@@ -145,6 +156,11 @@ export class StandIn {
       if (socket.session.socket === socket) socket.session.socket = undefined;
       if (!this.resumeTime) this.sessions.delete(socket.session.token);
     });
+  }
+
+  greet(socket) {
+    const params = [{token: socket.session.token, time: this.resumeTime}];
+    socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.session", params}));
   }
 
   take(socket, text) {
