@@ -99,6 +99,10 @@ describe("sync.nats", function()
       refused "nats://ann:secret@a?prefx=b")
     assert.equal('NATS: option prefix can\'t be "a.b"', refused "nats://a?prefix=a.b")
     assert.equal('NATS: option maxage can\'t be "0"', refused "nats://a?maxage=0")
+    for _, url in ipairs {"nats://ann:secret", "nats://ann:1?secret@a", "nats://se cret?x=1@a",
+      "tls://ann:s?prefix=secret!@a", "nats://token?secret@a"} do
+      assert.is_nil(refused(url):find("se ?cret"), refused(url))
+    end
   end)
 
   it("delivers messages of topics that are subscribed to, until they are not", function()
