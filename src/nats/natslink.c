@@ -62,7 +62,16 @@ struct link {
     int wake;         /* an eventfd */
 
     struct natslink_options options;
+    struct link *next; /* of the connected ones */
 };
+
+/* Links whose program may still have something to say. The process waits for them when it
+ * exits: what was published last would otherwise often be lost. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t left;
+    struct link *first;
+} connected = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL};
 
 /* What the messages of one subscription come with. */
 struct topic {
@@ -695,14 +704,60 @@ static void start(struct link *link) {
     }
 }
 
+static void leave_connected(struct link *link) {
+    pthread_mutex_lock(&connected.mutex);
+    struct link **place = &connected.first;
+    while (*place != link) {
+        place = &(*place)->next;
+    }
+    *place = link->next;
+    pthread_cond_signal(&connected.left);
+    pthread_mutex_unlock(&connected.mutex);
+}
+
+/* At exit: ends all links, as if the program had closed them, and waits for what they
+ * have to do yet. */
+static void finish_all(void) {
+    double end = natslink_time() + LAST_FLUSH;
+    struct timespec deadline = {(time_t)(end / 1000), 0};
+    deadline.tv_nsec = (long)(end - (double)deadline.tv_sec * 1000) * 1000000;
+    pthread_mutex_lock(&connected.mutex);
+    for (struct link *link = connected.first; link; link = link->next) {
+        shutdown(link->fd, SHUT_RD);
+    }
+    int code = 0;
+    while (connected.first && code == 0) {
+        code = pthread_cond_timedwait(&connected.left, &connected.mutex, &deadline);
+    }
+    pthread_mutex_unlock(&connected.mutex);
+}
+
+/* Called when libnats has begun, so that its own end comes after. */
+static void finish_all_at_exit(void) {
+    atexit(finish_all);
+}
+
+static void enter_connected(struct link *link) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, finish_all_at_exit);
+    pthread_mutex_lock(&connected.mutex);
+    link->next = connected.first;
+    connected.first = link;
+    pthread_mutex_unlock(&connected.mutex);
+}
+
 static void *link_main(void *data) {
     struct link *link = data;
     link->thread = pthread_self();
     start(link);
-    serve(link);
     if (link->connection) {
+        enter_connected(link);
+        serve(link);
         finish_commands(link);
         flush(link);
+        leave_connected(link);
+    } else {
+        serve(link);
     }
     close(link->fd);
     /* First, for otherwise it waits for an answer to what the subscriptions' ends send;

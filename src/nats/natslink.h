@@ -1,7 +1,7 @@
 /* natslink.h: one connection to NATS servers, made by libnats, whose threads a program
  * never meets: it talks to the link over a Unix stream socket.
  *
- * This same text is the ffi.cdef of lua/sync/nats.lua: declarations only.
+ * This same text is the ffi.cdef of lua/sync/natslibrary.lua: declarations only.
  *
  * Both ways go frames: a big-endian 32-bit length of what follows, one byte of type, a
  * big-endian 32-bit number, and bytes. To the link:
