@@ -318,14 +318,16 @@ async function randomCuts(t, seed, forgets) {
     if (chance() < 0.4) await sleep(chance() * 3);
   }
   server.cutsAt = server.cutsBefore = () => undefined;
-  const codes = new Set((await Promise.all(calls)).filter(Boolean));
+  const codes = (await Promise.all(calls)).filter(Boolean);
   while (!(await outcome(game.latency()) > 0)) await sleep(1); // the last cut is over
   const what = `seed ${seed}`;
   const names = [...server.sessions.values()].flatMap(one => one.calls)
     .filter(([name]) => name === "echo").map(([, text]) => text);
   assert.equal(new Set(names).size, names.length, `${what}: a call was carried out twice`);
-  assert.equal(game.stats.unknown, 0, what);
-  assert.deepEqual([...codes].filter(code => code !== "timeout" &&
+  // An answer is unknown when it comes too late, on a machine that is busy.
+  const late = codes.filter(code => code === "timeout").length;
+  assert.ok(game.stats.unknown <= late, `${what}: ${game.stats.unknown} unknown answers`);
+  assert.deepEqual(codes.filter(code => code !== "timeout" &&
     !(forgets && code === "disconnected")), [], what);
   for (const seen of perSession) {
     assert.deepEqual(seen, [...new Set(seen)].sort((a, b) => a - b), `${what}: order, and once`);
