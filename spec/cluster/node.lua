@@ -116,13 +116,31 @@ function Game.remote.stream(_, room, count, seconds)
   end)
 end
 
+-- Fires an event at a room, so that its members see whether they hear it from here.
+function Game.remote.poke(_, room)
+  Game:room(room):fire("onPoke")
+end
+
 function Game.remote:after(seconds, value)
   local answer = self:later()
-  sync.after(seconds, function() answer(value) end)
+  sync.after(seconds, function()
+    answer(value)
+    sync.after(0, function() -- the engine has what was written down before what it's asked then
+      shared:get("none", function()
+        print("answered " .. tostring(value))
+        io.flush()
+      end)
+    end)
+  end)
 end
 
 function Game.remote:askMe(question)
   self:call("ask", question, self:later())
+end
+
+-- Who is greeted counts as a byte stream, and is sent what others say.
+function Other:onConnect()
+  self:send("welcome")
 end
 
 function Other:onData(line)

@@ -153,7 +153,9 @@ await check("a plain class's messages do the same, of all sizes", async () => {
     socket.setEncoding("utf8").on("data", text => { socket.text += text; });
     sockets.push(socket);
   }
-  await sleep(500); // they count as byte streams by then
+  await until("they count as byte streams", () =>
+    sockets.every(socket => socket.text === "welcome\n"));
+  for (const socket of sockets) socket.text = "";
   const lines = ["short", "ü".repeat(1000), "x".repeat(60_000), "end"];
   sockets[0].write(`${lines.join("\n")}\n`);
   await until("all have them", () => sockets.every(socket => socket.text.endsWith("end\n")));
@@ -232,6 +234,8 @@ await check("operators see it", async () => {
   assert.match(text, /^sync_cluster_messages_lost_total 0$/m);
 });
 
+const NOWHERE = {host: "127.0.0.1", games: 1}; // nobody listens there
+
 // A WebSocket that goes to another port each time, as behind a balancer; the first of them is
 // always given up without a word.
 function Wandering(ports) {
@@ -246,6 +250,16 @@ function Wandering(ports) {
   };
 }
 
+// Waits until a room's member hears what another client fires there, maybe on another node.
+async function hearsRoom(member, source, room) {
+  let isHeard = false;
+  member.on("onPoke", () => { isHeard = true; });
+  await until("the room is heard", async () => {
+    await source.call("poke", [room]);
+    return isHeard;
+  });
+}
+
 await check("a client that comes back to another node has its rooms, and what it has missed, in " +
   "order and once", async () => {
   const source = sync.client(`ws://${nodes[1].host}:${nodes[1].games}/`, {WebSocket});
@@ -257,6 +271,7 @@ await check("a client that comes back to another node has its rooms, and what it
     walker.on("onCount", (_, i) => got.push(i));
     await walker.call("enter", [room, "walter"]);
     const {node: first} = await walker.call("who");
+    await hearsRoom(walker, source, room);
     await source.call("stream", [room, 400, 0.005]);
     await until("some have come", () => got.length > 50);
     let returns = 0;
@@ -387,14 +402,23 @@ if (network) {
   });
 }
 
+// A node that will be killed. It writes down what it does for clients, which needs the engine.
+async function startVictim() {
+  if (kind === "workers") return nodes[0];
+  const victim = await Node.start(program, engine.url, {space: spaces[1]});
+  const client = await Client.connect(victim);
+  await until("it has the engine", async () => (await client.call("state")).isUp);
+  client.close();
+  return victim;
+}
+
 await check("a client whose node is killed has its rooms and what it has missed on another one, " +
   "in order and once", async () => {
   // The one that fires is on the first node, or on any worker but the one that is killed.
   for (let round = 0; round < 2; round++) {
     const room = `fall ${round}`;
     const got = [];
-    const victim = kind === "workers" ? nodes[0] :
-      await Node.start(program, engine.url, {space: spaces[1]});
+    const victim = await startVictim();
     const walker = sync.client("ws://balancer/", {WebSocket: Wandering([victim, nodes[0]]),
       reconnect: {first: 50, most: 300}});
     walker.on("onCount", (_, i) => got.push(i));
@@ -405,7 +429,7 @@ await check("a client whose node is killed has its rooms and what it has missed 
       source = sync.client(`ws://${nodes[0].host}:${nodes[0].games}/`, {WebSocket});
       return (await source.call("who")).pid !== pid || source.close();
     });
-    await sleep(500); // the victim hears the room
+    await hearsRoom(walker, source, room);
     await source.call("stream", [room, 600, 0.005]);
     await until("some have come", () => got.length > 100);
     let returns = 0;
@@ -434,23 +458,25 @@ await check("a client whose node is killed has its rooms and what it has missed 
 
 await check("a client whose node is killed: calls in work there fail at once, but for those that " +
   "were answered while it was away", async () => {
-  const victim = kind === "workers" ? nodes[0] :
-    await Node.start(program, engine.url, {space: spaces[1]});
-  const walker = sync.client("ws://balancer/", {WebSocket: Wandering([victim, nodes[0]]),
-    reconnect: {first: 1500, jitter: 0}});
+  const victim = await startVictim();
+  const places = [victim]; // where the client connects to
+  const walker = sync.client("ws://balancer/", {WebSocket: Wandering(places),
+    reconnect: {first: 50, most: 300}});
   const asked = {};
   walker.handle("ask", question => new Promise(resolve => { asked[question] = resolve; }));
   const {pid} = await walker.call("who");
   const options = {timeout: 60_000};
-  const answered = walker.call("after", [0.3, "while away"], options).catch(error => error);
+  const answered = walker.call("after", [1, "while away"], options).catch(error => error);
   const lost = walker.call("after", [1000, "never"], options).catch(error => error);
   const first = walker.call("askMe", ["first"], options).catch(error => error);
   await until("it is asked", () => asked.first);
+  places[0] = NOWHERE;
   Wandering.last.terminate();
   await until("it has gone", () => walker.state !== "open");
-  const queued = walker.call("who", [], options);
-  await sleep(800);
+  const queued = walker.call("who", [], options).catch(error => error);
+  await until("it is answered", () => victim.process.said.includes("answered while away\n"));
   process.kill(pid, "SIGKILL");
+  places[0] = nodes[0];
   await until("it is back", () => walker.state === "open", 20_000);
   if (kind === "nats" && !walker.resumed) {
     console.log("nats: a client of a killed node was told to begin anew");
@@ -458,7 +484,13 @@ await check("a client whose node is killed: calls in work there fail at once, bu
     return;
   }
   assert.equal(walker.resumed, true);
-  assert.equal(await answered, "while away");
+  const answer = await answered;
+  if (kind === "nats" && answer !== "while away") { // as above
+    console.log("nats: the last answer of a killed node was lost");
+    assert.equal(answer.code, "disconnected");
+  } else {
+    assert.equal(answer, "while away");
+  }
   for (const {code, message} of [await lost, await first]) {
     assert.equal(code, "disconnected");
     assert.match(message, /the server that it was sent to has gone: the call may have been done/);

@@ -113,14 +113,16 @@ describe("workers", function()
   end)
 
   it("are ended at once by the second signal", function()
-    local server = Program.serve([[
+    local server, port = Program.serve([[
       local Stuck = sync.Protocol:extend("Stuck")
+      Stuck.framing, Stuck.transports = "line", {"tcp"}
+      function Stuck:onConnect() self:send(sync.worker .. " 0 0") end
       function Stuck:onStop() print("stuck") io.flush() while true do end end
       sync.enable("127.0.0.1", 0, Stuck)
       sync.start()
     ]], "--workers=2")
     server:expect("stderr", "2 workers")
-    socket.sleep(0.3)
+    joinEach(port, 2)
     server:kill("TERM")
     server:expect("stdout", "stuck")
     server:kill("TERM")
