@@ -4,7 +4,6 @@ local Redis = require "spec.redis"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local redis = require "sync.redis"
-local socket = require "socket"
 local support = require "spec.support"
 local sync = require "sync"
 
@@ -150,8 +149,8 @@ describe("sync.redis", function()
   it("speaks TLS, and shows a certificate to a server that asks", function()
     local certificate, key = Process.file(), Process.file()
     local made = os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 " ..
-      "-nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -out %s -keyout %s " ..
-      "2>/dev/null"):format(certificate, key))
+      "-nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost " ..
+      "-out %s -keyout %s 2>/dev/null"):format(certificate, key))
     assert.equal(0, made)
     for _, asks in ipairs {"no", "yes"} do
       local port = Process.freePort()

@@ -468,6 +468,7 @@ void conn_deadlines_run(uv_timer_t *timer) {
         struct clock clock = next_clock(conn);
         if (clock.left == 0) {
             ran_out(conn, clock.reason);
+            core_wake(core); /* libuv runs timers before it sleeps, too */
         }
         conn_arm(conn);
     }

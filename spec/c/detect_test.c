@@ -1,6 +1,7 @@
 /* detect_test.c: which protocol a client speaks, however few of its bytes have come. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../src/detect.h"
 #include "../../src/sync.h"
@@ -250,4 +251,23 @@ TEST(detect_takes_a_client_that_ends_undecided_for_a_stream) {
                   streams ? SYNC_BY_CLIENT : SYNC_REFUSED);
         server_close(&server);
     }
+}
+
+/* libuv runs the timers that are due before it sleeps: what they made is handed out
+ * first. */
+TEST(detect_announces_a_silent_client_though_nothing_else_happens) {
+    struct server server;
+    server_open(&server);
+    struct sync_options options = server_options(SYNC_FRAMING_RAW);
+    options.transports = SYNC_STREAMS | SYNC_HTTP;
+    options.detect_timeout = 10;
+    uint32_t listener = (uint32_t)sync_listen(server.sync, "memory:", 0, &options);
+    CHECK_INT(sync_memory_connect(server.sync, listener), 1);
+    usleep(200 * 1000); /* a tick that takes longer than the time-out */
+    server_wait_begin(&server);
+    server_tick(&server, true);
+    server_wait_end(&server);
+    CHECK(!server.in_vain);
+    CHECK_INT(server_saw(&server, SYNC_CONNECT, 1), 1);
+    server_close(&server);
 }
