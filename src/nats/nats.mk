@@ -3,12 +3,16 @@
 #
 #   make check-nats   tests the link alone, under sanitizers and under valgrind
 
+NATS_SOURCES := $(addprefix src/nats/,natslink.c buffer.c link.c topic.c commands.c connection.c)
+NATS_HEADERS := $(wildcard src/nats/*.h)
+NATS_LIBS = $$(pkg-config --libs libnats) -lcrypto -lpthread
+
 NATS_LINK := $(if $(shell pkg-config --exists libnats 2>/dev/null && echo yes),$(BUILD)/sync/natslink.so)
 
 # Its threads outlive the Lua state that has loaded it, so it is never unloaded.
-$(BUILD)/sync/natslink.so: src/nats/natslink.c src/nats/natslink.h
+$(BUILD)/sync/natslink.so: $(NATS_SOURCES) $(NATS_HEADERS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $< $$(pkg-config --libs libnats) -lcrypto -lpthread
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $(NATS_SOURCES) $(NATS_LIBS)
 
 $(BUILD)/sync/natscdef.lua: src/nats/natslink.h
 	@mkdir -p $(@D)
@@ -17,13 +21,13 @@ $(BUILD)/sync/natscdef.lua: src/nats/natslink.h
 build: $(NATS_LINK) $(BUILD)/sync/natscdef.lua
 sync-lua $(BUILD)/asan/sync-lua: $(BUILD)/lua/sync.natscdef.o
 
-$(BUILD)/nats/%-test: src/nats/%_test.c src/nats/%.c src/nats/%.h
+$(BUILD)/nats/%-test: src/nats/%_test.c $(NATS_SOURCES) $(NATS_HEADERS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) $(SANITIZE) -o $@ $(filter %.c,$^) $$(pkg-config --libs libnats) -lcrypto -lpthread
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) $(SANITIZE) -o $@ $(filter %.c,$^) $(NATS_LIBS)
 
-$(BUILD)/nats/%-leaks: src/nats/%_test.c src/nats/%.c src/nats/%.h
+$(BUILD)/nats/%-leaks: src/nats/%_test.c $(NATS_SOURCES) $(NATS_HEADERS)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -o $@ $(filter %.c,$^) $$(pkg-config --libs libnats) -lcrypto -lpthread
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -o $@ $(filter %.c,$^) $(NATS_LIBS)
 
 check-nats: $(BUILD)/nats/natslink-test $(BUILD)/nats/natslink-leaks ## the link to NATS under sanitizers and valgrind
 	@$(BUILD)/nats/natslink-test

@@ -6,21 +6,21 @@
  * Both ways go frames: a big-endian 32-bit length of what follows, one byte of type, a
  * big-endian 32-bit number, and bytes. To the link:
  *
- *     P 0        subject NUL bytes                          publish
- *     R number   subject NUL (name NUL value NUL)* NUL bytes    publish with headers, and
- *                                                           wait for an answer
- *     S number   subject NUL                                subscribe
- *     U number                                              end that subscription
+ *     P 0         publish: subject NUL bytes
+ *     R number    publish, and wait for an answer: subject NUL (name NUL value NUL)* NUL
+ *                 bytes; the pairs are headers
+ *     S number    subscribe: subject NUL
+ *     U number    end that subscription
  *
  * From the link:
  *
- *     U 0        the server's URL                 connected
- *     D 0        why                              not connected, or no more; the last
- * frame M length   subject bytes                    a message; the length is the
- * subject's R number   status bytes                     an answer; its status is three
- * digits, 000 when it has none, 503 when nobody is there to answer L count so many
- * messages were dropped E 0        text                             an error that ends
- * nothing
+ *     U 0         connected: the server's URL
+ *     D 0         not connected, or no more: why; the last frame
+ *     M length    a message: subject (of that length) bytes
+ *     R number    an answer: status bytes; three digits, 000 when it has none, 503 when
+ *                 nobody is there to answer
+ *     L count     so many messages were dropped
+ *     E 0         an error that ends nothing: text
  *
  * A link is one connection: it doesn't come back. Who closes his end of the socket ends
  * it: what was written before is still published, and all is freed. */
