@@ -15,16 +15,21 @@ uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
 }
 
-/* Who was sent something first is written first: a message to other processes is
- * published before the clients of this one get it, and mustn't wait for the writes to all
- * of them. */
+/* Who was sent something first is written first, but for connections that lead: what
+ * other processes must know mustn't wait for the writes to this one's clients, who may
+ * have got what nobody else knows of when the process dies between. */
 void output_schedule(struct conn *conn) {
     struct core *core = conn->core;
     if (conn->in_unflushed) {
         return;
     }
+    bool leads = conn_options(conn)->leads;
     conn->in_unflushed = true;
-    conn->next_unflushed = NULL;
+    conn->next_unflushed = leads ? core->unflushed : NULL;
+    if (leads && core->unflushed) {
+        core->unflushed = conn;
+        return;
+    }
     if (core->unflushed) {
         core->last_unflushed->next_unflushed = conn;
     } else {

@@ -185,6 +185,7 @@ struct sync_options {
     uint32_t message_interval; /* microseconds: a client's rate; 0: any */
     uint32_t message_burst;    /* how many may come at once after a silence */
     uint32_t flood;            /* enum sync_flood */
+    uint32_t leads;            /* sync_flush writes to these connections before others */
 };
 
 /* What was agreed on for a WebSocket. */

@@ -37,12 +37,15 @@ end
 -- Their `begin` gets the door.
 -- @tparam sync.Protocol class
 -- @tparam table given options, as for `sync.enable`
+-- @tparam[opt] boolean leads what is queued for them leaves before what is for clients
 -- @treturn table|nil or nil and a message
-function dial.door(class, given)
+function dial.door(class, given, leads)
   given.transports = {"tcp"}
   local settings, message = options.merge(class, given)
   if not settings then return nil, message end
-  local id = C.sync_listen(handle, "memory:", 0, options.forCore(settings, 1))
+  local forCore = options.forCore(settings, 1)
+  forCore.leads = leads and 1 or 0
+  local id = C.sync_listen(handle, "memory:", 0, forCore)
   if id < 0 then return nil, select(2, core.problem(id)) end
   local door = setmetatable({id = id, class = class, settings = settings}, Door)
   loop.listeners[id] = door

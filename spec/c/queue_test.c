@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "../../src/codec.h"
+#include "../../src/conn.h"
+#include "../../src/core.h"
 #include "server.h"
 #include "test.h"
 
@@ -257,5 +259,34 @@ TEST(queue_send_many_closes_only_whose_queue_is_full) {
     CHECK_INT(server_close_reason(&server, 1), SYNC_QUEUE_FULL);
     CHECK_INT(server_close_reason(&server, 2), 0);
     CHECK_INT(server_close_reason(&server, 3), SYNC_QUEUE_FULL);
+    server_close(&server);
+}
+
+TEST(queue_of_a_connection_that_leads_is_written_first) {
+    struct server server;
+    server_open(&server);
+    struct sync_options options = server_options(SYNC_FRAMING_RAW);
+    server_memory(&server, &options, 2);
+    options.leads = 1;
+    int32_t listener = sync_listen(server.sync, "memory:", 0, &options);
+    uint32_t leading = (uint32_t)sync_memory_connect(server.sync, (uint32_t)listener);
+    server_settle(&server);
+    const uint32_t sent[] = {1, leading, 2, leading, 1};
+    const uint32_t written[] = {leading, 1, 2};
+    for (size_t i = 0; i < sizeof(sent) / sizeof(*sent); i++) {
+        sync_send(server.sync, sent[i], "x", 1);
+    }
+    const struct conn *conn = core_of(server.sync)->unflushed;
+    for (size_t i = 0; i < sizeof(written) / sizeof(*written); i++) {
+        REQUIRE(conn);
+        CHECK_INT(conn->slot, written[i]);
+        conn = conn->next_unflushed;
+    }
+    CHECK(!conn);
+    server_settle(&server);
+    char bytes[4];
+    CHECK_INT(server_take(&server, leading, bytes, sizeof(bytes)), 2);
+    CHECK_INT(server_take(&server, 1, bytes, sizeof(bytes)), 2);
+    CHECK_INT(server_take(&server, 2, bytes, sizeof(bytes)), 1);
     server_close(&server);
 }

@@ -38,6 +38,9 @@ async function check(name, fn) {
   } catch (error) {
     failed++;
     console.log(`FAILED: ${kind}: ${name}\n    ${String(error.stack).replaceAll("\n", "\n    ")}`);
+    for (const [i, node] of nodes.entries()) {
+      console.log(`    node ${i} said: ${node.process.trouble.trim().split("\n").slice(-3).join("; ")}`);
+    }
   }
 }
 
