@@ -31,8 +31,10 @@ local function open(url, handlers)
   return engine, seen
 end
 
-local function connect(url, handlers)
+-- Opens one that is up, and hears a topic, if one is given.
+local function connect(url, handlers, topic)
   local engine, seen = open(url or server:url(), handlers)
+  if topic then engine:subscribe(topic) end
   wait(function() return engine:isUp() end)
   return engine, seen
 end
@@ -158,11 +160,9 @@ describe("sync.redis", function()
         "--tls-key-file", key, "--tls-ca-cert-file", certificate, "--tls-auth-clients", asks)
       local url = ("rediss://localhost:%d?ca=%s"):format(port, certificate)
       local shown = ("&certificate=%s&key=%s"):format(certificate, key)
-      local engine, seen = connect(url .. (asks == "yes" and shown or ""))
+      local engine, seen = connect(url .. (asks == "yes" and shown or ""), nil, "topic")
       assert.is_true(ask(engine, "set", "key", ("x"):rep(60000), nil))
       assert.equal(60000, #ask(engine, "get", "key"))
-      engine:subscribe("topic")
-      wait(function() return engine:isUp() end)
       engine:publish("topic", BINARY)
       wait(function() return #seen.messages > 0 end)
       assert.same({{"topic", BINARY}}, seen.messages)
@@ -504,9 +504,7 @@ describe("sync.redis", function()
       local engine = connect(nil, {onMessage = function()
         count = count + 1
         if count % 2 == 1 then error "from a message" end
-      end})
-      engine:subscribe("topic")
-      wait(function() return server:command("PUBSUB", "NUMSUB", "sync:topic"):find("\n1$") end)
+      end}, "topic")
       for _ = 1, 10 do engine:publish("topic", "x") end
       engine:get("key", function() error "from an answer" end)
       local after = begin(engine, "get", "key")
@@ -689,8 +687,7 @@ describe("sync.redis", function()
     end)
 
     it("bounds what waits for Redis to read, and stays in step with its answers", function()
-      local engine, seen = connect()
-      engine:subscribe("topic")
+      local engine, seen = connect(nil, nil, "topic")
       ask(engine, "set", "key", "value", nil)
       server:kill("STOP")
       local bytes, sent = ("x"):rep(2 ^ 20), 0
@@ -749,8 +746,7 @@ describe("sync.redis", function()
       connect(server:url("", ":hid%20den@"))
       server:command("ACL", "SETUSER", "an:n", "on", ">p@ss/%", "~sync:*", "&sync:*", "+@all",
         "-@dangerous")
-      local engine, seen = connect(server:url("", "an%3An:p%40ss%2F%25@"))
-      engine:subscribe("topic")
+      local engine, seen = connect(server:url("", "an%3An:p%40ss%2F%25@"), nil, "topic")
       ask(engine, "append", "log", "x", 10, 10)
       assert.equal(1, (ask(engine, "increment", "n", 1, 10)))
       assert.is_true(ask(engine, "replace", "n", "1", "2", 10))
