@@ -111,6 +111,18 @@ void link_watch(struct link *link, bool write) {
     }
 }
 
+/* A Unix socket whose backlog is full says EAGAIN at once; one of TCP lets us wait. */
+static void begin_connecting(int fd) {
+    int64_t end = now_ns() + (int64_t)(plan.patience * 1e9);
+    while (connect(fd, &target.any, target_size) < 0 && errno != EINPROGRESS) {
+        if (errno != EAGAIN || now_ns() > end) {
+            fail("connect to %s: %s; is the server running?", plan.target,
+                 strerror(errno));
+        }
+        usleep(1000);
+    }
+}
+
 void link_open(struct link *link, int index) {
     link->index = index;
     link->fd = socket(target.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -121,9 +133,7 @@ void link_open(struct link *link, int index) {
     bind_source(link->fd, index);
     int on = 1;
     setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(link->fd, &target.any, target_size) < 0 && errno != EINPROGRESS) {
-        fail("connect to %s: %s; is the server running?", plan.target, strerror(errno));
-    }
+    begin_connecting(link->fd);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = link};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, link->fd, &event) < 0) {
         fail("epoll: %s", strerror(errno));
