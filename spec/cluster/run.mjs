@@ -1,11 +1,11 @@
 // Several nodes act as one server: what docs/scaling.md promises, with real engines.
 //
 //   sh spec/browser/install.sh
-//   node spec/cluster/run.mjs ./sync-lua redis|nats|workers
+//   sh spec/cluster/run ./sync-lua redis|nats|workers
 //
-// Nodes and engines are in network namespaces, so that they can be cut off; without the right
-// to make those, what needs them is left out, and said. Ends with a line
-// `N passed, N failed`, and with 1 when one has failed.
+// Nodes and engines are in network namespaces, so that they can be cut off; where the user can't
+// make those, what needs them is left out, and said. Ends with a line `N passed, N failed`, and
+// with 1 when one has failed.
 
 import assert from "node:assert/strict";
 import net from "node:net";
@@ -16,7 +16,7 @@ import {Nats, Network, Node, Redis, endAll, sleep, until} from "./servers.mjs";
 const WebSocket = installed("ws");
 const [program, kind] = process.argv.slice(2);
 if (!program || !["redis", "nats", "workers"].includes(kind)) {
-  console.error("usage: node spec/cluster/run.mjs PATH-OF-sync-lua redis|nats|workers");
+  console.error("usage: sh spec/cluster/run PATH-OF-sync-lua redis|nats|workers");
   process.exit(2);
 }
 
@@ -83,14 +83,14 @@ async function members(client, room) {
 }
 const memberCount = async (client, room) => (await members(client, room)).length;
 
-const network = kind !== "workers" && Network.isAllowed() ? new Network() : null;
+// Workers are on one machine.
+const network = kind !== "workers" && process.env.OWN_NETWORK === "yes" ? new Network() : null;
 if (!network && kind !== "workers") {
-  console.log(`left out of ${kind}: what needs network namespaces, which this user can't make`);
+  console.log(`left out of ${kind}: what needs network namespaces, which this user can't make, ` +
+    "or which spec/cluster/run was not asked for");
 }
-process.on("exit", () => network?.close());
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
-network?.open();
 let engine;
 let spaces = [];
 if (network) spaces = Array.from({length: NODES + (kind === "nats" ? 3 : 1)}, () => network.add());
@@ -547,6 +547,5 @@ if (process.env.VERBOSE) {
   }
 }
 await endAll();
-network?.close();
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed || !passed ? 1 : 0);

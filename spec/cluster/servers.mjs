@@ -49,52 +49,32 @@ export async function kill(started, signal = "SIGKILL") {
 
 const ip = (...words) => execFileSync("ip", words, {stdio: ["ignore", "ignore", "pipe"]});
 
-/** A network of namespaces round a bridge, 10.231.77.0/24; this process is 10.231.77.1. */
+/**
+ * A network of namespaces round a bridge, 10.231.77.0/24; this process is 10.231.77.1. It is for
+ * a process that has a network of its own (spec/cluster/run), and goes with it.
+ */
 export class Network {
-  #spaces = [];
-  #bridge = `syncbr${process.pid % 10_000}`;
+  #size = 1;
 
-  /** Whether this process may make one. */
-  static isAllowed() {
-    const name = `synctry${process.pid}`;
-    try {
-      ip("netns", "add", name);
-      ip("netns", "delete", name);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  open() {
-    ip("link", "add", this.#bridge, "type", "bridge");
-    ip("addr", "add", "10.231.77.1/24", "dev", this.#bridge);
-    ip("link", "set", this.#bridge, "up");
+  constructor() {
+    ip("link", "add", "bridge", "type", "bridge");
+    ip("addr", "add", "10.231.77.1/24", "dev", "bridge");
+    ip("link", "set", "bridge", "up");
   }
 
   /** A namespace with an address: {name, host, cut(), heal()}. */
   add() {
-    const number = this.#spaces.length + 2;
-    const name = `sync${process.pid % 10_000}n${number}`;
-    const outside = `sv${process.pid % 10_000}o${number}`;
+    const number = ++this.#size;
+    const name = `node${number}`;
     const host = `10.231.77.${number}`;
     ip("netns", "add", name);
-    this.#spaces.push(name);
-    ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name);
-    ip("link", "set", outside, "master", this.#bridge, "up");
+    ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name);
+    ip("link", "set", name, "master", "bridge", "up");
     ip("-n", name, "addr", "add", `${host}/24`, "dev", "eth0");
     ip("-n", name, "link", "set", "eth0", "up");
     ip("-n", name, "link", "set", "lo", "up");
-    return {name, host, cut: () => ip("link", "set", outside, "down"),
-      heal: () => ip("link", "set", outside, "up")};
-  }
-
-  close() {
-    for (const name of this.#spaces) {
-      try { ip("netns", "delete", name); } catch { /* it has gone */ }
-    }
-    try { ip("link", "delete", this.#bridge); } catch { /* it has gone */ }
-    this.#spaces = [];
+    return {name, host, cut: () => ip("link", "set", name, "down"),
+      heal: () => ip("link", "set", name, "up")};
   }
 }
 
