@@ -89,6 +89,7 @@ export interface CallOptions extends NotifyOptions {
 export interface StateDetail {
   /** WebSocket's, of the connection that was lost or closed. */
   code?: number;
+  /** The other side's, or why there was no connection, as far as the WebSocket tells. */
   reason?: string;
   /** HTTP's, if it refused the connection and the WebSocket tells. */
   status?: number;

@@ -153,7 +153,7 @@ export class Client {
   #reconnect;        // its options, or false
   #state = "connecting";
   #socket;           // undefined while waiting and when closed
-  #status;           // of HTTP, by which the handshake was refused
+  #trouble;          // why there was no connection, as far as the WebSocket tells; browsers don't
   #retryTimer;
   #openTimer;        // limits a connection's way to "open"
   #heartbeat;
@@ -560,11 +560,15 @@ export class Client {
     socket.onopen = current(() => this.#opened());
     socket.onmessage = current(({data}) => this.#receive(data));
     socket.onerror = current(({message}) => {
-      this.#status = Number(/server response: (\d{3})/.exec(message)?.[1]) || undefined;
+      this.#trouble = message;
     });
-    socket.onclose = current(({code, reason}) => this.#lost({code, reason, status: this.#status}));
+    socket.onclose = current(({code, reason}) => {
+      // A handshake that was refused has a status of HTTP.
+      const status = Number(/server response: (\d{3})/.exec(this.#trouble)?.[1]) || undefined;
+      this.#lost({code, reason: reason || this.#trouble || "", status});
+    });
     this.#socket = socket;
-    this.#status = undefined;
+    this.#trouble = undefined;
     const giveUp = () => this.#drop(`not open in ${connectTimeout} ms`);
     this.#openTimer = setTimeout(giveUp, connectTimeout);
     this.#become("connecting", {attempt: this.#attempt});
