@@ -5,6 +5,7 @@
 
 import net from "node:net";
 import {createRequire} from "node:module";
+import {inTime} from "../checks.mjs";
 
 const require = createRequire(new URL("../../build/node/package.json", import.meta.url));
 
@@ -20,20 +21,7 @@ export function installed(name) {
 
 const WebSocket = installed("ws");
 
-const PATIENCE = 3000; // milliseconds until what doesn't come counts as missing
 const NUL = Buffer.from([0]);
-
-export const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
-
-// Waits until `holds()` is true; false when it isn't in time.
-export async function until(holds, ms = PATIENCE) {
-  const end = Date.now() + ms;
-  while (!await holds()) {
-    if (Date.now() >= end) return false;
-    await sleep(5);
-  }
-  return true;
-}
 
 const utf8 = new TextDecoder("utf-8", {fatal: true, ignoreBOM: true});
 
@@ -53,9 +41,9 @@ class Client {
   }
 
   // The texts of the next `count` events of a type; fewer when they don't come in time.
-  async take(type, count = 1, ms = PATIENCE) {
+  async take(type, count = 1, ms) {
     const from = this.taken[type] ?? 0;
-    await until(async () => await this.count(type) >= from + count, ms);
+    await inTime(async () => await this.count(type) >= from + count, ms);
     const texts = await this.texts(type, from, from + count);
     this.taken[type] = from + texts.length;
     return texts;

@@ -15,45 +15,17 @@ import {appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import {PageClient, TcpClient, WsClient, installed, sleep, until} from "./clients.mjs";
-import {Room, built, root, servePages} from "./server.mjs";
+import {atEnd, check, configure, finish, inTime, root, sleep} from "../checks.mjs";
+import {PageClient, TcpClient, WsClient, installed} from "./clients.mjs";
+import {Room, built, servePages} from "./server.mjs";
 
-const TIME_LIMIT = 40_000;
-const CHECK_LIMIT = 8_000;
 const SILENCE = 300; // milliseconds in which a message that was sent twice would have come
 
 const {chromium} = installed("playwright-core");
 
-// Checks
+const CHECK_LIMIT = 20_000; // ms
 
-let passed = 0;
-let failed = 0;
-let running = "starting";
-
-function finish() {
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-}
-
-function timeUp(ms) {
-  return sleep(ms).then(() => {
-    throw new Error(`took more than ${ms / 1000} s`);
-  });
-}
-
-// Runs one check; it fails by throwing. Returns whether it has passed.
-async function check(name, fn) {
-  running = name;
-  try {
-    await Promise.race([fn(), timeUp(CHECK_LIMIT)]);
-    passed++;
-    return true;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${error.message.replaceAll("\n", "\n    ")}`);
-    return false;
-  }
-}
+configure({limit: 110_000, checkLimit: CHECK_LIMIT, patience: 10_000});
 
 function brief(text) {
   const shown = text.length > 40 ? `${text.slice(0, 40)}… (${text.length})` : text;
@@ -108,12 +80,6 @@ const speeches = {
 
 // The room
 
-const program = process.argv[2];
-if (!program || program.startsWith("--")) {
-  console.error("usage: node spec/browser/run.mjs PROGRAM [--serve]");
-  process.exit(2);
-}
-
 function compileMovie() {
   mkdirSync(built, {recursive: true});
   execFileSync("haxe", ["-cp", "spec/browser", "-main", "XmlSocketClient",
@@ -122,10 +88,7 @@ function compileMovie() {
 }
 
 const profile = mkdtempSync(path.join(os.tmpdir(), "sync-browser-"));
-process.on("exit", () => rmSync(profile, {recursive: true, force: true, maxRetries: 5}));
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => process.exit(130));
-}
+atEnd(() => rmSync(profile, {recursive: true, force: true, maxRetries: 5}));
 
 async function openBrowser() {
   const browser = await chromium.launchPersistentContext(profile, {
@@ -399,14 +362,14 @@ async function takePicture(moviePage, otherPage) {
 
 async function openMovie(page, url) {
   await page.goto(url);
-  const ready = await until(() => page.evaluate("events.length > 0"), 7000);
+  const ready = await inTime(() => page.evaluate("events.length > 0"));
   assert.ok(ready, "the movie doesn't run; build/browser/console.log may say why");
 }
 
 async function main() {
   compileMovie();
   const origin = await servePages();
-  let room = new Room(program, 0, origin);
+  let room = new Room(0, origin);
   const port = await room.port();
   const movieUrl = `${origin}/movie.html?host=127.0.0.1&port=${port}`;
   const socketUrl = `${origin}/socket.html?url=ws://127.0.0.1:${port}/`;
@@ -416,13 +379,8 @@ async function main() {
     process.exit(1);
   }
 
-  setTimeout(() => {
-    failed++;
-    console.log(`FAILED: ${running}\n    the time of ${TIME_LIMIT / 1000} s is up`);
-    finish();
-  }, TIME_LIMIT);
-
   const browser = await openBrowser();
+  atEnd(() => browser.close());
   const moviePage = await browser.newPage();
   const socketPage = await browser.newPage();
 
@@ -459,16 +417,11 @@ async function main() {
   if (movie.id) await leaving(crowd, room, movie, moviePage, movieUrl);
   await serverStops(crowd, room);
   await check("the server starts again on its port", async () => {
-    room = new Room(program, port, origin);
+    room = new Room(port, origin);
     assert.equal(await room.port(), port);
   });
   await serverDies(room, movie, page);
-  await browser.close();
-  finish();
+  await finish();
 }
 
-main().catch(error => {
-  failed++;
-  console.log(`FAILED: ${running}\n    ${error.stack}`);
-  finish();
-});
+await main();

@@ -13,27 +13,15 @@ import os from "node:os";
 import path from "node:path";
 import tls from "node:tls";
 import {fileURLToPath} from "node:url";
-import {installed, until} from "./clients.mjs";
+import {atEnd, check, configure, finish, inTime, program} from "../checks.mjs";
+import {installed} from "./clients.mjs";
 
 const {chromium} = installed("playwright-core");
 const WebSocket = installed("ws");
 const here = path.dirname(fileURLToPath(import.meta.url));
 const folder = mkdtempSync(path.join(os.tmpdir(), "sync-secure-"));
 
-let passed = 0;
-let failed = 0;
-
-async function check(name, fn) {
-  const limit = new Promise((_, reject) =>
-    setTimeout(() => reject(new Error("took more than 8 s")), 8000).unref());
-  try {
-    await Promise.race([fn(), limit]);
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${error.message.replaceAll("\n", "\n    ")}`);
-  }
-}
+configure({limit: 110_000, checkLimit: 20_000, patience: 10_000});
 
 // A self-signed certificate for a name.
 function certify(file, name) {
@@ -57,7 +45,7 @@ function collect(stream) {
 }
 
 async function got(list, text) {
-  assert.ok(await until(() => list.includes(text)), `${text} is not in ${JSON.stringify(list)}`);
+  assert.ok(await inTime(() => list.includes(text)), `${text} is not in ${JSON.stringify(list)}`);
   assert.equal(list.filter(line => line === text).length, 1, `${text} came twice`);
 }
 
@@ -83,17 +71,18 @@ writeFileSync(path.join(folder, "web", "index.html"), `<!doctype html><title>wss
   socket.onclose = event => got.push("closed " + event.code);
 </script>`);
 
-const server = spawn(process.argv[2] || "./sync-lua",
-  [path.join(here, "secure.lua"), folder], {stdio: ["ignore", "pipe", "pipe"]});
+const server = spawn(program, [path.join(here, "secure.lua"), folder],
+  {stdio: ["ignore", "pipe", "pipe"]});
 const said = collect(server.stdout);
 const logged = collect(server.stderr);
 let browser;
-process.on("exit", () => {
+atEnd(async () => {
+  await browser?.close();
   server.kill("SIGKILL");
   rmSync(folder, {recursive: true, force: true, maxRetries: 5});
 });
 
-await until(() => said.length > 0);
+await inTime(() => said.length > 0);
 const port = Number(said[0]);
 
 await check("the server starts", () => assert.ok(port > 0, logged.join("\n")));
@@ -117,7 +106,7 @@ const wsGot = [];
 ws.on("message", data => wsGot.push(data.toString()));
 ws.on("error", error => wsGot.push(error.message));
 await check("npm ws by wss", async () => {
-  assert.ok(await until(() => ws.readyState === WebSocket.OPEN));
+  assert.ok(await inTime(() => ws.readyState === WebSocket.OPEN));
   ws.send("é from ws");
   await got(wsGot, "secure websocket é from ws");
   await got(plainGot, "secure websocket é from ws");
@@ -173,7 +162,7 @@ await check("SIGHUP loads new certificates, and connected clients notice nothing
   certify("default", "renewed.example");
   server.kill("SIGHUP");
   let seen;
-  assert.ok(await until(async () => {
+  assert.ok(await inTime(async () => {
     seen = await subject(port, "localhost");
     seen.socket.destroy();
     return seen.name === "renewed.example";
@@ -188,7 +177,7 @@ await check("certificates that are no good are named, and the old ones stay", as
   const good = readFileSync(path.join(folder, "default.key"));
   writeFileSync(path.join(folder, "default.key"), "nonsense");
   server.kill("SIGHUP");
-  assert.ok(await until(() => logged.some(line => line.includes("keeps its certificates"))));
+  assert.ok(await inTime(() => logged.some(line => line.includes("keeps its certificates"))));
   writeFileSync(path.join(folder, "default.key"), good);
   const seen = await subject(port, "localhost");
   seen.socket.destroy();
@@ -222,6 +211,4 @@ await check("SIGTERM closes everyone, and the server exits with 0", async () => 
   assert.equal(await exit, 0);
 });
 
-await browser.close();
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed ? 1 : 0);
+await finish();

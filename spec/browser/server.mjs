@@ -7,10 +7,9 @@ import {createReadStream, statSync} from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
-import {until} from "./clients.mjs";
+import {inTime, program, root} from "../checks.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-export const root = path.resolve(here, "../..");
 export const built = path.join(root, "build/browser");
 
 const folders = {
@@ -53,7 +52,7 @@ export class Room {
   lines = [];   // of its standard output, as lists of words
   trouble = ""; // of its standard error
 
-  constructor(program, port, origin) {
+  constructor(port, origin) {
     this.process = spawn(program, [path.join(here, "room.lua"), String(port), origin],
       {stdio: ["ignore", "pipe", "pipe"]});
     this.ended = new Promise(resolve => {
@@ -78,7 +77,7 @@ export class Room {
   // The line that begins with these words, when it has come; undefined if it doesn't.
   async said(...words) {
     let line;
-    await until(() => {
+    await inTime(() => {
       line = this.lines.find(one => words.every((word, i) => one[i] === String(word)));
       return line || this.process.exitCode !== null;
     });
@@ -95,7 +94,7 @@ export class Room {
   async end(signal) {
     this.process.kill(signal);
     let result = "still running";
-    await until(() => this.process.exitCode !== null || this.process.signalCode !== null);
+    await inTime(() => this.process.exitCode !== null || this.process.signalCode !== null);
     if (this.process.exitCode !== null || this.process.signalCode !== null) {
       result = await this.ended;
     }

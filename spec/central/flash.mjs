@@ -11,47 +11,24 @@ import {spawn} from "node:child_process";
 import {mkdirSync} from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import {fileURLToPath} from "node:url";
 import {connect} from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
+import {atEnd, check, configure, finish, program, root, sleep, until} from "../checks.mjs";
 
 const {chromium} = installed("playwright-core");
 const WebSocket = installed("ws");
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const pictures = path.join(root, "build/central");
-const [program = "./sync-lua"] = process.argv.slice(2);
-const PATIENCE = 20_000; // ms
 const ROOM = "door";
 
 mkdirSync(pictures, {recursive: true});
 
-let passed = 0;
-let failed = 0;
+configure({limit: 170_000, patience: 20_000});
 
-async function check(name, fn) {
-  try {
-    await fn();
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${String(error.stack ?? error).replaceAll("\n", "\n    ")}`);
-  }
-}
-
-async function until(what, test) {
-  const end = Date.now() + PATIENCE;
-  for (;;) {
-    const value = await test();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`it never happened: ${what}`);
-    await new Promise(done => { setTimeout(done, 50); });
-  }
-}
-
-const server = spawn(path.resolve(root, program), ["examples/central/main.lua"], {
+const server = spawn(program, ["examples/central/main.lua"], {
   cwd: root, stdio: ["ignore", "ignore", "pipe"],
   env: {...process.env, CENTRAL_HOST: "127.0.0.1", CENTRAL_PORT: "0"},
 });
+atEnd(() => server.kill("SIGKILL"));
 let log = "";
 server.stderr.on("data", chunk => { log += chunk; });
 const ports = await until("the server listens", () =>
@@ -145,11 +122,9 @@ await check("they draw on one board", async () => {
   await page.mouse.click(898, 516);
 });
 
-await new Promise(done => { setTimeout(done, 500); });
+await sleep(500);
 await page.screenshot({path: path.join(pictures, "flash.png")});
 
 await browser.close();
 program1.close();
-server.kill("SIGKILL");
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed || !passed ? 1 : 0);
+await finish();

@@ -10,48 +10,22 @@ import {spawn} from "node:child_process";
 import {mkdirSync} from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import {fileURLToPath} from "node:url";
 import {installed} from "../browser/clients.mjs";
+import {atEnd, check, configure, finish, program, root, sleep, until} from "../checks.mjs";
 import {freePort} from "../ports.mjs";
 
 const {chromium} = installed("playwright-core");
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const pictures = path.join(root, "build/central");
-const [program = "./sync-lua"] = process.argv.slice(2);
 const TOKEN = "a-token-for-the-spec";
-const PATIENCE = 20_000; // ms
 
 mkdirSync(pictures, {recursive: true});
 
-let passed = 0;
-let failed = 0;
-
-async function check(name, fn) {
-  try {
-    await fn();
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${String(error.stack ?? error).replaceAll("\n", "\n    ")}`);
-  }
-}
-
-const sleep = ms => new Promise(done => { setTimeout(done, ms); });
-
-async function until(what, test) {
-  const end = Date.now() + PATIENCE;
-  for (;;) {
-    const value = await test();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`it never happened: ${what}`);
-    await sleep(40);
-  }
-}
+configure({limit: 170_000, patience: 20_000});
 
 // Starts a server; resolves when it listens.
 function serve(port) {
   return new Promise((resolve, reject) => {
-    const child = spawn(path.resolve(root, program), ["examples/central/main.lua"], {
+    const child = spawn(program, ["examples/central/main.lua"], {
       cwd: root, stdio: ["ignore", "ignore", "pipe"],
       env: {...process.env, CENTRAL_HOST: "127.0.0.1", CENTRAL_PORT: String(port),
         CENTRAL_PANEL: TOKEN},
@@ -70,6 +44,11 @@ const browser = await chromium.launch({executablePath: "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-dev-shm-usage"]});
 let server = await serve(await freePort());
 const {port} = server;
+atEnd(async () => {
+  await browser.close();
+  server.child.removeAllListeners("exit");
+  server.child.kill("SIGKILL");
+});
 const errors = [];
 
 async function open({name, hue = 200, room = "lobby", scheme = "dark", width = 1280, height = 800,
@@ -278,8 +257,4 @@ await check("no page has raised an error", async () => {
   assert.deepEqual(errors, []);
 });
 
-await browser.close();
-server.child.removeAllListeners("exit");
-server.child.kill("SIGKILL");
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed || !passed ? 1 : 0);
+await finish();

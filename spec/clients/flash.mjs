@@ -20,46 +20,15 @@ import path from "node:path";
 import vm from "node:vm";
 import zlib from "node:zlib";
 import {connect} from "../../clients/js/sync.js";
-import {installed, sleep, until} from "../browser/clients.mjs";
-import {root} from "../browser/server.mjs";
+import {installed} from "../browser/clients.mjs";
+import {atEnd, check, configure, finish, inTime, program, root, sleep} from "../checks.mjs";
 import {freePort} from "../ports.mjs";
-
-const TIME_LIMIT = 110_000;
-const CHECK_LIMIT = 20_000;
-const PATIENCE = 8_000; // milliseconds until what doesn't come counts as missing
 
 const {chromium} = installed("playwright-core");
 const WebSocket = installed("ws");
 const built = path.join(root, "build/flash");
 
-const program = process.argv[2];
-if (!program) {
-  console.error("usage: node spec/clients/flash.mjs PROGRAM");
-  process.exit(2);
-}
-
-// Checks
-
-let passed = 0;
-let failed = 0;
-let running = "starting";
-
-function finish() {
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-}
-
-async function check(name, fn) {
-  running = name;
-  const limit = sleep(CHECK_LIMIT).then(() => { throw new Error("took too long"); });
-  try {
-    await Promise.race([fn(), limit]);
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${error.message.replaceAll("\n", "\n    ")}`);
-  }
-}
+configure({limit: 170_000, checkLimit: 40_000, patience: 20_000}); // Ruffle is slow to begin
 
 // The server under test, and what it writes.
 class Game {
@@ -85,10 +54,10 @@ class Game {
 
   async said(pattern) {
     let line;
-    await until(() => {
+    await inTime(() => {
       line = this.lines.find(one => pattern.test(one));
       return line !== undefined || this.process.exitCode !== null;
-    }, PATIENCE);
+    });
     assert.ok(line !== undefined, `the server did not say ${pattern}: ${this.trouble}`);
     return line;
   }
@@ -213,10 +182,7 @@ function compile() {
 }
 
 const profile = mkdtempSync(path.join(os.tmpdir(), "sync-flash-"));
-process.on("exit", () => rmSync(profile, {recursive: true, force: true, maxRetries: 5}));
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => process.exit(130));
-}
+atEnd(() => rmSync(profile, {recursive: true, force: true, maxRetries: 5}));
 
 async function openBrowser() {
   return chromium.launchPersistentContext(profile, {
@@ -254,7 +220,7 @@ class Movie {
   async take(who, kind, holds = () => true) {
     const find = () => this.events.findIndex(event => event.who === who &&
       event.kind === kind && holds(event.value));
-    await until(() => find() >= 0, PATIENCE);
+    await inTime(() => find() >= 0);
     assert.ok(find() >= 0, `no ${kind} at ${who}; there are ${this.rest(who)}`);
     return this.events.splice(find(), 1)[0].value;
   }
@@ -280,7 +246,7 @@ class Movie {
   // Returns {result} or {fault}.
   async answer(tag) {
     const find = () => this.events.findIndex(event => event.who === tag);
-    await until(() => find() >= 0, PATIENCE);
+    await inTime(() => find() >= 0);
     assert.ok(find() >= 0, `no answer to ${tag}; there are ${this.rest(tag)}`);
     const [{kind, value}] = this.events.splice(find(), 1);
     return {[kind]: value};
@@ -506,9 +472,9 @@ async function limits(movie, port, deadPort, relay) {
     assert.ok(count >= 20 && count <= 23, `${count} were taken`);
     assert.equal((await movie.fault("eager", "echo", [1])).code, "full");
     relay.hold(false);
-    assert.ok(await until(push, PATIENCE), "it does not empty");
+    assert.ok(await inTime(push), "it does not empty");
     assert.equal(await movie.call("eager", "echo", ["on"]), "on");
-    for (let i = 0; i < 100; i++) assert.ok(await until(push, PATIENCE));
+    for (let i = 0; i < 100; i++) assert.ok(await inTime(push));
     await movie.do("eager", "close");
   });
   await check("a connection that is dead without a word is replaced", async () => {
@@ -703,7 +669,7 @@ async function actionScript2(port, friend) {
       setTimeout, clearTimeout, setInterval, clearInterval});
     for (const code of codes) vm.runInContext(code.replaceAll("8080", String(port)), context);
     const saw = async pattern => assert.ok(
-      await until(() => seen.some(text => pattern.test(text)), PATIENCE), `${pattern}: ${seen}`);
+      await inTime(() => seen.some(text => pattern.test(text))), `${pattern}: ${seen}`);
     await saw(/^we are \d+$/);
     await friend.server.join("carl \u0001\"é🎉");
     await saw(/^carl \u0001"é🎉 is here$/);
@@ -743,12 +709,6 @@ async function main() {
   const deadPort = closed.address().port;
   closed.close();
 
-  setTimeout(() => {
-    failed++;
-    console.log(`FAILED: ${running}\n    the time of ${TIME_LIMIT / 1000} s is up`);
-    finish();
-  }, TIME_LIMIT);
-
   // To the stand-in Ruffle needs a WebSocket, too.
   const standProxy = new WebSocket.Server({port: 0, host: "127.0.0.1"});
   await once(standProxy, "listening");
@@ -768,6 +728,7 @@ async function main() {
   await friend.server.join("bob");
   friend.onSession(() => friend.server.join("bob"));
   const browser = await openBrowser();
+  atEnd(() => browser.close());
   const quick = {firstWait: 100, longestWait: 300};
 
   const movie = new Movie();
@@ -805,12 +766,7 @@ async function main() {
   }
   await actionScript2(game.port, friend);
   friend.close();
-  await browser.close();
-  finish();
+  await finish();
 }
 
-main().catch(error => {
-  failed++;
-  console.log(`FAILED: ${running}\n    ${error.stack}`);
-  finish();
-});
+await main();

@@ -13,29 +13,15 @@ import {once, setMaxListeners} from "node:events";
 import net from "node:net";
 import {fileURLToPath} from "node:url";
 import * as sync from "../../clients/js/sync.js";
-import {installed, sleep} from "../browser/clients.mjs";
+import {installed} from "../browser/clients.mjs";
+import * as checks from "../checks.mjs";
+import {program, sleep, until} from "../checks.mjs";
 
 const WebSocket = installed("ws");
 
-const TIME_LIMIT = 90_000; // ms for all checks
-const PATIENCE = 15_000;   // ms until what doesn't happen counts as missing
 const PLAYERS = 50;
 const RATE = 100;          // events a second, of each kind
 const QUICK = {first: 50, most: 400};
-
-const [program] = process.argv.slice(2);
-if (!program) {
-  console.error("usage: node spec/clients/resume.mjs PATH-OF-sync-lua");
-  process.exit(2);
-}
-
-async function until(holds, what, patience = PATIENCE) {
-  const end = Date.now() + patience;
-  while (!await holds()) {
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
-    await sleep(10);
-  }
-}
 
 const numbers = count => Array.from({length: count}, (_, i) => i + 1);
 
@@ -50,10 +36,11 @@ class Server {
     const words = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
     server.process = spawn(program, [script, "0", ...words], {stdio: ["ignore", "pipe", "pipe"]});
     server.process.stderr.setEncoding("utf8").on("data", text => { server.trouble += text; });
+    checks.atEnd(() => server.process.kill("SIGKILL"));
     server.ended = once(server.process, "exit");
     let said = "";
     server.process.stdout.setEncoding("utf8").on("data", text => { said += text; });
-    await until(() => /^port\t\d+\n/.test(said) || server.process.exitCode !== null, "a port");
+    await until("a port", () => /^port\t\d+\n/.test(said) || server.process.exitCode !== null);
     server.port = Number(/\d+/.exec(said)?.[0]);
     assert.ok(server.port, `the server did not start: ${server.trouble}`);
     return server;
@@ -258,9 +245,9 @@ class Scene {
 // Waits until these have a connection, and have taken all that was sent to them so far.
 async function settled(players) {
   await Promise.all(players.map(player => until(
+    `player ${player.number}, who is ${player.game.state}`,
     // What is asked on a connection that is about to be cut has no answer.
-    () => player.isOpen && player.game.latency({timeout: 2000}).then(() => true, () => false),
-    `player ${player.number}, who is ${player.game.state}`)));
+    () => player.isOpen && player.game.latency({timeout: 2000}).then(() => true, () => false))));
 }
 
 function sums(list) {
@@ -274,47 +261,25 @@ function inOrder(seen, from, to, run, what) {
     `${wanted.length}, as number ${at + 1} ${seen[at]}, after ${seen[at - 1]}`);
 }
 
-// Checks
+checks.configure({limit: 110_000});
 
-let passed = 0;
-let failed = 0;
-const scenes = new Set(); // whose servers run
-
-function finish() {
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-}
-
-async function check(name, settings, fn) {
-  let scene;
-  try {
-    scene = await Scene.begin(settings);
-    scenes.add(scene);
-    await fn(scene);
-    assert.doesNotMatch(scene.server.trouble, /ERROR|WARN/, "the server's log");
-    for (const {number, errors, game} of scene.players) {
-      assert.deepEqual(errors, [], `player ${number}`);
-      const {unknown, unreadable} = game.stats; // answers that came twice, too
-      assert.deepEqual([unknown, unreadable], [0, 0], `player ${number}`);
+// A check with a server of its own.
+function check(name, settings, fn) {
+  return checks.check(name, async () => {
+    const scene = await Scene.begin(settings);
+    try {
+      await fn(scene);
+      assert.doesNotMatch(scene.server.trouble, /ERROR|WARN/, "the server's log");
+      for (const {number, errors, game} of scene.players) {
+        assert.deepEqual(errors, [], `player ${number}`);
+        const {unknown, unreadable} = game.stats; // answers that came twice, too
+        assert.deepEqual([unknown, unreadable], [0, 0], `player ${number}`);
+      }
+    } finally {
+      await scene.stop();
     }
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${String(error.stack).replaceAll("\n", "\n    ")}`);
-  } finally {
-    await scene?.stop();
-    scenes.delete(scene);
-  }
+  });
 }
-
-process.once("exit", () => {
-  for (const {server} of scenes) server.process.kill("SIGKILL");
-});
-setTimeout(() => {
-  failed++;
-  console.log(`FAILED: the checks took more than ${TIME_LIMIT / 1000} s`);
-  finish();
-}, TIME_LIMIT).unref();
 
 const count = ({cuts}) => sums(Object.values(cuts));
 
@@ -325,7 +290,7 @@ await check("cut anywhere, nothing is lost and nothing comes twice",
     await scene.control.server.start(RATE);
     proxy.roughen();
     const end = Date.now() + 4000;
-    await until(async () => {
+    await until("enough cuts", async () => {
       for (const player of players) {
         player.call();
         player.call(400 * Math.random());
@@ -334,7 +299,7 @@ await check("cut anywhere, nothing is lost and nothing comes twice",
       const rarest = Math.min(...Object.values(proxy.cuts));
       const leastOpened = Math.min(...players.map(({opened}) => opened));
       return Date.now() > end && count(proxy) > 200 && rarest > 5 && leastOpened > 1;
-    }, "enough cuts", 2 * PATIENCE);
+    }, 30_000);
     proxy.isRough = false;
     await scene.control.server.halt();
     await settled(players);
@@ -342,7 +307,7 @@ await check("cut anywhere, nothing is lost and nothing comes twice",
     // What the server has carried out is answered; the rest was lost on its way there.
     const carriedOut = await scene.control.server.carriedOut();
     const calls = players.flatMap(player => player.calls);
-    await until(() => calls.every(({key, outcome}) => outcome || !carriedOut[key]), "answers");
+    await until("answers", () => calls.every(({key, outcome}) => outcome || !carriedOut[key]));
     for (const player of players) player.abort.abort();
     await Promise.all(calls.map(({promise}) => promise));
     assert.deepEqual(Object.values(carriedOut).filter(times => times !== 1), []);
@@ -352,10 +317,10 @@ await check("cut anywhere, nothing is lost and nothing comes twice",
     assert.ok(answered.length > calls.length / 2, `${answered.length} of ${calls.length} answered`);
 
     // Each question was asked once; its answer came, was lost on the way, or came too late.
-    await until(async () => {
+    await until("the end of all questions", async () => {
       const {asked} = await scene.report();
       return asked.answered + asked.late === asked.questions * PLAYERS;
-    }, "the end of all questions");
+    });
     const {fired, asked, closes, present, resumes} = await scene.report();
     assert.deepEqual([asked.wrong, asked.twice], [0, 0]);
     assert.ok(asked.answered > asked.late, JSON.stringify(asked));
@@ -386,10 +351,10 @@ await check("who has missed more than the ring holds is told so, and starts anew
       await settled(players);
       const opened = players.map(player => player.opened);
       proxy.shut();
-      await until(async () => (await scene.report()).away === 5, "the server to see it");
+      await until("the server to see it", async () => (await scene.report()).away === 5);
       await scene.control.server.burst(missed, bytes);
       proxy.open();
-      await until(() => players.every((player, i) => player.opened > opened[i]), "their return");
+      await until("their return", () => players.every((player, i) => player.opened > opened[i]));
       await settled(players);
       if (!resumes) sessions++;
       for (const [i, player] of players.entries()) {
@@ -415,17 +380,17 @@ await check("after a restart of the server sessions are over, and clients know i
     const proxy = await scene.proxy();
     const players = await scene.add(PLAYERS, proxy);
     await scene.control.server.start(RATE);
-    await until(() => players.every(({seen}) => seen.all.length > RATE / 2), "events");
+    await until("events", () => players.every(({seen}) => seen.all.length > RATE / 2));
     const inWork = players.map(player => player.call(60_000));
     await settled(players);
     scene.control.close();
     await scene.server.kill();
-    await until(() => players.every(({isOpen}) => !isOpen), "the loss of all connections");
+    await until("the loss of all connections", () => players.every(({isOpen}) => !isOpen));
     const waiting = players.map(player => player.call());
     await scene.serve({...scene.settings, run: 2});
     await settled(players);
     await scene.control.server.start(RATE);
-    await until(() => players.every(({seen}) => seen.all.at(-1)[0] === 2), "new events");
+    await until("new events", () => players.every(({seen}) => seen.all.at(-1)[0] === 2));
     await scene.control.server.halt();
     await settled(players);
 
@@ -455,11 +420,11 @@ await check("who stays away too long is gone", {resumeTime: 4}, async scene => {
   const wasOpened = stay.map(({opened}) => opened);
   short.shut();
   long.shut();
-  await until(async () => (await scene.report()).aways >= 20, "the server to see it");
+  await until("the server to see it", async () => (await scene.report()).aways >= 20);
   short.open();
-  await until(() => stay.every(({opened}, i) => opened > wasOpened[i]), "some to return");
+  await until("some to return", () => stay.every(({opened}, i) => opened > wasOpened[i]));
   await scene.control.server.burst(1);
-  await until(async () => (await scene.report()).closes.length > 9, "the others to be gone");
+  await until("the others to be gone", async () => (await scene.report()).closes.length > 9);
   const after = await scene.report();
   const gone = after.closes.map(([number]) => number);
   assert.deepEqual(gone.sort(), go.map(({number}) => number).sort());
@@ -497,7 +462,7 @@ await check("an answer that is too long to be sent is not counted",
     await scene.control.server.burst(1);
     await settled([player]);
     proxy.shut();
-    await until(() => !player.isOpen, "the loss");
+    await until("the loss", () => !player.isOpen);
     await scene.control.server.burst(1);
     proxy.open();
     await settled([player]);
@@ -510,7 +475,7 @@ async function connectRaw(port) {
   const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
   const received = [];
   socket.on("message", text => received.push(JSON.parse(text))).on("error", () => {});
-  await until(() => received.length > 0, "a greeting");
+  await until("a greeting", () => received.length > 0);
   const [{token}] = received.shift().params;
   const say = (id, method, params) => new Promise(done =>
     socket.send(JSON.stringify({jsonrpc: "2.0", id, method, params}), done));
@@ -527,10 +492,10 @@ await check("what comes on the lost connection, just when its client is back, ha
     await old.say(2, "mark", ["later"]);
     server.process.kill("SIGCONT");
     await fresh.say(3, "echo", ["on time"]);
-    await until(() => fresh.received.some(({id}) => id === 3), "an answer");
+    await until("an answer", () => fresh.received.some(({id}) => id === 3));
     const {result} = fresh.received.find(({id}) => id === "resume");
     assert.equal(result.resumed, true);
     for (const {socket} of [old, fresh]) socket.terminate();
   });
 
-finish();
+await checks.finish();

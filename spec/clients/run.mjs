@@ -15,19 +15,12 @@ import net from "node:net";
 import path from "node:path";
 import readline from "node:readline";
 import {fileURLToPath} from "node:url";
+import {check, configure, finish, program} from "../checks.mjs";
 
 const PACKAGES = ["json-rpc-2.0@1.8.1", "rpc-websockets@10.0.1", "ws@8.23.0"];
-const CHECK_LIMIT = 10_000; // ms for one check
-const TIME_LIMIT = 60_000;  // ms for all
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const folder = path.resolve(here, "../../build/clients");
-
-const [program] = process.argv.slice(2);
-if (!program) {
-  console.error("usage: node spec/clients/run.mjs PATH-OF-sync-lua");
-  process.exit(2);
-}
 
 // A list beside the packages tells which were installed last.
 function install() {
@@ -52,32 +45,7 @@ const {JSONRPCClient, JSONRPCServer, JSONRPCServerAndClient} = require("json-rpc
 const {Client: RpcWebSocket} = require("rpc-websockets");
 const WebSocket = require("ws");
 
-// Checks
-
-let passed = 0;
-let failed = 0;
-let running = "starting";
-
-function finish() {
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed ? 1 : 0);
-}
-
-async function check(name, fn) {
-  running = name;
-  let timer;
-  const timeUp = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("it took too long")), CHECK_LIMIT);
-  });
-  try {
-    await Promise.race([fn(), timeUp]);
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${String(error.message).replaceAll("\n", "\n    ")}`);
-  }
-  clearTimeout(timer);
-}
+configure({limit: 110_000, checkLimit: 20_000});
 
 // The server
 
@@ -264,12 +232,6 @@ async function eventsReachAll(clients, transports) {
 }
 
 async function main() {
-  setTimeout(() => {
-    failed++;
-    console.log(`FAILED: ${running}\n    the time of ${TIME_LIMIT / 1000} s is up`);
-    finish();
-  }, TIME_LIMIT);
-
   const {server, port, trouble} = await startServer();
   const clients = [
     new RpcWebSockets(),
@@ -296,11 +258,7 @@ async function main() {
     server.kill("SIGTERM");
     assert.deepEqual(await ended, [0, null]);
   });
-  finish();
+  await finish();
 }
 
-main().catch(error => {
-  failed++;
-  console.log(`FAILED: ${running}\n    ${error.stack}`);
-  finish();
-});
+await main();

@@ -15,55 +15,24 @@ import path from "node:path";
 import {fileURLToPath} from "node:url";
 import * as sync from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import {Redis, endAll, kill, sleep, start, until} from "./servers.mjs";
+import {atEnd, check, configure, finish, program, sleep, until} from "../checks.mjs";
+import {Redis, endAll, kill, start} from "./servers.mjs";
 
 const WebSocket = installed("ws");
-const [program] = process.argv.slice(2);
-if (!program) {
-  console.error("usage: node spec/cluster/balancers.mjs PATH-OF-sync-lua");
-  process.exit(2);
-}
-
-const TIME_LIMIT = 60_000;
-const SILENCE = 4;       // seconds until a balancer cuts a connection on which nothing comes
-const PING = 1;          // the nodes' pingInterval
+const SILENCE = 4; // seconds until a balancer cuts a connection on which nothing comes
+const PING = 1;    // the nodes' pingInterval
 const folder = mkdtempSync(path.join(os.tmpdir(), "sync-balancers-"));
 
-let passed = 0;
-let failed = 0;
-
-async function check(name, fn) {
-  const begun = Date.now();
-  try {
-    await fn();
-    passed++;
-    if (process.env.VERBOSE) console.log(`${name}: ${Date.now() - begun} ms`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n    ${String(error.stack).replaceAll("\n", "\n    ")}`);
-  }
-}
+configure({limit: 110_000});
 
 const balancers = [];
 
 // nginx ends its worker processes when it is told to stop, not when it's killed.
-async function finish() {
+atEnd(async () => {
   await Promise.all(balancers.map(({process}) => process && kill(process, "SIGTERM")));
   await endAll();
   rmSync(folder, {recursive: true, force: true});
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exit(failed || !passed ? 1 : 0);
-}
-
-async function giveUp(why) {
-  console.log(`FAILED: ${why}`);
-  failed++;
-  await finish();
-}
-
-setTimeout(giveUp, TIME_LIMIT, `the tests took more than ${TIME_LIMIT / 1000} s`).unref();
-process.on("uncaughtException", error => giveUp(error.stack));
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => giveUp(signal));
+});
 
 // Nodes.
 
@@ -480,11 +449,5 @@ async function tryBalancer(Balancer) {
   for (const client of [...clients, walker]) client.close();
 }
 
-await Promise.all([Nginx, HAProxy].map(async Balancer => {
-  try {
-    await tryBalancer(Balancer);
-  } catch (error) {
-    await giveUp(`${Balancer.name}: ${error.stack}`);
-  }
-}));
+await Promise.all([Nginx, HAProxy].map(Balancer => tryBalancer(Balancer)));
 await finish();

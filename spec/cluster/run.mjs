@@ -11,44 +11,24 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import * as sync from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import {Nats, Network, Node, Redis, endAll, sleep, until} from "./servers.mjs";
+import {atEnd, check, configure, finish, sleep, until} from "../checks.mjs";
+import {Nats, Network, Node, Redis, endAll} from "./servers.mjs";
 
 const WebSocket = installed("ws");
-const [program, kind] = process.argv.slice(2);
-if (!program || !["redis", "nats", "workers"].includes(kind)) {
+const kind = process.argv[3];
+if (!["redis", "nats", "workers"].includes(kind)) {
   console.error("usage: sh spec/cluster/run PATH-OF-sync-lua redis|nats|workers");
   process.exit(2);
 }
 
-const TIME_LIMIT = 240_000;
-const GONE = 8_000;    // ms within which a dead node's members have gone: 5 s, and some
+const GONE = 8_000; // ms within which a dead node's members have gone: 5 s, and some
 const NODES = 3;
 
-let passed = 0;
-let failed = 0;
+// The nodes; workers are the same for clients, who don't know which they get.
+const nodes = [];
 
-// CHECKS=words runs those alone whose name has these words.
-async function check(name, fn) {
-  if (!name.includes(process.env.CHECKS ?? "")) return;
-  const begun = Date.now();
-  try {
-    await fn();
-    passed++;
-    if (process.env.VERBOSE) console.log(`${name}: ${Date.now() - begun} ms`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${kind}: ${name}\n    ${String(error.stack).replaceAll("\n", "\n    ")}`);
-    for (const [i, node] of nodes.entries()) {
-      console.log(`    node ${i} said: ${node.process.trouble.trim().split("\n").slice(-3).join("; ")}`);
-    }
-  }
-}
-
-setTimeout(() => {
-  console.log(`FAILED: ${kind}: the tests took more than ${TIME_LIMIT / 1000} s`);
-  console.log(`${passed} passed, ${failed + 1} failed`);
-  process.exit(1);
-}, TIME_LIMIT).unref();
+configure({limit: 240_000, explain: () => nodes.map(({process: {trouble}}, i) =>
+  `${kind}: node ${i} said: ${trouble.trim().split("\n").slice(-3).join("; ")}`).join("\n")});
 
 // Where a list of numbers does not count up by one: nothing, if it does.
 function explain(list) {
@@ -89,22 +69,20 @@ if (!network && kind !== "workers") {
   console.log(`left out of ${kind}: what needs network namespaces, which this user can't make, ` +
     "or which spec/cluster/run was not asked for");
 }
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
+atEnd(endAll);
 let engine;
 let spaces = [];
 if (network) spaces = Array.from({length: NODES + (kind === "nats" ? 3 : 1)}, () => network.add());
 if (kind === "redis") engine = await Redis.start(spaces[NODES]);
 if (kind === "nats") engine = await Nats.start(spaces.slice(NODES));
 
-// The nodes; workers are the same for clients, who don't know which they get.
-let nodes;
 if (kind === "workers") {
-  const server = await Node.start(program, null, {words: [`--workers=${NODES}`]});
-  nodes = Array.from({length: NODES}, () => server);
+  const server = await Node.start(null, {words: [`--workers=${NODES}`]});
+  nodes.push(...Array(NODES).fill(server));
 } else {
-  nodes = await Promise.all(Array.from({length: NODES}, (_, i) =>
-    Node.start(program, engine.url, {space: spaces[i]})));
+  nodes.push(...await Promise.all(Array.from({length: NODES}, (_, i) =>
+    Node.start(engine.url, {space: spaces[i]}))));
 }
 
 // Connects until there is a client on each node, and returns one of each.
@@ -408,7 +386,7 @@ if (network) {
 // A node that will be killed. It writes down what it does for clients, which needs the engine.
 async function startVictim() {
   if (kind === "workers") return nodes[0];
-  const victim = await Node.start(program, engine.url, {space: spaces[1]});
+  const victim = await Node.start(engine.url, {space: spaces[1]});
   const client = await Client.connect(victim);
   await until("it has the engine", async () => (await client.call("state")).isUp);
   client.close();
@@ -523,7 +501,7 @@ if (kind !== "workers") {
   });
 
   await check("a node that is stopped: its members vanish at once", async () => {
-    const node = await Node.start(program, engine.url, {space: spaces[2]});
+    const node = await Node.start(engine.url, {space: spaces[2]});
     const dee = await Client.connect(node);
     await dee.call("enter", "grey");
     await until("dee is seen", async () => await memberCount(ann, "grey") === 2);
@@ -546,6 +524,4 @@ if (process.env.VERBOSE) {
     console.log(`${trouble}ended with ${child.exitCode ?? child.signalCode}`);
   }
 }
-await endAll();
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed || !passed ? 1 : 0);
+await finish();

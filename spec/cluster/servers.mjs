@@ -7,22 +7,8 @@ import {mkdtempSync, rmSync} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
+import {program, root, until} from "../checks.mjs";
 import {freePort} from "../ports.mjs";
-
-const root = fileURLToPath(new URL("../..", import.meta.url));
-
-export const sleep = ms => new Promise(done => { setTimeout(done, ms); });
-
-/** Waits until `holds()` is true. */
-export async function until(what, holds, patience = 15_000) {
-  const end = Date.now() + patience;
-  for (;;) {
-    const value = await holds();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`it never happened: ${what}`);
-    await sleep(20);
-  }
-}
 
 const running = new Set();
 
@@ -153,7 +139,7 @@ const script = fileURLToPath(new URL("node.lua", import.meta.url));
 
 /** A node; `words` are options of sync-lua. */
 export class Node {
-  static async start(program, url, {space, words = []} = {}) {
+  static async start(url, {space, words = []} = {}) {
     const node = new Node();
     node.host = space?.host ?? "127.0.0.1";
     node.process = start(program, [...words, script, node.host, ...url ? [url] : []], space);
