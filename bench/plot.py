@@ -1,6 +1,7 @@
 """Draws the plots of docs/benchmarks.md as SVG, by hand: no library is needed."""
 import math
 import os
+from statistics import median
 from xml.sax.saxutils import escape
 
 INK, MUTED, RULE = "#1f2328", "#59636e", "#d1d9e0"
@@ -9,12 +10,6 @@ COLOURS = {"sync": "#d1242f", "sync-off": "#f0a3a6", "uv": "#1f2328", "raw": "#8
            "pypy": "#8250df", "cpython": "#bf5b04", "ws": "#2f8f46"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 WIDTH = 860
-
-
-def median(values):
-    values = sorted(values)
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
 def good(runs):

@@ -2,17 +2,13 @@
 import datetime
 import os
 import platform
+from statistics import median
 
 import plot
+from runs import spread
 
 DOCS = "docs"
 PERCENTILES = ["p50", "p90", "p99", "p999"]
-
-
-def median(values):
-    values = sorted(values)
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
 def good(runs):
@@ -54,16 +50,6 @@ def number(value):
     return "{:.1f}".format(value) if abs(value) >= 10 else "{:.2f}".format(value)
 
 
-def spread(values, write=number):
-    if not values:
-        return "-"
-    return "%s (%s–%s)" % (write(median(values)), write(min(values)), write(max(values)))
-
-
-def ratio(values):
-    return spread(values, "{:.2f}".format)
-
-
 COLUMNS = {
     "echo": [("messages/s", per_second), ("user ns/message", lambda r: r["server"]["user_ns"]),
              ("system ns/message", lambda r: r["server"]["system_ns"]), ("p99 µs", p99)],
@@ -89,10 +75,10 @@ def row(peer, work, found, mine):
         return [peer.title] + ["missing"] + ["-"] * (len(columns) - 1) + ["-", peer.missing]
     runs = found.get(peer.name, [])
     right, wrong = good(runs), failures(runs)
-    cells = [spread([columns[0][1](run) for run in right])]
+    cells = [spread([columns[0][1](run) for run in right], number)]
     cells += [number(median([column(run) for run in right])) if right else "-"
               for _, column in columns[1:]]
-    compared = "1" if peer.name == "sync" else ratio(ratios(mine, runs, FIGURES[work.figure]))
+    compared = "1" if peer.name == "sync" else spread(ratios(mine, runs, FIGURES[work.figure]))
     note = ""
     if wrong:
         note = "failed %d of %d: %s" % (len(wrong), len(runs), wrong[-1])
@@ -146,7 +132,7 @@ class Bars:
         values = ratios(found.get("sync", []), found.get(peer, []), figure)
         bar = "at least %g × %s" % (factor, of)
         self.add(title, bar, median(values) >= factor if values else None,
-                 ratio(values) if values else self.why(found, peer))
+                 spread(values) if values else self.why(found, peer))
 
     @staticmethod
     def why(found, peer):
@@ -165,19 +151,19 @@ class Bars:
         found = self.results.get("echo16", {})
         values = ratios(found.get("sync-off", []), found.get("sync", []), user)
         self.add("JIT on over off, user CPU per message, echo at depth 16", "at least 7 ×",
-                 median(values) >= 7 if values else None, ratio(values))
+                 median(values) >= 7 if values else None, spread(values))
         self.add("the same, game step, chat, remoting", "at least 7 × on the game step", None,
                  "by `make bench-jit`: see [jit.md](jit.md)")
         on, off = found.get("sync", []), found.get("sync-off", [])
         more = [(a["server"]["rss_kib"] - b["server"]["rss_kib"]) / 1024
                 for a, b in zip(on, off) if isinstance(a, dict) and isinstance(b, dict)]
         self.add("JIT's memory, echo at depth 16", "at most 2 MiB more than off",
-                 median(more) <= 2 if more else None, spread(more) + " MiB")
+                 median(more) <= 2 if more else None, spread(more, number) + " MiB")
 
     def idle(self, title, work, most):
         values = self.values(work, "sync", memory)
         wrong = failures(self.results.get(work, {}).get("sync", []))
-        said = spread(values) + " B" if values else "failed: " + wrong[-1] if wrong else "-"
+        said = spread(values, number) + " B" if values else "failed: " + wrong[-1] if wrong else "-"
         self.add(title, "at most %d B" % most, median(values) <= most if values else None, said)
 
     def websocket(self):
@@ -192,7 +178,7 @@ class Bars:
         found = self.results.get("rate", {})
         values = ratios(found.get("sync", []), found.get("uv", []), p99)
         self.add("p99 latency at half of saturation", "at most 1.2 × C on libuv",
-                 median(values) <= 1.2 if values else None, ratio(values))
+                 median(values) <= 1.2 if values else None, spread(values))
 
 
 def bars(results):

@@ -6,25 +6,18 @@ slows the machine for a while slows all alike. A server runs alone on core 0, th
 core 1. Ratios are taken within a round. ROUNDS=N sets the rounds (5), ONLY=sync,uv the
 peers. Writes docs/benchmarks.md and its plots.
 """
-import json
 import os
 import resource
-import select
-import shutil
-import signal
-import socket
+import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
 import report
+from runs import PYTHON, QUICK, Failed, Server, can_pin, count_rounds, run_load
 
-QUICK = os.environ.get("QUICK", "0") not in ("", "0")
-ROUNDS = int(os.environ.get("ROUNDS") or (2 if QUICK else 5))
+ROUNDS = count_rounds(5, quick=2)
 SECONDS, WARM_UP = (0.25, 0.2) if QUICK else (2.0, 0.8)
 IDLE_SECONDS = 1 if QUICK else 4  # a server may give memory back when it is calm
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 PEERS = "bench/peers/"
 LOAD = "build/bench/load"
 
@@ -134,60 +127,6 @@ WORKS = [
 ] + WS_WORKS
 
 
-class Failed(Exception):
-    """A run that gave no figure, and why."""
-
-
-def pinned(core, command):
-    cores = sorted(os.sched_getaffinity(0))
-    if not shutil.which("taskset") or len(cores) < 2:
-        return command
-    return ["taskset", "-c", str(cores[core])] + command
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def last_line(file):
-    file.seek(0)
-    lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "it said nothing")
-
-
-class Server:
-    """A peer that listens, for as long as the `with` lasts."""
-
-    def __init__(self, peer, mode):
-        self.port = free_port()
-        self.errors = tempfile.TemporaryFile()
-        command = pinned(0, peer.command + [mode, str(self.port)])
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors)
-
-    def __enter__(self):
-        said, end = b"", time.monotonic() + 20
-        while b"ready" not in said:
-            wait = max(0, end - time.monotonic())
-            if not select.select([self.process.stdout], [], [], wait)[0]:
-                self.__exit__()
-                raise Failed("the server wasn't ready after 20 s")
-            piece = os.read(self.process.stdout.fileno(), 4096)
-            if not piece:
-                self.__exit__()
-                raise Failed("the server did not start: " + last_line(self.errors))
-            said += piece
-        return self
-
-    def __exit__(self, *_):
-        """Ends the process that was started, and no other."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
-
-
 def measure(peer, work, rate):
     """One run. Returns what the load reported."""
     options = list(work.options)
@@ -196,29 +135,15 @@ def measure(peer, work, rate):
     seconds = IDLE_SECONDS if work.mode == "idle" else SECONDS
     options += ["-f", work.framing, "-t", str(seconds), "-w", str(WARM_UP), "--json"]
     mode = "raw" if peer is RAW else work.server
-    with Server(peer, mode) as server:
-        command = pinned(1, [LOAD, work.mode, "127.0.0.1:%d" % server.port,
-                             "-p", str(server.process.pid)] + options)
-        try:
-            done = subprocess.run(command, capture_output=True, text=True,
-                                  timeout=SECONDS + WARM_UP + 20)
-        except subprocess.TimeoutExpired:
-            raise Failed("the load did not end") from None
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or ["exit code %d" % done.returncode]
-            ended = server.process.poll()
-            died = "" if ended is None else " (the server ended: %s)" % last_line(server.errors)
-            raise Failed(lines[-1] + died)
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        raise Failed("the load printed no JSON: " + done.stdout[:80]) from None
+    with Server(peer.command + [mode]) as server:
+        return run_load(server, [LOAD, work.mode, "127.0.0.1:%d" % server.port,
+                                 "-p", server.pid] + options, seconds + WARM_UP)
 
 
 def half_of_uv(results):
     """The rate for the latency: half of what C on libuv echoed at depth 1."""
     runs = [run for run in results["echo1"].get("uv", []) if isinstance(run, dict)]
-    return report.median([run["per_second"] for run in runs]) / 2 if runs else None
+    return statistics.median([run["per_second"] for run in runs]) / 2 if runs else None
 
 
 def run_work(work, peers, results):
@@ -266,7 +191,7 @@ def main():
         command += " ROUNDS=%d" % ROUNDS
     settings = {"command": command, "quick": QUICK, "rounds": ROUNDS, "seconds": SECONDS,
                 "warm_up": WARM_UP, "took": time.monotonic() - began,
-                "pinned": len(os.sched_getaffinity(0)) > 1 and bool(shutil.which("taskset")),
+                "pinned": can_pin(),
                 "memory_rounds": MEMORY_ROUNDS, "only": only}
     report.write(WORKS, peers, RAW, results, settings, machine)
 

@@ -9,23 +9,18 @@ missing.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from runs import pinned  # noqa: E402
+
 BOTS = int(os.environ.get("BOTS") or 500)
 SECONDS = float(os.environ.get("SECONDS") or 20)
 TOKEN = "bench-central-token"
 BAR = 0.005  # seconds
-
-
-def pinned(core, command):
-    cores = sorted(os.sched_getaffinity(0))
-    if not shutil.which("taskset") or len(cores) < 2:
-        return command
-    return ["taskset", "-c", str(cores[core])] + command
 
 
 def panel(port):

@@ -6,23 +6,19 @@ the machine for a while slows all alike. A server runs alone on core 0, the load
 Ratios are taken within a round, and their medians are told. ROUNDS=N sets the rounds (3),
 ONLY=echo,game the handlers. Writes docs/jit.md.
 """
-import json
 import os
 import platform
 import re
-import select
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-QUICK = os.environ.get("QUICK", "0") not in ("", "0")
-ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 3))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from runs import PYTHON, QUICK, Failed, Server, count_rounds, run_load, spread, table  # noqa: E402
+
+ROUNDS = count_rounds(3)
 WARM_UP, SECONDS = (0.7, 0.7) if QUICK else (1.5, 2.0)
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 DRIVE = "build/bench/drive"
 SERVE_LUA, SERVE_PY = "bench/jit/serve.lua", "bench/jit/serve.py"
 PAGE = "docs/jit.md"
@@ -79,68 +75,19 @@ def does(name, work):
     return name != FLOOR or work == "echo"
 
 
-class Failed(Exception):
-    pass
-
-
-def pin(core):
-    cores = sorted(os.sched_getaffinity(0))
-    return (lambda: os.sched_setaffinity(0, {cores[core]})) if len(cores) > 1 else None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A server that has said that it is ready; it ends with the `with` block."""
-
-    def __init__(self, command, work):
-        self.port = free_port()
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command + [work, str(self.port)], preexec_fn=pin(0),
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        self.said = ""
-
-    def __enter__(self):
-        ready, _, _ = select.select([self.process.stdout], [], [], 20)
-        if not ready or "ready" not in self.process.stdout.readline():
-            self.__exit__()
-            raise Failed("the server did not become ready: " + self.error())
-        return self
-
-    def error(self):
-        self.errors.seek(0)
-        return (self.errors.read().strip().splitlines() or ["it said nothing"])[-1]
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.said, _ = self.process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-
-
 def drive(server, work):
-    command = [DRIVE, work, str(server.port), str(server.process.pid), str(WARM_UP), str(SECONDS)]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin(1),
-                          timeout=WARM_UP + SECONDS + 30)
-    if done.returncode != 0:
-        raise Failed(done.stderr.strip())
-    return json.loads(done.stdout)
+    return run_load(server, [DRIVE, work, server.port, server.pid, WARM_UP, SECONDS],
+                    WARM_UP + SECONDS)
 
 
 def measure(runtime, work):
-    with Server(RUNTIMES[runtime][1], work) as server:
+    with Server(RUNTIMES[runtime][1] + [work]) as server:
         return drive(server, work)
 
 
 def profile(work):
     """Shares of time by -jp: {"Compiled": 89, ..., "loop": the part of it in loop.lua}."""
-    with Server(["./sync-lua", "-jp=vl", SERVE_LUA], work) as server:
+    with Server(["./sync-lua", "-jp=vl", SERVE_LUA, work]) as server:
         drive(server, work)
     shares, part = {}, None
     for line in server.said.splitlines():
@@ -156,11 +103,9 @@ def profile(work):
 
 def traces(work):
     """By -jv: how many traces, how many attempts that were given up, and where for good."""
-    with Server(["./sync-lua", "-jv", SERVE_LUA], work) as server:
+    with Server(["./sync-lua", "-jv", SERVE_LUA, work]) as server:
         drive(server, work)
-        server.errors.seek(0)
-        lines = server.errors.read().splitlines()
-    lines += server.said.splitlines()
+    lines = server.trouble().splitlines() + server.said.splitlines()
     stitched = [line for line in lines if re.search(r"\bstitch\b", line)]
     given_up = [line for line in lines if line.startswith("[TRACE ---")]
     lost = {where for line in lines
@@ -189,19 +134,9 @@ def median(rounds, work, of):
 
 
 def ratio(rounds, work, runtime):
-    """User CPU of another runtime ÷ that of SYNC with the JIT on: median, least, greatest."""
-    values = [results[work][runtime]["user_ns"] / max(results[work]["on"]["user_ns"], 1)
-              for results in rounds]
-    return statistics.median(values), min(values), max(values)
-
-
-def spread(values, digits="%.2f"):
-    return (digits + " (" + digits + "–" + digits + ")") % values
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+    """User CPU of another runtime ÷ that of SYNC with the JIT on, round by round."""
+    return [results[work][runtime]["user_ns"] / max(results[work]["on"]["user_ns"], 1)
+            for results in rounds]
 
 
 def title(work):
@@ -227,9 +162,8 @@ def measured_table(rounds, names):
 
 
 def memory_difference(rounds, work):
-    values = [(results[work]["on"]["rss_kib"] - results[work]["off"]["rss_kib"]) / 1024
-              for results in rounds]
-    return statistics.median(values), min(values), max(values)
+    return [(results[work]["on"]["rss_kib"] - results[work]["off"]["rss_kib"]) / 1024
+            for results in rounds]
 
 
 def bars(rounds):
@@ -238,11 +172,11 @@ def bars(rounds):
         if work in ONLY:
             times = ratio(rounds, work, "off")
             rows.append(["JIT on over off, " + title(work), "at least 7 × in user CPU",
-                         "holds" if times[0] >= BAR_RATIO else "does not hold",
+                         "holds" if statistics.median(times) >= BAR_RATIO else "does not hold",
                          spread(times) + " ×"])
-    more = max((memory_difference(rounds, work) for work in ONLY))
+    more = max((memory_difference(rounds, work) for work in ONLY), key=statistics.median)
     rows.append(["JIT's memory, the handler with most", "at most 2 MiB more than off",
-                 "holds" if more[0] <= BAR_MEMORY else "does not hold",
+                 "holds" if statistics.median(more) <= BAR_MEMORY else "does not hold",
                  spread(more) + " MiB"])
     return table(["what", "bar", "verdict", "measured"], rows)
 
@@ -288,7 +222,7 @@ the greatest.""" % (ROUNDS, "" if ROUNDS == 1 else "s", WARM_UP, SECONDS), "", "
     lines += ["", "By `-jv`, connecting and leaving included:", ""] + trace_table(seen)
     lines += ["", "## Why"]
     for work in ONLY:
-        times = "**%s: %.1f ×.** " % (work, ratio(rounds, work, "off")[0])
+        times = "**%s: %.1f ×.** " % (work, statistics.median(ratio(rounds, work, "off")))
         lines += ["", times + REASONS[work]]
     lines += ["", "`sync-lua --jit-report bench/jit/serve.lua HANDLER PORT` says the same by handler,",
               "and `-jv` shows each trace.", "", "## Machine and versions", "",

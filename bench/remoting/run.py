@@ -9,16 +9,14 @@ ROUNDS=N sets the rounds (5). Prints a table.
 """
 import json
 import os
-import select
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 
-QUICK = os.environ.get("QUICK", "0") not in ("", "0")
-ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 5))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from runs import QUICK, Failed, Server, count_rounds, run_load, spread, table  # noqa: E402
+
+ROUNDS = count_rounds(5)
 WARM_UP, SECONDS = (0.5, 0.7) if QUICK else (1.0, 2.0)
 CONNECTIONS, DEPTH = 64, 16
 BAR = 5  # times the calls of each peer
@@ -38,68 +36,12 @@ WORKS = {"ws": [SYNC, OFF, "rpc-websockets"], "tcp": [SYNC, OFF, "jayson"]}
 TITLES = {"ws": "WebSocket", "tcp": "TCP"}
 
 
-class Failed(Exception):
-    """A run that gave no figure, and why."""
-
-
-def pin(core):
-    cores = sorted(os.sched_getaffinity(0))
-    return (lambda: os.sched_setaffinity(0, {cores[core]})) if len(cores) > 1 else None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A server that has said that it is ready; it ends with the `with` block."""
-
-    def __init__(self, name, transport):
-        self.port = free_port()
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            COMMANDS[name] + [transport, str(self.port)], preexec_fn=pin(0),
-            stdout=subprocess.PIPE, stderr=self.errors,
-            env=dict(os.environ, NODE_PATH=PACKAGES, NODE_ENV="production"))
-
-    def __enter__(self):
-        said, end = b"", time.monotonic() + 20
-        while b"ready" not in said:
-            wait = max(0, end - time.monotonic())
-            if not select.select([self.process.stdout], [], [], wait)[0]:
-                self.__exit__()
-                raise Failed("the server wasn't ready after 20 s")
-            piece = os.read(self.process.stdout.fileno(), 4096)
-            if not piece:
-                self.__exit__()
-                self.errors.seek(0)
-                lines = self.errors.read().strip().splitlines() or ["it said nothing"]
-                raise Failed("the server did not start: " + lines[-1])
-            said += piece
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 def measure(name, transport):
     """One run. Returns what the load reported."""
-    with Server(name, transport) as server:
-        command = [LOAD, transport, server.port, server.process.pid, CONNECTIONS, DEPTH,
-                   WARM_UP, SECONDS]
-        try:
-            done = subprocess.run([str(word) for word in command], capture_output=True,
-                                  text=True, preexec_fn=pin(1),
-                                  timeout=WARM_UP + SECONDS + 30)
-        except subprocess.TimeoutExpired:
-            raise Failed("the load did not end") from None
-    if done.returncode != 0:
-        raise Failed((done.stderr.strip().splitlines() or ["the load failed"])[-1])
-    return json.loads(done.stdout)
+    environment = dict(os.environ, NODE_PATH=PACKAGES, NODE_ENV="production")
+    with Server(COMMANDS[name] + [transport], env=environment) as server:
+        return run_load(server, [LOAD, transport, server.port, server.pid, CONNECTIONS, DEPTH,
+                                 WARM_UP, SECONDS], WARM_UP + SECONDS)
 
 
 def version(package):
@@ -137,12 +79,6 @@ def pairs(rounds, work, name):
     return [pair for pair in both if all(pair)]
 
 
-def spread(values):
-    if not values:
-        return "-"
-    return "%.2f (%.2f–%.2f)" % (statistics.median(values), min(values), max(values))
-
-
 def row(rounds, work, name):
     runs = [results[work][name] for results in rounds if name in results[work]]
     if not runs:
@@ -161,10 +97,8 @@ def row(rounds, work, name):
 def print_table(rounds, works):
     head = ["transport", "server", "calls/s", "SYNC's calls ÷ its", "user CPU, µs a call",
             "system CPU, µs", "its CPU ÷ SYNC's", "server's core", "load's core"]
-    print("\n| " + " | ".join(head) + " |\n| --- | --- |" + " ---: |" * (len(head) - 2))
-    for work, names in works.items():
-        for name in names:
-            print("| " + " | ".join(row(rounds, work, name)) + " |")
+    rows = [row(rounds, work, name) for work, names in works.items() for name in names]
+    print("\n" + "\n".join(table(head, rows, texts=2)))
 
 
 def disturbed(run):

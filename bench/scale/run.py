@@ -15,8 +15,6 @@ Prints tables and verdicts; writes docs/scaling-bus.svg.
 import json
 import os
 import resource
-import select
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,16 +23,18 @@ import threading
 import time
 
 import draw
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from runs import (QUICK, TICK, Failed, Process, count_rounds, cpu_of, free_port,  # noqa: E402
+                  last_line, spread, table)
 
-QUICK = os.environ.get("QUICK", "0") not in ("", "0")
-ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 5))
+ROUNDS = count_rounds(5)
 ONLY = os.environ.get("ONLY") or "1,2,3"
 WARM_UP, SECONDS = (1.0, 1.5) if QUICK else (2.0, 4.0)
 HERE = "bench/scale/"
 PACKAGES = "build/bench/scale-npm/node_modules"
-TICK = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
 SAMPLE = 0.05   # seconds between looks at /proc
+ENVIRONMENT = dict(os.environ, NODE_PATH=os.path.abspath(PACKAGES), NODE_ENV="production")
 TRIM = 0.1      # of the measured time, at both ends: the load's end is known to some ms
 KEEPS_UP = 0.98 # of the rate that is wanted
 DISTURBED = 0.1 # of a core that other programs had: such rounds are no proof
@@ -42,22 +42,11 @@ UNEVEN = 0.5    # of an even share of clients: a process that has less is told o
 BAR_WORK, BAR_SOCKETIO = 1.8, 5
 
 
-class Failed(Exception):
-    """A run that gave no figure, and why."""
-
-
 # Processes, as /proc shows them
 
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return [int(word) for word in file.read().split()]
-
-
-def cpu_of(pid):
-    """Seconds of processor time, of all its threads."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def cpu_of_machine():
@@ -132,51 +121,6 @@ NODES = [Setup(f"redis{n}", f"SYNC over Redis, {n} node{'s' * (n > 1)}", "redis"
 SOCKETIO = Setup("socketio2", "Socket.IO over Redis, 2 processes", "socketio", 2)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Process:
-    """One that says a word, so many times, when it is ready."""
-
-    def __init__(self, command, word, times, folder):
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self.errors, cwd=folder,
-            env=dict(os.environ, NODE_PATH=os.path.abspath(PACKAGES), NODE_ENV="production"))
-        self.pid = self.process.pid
-        self.command, self.word, self.times = command, word, times
-
-    def why(self):
-        self.errors.seek(0)
-        lines = self.errors.read().strip().splitlines() or ["it said nothing"]
-        return f"{self.command[0]}: {lines[-1]}"
-
-    def wait(self):
-        said, end = b"", time.monotonic() + 20
-        while said.count(self.word) < self.times:
-            left = max(0, end - time.monotonic())
-            if not select.select([self.process.stdout], [], [], left)[0]:
-                raise Failed("wasn't ready after 20 s: " + self.why())
-            piece = os.read(self.process.stdout.fileno(), 65536)
-            if not piece:
-                raise Failed("did not start: " + self.why())
-            said += piece
-
-    def end(self):
-        """Ends it; a parent ends its workers first."""
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.errors.close()
-
-
 class Servers:
     """A setup that runs, for as long as the `with` lasts."""
 
@@ -197,7 +141,7 @@ class Servers:
         self.ports = [free_port() for _ in range(self.setup.process_count())]
         times = self.setup.count if self.setup.kind == "workers" else 1
         for command in self.setup.commands(self.mode, self.ports, url):
-            self.processes.append(Process(command, b"ready\n", times, None))
+            self.processes.append(Process(command, b"ready\n", times, env=ENVIRONMENT))
         for process in self.processes:
             process.wait()
         self.parents, self.serving = [], [process.pid for process in self.processes]
@@ -210,7 +154,7 @@ class Servers:
     def start_redis(self):
         port = free_port()
         self.redis = Process(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-                              "--appendonly", "no"], b"Ready to accept", 1, self.folder.name)
+                              "--appendonly", "no"], b"Ready to accept", cwd=self.folder.name)
         self.redis.wait()
         return f"redis://127.0.0.1:{port}"
 
@@ -281,7 +225,7 @@ def run_load(command, servers):
         watch.done.set()
         watch.join()
     if load.returncode != 0:
-        raise Failed((err.strip().splitlines() or ["the load failed"])[-1])
+        raise Failed(last_line(err))
     return json.loads(out), load.pid, ended, watch
 
 
@@ -320,12 +264,6 @@ def ratios(results, work, one, other, figure):
     return [a[figure] / b[figure] for a, b in pairs(results, work, one, other)]
 
 
-def spread(values, form="%.2f"):
-    if not values:
-        return "-"
-    return f"{form} ({form}–{form})" % (statistics.median(values), min(values), max(values))
-
-
 def row(results, work, setup):
     runs = runs_of(results, work, setup)
     if not runs:
@@ -347,9 +285,8 @@ def print_table(results, work):
     what = "messages" if work is COMPUTE else "deliveries"
     head = ["servers", f"{what}/s", "÷ first", f"{what} a CPU second", "÷ first", "CPU, µs each",
             "serving, of a core", "parent, Redis", "load", "p99, ms"]
-    print(f"\n{work.title}\n\n| " + " | ".join(head) + " |\n| --- |" + " ---: |" * (len(head) - 1))
-    for setup in work.setups:
-        print("| " + " | ".join(row(results, work, setup)) + " |")
+    rows = [row(results, work, setup) for setup in work.setups]
+    print(f"\n{work.title}\n\n" + "\n".join(table(head, rows)))
 
 
 def is_disturbed(run):

@@ -7,26 +7,19 @@ the load's own TLS is part of what is measured, so the server's processor time a
 told as well. ROUNDS=N sets the rounds (5). Prints a table.
 """
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 
-QUICK = os.environ.get("QUICK", "0") not in ("", "0")
-ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 5))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from runs import QUICK, count_rounds, cpu_of, pinned, spread, table  # noqa: E402
+
+ROUNDS = count_rounds(5)
 SECONDS = 0.8 if QUICK else 2.0
 CONNECTIONS = 64
 WORKS = [(size, depth) for size in (64, 1024, 16384) for depth in (1, 16)]
 BAR_SIZE, BAR = 1024, 0.6  # at least so much of plain's throughput
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def pinned(core, command):
-    cores = sorted(os.sched_getaffinity(0))
-    if not shutil.which("taskset") or len(cores) < 2:
-        return command
-    return ["taskset", "-c", str(cores[core])] + command
 
 
 def certificate(folder):
@@ -36,13 +29,6 @@ def certificate(folder):
                     "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", files[0], "-keyout", files[1]],
                    check=True, capture_output=True)
     return files
-
-
-def cpu_of(pid):
-    """Seconds of processor time: user, system."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return int(fields[11]) / TICK + int(fields[12]) / TICK
 
 
 def measure(server, kind, port, size, depth):
@@ -57,10 +43,6 @@ def measure(server, kind, port, size, depth):
     # The warm-up is a fifth more, and the handshakes are in it.
     spent = (cpu_of(server.pid) - before) / 1.2
     return messages / seconds, spent / messages * 1e6, load_cpu / seconds
-
-
-def spread(values):
-    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
 
 
 def main():
@@ -81,9 +63,9 @@ def main():
             server.terminate()
             server.wait()
     print(f"TLS 1.3 beside plain: echo, {CONNECTIONS} connections, medians of {ROUNDS} rounds\n")
-    print("| bytes | depth | plain /s | TLS /s | TLS ÷ plain | spread | server µs, plain | "
-          "server µs, TLS | load's core, TLS |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    head = ["bytes", "depth", "plain /s", "TLS /s", "TLS ÷ plain", "server µs, plain",
+            "server µs, TLS", "load's core, TLS"]
+    rows = []
     held = True
     for (size, depth), pairs in results.items():
         ratios = [tls[0] / plain[0] for plain, tls in pairs]
@@ -91,9 +73,10 @@ def main():
         if size == BAR_SIZE:
             held = held and ratio >= BAR
         median = lambda which, what: statistics.median(pair[which][what] for pair in pairs)
-        print(f"| {size} | {depth} | {median(0, 0):,.0f} | {median(1, 0):,.0f} | {ratio:.2f} | "
-              f"{spread(ratios)} | {median(0, 1):.1f} | {median(1, 1):.1f} | "
-              f"{median(1, 2):.0%} |")
+        rows.append([str(size), str(depth), f"{median(0, 0):,.0f}", f"{median(1, 0):,.0f}",
+                     spread(ratios), f"{median(0, 1):.1f}", f"{median(1, 1):.1f}",
+                     f"{median(1, 2):.0%}"])
+    print("\n".join(table(head, rows, texts=0)))
     print(f"\nBar: at least {BAR} of plain at {BAR_SIZE} bytes: {'holds' if held else 'does not hold'}")
 
 
