@@ -81,8 +81,9 @@ ssize_t socket_write(struct socket *socket, const struct iovec *pieces, int coun
     ssize_t written;
     do {
         /* For one piece the kernel has less to copy and to check by send. */
-        written = count == 1 ? send(socket->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
-                             : sendmsg(socket->fd, &message, MSG_NOSIGNAL);
+        written = count == 1
+                      ? send(socket->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
+                      : sendmsg(socket->fd, &message, MSG_NOSIGNAL);
     } while (written < 0 && errno == EINTR);
     return written < 0 ? -errno : written;
 }
