@@ -15,7 +15,7 @@ Q       := $(if $(filter 0,$(V)),@)
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fPIC $(WARN) \
-                   -include stdint.h -include stddef.h -MMD -MP
+                   -iquote src -include stdint.h -include stddef.h -MMD -MP
 # The program is linked with the libraries' archives, so that it is one file. Where a
 # system has none, the shared library serves; without cjson's, `require "cjson"` looks for
 # the installed one.
@@ -32,17 +32,28 @@ LUA_WHOLE  := -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive
 LUA_LIBS   := $(if $(LUA_STATIC),$(LUA_WHOLE),$(shell pkg-config --libs luajit 2>/dev/null))
 HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON)
 
-CORE    := $(filter-out src/main.c,$(wildcard src/*.c))
-MODULES := $(wildcard lua/sync/*.lua)
-PROTOCOLS := $(wildcard protocols/*.lua)
+# The core; src/nats is a module of its own.
+CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
+
+# The Lua library: modules by the file they are made of. lua/sync/http/init.lua is the
+# module sync.http, protocols/echo.lua is sync.protocols.echo.
+LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
+# Files and folders that Lua reads as modules, by the module's name.
+EMBEDDED := sync.cdef sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef
+embedded.sync.cdef := src/sync.h
+embedded.sync.http.clientjs := clients/js/sync.js
+embedded.sync.http.panelpage := clients/panel/index.html
+embedded.sync.cli.newfiles := templates/new
+embedded.sync.cluster.nats.cdef := src/nats/natslink.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
 JIT_DIR  = $(dir $(shell $(LUAJIT) -e 'print(package.searchpath("jit.v", package.path))'))
 JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
 
-# lua/sync/init.lua is the module sync; protocols/echo.lua is sync.protocols.echo.
-module = $(patsubst sync.init,sync,$(subst /,.,$(patsubst lua/%.lua,%,$(patsubst protocols/%,lua/sync/protocols/%,$(1)))))
-BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m)).o) \
-            $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(BUILD)/lua/sync.panelpage.o $(BUILD)/lua/sync.newfiles.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
+installed = $(patsubst protocols/%,sync/protocols/%,$(1:lua/%=%))
+module   = $(subst /,.,$(patsubst %/init,%,$(patsubst %.lua,%,$(installed))))
+embedded = $(BUILD)/$(subst .,/,$(1)).lua
+EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
+BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
 .PHONY: help build run demo demo-flash flash-door test check soak fuzz docs lint install uninstall rock clean deps-%
@@ -75,7 +86,7 @@ flash-door:
 	@cp $(BUILD)/flash/central.swf $(BUILD)/node/node_modules/@ruffle-rs/ruffle/*.js \
 	  $(BUILD)/node/node_modules/@ruffle-rs/ruffle/*.wasm $(CENTRAL_FLASH)
 
-build: sync-lua $(BUILD)/sync/libsync.so $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync/newfiles.lua $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
+build: sync-lua $(BUILD)/sync/libsync.so $(EMBEDS) $(BUILD)/sync-bench ## build ./sync-lua, the C module and sync-bench
 
 # C
 
@@ -96,40 +107,23 @@ sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)
 
 # Lua as bytecode
 
-$(BUILD)/sync/cdef.lua: src/sync.h
-	@mkdir -p $(@D)
-	$(Q){ echo '-- Made of src/sync.h.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
-
-# What the server serves as /sync.js.
-$(BUILD)/sync/clientjs.lua: clients/js/sync.js
-	@mkdir -p $(@D)
-	$(Q){ echo '-- Made of clients/js/sync.js.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
-
-# What it serves as /panel.
-$(BUILD)/sync/panelpage.lua: clients/panel/index.html
-	@mkdir -p $(@D)
-	$(Q){ echo '-- Made of clients/panel/index.html.'; printf 'return [==[\n'; cat $<; echo ']==]'; } > $@
-
-# What `sync-lua new` writes; the folders are named so that a file that is gone is noticed.
-NEW_FILES := $(shell find templates/new -type f | LC_ALL=C sort)
-$(BUILD)/sync/newfiles.lua: $(NEW_FILES) $(shell find templates/new -type d)
-	@mkdir -p $(@D)
-	$(Q){ echo '-- Made of templates/new.'; echo 'return {'; for file in $(NEW_FILES); do printf '{path = "%s", text = [==[\n' "$${file#templates/new/}"; cat $$file; echo ']==]},'; done; echo '}'; } > $@
-
-$(BUILD)/lua/sync.%.o: $(BUILD)/sync/%.lua
-	@mkdir -p $(@D)
-	$(Q)$(LUAJIT) -b -n sync.$* $< $@
-
-define bytecode
-$(BUILD)/lua/$(call module,$(1)).o: $(1)
+# A folder's own time tells that a file is gone.
+define embed
+$(call embedded,$(1)): src/embed.sh $(shell find $(embedded.$(1)))
 	@mkdir -p $$(@D)
-	$$(Q)$$(LUAJIT) -b -g -n $(call module,$(1)) $$< $$@
+	$$(Q)sh src/embed.sh $(embedded.$(1)) > $$@
 endef
-$(foreach m,$(MODULES) $(PROTOCOLS),$(eval $(call bytecode,$(m))))
+$(foreach m,$(EMBEDDED),$(eval $(call embed,$(m))))
 
-$(BUILD)/lua/jit.%.o:
-	@mkdir -p $(@D)
-	$(Q)$(LUAJIT) -b -n jit.$* $(JIT_DIR)$*.lua $@
+# A module's file; with its debug information where it's ours.
+define bytecode
+$(BUILD)/lua/$(1).o: $(2)
+	@mkdir -p $$(@D)
+	$$(Q)$$(LUAJIT) -b $(3) -n $(1) $$< $$@
+endef
+$(foreach f,$(LUA),$(eval $(call bytecode,$(call module,$(f)),$(f),-g)))
+$(foreach m,$(EMBEDDED),$(eval $(call bytecode,$(m),$(call embedded,$(m)),)))
+$(foreach m,$(JIT),$(eval $(call bytecode,jit.$(m),$(JIT_DIR)$(m).lua,)))
 
 # Tests
 
@@ -172,18 +166,19 @@ docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 
 lint: deps-lint ## luacheck, clang-format and clang-tidy
 	@luacheck -q lua protocols spec examples bench templates
-	@clang-format --dry-run -Werror src/*.c src/*.h $(wildcard spec/*/*.[ch] bench/*.[ch] bench/*/*.[ch])
-	@clang-tidy --quiet src/*.c -- -std=c11 -D_GNU_SOURCE -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>/dev/null
+	@clang-format --dry-run -Werror $(shell find src spec bench -name '*.[ch]')
+	@clang-tidy --quiet $(shell find src -name '*.c') -- -std=c11 -D_GNU_SOURCE -iquote src -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>/dev/null
 
 # Installing
 
-install: build ## install sync-lua, the Lua modules and the C module (PREFIX, DESTDIR)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LUADIR)/sync/protocols $(DESTDIR)$(LIBDIR)/sync
-	install -m 755 sync-lua $(DESTDIR)$(BINDIR)/sync-lua
-	install -m 755 $(BUILD)/sync-bench $(DESTDIR)$(BINDIR)/sync-bench
-	install -m 644 $(MODULES) $(BUILD)/sync/cdef.lua $(BUILD)/sync/clientjs.lua $(BUILD)/sync/panelpage.lua $(BUILD)/sync/newfiles.lua $(DESTDIR)$(LUADIR)/sync
-	install -m 644 $(PROTOCOLS) $(DESTDIR)$(LUADIR)/sync/protocols
-	install -m 755 $(BUILD)/sync/libsync.so $(DESTDIR)$(LIBDIR)/sync/libsync.so
+# What an older version has left there would be found first.
+install: build ## install sync-lua, the Lua modules and the C modules (PREFIX, DESTDIR)
+	@rm -rf $(DESTDIR)$(LUADIR)/sync $(DESTDIR)$(LIBDIR)/sync
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/sync
+	install -m 755 sync-lua $(BUILD)/sync-bench $(DESTDIR)$(BINDIR)
+	install -m 755 $(BUILD)/sync/*.so $(DESTDIR)$(LIBDIR)/sync
+	$(Q)$(foreach f,$(LUA),install -D -m 644 $(f) $(DESTDIR)$(LUADIR)/$(call installed,$(f)) &&) true
+	$(Q)$(foreach f,$(EMBEDS),install -D -m 644 $(f) $(DESTDIR)$(LUADIR)/$(f:$(BUILD)/%=%) &&) true
 
 uninstall: ## remove what install has installed
 	rm -f $(DESTDIR)$(BINDIR)/sync-lua $(DESTDIR)$(BINDIR)/sync-bench
@@ -202,4 +197,4 @@ rock: deps-build-rock ## make a source rock and a folder that serves it, build/r
 clean: ## remove what was built
 	rm -rf $(BUILD) sync-lua
 
--include $(wildcard $(BUILD)/obj/*.d $(BUILD)/asan/obj/*.d)
+-include $(shell find $(BUILD)/obj $(BUILD)/asan/obj -name '*.d' 2>/dev/null)

@@ -10,7 +10,7 @@
 -- @classmod sync.protocols.policy
 
 local sync = require "sync"
-local policy = require "sync.policy"
+local policy = require "sync.flash.policy"
 
 local Policy = sync.Protocol:extend("Policy")
 

@@ -1,8 +1,8 @@
 -- What AMF0 and AMF3 have in common: which value becomes which, and the limits.
 
 local amf = require "sync.amf"
-local amf0 = require "sync.amf0"
-local amf3 = require "sync.amf3"
+local amf0 = require "sync.flash.amf0"
+local amf3 = require "sync.flash.amf3"
 
 local function bytes(hex)
   return (hex:gsub("%s", ""):gsub("%x%x", function(pair)

@@ -1,4 +1,4 @@
-local Process = require "spec.process"
+local Process = require "spec.support.process"
 local socket = require "socket"
 local support = require "spec.support"
 local sync = require "sync"

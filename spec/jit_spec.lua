@@ -1,5 +1,5 @@
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 
 -- Classes whose clients send many messages, without sockets; what the report says of them.
 local DRIVER = [[

@@ -67,7 +67,7 @@ describe("loop", function()
     for i = 1, 5000 do server.clients[i]:leave() end
     server.clients = {}
     local now
-    require "spec.process".eventually(function()
+    require "spec.support.process".eventually(function()
       return ("memory is given back; KiB before %d, at most %d, now %d")
         :format(before, most, now)
     end, function()

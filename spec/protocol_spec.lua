@@ -1,4 +1,4 @@
-local Process = require "spec.process"
+local Process = require "spec.support.process"
 local support = require "spec.support"
 local sync = require "sync"
 local testing = require "sync.testing"

@@ -12,21 +12,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker.h"
-#include "conn.h"
-#include "connect.h"
-#include "core.h"
-#include "file.h"
-#include "listener.h"
-#include "request.h"
-#include "resolve.h"
-#include "signals.h"
-#include "spawn.h"
-#include "timer.h"
-#include "times.h"
-#include "utf8.h"
-#include "websocket.h"
-#include "wire.h"
+#include "workers/broker.h"
+#include "conn/conn.h"
+#include "listen/connect.h"
+#include "core/core.h"
+#include "http/file.h"
+#include "listen/listener.h"
+#include "http/request.h"
+#include "core/resolve.h"
+#include "core/signals.h"
+#include "workers/spawn.h"
+#include "core/timer.h"
+#include "core/times.h"
+#include "websocket/utf8.h"
+#include "websocket/websocket.h"
+#include "websocket/wire.h"
 
 /* Messages from this size on go to many clients by reference: a copy costs more than
  * the piece that refers to it. */

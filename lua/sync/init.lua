@@ -18,7 +18,7 @@ require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
-local ruffle = require "sync.ruffle"
+local ruffle = require "sync.flash.ruffle"
 
 local C, handle = core.C, core.handle
 
@@ -125,7 +125,7 @@ function sync.enable(host, port, class, given)
   if cluster then cluster.addClass(class) end
   nameHandlers(class)
   if settings.panel then
-    require "sync.panel"
+    require "sync.http.panel"
     sync.jit.watch()
   end
   writePolicies()
@@ -212,7 +212,7 @@ end
 local function joinWorkers()
   if not sync.worker then return end
   if not cluster then sync.cluster.openBus(sync.worker) end
-  require "sync.bus".connect(function()
+  require "sync.cluster.bus".connect(function()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
     sync.stop()
@@ -364,12 +364,12 @@ local LAZY = {
     module.onBegin = joinCluster
     return module
   end,
-  connect = function() return require "sync.client".connect end,
-  Remote = function() return require "sync.protocols.remoting" end,
-  fault = function() return require "sync.fault".new end,
-  method = function() return require "sync.method".declare end,
+  connect = function() return require "sync.remoting.client".connect end,
+  Remote = function() return require "sync.remoting.remote" end,
+  fault = function() return require "sync.remoting.fault".new end,
+  method = function() return require "sync.remoting.method".declare end,
   null = function() return require "cjson".null end,
-  shared = function() return require "sync.shared".open end,
+  shared = function() return require "sync.cluster.shared".open end,
   sleep = function() return require "sync.task".sleep end,
   spawn = function() return require "sync.task".spawn end,
 }

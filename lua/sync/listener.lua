@@ -6,8 +6,8 @@ local core = require "sync.core"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
-local origins = require "sync.origins"
-local policy = require "sync.policy"
+local origins = require "sync.http.origins"
+local policy = require "sync.flash.policy"
 
 local C, handle = core.C, core.handle
 local SPARE_FILES = 64   -- left for the script's own

@@ -4,8 +4,8 @@
 -- @module sync.options
 
 local core = require "sync.core"
-local origins = require "sync.origins"
-local policy = require "sync.policy"
+local origins = require "sync.http.origins"
+local policy = require "sync.flash.policy"
 
 local C = core.C
 

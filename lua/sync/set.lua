@@ -10,7 +10,7 @@
 -- @classmod sync.Set
 
 local core = require "sync.core"
-local DATA = require("sync.frame").DATA
+local DATA = require("sync.cluster.frame").DATA
 
 local C, handle = core.C, core.handle
 local FIRST_CAPACITY = 8
@@ -40,7 +40,7 @@ function Set.new()
     holes = 0,        -- in the list
     left = false,     -- slots that were removed in this tick
     capacity = FIRST_CAPACITY,
-    outlet = false,   -- by which its messages reach other nodes: see lua/sync/cluster.lua
+    outlet = false,   -- by which its messages reach other nodes: see lua/sync/cluster/init.lua
     presence = false, -- who is in it there
   }, Set)
 end
@@ -193,7 +193,7 @@ function Set:deliver(bytes, offset)
 end
 
 -- What gives a message to other nodes, counts a class's clients there, and makes a room one
--- of theirs: functions of lua/sync/cluster.lua, where that is in use.
+-- of theirs: functions of lua/sync/cluster/init.lua, where that is in use.
 Set.publish, Set.countOthers, Set.addRoom = false, false, false
 
 -- An event of another node for all clients of this process, in JSON; sync.Remote knows what

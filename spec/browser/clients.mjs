@@ -5,7 +5,7 @@
 
 import net from "node:net";
 import {createRequire} from "node:module";
-import {inTime} from "../checks.mjs";
+import {inTime} from "../support/checks.mjs";
 
 const require = createRequire(new URL("../../build/node/package.json", import.meta.url));
 

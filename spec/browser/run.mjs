@@ -15,7 +15,7 @@ import {appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import {atEnd, check, configure, finish, inTime, root, sleep} from "../checks.mjs";
+import {atEnd, check, configure, finish, inTime, root, sleep} from "../support/checks.mjs";
 import {PageClient, TcpClient, WsClient, installed} from "./clients.mjs";
 import {Room, built, servePages} from "./server.mjs";
 

@@ -13,7 +13,7 @@ import os from "node:os";
 import path from "node:path";
 import tls from "node:tls";
 import {fileURLToPath} from "node:url";
-import {atEnd, check, configure, finish, inTime, program} from "../checks.mjs";
+import {atEnd, check, configure, finish, inTime, program} from "../support/checks.mjs";
 import {installed} from "./clients.mjs";
 
 const {chromium} = installed("playwright-core");

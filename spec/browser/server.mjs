@@ -7,7 +7,7 @@ import {createReadStream, statSync} from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
-import {inTime, program, root} from "../checks.mjs";
+import {inTime, program, root} from "../support/checks.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 export const built = path.join(root, "build/browser");

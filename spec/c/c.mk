@@ -1,4 +1,4 @@
-# The C tests. The top Makefile includes this; needs CC and BUILD.
+# The C tests. The top Makefile includes this; needs CC, BUILD and CORE.
 #
 #   make test-c      builds and runs them
 #   make check-c     the same under AddressSanitizer and UBSan
@@ -9,14 +9,13 @@ BUILD ?= build
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 10
 
-C_FLAGS := -std=c11 -D_GNU_SOURCE -g -fvisibility=hidden \
+C_FLAGS := -std=c11 -D_GNU_SOURCE -iquote src -iquote spec/c -g -fvisibility=hidden \
     -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv)
 C_LIBS := $(shell pkg-config --libs libuv) -lssl -lcrypto -lz -lhttp_parser -lm -lpthread
 C_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-C_CORE := $(filter-out src/main.c,$(wildcard src/*.c))
 C_HELPERS := spec/c/test.c spec/c/server.c spec/c/client.c
-C_TESTS := $(wildcard spec/c/*_test.c)
+C_TESTS := $(filter-out spec/c/nats/%,$(wildcard spec/c/*/*_test.c))
 FUZZ_HELPERS := spec/fuzz/fuzz.c spec/fuzz/codec.c
 FUZZ_TARGETS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))
 
@@ -35,18 +34,18 @@ $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) $(C_FLAGS) $(C_SAN) -fsanitize=fuzzer-no-link -O1 -MMD -MP -c $< -o $@
 
-$(BUILD)/c/test: $(call c_objects,c,$(C_CORE) $(C_HELPERS) $(C_TESTS))
+$(BUILD)/c/test: $(call c_objects,c,$(CORE) $(C_HELPERS) $(C_TESTS))
 	@$(CC) $^ $(C_LIBS) -o $@
 
-$(BUILD)/c/leaks: $(call c_objects,c,$(C_CORE) $(C_HELPERS) spec/c/leaks.c)
+$(BUILD)/c/leaks: $(call c_objects,c,$(CORE) $(C_HELPERS) spec/c/leaks.c)
 	@$(CC) $^ $(C_LIBS) -o $@
 
-$(BUILD)/asan/test: $(call c_objects,asan,$(C_CORE) $(C_HELPERS) $(C_TESTS) \
+$(BUILD)/asan/test: $(call c_objects,asan,$(CORE) $(C_HELPERS) $(C_TESTS) \
     spec/c/leaks.c)
 	@$(CC) $(C_SAN) $^ $(C_LIBS) -o $@
 
 $(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz/spec/fuzz/%_fuzz.o \
-    $(call c_objects,fuzz,$(C_CORE) $(FUZZ_HELPERS))
+    $(call c_objects,fuzz,$(CORE) $(FUZZ_HELPERS))
 	@$(FUZZ_CC) $(C_SAN) -fsanitize=fuzzer $^ $(C_LIBS) -o $@
 
 test-c: $(BUILD)/c/test ## the C tests alone
@@ -76,5 +75,5 @@ fuzz-c: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%_fuzz)
 -include $(shell find $(BUILD)/c $(BUILD)/asan $(BUILD)/fuzz -name '*.d' 2>/dev/null)
 
 .PHONY: test-c check-c valgrind-c fuzz-c
-.SECONDARY: $(call c_objects,fuzz,$(C_CORE) $(FUZZ_HELPERS) \
+.SECONDARY: $(call c_objects,fuzz,$(CORE) $(FUZZ_HELPERS) \
     $(FUZZ_TARGETS:%=spec/fuzz/%_fuzz.c))

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../src/sync.h"
+#include "sync.h"
 
 struct seen {
     uint32_t tick, type, id, value, length;

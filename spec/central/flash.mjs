@@ -13,7 +13,7 @@ import net from "node:net";
 import path from "node:path";
 import {connect} from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import {atEnd, check, configure, finish, program, root, sleep, until} from "../checks.mjs";
+import {atEnd, check, configure, finish, program, root, sleep, until} from "../support/checks.mjs";
 
 const {chromium} = installed("playwright-core");
 const WebSocket = installed("ws");

@@ -11,8 +11,8 @@ import {mkdirSync} from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import {installed} from "../browser/clients.mjs";
-import {atEnd, check, configure, finish, program, root, sleep, until} from "../checks.mjs";
-import {freePort} from "../ports.mjs";
+import {atEnd, check, configure, finish, program, root, sleep, until} from "../support/checks.mjs";
+import {freePort} from "../support/ports.mjs";
 
 const {chromium} = installed("playwright-core");
 const pictures = path.join(root, "build/central");

@@ -21,8 +21,8 @@ import vm from "node:vm";
 import zlib from "node:zlib";
 import {connect} from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import {atEnd, check, configure, finish, inTime, program, root, sleep} from "../checks.mjs";
-import {freePort} from "../ports.mjs";
+import {atEnd, check, configure, finish, inTime, program, root, sleep} from "../support/checks.mjs";
+import {freePort} from "../support/ports.mjs";
 
 const {chromium} = installed("playwright-core");
 const WebSocket = installed("ws");

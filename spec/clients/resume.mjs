@@ -14,8 +14,8 @@ import net from "node:net";
 import {fileURLToPath} from "node:url";
 import * as sync from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import * as checks from "../checks.mjs";
-import {program, sleep, until} from "../checks.mjs";
+import * as checks from "../support/checks.mjs";
+import {program, sleep, until} from "../support/checks.mjs";
 
 const WebSocket = installed("ws");
 

@@ -15,7 +15,7 @@ import net from "node:net";
 import path from "node:path";
 import readline from "node:readline";
 import {fileURLToPath} from "node:url";
-import {check, configure, finish, program} from "../checks.mjs";
+import {check, configure, finish, program} from "../support/checks.mjs";
 
 const PACKAGES = ["json-rpc-2.0@1.8.1", "rpc-websockets@10.0.1", "ws@8.23.0"];
 

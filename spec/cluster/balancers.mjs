@@ -15,7 +15,7 @@ import path from "node:path";
 import {fileURLToPath} from "node:url";
 import * as sync from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import {atEnd, check, configure, finish, program, sleep, until} from "../checks.mjs";
+import {atEnd, check, configure, finish, program, sleep, until} from "../support/checks.mjs";
 import {Redis, endAll, kill, start} from "./servers.mjs";
 
 const WebSocket = installed("ws");

@@ -11,7 +11,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import * as sync from "../../clients/js/sync.js";
 import {installed} from "../browser/clients.mjs";
-import {atEnd, check, configure, finish, sleep, until} from "../checks.mjs";
+import {atEnd, check, configure, finish, sleep, until} from "../support/checks.mjs";
 import {Nats, Network, Node, Redis, endAll} from "./servers.mjs";
 
 const WebSocket = installed("ws");

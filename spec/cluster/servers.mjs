@@ -7,8 +7,8 @@ import {mkdtempSync, rmSync} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
-import {program, root, until} from "../checks.mjs";
-import {freePort} from "../ports.mjs";
+import {program, root, until} from "../support/checks.mjs";
+import {freePort} from "../support/ports.mjs";
 
 const running = new Set();
 

@@ -5,9 +5,9 @@
 --     ./sync-lua spec/fuzz/amf.lua [HOW_MANY=100000] [SEED=1]
 
 local amf = require "sync.amf"
-local amf0 = require "sync.amf0"
-local amf3 = require "sync.amf3"
-local amfpacket = require "sync.amfpacket"
+local amf0 = require "sync.flash.amf0"
+local amf3 = require "sync.flash.amf3"
+local amfpacket = require "sync.flash.packet"
 
 local howMany, seed, quiet = ...
 local HOW_MANY, SEED = tonumber(howMany or 100000), tonumber(seed or 1)

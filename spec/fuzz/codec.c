@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/sync.h"
+#include "sync.h"
 #include "fuzz.h"
 
 /* The messages of a stream, each behind its length, and how the stream ended. */

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../src/codec.h"
+#include "conn/codec.h"
 
 /* Cuts the input whole and in chunks of its own choosing, and checks that both give the
  * same messages, none longer than a maximum of its choosing, and that framing them

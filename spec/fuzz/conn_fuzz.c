@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/codec.h"
-#include "../../src/sync.h"
+#include "conn/codec.h"
+#include "sync.h"
 #include "fuzz.h"
 
 enum { SLOTS = 8, MOST_QUEUE = 4096, MOST_ACTIONS = 2000 };

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "../../src/deflate.h"
+#include "websocket/deflate.h"
 #include "fuzz.h"
 
 /* A caller stops where a message is longer than it takes. */

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/detect.h"
-#include "../../src/sync.h"
+#include "conn/detect.h"
+#include "sync.h"
 #include "fuzz.h"
 
 enum { ALL = SYNC_STREAMS | SYNC_WEBSOCKET | SYNC_HTTP | SYNC_POLICY | SYNC_TLS };

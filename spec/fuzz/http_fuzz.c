@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/http.h"
+#include "http/http.h"
 #include "fuzz.h"
 
 /* What a reader told of a stream, as one text. */

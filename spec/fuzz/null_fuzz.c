@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../src/sync.h"
+#include "sync.h"
 #include "codec.h"
 #include "fuzz.h"
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/utf8.h"
+#include "websocket/utf8.h"
 #include "fuzz.h"
 
 enum { LONGEST = 4 };

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/codec.h"
-#include "../../src/deflate.h"
-#include "../../src/sync.h"
+#include "conn/codec.h"
+#include "websocket/deflate.h"
+#include "sync.h"
 #include "fuzz.h"
 
 enum {

@@ -1,7 +1,7 @@
 -- The command line of sync-lua.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 
 local run, runCode, file = Program.run, Program.runCode, Process.file
 

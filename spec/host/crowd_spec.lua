@@ -1,7 +1,7 @@
 -- Many clients at once, some of which behave badly. Small versions of spec/soak.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local socket = require "socket"
 
 local connect, serve = Program.connect, Program.serve

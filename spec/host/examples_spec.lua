@@ -1,7 +1,7 @@
 -- The examples, on free ports instead of their own.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 
 local connect = Program.connect
 

@@ -2,8 +2,8 @@
 --
 -- The program is copied to a folder of its own first: nothing of the tree may be needed.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local cjson = require "cjson"
 local http = require "socket.http"
 

@@ -1,8 +1,8 @@
 -- TLS from outside, with OpenSSL's own client. In a browser, and with many clients: see
 -- spec/browser/secure.mjs.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local socket = require "socket"
 
 local certificate, key

@@ -1,7 +1,7 @@
 -- sync-lua as a server: real sockets, and clients of another make.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local cjson = require "cjson"
 local socket = require "socket"
 

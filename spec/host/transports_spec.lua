@@ -1,8 +1,8 @@
 -- One port for every client, from outside: what docs/transports.md says.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
-local WebSocket = require "spec.websocket"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
+local WebSocket = require "spec.support.websocket"
 local socket = require "socket"
 
 local TEXT, BINARY, CLOSE, PING = WebSocket.TEXT, WebSocket.BINARY, WebSocket.CLOSE, WebSocket.PING

@@ -1,8 +1,8 @@
 -- The tutorial: its files are taken out of docs/tutorial.md, run as it says, and tried by
 -- clients, the pages in Chromium. What it says that is printed must be printed.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local cjson = require "cjson"
 
 local CHROMIUM = os.getenv "CHROMIUM" or "/usr/bin/chromium"

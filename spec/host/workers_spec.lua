@@ -1,8 +1,8 @@
 -- Workers, from outside: their processes, ports and signals. What they are together is in
 -- spec/cluster.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local socket = require "socket"
 
 -- Says which worker a client has, and its process; "die" ends it.

@@ -1,7 +1,7 @@
 -- sync-lua --workers where it gets hard: deaths, bursts, signals, full queues; and the bus.
 
-local Process = require "spec.process"
-local Program = require "spec.program"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
 local C = require "ffi".C
 local socket = require "socket"
 
@@ -515,7 +515,7 @@ describe("bus", function()
   -- `code` runs in each worker with its engine; worker 2 begins second.
   local function runBus(code)
     local server = serve(WHO .. [[
-      local bus = require "sync.bus"
+      local bus = require "sync.cluster.bus"
       io.stdout:setvbuf "line"
       function Who.onStart()
         local hear = {}

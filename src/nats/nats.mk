@@ -14,18 +14,13 @@ $(BUILD)/sync/natslink.so: $(NATS_SOURCES) $(NATS_HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $(NATS_SOURCES) $(NATS_LIBS)
 
-$(BUILD)/sync/natscdef.lua: src/nats/natslink.h
-	@mkdir -p $(@D)
-	$(Q){ echo '-- Made of src/nats/natslink.h.'; printf 'return [==[\n'; grep -v '^#pragma' $<; echo ']==]'; } > $@
+build: $(NATS_LINK)
 
-build: $(NATS_LINK) $(BUILD)/sync/natscdef.lua
-sync-lua $(BUILD)/asan/sync-lua: $(BUILD)/lua/sync.natscdef.o
-
-$(BUILD)/nats/%-test: src/nats/%_test.c $(NATS_SOURCES) $(NATS_HEADERS)
+$(BUILD)/nats/%-test: spec/c/nats/%_test.c $(NATS_SOURCES) $(NATS_HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) $(SANITIZE) -o $@ $(filter %.c,$^) $(NATS_LIBS)
 
-$(BUILD)/nats/%-leaks: src/nats/%_test.c $(NATS_SOURCES) $(NATS_HEADERS)
+$(BUILD)/nats/%-leaks: spec/c/nats/%_test.c $(NATS_SOURCES) $(NATS_HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -o $@ $(filter %.c,$^) $(NATS_LIBS)
 
@@ -33,10 +28,4 @@ check-nats: $(BUILD)/nats/natslink-test $(BUILD)/nats/natslink-leaks ## the link
 	@$(BUILD)/nats/natslink-test
 	@valgrind --quiet --leak-check=full --error-exitcode=1 $(BUILD)/nats/natslink-leaks
 
-install: install-nats
-install-nats: build
-	install -d $(DESTDIR)$(LIBDIR)/sync $(DESTDIR)$(LUADIR)/sync
-	install -m 644 $(BUILD)/sync/natscdef.lua $(DESTDIR)$(LUADIR)/sync
-	$(if $(NATS_LINK),install -m 755 $(NATS_LINK) $(DESTDIR)$(LIBDIR)/sync/natslink.so)
-
-.PHONY: check-nats install-nats
+.PHONY: check-nats

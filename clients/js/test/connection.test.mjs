@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import {once} from "node:events";
 import net from "node:net";
 import test from "node:test";
-import {freePort} from "../../../spec/ports.mjs";
+import {freePort} from "../../../spec/support/ports.mjs";
 import * as sync from "../sync.js";
 import {StandIn, WebSocket} from "./server.mjs";
 import {away, client, connect, outcome, quietly, serve, sleep, until} from "./help.mjs";

@@ -1,0 +1,226 @@
+--- Values and logs of `sync.nats`: each is a subject of one of two streams, `values` and
+-- `logs`.
+-- @module sync.cluster.nats.values
+
+local Operations = require "sync.cluster.nats.operations"
+local core = require "sync.core"
+local natslibrary = require "sync.cluster.nats.library"
+local natswire = require "sync.cluster.nats.wire"
+
+local now = core.C.sync_now
+local checkBytes, fail, failAs = Operations.checkBytes, Operations.fail, Operations.failAs
+
+local MOST_NAME, MOST_VALUE = Operations.MOST_NAME, Operations.MOST_VALUE
+local MOST_MESSAGE, MOST_INTEGER = Operations.MOST_MESSAGE, Operations.MOST_INTEGER
+local MOST_ENTRIES = 100000 -- of a log
+
+local Values = Operations:extend("NatsValues")
+
+-- Values.
+
+-- Returns the entry of a key, and what it holds: nil when it is none, or has expired.
+local function current(self, operation, subject)
+  local entry = self.values:fetch(operation, ('{"last_by_subj":"%s"}'):format(subject))
+  if not entry then return nil, nil end
+  -- Another program may have deleted it as programs of key-value buckets do.
+  if entry.headers:find("\nKV-Operation:", 1, true) then return entry, nil end
+  local expires = tonumber(entry.headers:match "\nSync%-Expires: *(%d+)")
+  entry.expires = expires
+  if expires and expires <= natslibrary.time() then return entry, nil end
+  return entry, entry.bytes
+end
+
+local function expiry(seconds)
+  if not seconds then return nil end
+  return math.floor(natslibrary.time() + seconds * 1000)
+end
+
+-- Headers: when the value expires, and which message must be the last of its subject, if any
+-- (0: none).
+local function headers(expires, expected)
+  return (expires and ("Sync-Expires\0%.0f\0"):format(expires) or "") ..
+    (expected and ("Nats-Expected-Last-Subject-Sequence\0%.0f\0"):format(expected) or "")
+end
+
+local function checkSeconds(seconds)
+  if seconds and (type(seconds) ~= "number" or not (seconds > 0 and seconds < 1e9)) then
+    error(("seconds must be a number above 0, not %s"):format(tostring(seconds)), 3)
+  end
+end
+
+local function subjectOf(self, key) return self.values.subject .. natswire.encoded(key) end
+
+-- Replaces an entry (nil: none) by a value. Returns whether it was still the last.
+local function exchange(self, operation, subject, entry, value, expires)
+  return self.values:put(operation, subject, value,
+    headers(expires, entry and entry.sequence or 0)) ~= nil
+end
+
+local function get(self, operation, subject)
+  local entry, value = current(self, operation, subject)
+  if entry and not value then self.values:delete(operation, entry.sequence) end
+  return value
+end
+
+--- Reads a value: `done(value or nil)`.
+function Values:get(key, done)
+  checkBytes("a key", key, MOST_NAME)
+  self:start(done, get, subjectOf(self, key))
+end
+
+local function set(self, operation, subject, value, seconds)
+  self.values:put(operation, subject, value, headers(expiry(seconds)))
+  return true
+end
+
+--- Writes a value, for so many seconds or (nil or false) for ever: `done(true)`.
+function Values:set(key, value, seconds, done)
+  checkBytes("a key", key, MOST_NAME)
+  checkBytes("a value", value, MOST_VALUE)
+  checkSeconds(seconds)
+  self:start(done, set, subjectOf(self, key), value, seconds)
+end
+
+local function replace(self, operation, subject, old, new, seconds)
+  while true do
+    local entry, value = current(self, operation, subject)
+    if value ~= old then return false, nil, value end
+    if exchange(self, operation, subject, entry, new, expiry(seconds)) then return true end
+  end
+end
+
+--- Writes a value where there is none: `done(true or false)`.
+function Values:add(key, value, seconds, done)
+  checkBytes("a key", key, MOST_NAME)
+  checkBytes("a value", value, MOST_VALUE)
+  checkSeconds(seconds)
+  self:start(done and function(ok, err) done(ok, err) end, replace, subjectOf(self, key), nil,
+    value, seconds)
+end
+
+--- Writes a value where there is `old` (nil: none): `done(true)` or `done(false, nil, current)`.
+function Values:replace(key, old, new, seconds, done)
+  checkBytes("a key", key, MOST_NAME)
+  checkBytes("a value", new, MOST_VALUE)
+  checkSeconds(seconds)
+  self:start(done, replace, subjectOf(self, key), old, new, seconds)
+end
+
+local function increment(self, operation, subject, by, seconds)
+  while true do
+    local entry, value = current(self, operation, subject)
+    local number = value == nil and 0 or value:find "^%-?%d+$" and tonumber(value)
+    if not number or math.abs(number + by) >= MOST_INTEGER then fail "not a number" end
+    local expires = expiry(seconds) or value and entry.expires
+    if exchange(self, operation, subject, entry, ("%.0f"):format(number + by), expires) then
+      return number + by
+    end
+  end
+end
+
+--- Adds an integer to a number (none is 0): `done(number)`. Without seconds it expires when it
+-- would have.
+function Values:increment(key, by, seconds, done)
+  checkBytes("a key", key, MOST_NAME)
+  checkSeconds(seconds)
+  if type(by) ~= "number" or by % 1 ~= 0 or math.abs(by) > MOST_INTEGER then
+    error("increment needs an integer within 2^53, not " .. tostring(by), 2)
+  end
+  self:start(done, increment, subjectOf(self, key), by, seconds)
+end
+
+local function expire(self, operation, subject, seconds)
+  while true do
+    local entry, value = current(self, operation, subject)
+    if value == nil then return false end
+    if exchange(self, operation, subject, entry, value, expiry(seconds)) then return true end
+  end
+end
+
+--- Lets a value live for so many seconds from now, or for ever: `done(true)`, or `done(false)`
+-- when there is none.
+function Values:expire(key, seconds, done)
+  checkBytes("a key", key, MOST_NAME)
+  checkSeconds(seconds)
+  self:start(done, expire, subjectOf(self, key), seconds)
+end
+
+local function remove(self, operation, subject)
+  local last
+  while true do
+    local entry, value = current(self, operation, subject)
+    if value == nil then return false end
+    local answer = self.values:delete(operation, entry.sequence)
+    if not answer.error then return true end
+    if last == entry.sequence then failAs(answer.error) end
+    last = entry.sequence
+  end
+end
+
+--- Removes a value: `done(true)`, or `done(false)` when there was none.
+function Values:remove(key, done)
+  checkBytes("a key", key, MOST_NAME)
+  self:start(done, remove, subjectOf(self, key))
+end
+
+-- Logs.
+
+-- The id of an entry. A stream in memory may be lost, and its numbers begin anew: the time at
+-- which it was made goes before them.
+local function idOf(stream, sequence) return ("%s-%016.0f"):format(stream.epoch, sequence) end
+
+local function cut(self, operation, subject, most)
+  self.logs:cut(operation, subject, most)
+end
+
+local function append(self, operation, subject, bytes, most)
+  local logs = self.logs
+  if most > logs.most then logs.most, logs.ready = most, nil end
+  local sequence = logs:put(operation, subject, bytes)
+  if most < logs.most and math.random(most) == 1 then logs:cut(operation, subject, most) end
+  return idOf(logs, sequence)
+end
+
+--- Appends to a log, that keeps about the newest `most`: `done(id)`. Without `done` nobody is
+-- asked whether the entry was stored.
+function Values:append(name, bytes, most, seconds, done)
+  checkBytes("a log", name, MOST_NAME)
+  checkBytes("an entry", bytes, MOST_MESSAGE)
+  checkSeconds(seconds)
+  if type(most) ~= "number" or most < 1 or most > MOST_ENTRIES or most % 1 ~= 0 then
+    error(("most must be an integer from 1 to %d, not %s"):format(MOST_ENTRIES, tostring(most)), 2)
+  end
+  local logs = self.logs
+  local subject = logs.subject .. natswire.encoded(name)
+  if done or not self.up or not logs.ready or most > logs.most then
+    return self:start(done, append, subject, bytes, most)
+  end
+  self:transmit("P" .. natswire.NO_NUMBER .. subject .. "\0" .. bytes)
+  if most < logs.most and math.random(most) == 1 then self:start(nil, cut, subject, most) end
+end
+
+local function read(self, operation, subject, after, most)
+  local logs, list = self.logs, {}
+  logs:need(operation)
+  local epoch, sequence = after:match "^(%d+)%-(%d+)$"
+  sequence = epoch == logs.epoch and tonumber(sequence) or 0
+  while #list < most do
+    local entry = logs:fetch(operation,
+      ('{"seq":%.0f,"next_by_subj":"%s"}'):format(sequence + 1, subject))
+    if not entry then break end
+    sequence = entry.sequence
+    list[#list + 1] = {id = idOf(logs, sequence), bytes = entry.bytes}
+    operation.deadline = now() + self.timeLimit -- it goes on
+  end
+  return list
+end
+
+--- Reads a log, at most so many entries behind an id ("" is the beginning): `done(list)` of
+-- {id, bytes}, the oldest first.
+function Values:read(name, after, most, done)
+  checkBytes("a log", name, MOST_NAME)
+  if type(after) ~= "string" then error("after must be a string, not " .. type(after), 2) end
+  self:start(done, read, self.logs.subject .. natswire.encoded(name), after, most)
+end
+
+return Values

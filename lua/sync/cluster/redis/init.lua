@@ -1,0 +1,319 @@
+--- The engine of Redis, 5 or later: what links nodes by way of a Redis server.
+--
+--     redis://[[USER]:PASSWORD@]HOST[:6379][/DATABASE][?prefix=sync]
+--     rediss://…                      -- in TLS [?ca=FILE&certificate=FILE&key=FILE]
+--     unix://[[USER]:PASSWORD@]/PATH/TO/SOCKET[?db=DATABASE&prefix=sync]
+--
+-- What would have another meaning in a URL is written in hexadecimal: `%40` for `@`. The
+-- prefix keeps servers apart that share a Redis: it stands before the names of all channels
+-- and keys. Databases don't do that, for channels are in none.
+--
+-- **Two connections** that live and die together: one subscribes, over the other go commands
+-- and messages. They are connections of the core like those of clients, and hiredis reads
+-- what comes. Redis answers in order, so an answer is known by its place in the row.
+--
+-- **Names in Redis**: channel `PREFIX:TOPIC`, value `PREFIX:v:KEY`, log `PREFIX:l:LOG` (a
+-- stream). A user of Redis' access lists needs `~PREFIX:* &PREFIX:* +@all -@dangerous`.
+--
+-- **Promises.** Messages of one engine to one topic arrive in their order, at most once: those
+-- that were on their way when a connection broke may be lost. One server is talked to, or what
+-- stands for it behind its name, which is looked up anew each time; not a Redis Cluster.
+-- @module sync.cluster.redis
+
+local buffer = require "string.buffer"
+local Link = require "sync.cluster.redis.link"
+local Topics = require "sync.cluster.redis.topics"
+local Values = require "sync.cluster.redis.values"
+local core = require "sync.core"
+local dial = require "sync.connector"
+local engineurl = require "sync.cluster.url"
+local hiredis = require "sync.cluster.redis.hiredis"
+local log = require "sync.log"
+local loop = require "sync.loop"
+
+local now = core.C.sync_now
+local checkBytes = Values.checkBytes
+
+local CONNECT_SECONDS = 5
+local CHECK_SECONDS = 0.25 -- how often it is looked for what takes too long
+local MOST_NAME, MOST_MESSAGE = Values.MOST_NAME, Values.MOST_MESSAGE
+local MOST_ERROR = 200     -- bytes of one that are told
+
+local Engine = Values:extend("Redis")
+
+--- Seconds of silence after which Redis is asked whether it lives, and that it has to answer.
+Engine.pingSeconds = 5
+
+-- Life.
+
+-- What the operator can do about an error of the server; also, each is said once in a row.
+local ADVICE = {
+  {"^NOAUTH", "write the password into the URL: redis://:PASSWORD@HOST, or USER:PASSWORD@HOST"},
+  {"^WRONGPASS", "correct user and password in the URL"},
+  {"^ERR invalid password", "correct the password in the URL"},
+  {"^ERR.*no password is set", "take the password out of the URL"},
+  {"^ERR wrong number of arguments for 'auth'", "users need Redis 6: write redis://:PASSWORD@HOST"},
+  {"^ERR AUTH.*without any password", "take the password out of the URL"},
+  {"^NOPERM", "allow the user what the engine needs: see sync.redis"},
+  {"^LOADING", "it passes when Redis has read its data from the disk"},
+  {"^DENIED", "give Redis a password, or turn its protected mode off"},
+  {"^ERR.*DB index", "the URL names a database that the server doesn't have"},
+  {"max number of clients", "raise maxclients in redis.conf"},
+}
+
+-- Says why there is no connection. Each kind of reason is said once until there is one.
+local function complain(engine, reason)
+  local kind, advice = "", ""
+  for _, pair in ipairs(ADVICE) do
+    if reason:find(pair[1]) then kind, advice = pair[1], " (" .. pair[2] .. ")" end
+  end
+  if engine.said[kind] or kind == "" and next(engine.said) then return end
+  engine.said[kind] = true
+  log.warn(("Redis at %s: %s%s; trying again"):format(engine.name, reason, advice))
+end
+
+-- Counts messages that are lost here.
+local function drop(engine, count, why)
+  engine.dropped = engine.dropped + count
+  log.limited("warn", "redis dropped", ("Redis at %s: messages are dropped: %s")
+    :format(engine.name, why), {dropped = engine.dropped})
+  return false
+end
+
+-- An error of the server as it may be told. Some servers repeat what they didn't understand.
+function Engine:clean(text)
+  local password = self.account.password
+  if password then text = text:gsub(password:gsub("%p", "%%%0"):gsub("%z", "%%z"), "***") end
+  return text:sub(1, MOST_ERROR)
+end
+
+-- An error that nobody waits for: of a message, or of a request without `done`.
+function Engine:refused(text)
+  log.limited("error", "redis refused", ("Redis at %s refuses a command: %s")
+    :format(self.name, text))
+end
+
+function Engine:connect()
+  for _, door in ipairs(self.doors) do
+    door:connect(self.host, self.port, CONNECT_SECONDS, function(message) self:lost(message) end)
+  end
+end
+
+-- Sends what has waited for the connection. Returns false when that has gone again.
+function Engine:sendBuffered()
+  local count = self.buffered
+  if count == 0 then return true end
+  local sent, why = self.commander:put(self.buffer:tostring(), count)
+  if why == "closed" then return false end
+  self.buffer:free()
+  self.buffered = 0
+  if not sent then drop(self, count, "they are more than a connection takes") end
+  return true
+end
+
+-- A connection is ready: Redis has taken all that it was asked first.
+function Engine:greeted(link)
+  if link.role == "subscriber" then self.topics:renew(link) else self:consider() end
+end
+
+-- Both connections stand, and all topics are subscribed to?
+function Engine:consider()
+  local commander, subscriber = self.commander, self.subscriber
+  if self.up or not (commander and commander.ready and subscriber and subscriber.ready) or
+    self.topics.unconfirmed > 0 then return end
+  if not self:sendBuffered() then return end
+  self.up, self.upSince = true, now()
+  self.said, self.isLost = {}, false
+  log.info(("Redis at %s: connected"):format(self.name))
+  if self.handlers.onUp then self:guard("onUp", self.handlers.onUp) end
+end
+
+-- Takes the connections away and returns the requests that have waited for them.
+function Engine:detach(leave)
+  local requests = {}
+  for _, door in ipairs(self.doors) do
+    door:giveUp()
+    local link = self[door.role]
+    self[door.role] = nil
+    if link then
+      for i = link.first, link.last do requests[#requests + 1] = link.requests[i] end
+      link.engine = false
+      leave(link)
+    end
+  end
+  self.up = false
+  self.topics:drop()
+  return requests
+end
+
+-- There is no connection, or none any more.
+function Engine:lost(reason)
+  if self.closed then return end
+  if loop.isStopping() then return self:close() end
+  local requests = self:detach(Link.abort)
+  self:retryLater()
+  complain(self, reason)
+  local first = not self.isLost
+  self.isLost = true
+  for _, request in ipairs(requests) do
+    if request.done then self:guard("an answer", request.done, nil, "away") end
+  end
+  if first and self.handlers.onDown then self:guard("onDown", self.handlers.onDown, reason) end
+end
+
+-- Looks for answers that take too long. When this process itself has been held up they may
+-- be there already, and it looks again after the tick.
+function Engine:check(late)
+  self.isLate = late > CHECK_SECONDS and not self.isLate
+  if self.isLate then return end
+  local time = now()
+  for _, door in ipairs(self.doors) do
+    local link = self[door.role]
+    if link and not link:isAlive(time, self.pingSeconds) then
+      return self:lost(("no answer in %g s"):format(self.pingSeconds))
+    end
+  end
+  if self.commander then self:checkRequests(self.commander, time) end
+end
+
+--- Ends it: connections are closed when all has been written, and those who wait for an
+-- answer are told "away".
+function Engine:close()
+  if self.closed then return end
+  self:finish(self:detach(Link.close))
+end
+
+function Engine:finish(requests)
+  self.closed = true
+  for _, door in ipairs(self.doors) do door:close() end
+  loop.stopTimer(self.checkTimer)
+  if self.retryTimer then loop.stopTimer(self.retryTimer) end
+  self.buffer:reset()
+  for _, request in ipairs(requests) do self:tellLater(request.done, nil, "away") end
+end
+
+-- Messages.
+
+--- Sends a message to all that have subscribed to a topic, this engine included. While there
+-- is no connection it waits.
+-- @tparam string topic at most 200 bytes
+-- @tparam string bytes at most 1 MiB
+-- @treturn boolean whether it was sent or waits; false: it was dropped
+function Engine:publish(topic, bytes)
+  checkBytes("publish(topic, bytes): topic", topic, MOST_NAME)
+  checkBytes("publish(topic, bytes): bytes", bytes)
+  if self.closed then return false end
+  if #bytes > MOST_MESSAGE then return drop(self, 1, "one is longer than 1 MiB") end
+  local channel = self.channelPrefix .. topic
+  local text = "*3\r\n$7\r\nPUBLISH\r\n$" .. #channel .. "\r\n" .. channel .. "\r\n$" ..
+    #bytes .. "\r\n" .. bytes .. "\r\n"
+  if self.up then
+    local sent, why = self.commander:put(text, 1)
+    if sent then return true end
+    if why ~= "closed" then return drop(self, 1, "Redis reads too slowly") end
+  end
+  if #self.buffer + #text > self.maxBuffer then
+    return drop(self, 1, "too many wait for a connection")
+  end
+  self.buffer:put(text)
+  self.buffered = self.buffered + 1
+  return true
+end
+
+--- Bytes that Redis has not taken yet, or that wait for a connection.
+-- @treturn number
+function Engine:unsent()
+  return self.up and self.commander:queued() or #self.buffer
+end
+
+--- Asks for a topic's messages. Asking again changes nothing; a topic stays asked for when the
+-- connection is lost.
+-- @tparam string topic at most 200 bytes
+-- @treturn boolean whether it was noted; false: there are 100,000 topics
+function Engine:subscribe(topic)
+  checkBytes("subscribe(topic): topic", topic, MOST_NAME)
+  if self.closed then return false end
+  if self.topics:add(topic) then return true end
+  log.limited("error", "redis topics", ("Redis at %s: more than %d topics are asked for")
+    :format(self.name, self.topics.MOST))
+  return false
+end
+
+--- Ends that.
+-- @tparam string topic
+function Engine:unsubscribe(topic)
+  checkBytes("unsubscribe(topic): topic", topic, MOST_NAME)
+  self.topics:remove(topic)
+end
+
+-- For the log: where Redis is.
+local function nameOf(host, port)
+  if host:find("^unix:") then return host end
+  return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
+end
+
+-- A door of a role, in TLS if `trust` says whom to trust.
+local function openDoor(engine, role, trust)
+  local door, problem = dial.door(Link, {}, true)
+  if not door then return nil, problem end
+  door.owner, door.role = engine, role
+  if trust then
+    local trusted
+    trusted, problem = door:trust(engine.host, trust)
+    if not trusted then
+      door:close()
+      return nil, problem
+    end
+  end
+  return door
+end
+
+local function openDoors(engine, trust)
+  for i, role in ipairs {"commander", "subscriber"} do
+    local door, problem = openDoor(engine, role, trust)
+    if not door then return nil, problem end
+    engine.doors[i] = door
+  end
+  return true
+end
+
+local redis = {}
+
+--- Begins to connect to a Redis server, and does so again whenever the connection is lost.
+-- @tparam string url
+-- @tparam table handlers functions, all but the last optional: `onUp()` (connected, and all
+-- topics are subscribed to), `onDown(why)` (the connection is lost or could not be made; once
+-- until it is back) and `onMessage(topic, bytes)`
+-- @treturn table|nil the engine, or nil and what is wrong with the URL, or that hiredis is not
+-- installed
+function redis.open(url, handlers)
+  if type(url) ~= "string" then return nil, "the URL of Redis must be a string" end
+  local found, problem = engineurl.redis(url)
+  if not found then return nil, "the URL of Redis: " .. problem end
+  local loaded, missing = hiredis.load()
+  if not loaded then return nil, missing end
+  local prefix = found.prefix .. ":"
+  local self = Engine:new {
+    handlers = handlers, account = found.account, database = found.database,
+    host = found.host, port = found.port, name = nameOf(found.host, found.port),
+    channelPrefix = prefix, valuePrefix = prefix .. "v:", logPrefix = prefix .. "l:",
+    doors = {}, commander = nil, subscriber = nil,
+    up = false, closed = false, isLost = false, isLate = false,
+    attempt = 0,                         -- in a row, that failed
+    said = {},                           -- by kind, since the connection is lost
+    digests = {},                        -- of scripts, by name
+    buffer = buffer.new(), buffered = 0, -- messages that wait for a connection
+    later = {},
+  }
+  self.topics = Topics.open(prefix, function() self:consider() end)
+  local opened
+  opened, problem = openDoors(self, found.trust)
+  if not opened then return nil, problem end
+  self.checkTimer = loop.startTimer(CHECK_SECONDS, CHECK_SECONDS, function(late)
+    self:check(late)
+  end)
+  self:connect()
+  return self
+end
+
+return redis

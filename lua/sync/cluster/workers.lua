@@ -1,0 +1,251 @@
+--- The parent of workers: `sync-lua --workers=N app.lua`.
+--
+-- It serves nobody. It starts the workers, and starts those again that have died; it binds the
+-- ports, which all workers share, and it is the hub of the bus by which they are one server:
+-- what a worker publishes goes to those that have subscribed, as the bytes that came.
+-- @module sync.cluster.workers
+
+local Protocol = require "sync.protocol"
+local buffer = require "string.buffer"
+local bus = require "sync.cluster.bus"
+local core = require "sync.core"
+local dial = require "sync.connector"
+local log = require "sync.log"
+local loop = require "sync.loop"
+local store = require "sync.cluster.store"
+
+local C, handle, now = core.C, core.handle, core.C.sync_now
+
+local FIRST_WAIT, LONGEST_WAIT = 0.25, 10 -- before a worker is started again
+local LONG_LIFE = 10        -- seconds of a worker that is started again at once
+local LISTEN_SECONDS = 2    -- that the others wait for the first one to listen
+local INT, TERM, KILL = 2, 15, 9
+local PASSED_ON = {HUP = 1, USR1 = 10, USR2 = 12}
+local MOST = 1024           -- workers
+
+local workers = {}
+
+local list = {}             -- by number
+local arguments             -- of the workers, for C
+local door
+local stopping, exitCode = false, 0
+local passedOn = {}         -- signals, by number
+local hasListened = false   -- some worker, ever
+
+-- The hub.
+
+local Hub = Protocol:extend("Bus")
+for name, value in pairs(bus.settings) do Hub[name] = value end
+Hub.isLink = true
+
+Hub.maxRooms = 1000000      -- a room is a topic
+
+local values = store.new()
+local on = {}
+
+on[bus.PUBLISH] = function(self, data)
+  local room = Hub.roomsByName[bus.topicOf(data)]
+  if room then room:except(self):send(data) end
+end
+
+on[bus.SUBSCRIBE] = function(self, data)
+  self:join(data:sub(2))
+end
+
+on[bus.UNSUBSCRIBE] = function(self, data)
+  self:leave(data:sub(2))
+end
+
+on[bus.REQUEST] = function(self, data)
+  local said = buffer.decode(data:sub(2))
+  local function done(...)
+    self:send(string.char(bus.ANSWER) .. buffer.encode {said.number, select("#", ...), ...})
+  end
+  said[said.count + 1] = done
+  values[said.name](values, unpack(said, 1, said.count + 1))
+end
+
+local startOthers
+
+on[bus.LISTENS] = function()
+  hasListened = true
+  startOthers()
+end
+
+function Hub:onData(data)
+  on[data:byte()](self, data)
+end
+
+-- A worker that doesn't read has lost messages.
+function Hub:onDrain(dropped)
+  if dropped > 0 then self:send(string.char(bus.DROPPED) .. buffer.encode {dropped}) end
+end
+
+-- The processes.
+
+local function describe(how)
+  local signal = math.floor(how / 256)
+  if how == loop.TOLD then return "was told to stop" end
+  if signal > 0 then return "was ended by signal " .. signal end
+  return "ended with code " .. how
+end
+
+local start
+
+local function startLater(worker, seconds)
+  worker.timer = loop.startTimer(seconds, 0, function()
+    worker.timer = nil
+    start(worker)
+  end)
+end
+
+local function waitOf(worker)
+  if now() - worker.begun >= LONG_LIFE then
+    worker.failures = 0
+    return 0
+  end
+  worker.failures = worker.failures + 1
+  local longest = math.min(LONGEST_WAIT, FIRST_WAIT * 2 ^ (worker.failures - 1))
+  return longest * (0.5 + core.randomNumber(1024) / 2048)
+end
+
+function start(worker)
+  worker.begun = now()
+  local process, fd = core.spawn(arguments, worker.number, #list)
+  local problem = process < 0 and select(2, core.problem(process))
+  if not problem then
+    worker.process = process
+    local adopted
+    adopted, problem = door:adopt(fd)
+    if adopted then return end
+    C.sync_kill(process, KILL) -- it is started again when it has ended
+  end
+  local wait = not worker.process and waitOf(worker)
+  log.error(("worker %d can't be started: %s; trying again%s"):format(worker.number, problem,
+    wait and (" in %.1f s"):format(wait) or ""))
+  if wait then startLater(worker, wait) end
+end
+
+function startOthers()
+  if stopping then return end
+  for _, worker in ipairs(list) do
+    if not worker.begun then start(worker) end
+  end
+end
+
+local function isAlone()
+  for _, worker in ipairs(list) do
+    if worker.process or worker.timer then return false end
+  end
+  return true
+end
+
+local function finish()
+  if isAlone() then
+    C.sync_shares_close(handle)
+    loop.stop(1)
+  end
+end
+
+local function stop()
+  for _, worker in ipairs(list) do
+    if worker.timer then
+      loop.stopTimer(worker.timer)
+      worker.timer = nil
+    end
+    if worker.process then C.sync_kill(worker.process, stopping and KILL or TERM) end
+  end
+  stopping = true
+  C.sync_shares_close(handle) -- new clients are refused, as by one process that stops
+  finish()
+end
+
+local function onSignal(number)
+  if not stopping then
+    log.info((number == INT and "interrupted" or "told to stop") .. ": stopping the workers")
+  end
+  stop()
+end
+
+-- A worker's process has ended.
+function loop.onExited(process, how)
+  local worker
+  for _, each in ipairs(list) do
+    if each.process == process then worker = each end
+  end
+  if not worker then return end
+  worker.process = nil
+  C.sync_shares_leave(handle, worker.number)
+  if stopping then return finish() end
+  if how == 0 then -- the script has come to its end
+    startOthers()
+    return finish()
+  end
+  if not hasListened then -- the script itself is wrong, and has said so
+    exitCode = how < 256 and how or 1
+    return stop()
+  end
+  local signal = math.floor(how / 256)
+  if passedOn[signal] then -- the script has no handler, so it would have ended one process, too
+    log.info(("worker %d %s; stopping the others"):format(worker.number, describe(how)))
+    exitCode = 128 + signal
+    return stop()
+  end
+  local wait = waitOf(worker)
+  local say = how == loop.TOLD and log.info or log.error
+  say(("worker %d %s; it is started again%s"):format(worker.number, describe(how),
+    wait > 0 and (" in %.1f s"):format(wait) or ""))
+  startLater(worker, wait)
+end
+
+local function watchSignals()
+  for _, number in ipairs {INT, TERM} do
+    loop.signals[number] = onSignal
+    C.sync_signal_start(handle, number, 0)
+  end
+  for _, number in pairs(PASSED_ON) do
+    loop.signals[number] = function()
+      passedOn[number] = true
+      for _, worker in ipairs(list) do
+        if worker.process then C.sync_kill(worker.process, number) end
+      end
+    end
+    C.sync_signal_start(handle, number, 0)
+  end
+end
+
+--- How many workers an option asks for.
+-- @tparam string text a number, or "auto": one for each core this process may use
+-- @treturn number|nil or nil and a message
+function workers.count(text)
+  local count = text == "auto" and C.sync_core_count() or tonumber(text)
+  if not count or count % 1 ~= 0 or count < 1 or count > MOST then
+    return nil, ("--workers takes a number from 1 to %d, or auto, not %q"):format(MOST, text)
+  end
+  return count
+end
+
+--- Runs workers until they are told to stop.
+-- @tparam number count
+-- @tparam table words the command line of each, its first word the program's name
+-- @treturn number the exit code
+function workers.run(count, words)
+  local problem = C.sync_shares_new(handle, count)
+  if problem < 0 then
+    log.error("workers: " .. select(2, core.problem(problem)))
+    return 1
+  end
+  arguments = words
+  local message
+  door, message = dial.door(Hub, {maxClients = false})
+  if not door then error(message) end
+  for number = 1, count do list[number] = {number = number, failures = 0} end
+  watchSignals()
+  log.info(("%d workers"):format(count))
+  start(list[1])
+  loop.startTimer(LISTEN_SECONDS, 0, startOthers)
+  loop.run()
+  return exitCode
+end
+
+return workers

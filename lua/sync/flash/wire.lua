@@ -1,0 +1,53 @@
+--- The messages of JSON-RPC 2.0 as AMF3 values, for ActionScript 3's Socket: an object with
+-- the members that the JSON text would have. There are no batches.
+-- @module sync.flash.wire
+
+local amf = require "sync.amf"
+local amf3 = require "sync.flash.amf3"
+local null = require "cjson".null
+
+local amfwire = {}
+
+--- As in `sync.jsonwire`.
+function amfwire.decode(bytes, depth)
+  local ok, value, position = amf3.decode(bytes, 1, {depth = depth})
+  if not ok then return false, "this is no AMF3: " .. tostring(value) end
+  if position <= #bytes then return false, "there are bytes behind the AMF3 value" end
+  return true, value, false
+end
+
+--- As in `sync.jsonwire`.
+function amfwire.result(id, value)
+  if value == nil then value = null end
+  return amf3.encode {jsonrpc = "2.0", id = id, result = value}
+end
+
+--- As in `sync.jsonwire`.
+function amfwire.fault(id, err)
+  local body = {code = err.code, message = err.message, data = err.data}
+  return amf3.encode {jsonrpc = "2.0", id = id, error = body} or
+    amf3.encode {jsonrpc = "2.0", id = id, error = {code = err.code, message = "error"}}
+end
+
+-- The first argument that can't be written.
+local function culprit(params)
+  for i, value in ipairs(params) do
+    local bytes, problem = amf3.encode(value)
+    if not bytes then return problem, i end
+  end
+end
+
+--- As in `sync.jsonwire`.
+function amfwire.request(id, name, ...)
+  local params = {...}
+  for i = 1, select("#", ...) do
+    if params[i] == nil then params[i] = null end
+  end
+  local bytes, problem = amf3.encode {jsonrpc = "2.0", id = id, method = name,
+    params = amf.list(params)}
+  if bytes then return bytes end
+  local why, argument = culprit(params)
+  return nil, why or problem, argument or 0
+end
+
+return amfwire

@@ -1,0 +1,100 @@
+--- Who may connect from a page: the `origins` of a protocol.
+--
+-- A browser says in the Origin header which site's page makes a request; programs that are
+-- no browsers send none. `origins` is false (only pages from the same host and port),
+-- "*" (any), or a list: "https://game.example.com", "https://*.example.com", "null".
+-- @module sync.http.origins
+
+local origins = {}
+
+local DEFAULT_PORTS = {http = "80", https = "443", ws = "80", wss = "443"}
+
+-- Scheme, host and port of an origin, or nil.
+local function split(origin)
+  local scheme, rest = origin:lower():match("^([a-z][a-z0-9+.-]*)://([^/?#@]+)$")
+  if not scheme then return nil end
+  local host, port = rest:match("^(%[[%x:.]+%]):?(%d*)$")
+  if not host then host, port = rest:match("^([^:]+):?(%d*)$") end
+  if not host then return nil end
+  return scheme, host, port ~= "" and port or DEFAULT_PORTS[scheme]
+end
+
+-- Whether an origin is one of the list's; "*." stands for any name below a domain.
+local function matches(pattern, scheme, host, port)
+  local wantedScheme, wantedHost, wantedPort = split(pattern)
+  if wantedScheme ~= scheme or wantedPort ~= port then return false end
+  if wantedHost:sub(1, 2) == "*." then
+    local domain = wantedHost:sub(2)
+    return #host > #domain and host:sub(-#domain) == domain
+  end
+  return wantedHost == host
+end
+
+-- Whether the page comes from where the request goes to.
+local function isSameHost(host, scheme, originHost, originPort)
+  local name, port = (host or ""):lower():match("^(%[[%x:.]+%]):?(%d*)$")
+  if not name then name, port = (host or ""):lower():match("^([^:]+):?(%d*)$") end
+  if not name then return false end
+  if port == "" then port = DEFAULT_PORTS[scheme] end
+  return name == originHost and port == originPort
+end
+
+--- Whether a request may come from this origin.
+-- @param allowed a protocol's `origins`
+-- @tparam string|nil origin the request's Origin header
+-- @tparam string|nil host its Host header
+-- @treturn boolean
+function origins.allow(allowed, origin, host)
+  if origin == nil or allowed == "*" then return true end
+  if type(allowed) == "table" then
+    for _, pattern in ipairs(allowed) do
+      if pattern == "*" or pattern == origin then return true end
+    end
+  end
+  local scheme, originHost, originPort = split(origin)
+  if not scheme then return false end -- "null": a file, or a page without rights
+  if isSameHost(host, scheme, originHost, originPort) then return true end
+  for _, pattern in ipairs(allowed or {}) do
+    if matches(pattern, scheme, originHost, originPort) then return true end
+  end
+  return false
+end
+
+-- Whether it's an origin; a star may only stand before the dot of a domain.
+local function isPattern(origin)
+  local _, host = split(origin)
+  return host ~= nil and not host:gsub("^%*%.", "", 1):find("*", 1, true)
+end
+
+--- Whether a value may stand for `origins`, and what is wanted.
+function origins.check(value)
+  local wanted = 'false, "*", or a list of origins as in {"https://example.com"}'
+  if value == false or value == "*" then return true, wanted end
+  if type(value) ~= "table" then return false, wanted end
+  for _, origin in ipairs(value) do
+    local fine = type(origin) == "string" and
+      (origin == "*" or origin == "null" or isPattern(origin))
+    if not fine then return false, wanted .. " (not " .. tostring(origin) .. ")" end
+  end
+  return true, wanted
+end
+
+--- The host names that `origins` lets in, as a Flash policy names domains, or nil when it
+-- names none: then only the server's own host may connect.
+-- @treturn table|nil a list
+function origins.domains(allowed)
+  if allowed == "*" then return {"*"} end
+  if not allowed then return nil end
+  local domains, seen = {}, {}
+  for _, pattern in ipairs(allowed) do
+    local _, host = split(pattern)
+    host = pattern == "*" and "*" or host
+    if host and not seen[host] then
+      seen[host] = true
+      domains[#domains + 1] = host
+    end
+  end
+  return domains
+end
+
+return origins

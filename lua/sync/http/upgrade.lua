@@ -1,0 +1,109 @@
+--- WebSocket's handshake (RFC 6455 section 4.2).
+-- @module sync.http.upgrade
+
+local core = require "sync.core"
+local deflate = require "sync.http.deflate"
+local log = require "sync.log"
+local origins = require "sync.http.origins"
+
+local C, handle = core.C, core.handle
+
+local upgrade = {}
+
+local MESSAGES = "sync.message" -- the subprotocol: a binary frame is a message
+
+-- The first of the client's subprotocols that the class speaks.
+local function choose(class, offered)
+  for name in (offered or ""):gmatch("[^%s,]+") do
+    if name == MESSAGES then return name end
+    for _, known in ipairs(class.subprotocols) do
+      if name == known then return name end
+    end
+  end
+end
+
+-- Whether a query string has a word as a key.
+local function hasKey(query, key)
+  for pair in query:gmatch("[^&]+") do
+    if pair == key or pair:sub(1, #key + 1) == key .. "=" then return true end
+  end
+  return false
+end
+
+-- Checks what the RFC asks of a request. Returns nil, or a status, text and headers.
+local function problem(request)
+  local headers = request.headers
+  if headers["sec-websocket-version"] ~= "13" then
+    return 426, "this server speaks WebSocket version 13", {["Sec-WebSocket-Version"] = "13"}
+  end
+  local key = headers["sec-websocket-key"] or ""
+  if not key:find("^[%w+/]+==$") or #key ~= 24 then
+    return 400, "Sec-WebSocket-Key must be 16 bytes in base64"
+  end
+end
+
+local function refuseOrigin(class, request)
+  log.limited("warn", "origin", ("a page from %s may not connect; to let " ..
+    "it: %s.origins = {%q}"):format(request.origin, class.name, request.origin),
+    {address = request.address, protocol = class.name})
+  return 403, "this origin may not connect"
+end
+
+-- Asks the class. Returns nil, or a status and text.
+local function ask(class, request)
+  local answer, text = class:onUpgrade(request)
+  if answer == nil or answer == true then return nil end
+  if type(answer) == "number" and answer >= 400 and answer <= 599 then
+    return answer, text
+  end
+  return 403, text
+end
+
+local function head(request, subprotocol, extensions)
+  local lines = {
+    "HTTP/1.1 101 Switching Protocols",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Accept: " .. core.websocketAccept(request.headers["sec-websocket-key"]),
+  }
+  if subprotocol then lines[#lines + 1] = "Sec-WebSocket-Protocol: " .. subprotocol end
+  if extensions then lines[#lines + 1] = "Sec-WebSocket-Extensions: " .. extensions end
+  lines[#lines + 1] = "\r\n"
+  return table.concat(lines, "\r\n")
+end
+
+--- Accepts a handshake, or says why not.
+-- @tparam number slot
+-- @tparam table listener with `class` and `settings`
+-- @tparam table request
+-- @treturn boolean true when it's a WebSocket now, or false with a status, a text and
+-- headers to answer with
+function upgrade.accept(slot, listener, request)
+  local class, settings = listener.class, listener.settings
+  local status, text, headers = problem(request)
+  if not status and not origins.allow(settings.origins, request.origin, request.headers.host) then
+    status, text = refuseOrigin(class, request)
+  end
+  if not status then status, text = ask(class, request) end
+  if status then return false, status, text or "refused", headers end
+  local subprotocol = choose(class, request.headers["sec-websocket-protocol"])
+  local extensions, agreed
+  local offered = request.headers["sec-websocket-extensions"]
+  if settings.compression and offered then
+    extensions, agreed = deflate.negotiate(offered, settings)
+  end
+  request.subprotocol = subprotocol
+  local accepted = core.websocket {
+    mode = subprotocol == MESSAGES and C.SYNC_WEBSOCKET_MESSAGES or C.SYNC_WEBSOCKET_MIRROR,
+    binary = (settings.binary or hasKey(request.query, "stream")) and 1 or 0,
+    deflate = agreed and 1 or 0,
+    send_window_bits = agreed and agreed.sendBits or 0,
+    receive_window_bits = agreed and agreed.receiveBits or 0,
+    send_takeover = agreed and agreed.sendTakeover and 1 or 0,
+    receive_takeover = agreed and agreed.receiveTakeover and 1 or 0,
+  }
+  local bytes = head(request, subprotocol, extensions)
+  return C.sync_upgrade(handle, slot, bytes, #bytes, accepted) == 0
+end
+
+return upgrade

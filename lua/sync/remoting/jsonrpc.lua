@@ -1,0 +1,320 @@
+--- JSON-RPC 2.0: clients call the functions of a class.
+--
+--     local Rpc = require "sync.remoting.jsonrpc":extend("Rpc")
+--     function Rpc.remote:add(a, b) return a + b end
+--     sync.enable("localhost", 8080, Rpc)
+--
+-- Only what is in `remote` can be called; `self` is the client that calls. A function may
+-- raise `sync.fault(code, message, data)`; any other error is logged, and the client gets
+-- -32603 without its text. `sync.Remote` adds events, calls to clients, and resuming.
+--
+-- A null argument is nil; deeper nulls are `sync.null`. Messages are JSON texts, or AMF3
+-- values on a listener with `encoding = "amf3"`.
+-- @classmod sync.remoting.jsonrpc
+
+local Method = require "sync.remoting.method"
+local Protocol = require "sync.protocol"
+local core = require "sync.core"
+local fault = require "sync.remoting.fault"
+local json = require "sync.remoting.json"
+local log = require "sync.log"
+local null = require "cjson".null
+
+local C, handle = core.C, core.handle
+local now = C.sync_now
+
+local Rpc = Protocol:extend("JsonRpc")
+
+Rpc.framing = "null"
+--- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
+-- frames of a WebSocket still are JSON.
+Rpc.encoding = "json"
+--- Nesting of what a client sends; deeper is an error of parsing.
+Rpc.maxDepth = 32
+--- Calls in one batch.
+Rpc.maxBatch = 64
+--- Answers that the server owes a client (`later`), and answers of the client that the
+-- server waits for (`sync.Remote`): at most so many each.
+Rpc.maxCalls = 64
+--- Functions that clients may call, by name; or `sync.method`s.
+Rpc.remote = {}
+
+-- Writes and reads the client's messages: sync.jsonwire, or another like it.
+Rpc.wire = json
+
+local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
+local MOST_ARGUMENTS = 250 -- of a call; Lua's stack could not hold many thousands
+
+local function isId(id)
+  return type(id) == "string" or id == null or
+    type(id) == "number" and id % 1 == 0 and math.abs(id) <= EXACT
+end
+
+local function refused(self, id, code, message)
+  return self.wire.fault(id, fault.new(code, message))
+end
+
+local function answerOf(self, id, name, result)
+  local text, problem = self.wire.result(id, result)
+  if text then return text end
+  local what = ("the result of %s.remote:%s"):format(getmetatable(self).name, name)
+  log.limited("error", what, ("%s can't be sent: %s"):format(what, problem), {client = self.id})
+  return refused(self, id, fault.INTERNAL, "internal error")
+end
+
+-- Calling.
+
+-- Takes one call from the client's allowance for a method. Returns whether there was one.
+local function allow(self, name, method)
+  local allowances = self.allowances
+  if not allowances then
+    allowances = {}
+    self.allowances = allowances
+  end
+  local time = now()
+  local allowance = allowances[name] or {left = method.burst, at = time}
+  allowances[name] = allowance
+  allowance.left = math.min(method.burst, allowance.left + (time - allowance.at) * method.rate)
+  allowance.at = time
+  if allowance.left < 1 then return false end
+  allowance.left = allowance.left - 1
+  return true
+end
+
+-- Arguments by position, how many, or nil and a fault.
+local function arrange(params, method)
+  if params == nil then return {}, 0 end
+  local named = #params == 0 and next(params) ~= nil
+  local arguments, count = params, #params
+  if count > MOST_ARGUMENTS then
+    return nil, fault.new(fault.ARGUMENTS, ("a call has at most %d arguments")
+      :format(MOST_ARGUMENTS))
+  end
+  if named and method then
+    local problem
+    arguments, problem = method:arrange(params)
+    if not arguments then return nil, fault.new(fault.ARGUMENTS, problem) end
+    count = method.count
+  elseif named then
+    return {params}, 1
+  end
+  for i = 1, count do
+    if arguments[i] == null then arguments[i] = nil end
+  end
+  return arguments, count
+end
+
+-- A traceback for the log, unless the error is meant for the client.
+local function explain(err)
+  if fault.is(err) then return err end
+  local ok, text = pcall(tostring, err) -- its own __tostring may fail
+  return {message = ok and text or "error value is a " .. type(err),
+    traceback = debug.traceback("", 2):sub(2)}
+end
+
+-- Logs what went wrong in a function. Returns what the client is told of it.
+local function internal(self, name, message, traceback)
+  local where = ("%s.remote:%s"):format(getmetatable(self).name, name)
+  log.limited("error", where, ("error in %s: %s"):format(where, message),
+    {client = self.id, address = self.address, traceback = traceback})
+  return fault.new(fault.INTERNAL, "internal error")
+end
+
+-- By how many arguments there are: unpack isn't compiled, and what it calls then isn't.
+local CALLS = {
+  [0] = function(fn, self) return xpcall(fn, explain, self) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1]) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1], a[2]) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1], a[2], a[3]) end,
+  function(fn, self, a) return xpcall(fn, explain, self, a[1], a[2], a[3], a[4]) end,
+}
+local function callMany(fn, self, a, count)
+  return xpcall(fn, explain, self, unpack(a, 1, count))
+end
+
+--- Calls a function of `remote` for this client.
+-- @tparam string name
+-- @tparam table|nil params by position or by name
+-- @treturn boolean,any true and the result, or false and a fault
+function Rpc:invoke(name, params)
+  local entry = self.remote[name]
+  local method = getmetatable(entry) == Method and entry or nil
+  local fn = method and method.fn or entry
+  if type(fn) ~= "function" then
+    return false, fault.new(fault.METHOD, ("there is no function %q"):format(name))
+  end
+  local arguments, count = arrange(params, method)
+  if not arguments then return false, count end
+  if method then
+    local problem = method:problem(arguments, count)
+    if problem then return false, fault.new(fault.ARGUMENTS, problem) end
+    if method.rate and not allow(self, name, method) then
+      return false, fault.new(fault.TOO_OFTEN, ("%s is called too often"):format(name))
+    end
+  end
+  local call = CALLS[count] or callMany
+  local ok, result = call(fn, self, arguments, count)
+  if ok then return true, result end
+  if fault.is(result) then return false, result end
+  return false, internal(self, name, result.message, result.traceback)
+end
+
+-- Sends an answer. One that is longer than the client's queue may be becomes an error.
+local function reply(self, id, text)
+  local _, why = self:transmit(text)
+  if why ~= "too long" then return end
+  log.limited("error", "answer", ("an answer of %d bytes is too long for maxQueue"):format(#text),
+    {client = self.id})
+  self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))
+end
+
+-- The client whose call is under way, and what `later` has made for it.
+local caller, deferred
+
+-- What was given to a function of `later`: true and the result, or false and a fault.
+local function outcome(self, call, name)
+  local err = call.err
+  if err == nil then return true, call.result end
+  if fault.is(err) then return false, err end
+  return false, internal(self, name, tostring(err))
+end
+
+--- To be called in a function of `remote` whose answer isn't known yet: what it returns is
+-- then of no matter. In a batch, answers that are given after the call come by themselves.
+-- @treturn function to be called once, with the result, or with nil and a fault; another
+-- error is logged, as if it were raised
+function Rpc:later()
+  if caller ~= self then
+    error("later() answers the call under way: it belongs into a function of remote", 2)
+  end
+  if deferred then return deferred.answer end
+  local owed = (self.owed or 0) + 1
+  if owed > self.maxCalls then
+    error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
+  end
+  self.owed = owed
+  local call = {}
+  deferred = call
+  function call.answer(result, err)
+    if call.done then return end
+    call.done, call.result, call.err = true, result, err
+    self.owed = self.owed - 1
+    if not call.name then return end -- within the call
+    local ok, value = outcome(self, call, call.name)
+    if call.id == nil then return end -- a notification
+    reply(self, call.id, ok and answerOf(self, call.id, call.name, value) or
+      self.wire.fault(call.id, value))
+  end
+  return call.answer
+end
+
+-- Calls the function. Returns true and its result, false and a fault, or nothing when the
+-- answer comes later.
+local function carryOut(self, id, name, params)
+  local own = self.own[name]
+  caller, deferred = self, nil
+  local ok, result
+  if own then ok, result = own(self, params, id) else ok, result = self:invoke(name, params, id) end
+  local call = deferred
+  caller, deferred = nil, nil
+  if not call then return ok, result end
+  if not ok then
+    call.answer() -- is of no matter any more
+    return false, result
+  end
+  if call.done then return outcome(self, call, name) end
+  call.id, call.name = id, name
+end
+
+-- Carries one request out. Returns the answer's text, or nil when there's none.
+local function request(self, message)
+  local id, name, params = message.id, message.method, message.params
+  local fine = message.jsonrpc == "2.0" and type(name) == "string" and
+    (params == nil or type(params) == "table") and (id == nil or isId(id))
+  if not fine then
+    return refused(self, isId(id) and id or null, fault.REQUEST,
+      "this is no request of JSON-RPC 2.0")
+  end
+  local ok, result = carryOut(self, id, name, params)
+  if id == nil or ok == nil then return nil end
+  return ok and answerOf(self, id, name, result) or self.wire.fault(id, result)
+end
+
+--- Takes one element: a request, or an answer to a call of ours.
+-- @treturn string|nil the answer's text
+function Rpc:take(message)
+  if type(message) ~= "table" then
+    return refused(self, null, fault.REQUEST, "this is no request of JSON-RPC 2.0")
+  end
+  if message.method == nil and (message.result ~= nil or message.error ~= nil) then
+    self:answered(message.id, message.result, message.error)
+    return nil
+  end
+  return request(self, message)
+end
+
+local function batch(self, messages)
+  if #messages == 0 then return refused(self, null, fault.REQUEST, "the batch is empty") end
+  if #messages > self.maxBatch then
+    return refused(self, null, fault.REQUEST, ("a batch holds at most %d calls")
+      :format(self.maxBatch))
+  end
+  local answers = {}
+  for i = 1, #messages do
+    answers[#answers + 1] = self:take(messages[i])
+    if self.closing then return nil end -- nothing more is delivered
+  end
+  if answers[1] then return self.wire.batch(answers) end
+end
+
+--- Handles a message.
+function Rpc:onData(data)
+  if self.mirrors then self:chooseWire() end
+  local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
+  local id, answer = null
+  if not ok then
+    answer = refused(self, null, fault.PARSE, message)
+  elseif isBatch then
+    answer = batch(self, message)
+  else
+    answer = self:take(message)
+    id = type(message) == "table" and isId(message.id) and message.id or null
+  end
+  if answer then reply(self, id, answer) end
+end
+
+-- A WebSocket's text frames are JSON, whatever the encoding of the others.
+function Rpc:chooseWire()
+  local isText = C.sync_sends_text(handle, self.slot) ~= 0
+  self.wire = isText and json or require "sync.flash.wire"
+end
+
+-- Called before onConnect.
+function Rpc:begin(listener)
+  if listener.settings.encoding ~= "amf3" then return end
+  self.mirrors = self.transport == "websocket"
+  self:chooseWire()
+end
+
+--- Sends a text of JSON-RPC.
+function Rpc:transmit(text)
+  return self:send(text)
+end
+
+-- An answer to a call of the server. `sync.Remote` makes such calls.
+function Rpc:answered(id, result, err) end -- luacheck: ignore id result err
+
+-- The protocol's own functions: of the client, the params and the id. They return true and a
+-- result, false and a fault, or nothing when they have answered.
+Rpc.own = {
+  ["sync.ping"] = function() return true, true end,
+}
+
+--- Makes a class with functions of its own; those of this class can still be called.
+function Rpc:extend(name)
+  local class = Protocol.extend(self, name)
+  class.remote = setmetatable({}, {__index = self.remote})
+  return class
+end
+
+return Rpc

@@ -1,0 +1,124 @@
+local Process = require "spec.support.process"
+local cjson = require "cjson"
+local program = require "spec.support.program"
+local socket = require "socket"
+local support = require "spec.support"
+local sync = require "sync"
+
+local TOKEN = "a-long-secret"
+
+-- What a server answers to GET.
+local function get(port, path, headers)
+  local peer = assert(socket.connect("127.0.0.1", port))
+  peer:settimeout(Process.BOUND)
+  peer:send(("GET %s HTTP/1.1\r\nHost: here\r\nConnection: close\r\n%s\r\n"):format(path,
+    headers or ""))
+  local answer = assert(peer:receive("*a"))
+  peer:close()
+  local status, head, body = answer:match("^HTTP/1.1 (%d+)[^\r]*\r\n(.-\r\n)\r\n(.*)$")
+  return tonumber(status), body, head
+end
+
+describe("the panel", function()
+  local port
+
+  setup(function()
+    local _
+    _, port = program.serve([[
+      local Echo = sync.Protocol:extend("Echo")
+      Echo.framing = "line"
+      function Echo:onData(data) self:send(data) end
+      sync.every(0.01, function() end)
+      sync.enable("127.0.0.1", 0, Echo, {panel = "]] .. TOKEN .. [["})
+      sync.start()
+    ]])
+  end)
+
+  teardown(Process.cleanUp)
+
+  local query = "?token=" .. TOKEN
+
+  it("wants its token", function()
+    for _, path in ipairs {"/panel", "/panel.json", "/metrics"} do
+      local status, _, head = get(port, path)
+      assert.equal(401, status)
+      assert.matches("WWW-Authenticate: Bearer", head, 1, true)
+      assert.equal(401, (get(port, path .. "?token=a-long-secreT")))
+      assert.equal(401, (get(port, path .. "?token=")))
+      assert.equal(401, (get(port, path, "Authorization: Bearer other\r\n")))
+      assert.equal(200, (get(port, path .. query)))
+      assert.equal(200, (get(port, path, ("Authorization: Bearer %s\r\n"):format(TOKEN))))
+    end
+  end)
+
+  it("is a page", function()
+    local _, body, head = get(port, "/panel" .. query)
+    assert.matches("Content-Type: text/html", head, 1, true)
+    assert.matches("Cache-Control: no-store", head, 1, true)
+    assert.matches("<title>SYNC panel</title>", body, 1, true)
+  end)
+
+  it("tells of clients, messages, bytes, ticks, timers and handlers", function()
+    local client = assert(socket.connect("127.0.0.1", port))
+    client:settimeout(Process.BOUND)
+    local before = cjson.decode((select(2, get(port, "/panel.json" .. query))))
+    for i = 1, 100 do
+      client:send(("message %d\n"):format(i))
+      assert.equal("message " .. i, client:receive("*l"))
+    end
+    local state
+    Process.eventually("a timer that fires", function()
+      state = cjson.decode((select(2, get(port, "/panel.json" .. query))))
+      return state.timersLate
+    end)
+    assert.equal(1, state.classes.Echo.tcp)
+    assert.equal(1, state.clients)
+    assert.equal(100, state.messagesIn - before.messagesIn)
+    assert.equal(100, state.messagesOut - before.messagesOut)
+    assert.is_true(state.bytesIn > before.bytesIn)
+    assert.equal(0, state.queued)
+    assert.is_true(state.ticks >= before.ticks + 100)
+    assert.is_true(state.busy > before.busy)
+    assert.is_true(state.uptime > before.uptime)
+    assert.is_true(#state.timersLate > 0 and #state.timersLate <= #state.bucketEnds)
+    local found
+    for _, handler in ipairs(state.handlers) do
+      found = found or handler.name == "Echo:onData" and handler
+    end
+    assert.is_string(found.state)
+    client:close()
+  end)
+
+  it("writes Prometheus' text format", function()
+    local _, body, head = get(port, "/metrics" .. query)
+    assert.matches("Content-Type: text/plain; version=0.0.4", head, 1, true)
+    local types = {}
+    for line in body:gmatch("[^\n]+") do
+      local name, kind = line:match("^# TYPE (%S+) (%a+)$")
+      if name then
+        assert.is_nil(types[name])
+        types[name] = kind
+      elseif not line:find("^# HELP ") then
+        local metric, value = line:match('^([%w_]+)%b{} (%S+)$')
+        if not metric then metric, value = line:match("^([%w_]+) (%S+)$") end
+        assert.is_number(tonumber(value), line)
+        local base = metric:gsub("_bucket$", ""):gsub("_sum$", ""):gsub("_count$", "")
+        assert.is_string(types[metric] or types[base], line)
+      end
+    end
+    assert.equal("counter", types.sync_messages_received_total)
+    assert.equal("histogram", types.sync_tick_seconds)
+    assert.matches('sync_tick_seconds_bucket{le="%+Inf"} %d', body)
+  end)
+
+  it("is off unless there is a token, which is 8 letters or more", function()
+    assert.matches("panel must be false, or a token of 8 letters or more",
+      support.raised(sync.enable, "127.0.0.1", 0, support.protocol(), {panel = "short"}))
+    local _, plain = program.serve [[
+      sync.enable("127.0.0.1", 0, sync.Protocol:extend("Plain"))
+      sync.start()
+    ]]
+    assert.equal(404, (get(plain, "/panel" .. query)))
+    assert.equal(404, (get(plain, "/metrics" .. query)))
+  end)
+end)

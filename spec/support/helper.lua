@@ -1,0 +1,28 @@
+-- Runs before the specs: finds SYNC where there is no sync-lua, and loads what must be
+-- loaded once, for busted gives each spec file a fresh package.loaded.
+
+if not pcall(require, "sync.cdef") then
+  error("the specs need `make build` first", 0)
+end
+
+-- Inside sync-lua, protocols/echo.lua is sync.protocols.echo; luajit must be told.
+table.insert(package.loaders, function(name)
+  local file = name:match("^sync%.protocols%.(%w+)$")
+  return file and loadfile("protocols/" .. file .. ".lua")
+end)
+
+require "sync"
+require "sync.testing"
+require "spec.support.process"
+
+-- Specs with 1,000 clients need as many files on both sides.
+require "sync.core".C.sync_file_limit()
+
+-- What handlers log when specs make them fail would look like failures of the specs.
+require "sync.log".write = function() end
+
+-- busted loads modules anew for each file. Those that sync keeps must be the same for all.
+for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method", "sync.remoting.fault", "sync.remoting.client",
+  "sync.flash.gateway", "sync.amf", "sync.flash.wire"} do
+  require(name)
+end

@@ -1,0 +1,479 @@
+/* conn.c: the life of a connection. What it receives is input.c's, what it sends
+ * output.c's. */
+#include "conn/conn.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "listen/connect.h"
+#include "http/request.h"
+#include "tls/transport.h"
+#include "workers/spawn.h"
+#include "tls/tls.h"
+#include "websocket/websocket.h"
+
+enum {
+    CONN_EVENTS = 5 /* most in a tick: connect or notice, overflow, drain, two of close */
+};
+
+static void release(struct conn *conn) {
+    conn->next_owing = conn->core->released;
+    conn->core->released = conn;
+}
+
+void conn_socket_closed(struct conn *conn) {
+    conn->socket_closed = true;
+    if (conn->close_pushed) {
+        release(conn);
+    }
+}
+
+static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
+    if (peer->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
+        memcpy(conn->address, &in->sin_addr, 4);
+        conn->port = ntohs(in->sin_port);
+    } else if (peer->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)peer;
+        conn->port = ntohs(in6->sin6_port);
+        conn->ipv6 = !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+        memcpy(conn->address, &in6->sin6_addr.s6_addr[conn->ipv6 ? 0 : 12],
+               conn->ipv6 ? 16 : 4);
+    }
+}
+
+/* Watches the socket. Returns 0, or an error code; then fd is closed, and the connection
+ * will be released. */
+static int open_socket(struct conn *conn, int fd) {
+    int error = socket_open(conn, fd);
+    if (error < 0) {
+        conn->state = CONN_CLOSING;
+        conn->close_pushed = true; /* nobody has heard of it */
+        conn->socket_closed = true;
+        release(conn);
+    }
+    return error;
+}
+
+int conn_open(struct listener *listener, int fd, uint8_t transport,
+              const struct sockaddr *peer) {
+    struct core *core = listener->core;
+    struct conn *conn = slab_take_zeroed(&core->conn_slabs, sizeof(*conn));
+    bool reserved = conn && batch_reserve(&core->batch, CONN_EVENTS) == 0;
+    uint32_t slot = reserved ? table_add(&core->conns, conn) : 0;
+    if (slot == 0) {
+        if (reserved) {
+            batch_unreserve(&core->batch, CONN_EVENTS);
+        }
+        slab_give(&core->conn_slabs, conn);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return UV_ENOMEM;
+    }
+    core->public.client_count++;
+    shares_tell(core);
+    listener->clients++;
+    conn->core = core;
+    conn->listener = listener;
+    conn->wire = (uint8_t)listener->options.framing;
+    conn->transport = transport;
+    conn->slot = slot;
+    conn->last_read = core_now(core);
+    if (transport != SYNC_TRANSPORT_MEMORY) {
+        int error = open_socket(conn, fd);
+        if (error < 0) {
+            return error;
+        }
+        keep_peer(conn, peer);
+    }
+    core->public.clients_accepted++;
+    if (conn_transports(conn) == SYNC_STREAMS) {
+        conn->protocol = CONN_STREAM;
+        conn_announce(conn);
+    }
+    conn_arm(conn);
+    return (int)slot;
+}
+
+uint32_t conn_transports(const struct conn *conn) {
+    uint32_t transports = conn_options(conn)->transports;
+    uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
+    bool memory = conn->transport == SYNC_TRANSPORT_MEMORY;
+    if (conn->tls || !conn->listener->tls || memory) {
+        return plain;
+    }
+    return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;
+}
+
+void conn_announce(struct conn *conn) {
+    struct core *core = conn->core;
+    if (core->filling) {
+        batch_push(&core->batch, SYNC_CONNECT, conn->slot, conn->listener->id, NULL, 0);
+    } else {
+        conn->owes_connect = true;
+        conn_owe(conn);
+    }
+}
+
+void conn_owe(struct conn *conn) {
+    struct core *core = conn->core;
+    if (!conn->in_owing) {
+        conn->in_owing = true;
+        conn->next_owing = core->owing;
+        core->owing = conn;
+        core_wake(core);
+    }
+}
+
+static void owe_close(struct conn *conn, enum sync_reason reason) {
+    if (!conn->owes_close && !conn->close_pushed) {
+        if (!conn->reason) {
+            conn->reason = (uint8_t)reason;
+        }
+        conn->owes_close = true;
+        conn->core->public.http_count -= conn->protocol == CONN_HTTP;
+        conn_owe(conn);
+    }
+}
+
+static void push_owed(struct conn *conn) {
+    struct batch *batch = &conn->core->batch;
+    if (conn->owes_connect) {
+        conn->owes_connect = false;
+        batch_push(batch, SYNC_CONNECT, conn->slot, conn->listener->id, NULL, 0);
+    }
+    if (conn->owes_overflow && !conn->owes_close) {
+        batch_push(batch, SYNC_OVERFLOW, conn->slot, 0, NULL, 0);
+    }
+    if (conn->owes_drain && !conn->owes_close) {
+        batch_push(batch, SYNC_DRAIN, conn->slot, conn->dropped, NULL, 0);
+        conn->dropped = 0;
+    }
+    conn->owes_overflow = false;
+    conn->owes_drain = false;
+    if (conn->owes_close) {
+        if (conn_is_attempt(conn)) {
+            connect_broke(conn);
+        }
+        batch_push(batch, SYNC_CLOSE, conn->slot, conn->reason, NULL, 0);
+        conn->owes_close = false;
+        conn->close_pushed = true;
+        if (conn->socket_closed) {
+            release(conn);
+        }
+    }
+}
+
+void conn_push_owed(struct core *core) {
+    struct conn *conn = core->owing;
+    core->owing = NULL;
+    while (conn) {
+        struct conn *next = conn->next_owing;
+        conn->in_owing = false;
+        push_owed(conn);
+        conn = next;
+    }
+}
+
+uint32_t conn_free_released(struct core *core) {
+    uint32_t freed = 0;
+    struct conn *conn = core->released;
+    core->released = NULL;
+    while (conn) {
+        struct conn *next = conn->next_owing;
+        if (conn->in_unflushed) {
+            release(conn); /* once more, when sync_flush has passed it */
+        } else {
+            wheel_remove(&core->wheel, &conn->deadline);
+            out_clear(&core->pool, &conn->out);
+            batch_block_free(conn->backlog.block);
+            tls_free(conn->tls);
+            if (conn->protocol == CONN_HTTP) {
+                request_free(conn);
+            } else if (conn->protocol == CONN_WEBSOCKET) {
+                websocket_free(conn);
+            }
+            batch_unreserve(&core->batch, CONN_EVENTS);
+            table_remove(&core->conns, conn->slot);
+            core->public.client_count--;
+            shares_tell(core);
+            listener_client_left(conn->listener);
+            slab_give(&core->conn_slabs, conn);
+            freed++;
+        }
+        conn = next;
+    }
+    return freed;
+}
+
+static void disarm(struct conn *conn) {
+    struct core *core = conn->core;
+    wheel_remove(&core->wheel, &conn->deadline);
+    if (core->wheel.count == 0) {
+        uv_timer_stop(&core->wheel_timer); /* else sync_poll would wait for it */
+    }
+}
+
+static void close_socket(struct conn *conn, enum sync_reason reason, bool reset) {
+    if (conn->state == CONN_CLOSING) {
+        return;
+    }
+    conn->state = CONN_CLOSING;
+    disarm(conn);
+    owe_close(conn, reason);
+    if (conn->transport == SYNC_TRANSPORT_MEMORY) {
+        out_clear(&conn->core->pool, &conn->out);
+        conn_socket_closed(conn);
+    } else {
+        socket_close(conn, reset);
+    }
+}
+
+void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
+    close_socket(conn, reason, reset);
+}
+
+static void start_flushing(struct conn *conn) {
+    conn->state = CONN_FLUSHING;
+    conn->closing_since = core_now(conn->core);
+    if (conn_is_paused(conn)) {
+        input_release(conn); /* to see its end */
+    }
+    if (conn->protocol == CONN_WEBSOCKET) {
+        websocket_say_close(conn, 0, "", 0);
+    }
+    conn_arm(conn);
+    output_schedule(conn);
+}
+
+void conn_end(struct conn *conn, enum sync_reason reason) {
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    if (reason != SYNC_BY_SERVER) { /* that is true only when all was written */
+        conn->reason = (uint8_t)reason;
+    }
+    if (conn->write_broken) {
+        close_socket(conn, SYNC_RESET, false);
+    } else {
+        start_flushing(conn);
+    }
+}
+
+void conn_client_ended(struct conn *conn) {
+    conn->client_ended = true;
+    if (conn->write_broken) {
+        close_socket(conn, SYNC_RESET, false);
+    } else if (conn->state == CONN_OPEN) {
+        owe_close(conn, SYNC_BY_CLIENT);
+        start_flushing(conn);
+    } else if (conn->state == CONN_LINGERING) {
+        close_socket(conn, SYNC_BY_CLIENT, false);
+    }
+}
+
+void conn_close_answered(struct conn *conn) {
+    if (conn->state != CONN_LINGERING) {
+        return;
+    }
+    if (secure_end(conn)) {
+        secure_write(conn);
+    }
+    close_socket(conn, SYNC_BY_SERVER, false);
+}
+
+void conn_write_failed(struct conn *conn) {
+    conn->write_broken = true;
+    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
+        socket_watch_room(&conn->socket, false);
+    }
+    out_clear(&conn->core->pool, &conn->out);
+    if (conn->state == CONN_OPEN && !conn->client_ended) {
+        conn->closing_since = core_now(conn->core);
+        conn_arm(conn);
+    } else {
+        close_socket(conn, SYNC_RESET, false);
+    }
+}
+
+/* A WebSocket's Close is answered by the client before TCP ends (RFC 6455 section 7.1.1);
+ * in either case what comes meanwhile is read. */
+static void end_our_side(struct conn *conn) {
+    if (!websocket_expects_close(conn)) {
+        socket_end(&conn->socket);
+    }
+    conn->state = CONN_LINGERING;
+    owe_close(conn, SYNC_BY_SERVER);
+}
+
+void conn_emptied(struct conn *conn) {
+    if (conn->choked && conn->state == CONN_OPEN) {
+        conn->choked = false;
+        conn->owes_drain = true;
+        conn_owe(conn);
+    }
+    if (conn->protocol == CONN_HTTP) {
+        request_emptied(conn);
+    }
+    if (conn->state != CONN_FLUSHING) {
+        return;
+    }
+    if (secure_end(conn)) {
+        output_flush(conn); /* comes back here */
+        return;
+    }
+    if (conn->client_ended || conn->transport == SYNC_TRANSPORT_MEMORY) {
+        close_socket(conn, SYNC_BY_SERVER, false);
+    } else {
+        end_our_side(conn);
+    }
+}
+
+/* What a clock that ran out asks for, apart from closing for an enum sync_reason. */
+enum { CLOCK_SETTLE = 1000, CLOCK_PING, CLOCK_RELEASE };
+
+/* The clock that runs out first, as [since, since + timeout) in wrapping ms. */
+struct clock {
+    uint32_t left; /* ms until it runs out; UINT32_MAX: none runs */
+    int reason;
+};
+
+static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t timeout,
+                     int reason) {
+    if (timeout > 0) {
+        uint32_t passed = now - since;
+        uint32_t left = passed < timeout ? timeout - passed : 0;
+        if (left < clock->left) {
+            clock->left = left;
+            clock->reason = reason;
+        }
+    }
+}
+
+/* A client that is silent, or has sent what may be a message by itself, is a byte stream
+ * soon; one that must still show what it is has as long as for its first message. */
+static void consider_detecting(struct clock *clock, uint32_t now,
+                               const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    if (secure_handshaking(conn)) {
+        return; /* it's unfinished */
+    }
+    if (conn->guessed && !conn->unfinished) {
+        consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+        return;
+    }
+    bool stream = conn_transports(conn) & SYNC_STREAMS;
+    bool whole = !conn->unfinished || options->framing == SYNC_FRAMING_RAW;
+    if (stream && whole) {
+        consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
+    } else {
+        consider(clock, now, conn->last_read, options->first_timeout, SYNC_UNFINISHED);
+    }
+}
+
+/* Between requests, and while a response isn't read. */
+static void consider_request(struct clock *clock, uint32_t now, const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    if (conn->out.bytes > 0) {
+        consider(clock, now, request_progress(conn), options->message_timeout,
+                 SYNC_UNFINISHED);
+    } else if (!conn->held) {
+        consider(clock, now, conn->last_read, options->first_timeout, SYNC_IDLE);
+    }
+}
+
+static void consider_ping(struct clock *clock, uint32_t now, const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint32_t since;
+    if (websocket_pinged(conn, &since)) {
+        consider(clock, now, since, options->pong_timeout, SYNC_NO_PONG);
+    } else {
+        consider(clock, now, conn->last_read, options->ping_interval, CLOCK_PING);
+    }
+}
+
+static struct clock next_clock(const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint32_t now = core_now(conn->core);
+    struct clock clock = {UINT32_MAX, SYNC_RESET};
+    if (conn->state != CONN_OPEN || conn->write_broken) {
+        consider(&clock, now, conn->closing_since, options->close_timeout, SYNC_RESET);
+        return clock;
+    }
+    if (conn_is_paused(conn)) {
+        return (struct clock){input_release_due(conn), CLOCK_RELEASE};
+    }
+    switch (conn->protocol) {
+    case CONN_DETECT: consider_detecting(&clock, now, conn); break;
+    case CONN_HTTP: consider_request(&clock, now, conn); break;
+    case CONN_WEBSOCKET: consider_ping(&clock, now, conn); break;
+    default: consider(&clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    }
+    if (conn->unfinished) {
+        uint32_t timeout =
+            conn->had_message ? options->message_timeout : options->first_timeout;
+        consider(&clock, now, conn->unfinished_since, timeout, SYNC_UNFINISHED);
+    }
+    return clock;
+}
+
+void conn_arm(struct conn *conn) {
+    struct core *core = conn->core;
+    struct clock clock = next_clock(conn);
+    if (clock.left == UINT32_MAX || conn->state == CONN_CLOSING) {
+        return;
+    }
+    uint64_t due = uv_now(&core->loop) + clock.left;
+    if (conn->deadline.link && conn->deadline.due <= due) {
+        return; /* it's looked at early enough, and then set anew */
+    }
+    wheel_set(&core->wheel, &conn->deadline, due);
+    uint64_t wait = clock.left + WHEEL_STEP;
+    if (!uv_is_active((uv_handle_t *)&core->wheel_timer) ||
+        uv_timer_get_due_in(&core->wheel_timer) > wait) {
+        uv_timer_start(&core->wheel_timer, conn_deadlines_run, wait, 0);
+    }
+}
+
+static void ran_out(struct conn *conn, int reason) {
+    if (reason == CLOCK_SETTLE) {
+        input_settle(conn);
+    } else if (reason == CLOCK_PING) {
+        websocket_ping(conn);
+    } else if (reason == CLOCK_RELEASE) {
+        input_release(conn);
+    } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
+               conn->state == CONN_OPEN && conn->unfinished) {
+        request_refuse(conn, 408, "the request did not come in time");
+    } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
+               !conn->write_broken) {
+        conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */
+    } else {
+        /* A client that is slow to go gets a reset, so that nothing of it stays. */
+        bool reset = conn->state != CONN_LINGERING;
+        conn_abort(conn, (enum sync_reason)reason, reset);
+    }
+}
+
+void conn_deadlines_run(uv_timer_t *timer) {
+    struct core *core = timer->data;
+    struct deadline *deadline;
+    uint64_t now = uv_now(&core->loop);
+    while ((deadline = wheel_next_due(&core->wheel, now))) {
+        struct conn *conn =
+            (struct conn *)(void *)((char *)deadline - offsetof(struct conn, deadline));
+        struct clock clock = next_clock(conn);
+        if (clock.left == 0) {
+            ran_out(conn, clock.reason);
+            core_wake(core); /* libuv runs timers before it sleeps, too */
+        }
+        conn_arm(conn);
+    }
+    int64_t wait = wheel_wait(&core->wheel, now);
+    if (wait >= 0) {
+        uv_timer_start(timer, conn_deadlines_run, (uint64_t)wait, 0);
+    }
+}

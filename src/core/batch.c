@@ -1,0 +1,115 @@
+/* batch.c: the events of a tick and the memory their bytes live in. */
+#include "core/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sync.h"
+
+/* Header of a block; keeps the bytes behind it aligned. */
+struct spent {
+    _Alignas(16) struct spent *next;
+};
+
+static int resize(struct batch *batch, uint32_t capacity) {
+    size_t size = capacity * sizeof(*batch->events);
+    struct sync_event *events = (struct sync_event *)(void *)batch_block_new(size);
+    if (!events) {
+        return -1;
+    }
+    if (batch->events) {
+        memcpy(events, batch->events, batch->count * sizeof(*events));
+        batch_spend(batch, (char *)batch->events);
+    }
+    batch->events = events;
+    batch->capacity = capacity;
+    return 0;
+}
+
+int batch_init(struct batch *batch) {
+    *batch = (struct batch){0};
+    batch->arena = mmap(NULL, BATCH_ARENA, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (batch->arena == MAP_FAILED) {
+        batch->arena = NULL;
+    }
+    if (resize(batch, BATCH_MESSAGES) < 0 || !batch->arena) {
+        batch_free(batch);
+        return -1;
+    }
+    return 0;
+}
+
+void batch_free(struct batch *batch) {
+    batch_reset(batch);
+    batch_block_free((char *)batch->events);
+    if (batch->arena) {
+        munmap(batch->arena, BATCH_ARENA);
+    }
+    *batch = (struct batch){0};
+}
+
+void batch_reset(struct batch *batch) {
+    batch->count = 0;
+    batch->messages = 0;
+    batch->arena_used = 0;
+    while (batch->spent) {
+        struct spent *block = batch->spent;
+        batch->spent = block->next;
+        free(block);
+    }
+}
+
+int batch_reserve(struct batch *batch, uint32_t events) {
+    uint32_t needed = BATCH_MESSAGES + batch->reserved + events;
+    if (needed > batch->capacity && resize(batch, needed + needed / 2) < 0) {
+        return -1;
+    }
+    batch->reserved += events;
+    return 0;
+}
+
+void batch_unreserve(struct batch *batch, uint32_t events) {
+    batch->reserved -= events;
+}
+
+void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
+                const char *data, size_t length) {
+    struct sync_event *event = &batch->events[batch->count++];
+    event->type = type;
+    event->id = id;
+    event->value = value;
+    event->length = (uint32_t)length;
+    event->data = data;
+    batch->messages += type == SYNC_DATA;
+}
+
+char *batch_block_new(size_t size) {
+    struct spent *block = malloc(sizeof(*block) + size);
+    return block ? (char *)(block + 1) : NULL;
+}
+
+void batch_block_free(char *block) {
+    if (block) {
+        free((struct spent *)(void *)block - 1);
+    }
+}
+
+void batch_spend(struct batch *batch, char *block) {
+    if (block) {
+        struct spent *spent = (struct spent *)(void *)block - 1;
+        spent->next = batch->spent;
+        batch->spent = spent;
+    }
+}
+
+void batch_trim(struct batch *batch) {
+    uint32_t needed = BATCH_MESSAGES + batch->reserved;
+    if (batch->count <= needed && batch->capacity > 2 * needed) {
+        resize(batch, needed);
+    }
+    if (batch->arena_used == 0) {
+        madvise(batch->arena, BATCH_ARENA, MADV_DONTNEED);
+    }
+}

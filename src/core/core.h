@@ -1,0 +1,113 @@
+/* core.h: the data that the parts of libsync share.
+ *
+ * `struct sync` in sync.h is the public head; the rest is private to src/.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/batch.h"
+#include "core/out.h"
+#include "net/poller.h"
+#include "sync.h"
+#include "core/table.h"
+#include "core/wheel.h"
+
+struct attempt;
+struct conn;
+struct deflater;
+struct inflater;
+struct listener;
+struct timer;
+
+struct folder {
+    struct folder *next;
+    int descriptor;
+};
+struct asker;
+struct offer;
+struct signal_watch;
+struct resolution;
+struct worker;
+
+struct core {
+    struct sync public; /* first, so that the two pointers are one */
+    uv_loop_t loop;
+    struct poller poller; /* of connections' sockets */
+    struct batch batch;
+    struct pool pool;
+    struct slabs conn_slabs; /* of what stays: see slab.h */
+    struct slabs websocket_slabs;
+    uint32_t tick;
+    uint32_t round; /* of reading: it lasts until each client was read that wanted it */
+    bool crowded;   /* this tick had no room for a client whose turn it was */
+
+    struct table conns; /* by slot */
+
+    struct conn *unflushed; /* have something to write at sync_flush, in that order */
+    struct conn *last_unflushed;
+    struct conn *ready; /* have messages that the last batch had no room for */
+    struct conn **ready_end;
+    struct conn *owing;    /* have an event to push other than messages */
+    struct conn *released; /* freed when the tick ends */
+
+    struct deflater *deflater;       /* of messages to many WebSockets, or NULL */
+    struct inflater *spare_inflater; /* for the next client that needs one */
+
+    struct wheel wheel; /* deadlines of connections */
+    uv_timer_t wheel_timer;
+
+    struct listener *listeners;
+    uint32_t next_listener_id;
+    uv_timer_t retry_timer; /* after accept failed */
+    bool accept_paused;     /* some listener waits for a client to leave */
+
+    struct worker *workers; /* those of this parent */
+    struct asker *askers;
+    struct offer *offers;
+    uint32_t *shares; /* clients of each worker, UINT32_MAX of one that's gone; or NULL */
+    uint32_t share_count;
+    uint32_t share; /* this worker's */
+    int shares_fd;  /* the parent's, or 0 */
+    int broker_fd;  /* the worker's, or 0 */
+    uint32_t broker_turns;
+    bool noted; /* some listener owes a notice */
+
+    struct table timers;
+    struct folder *folders; /* web folders; closed when all files are */
+    struct timer *fired;    /* fired for the last time in this tick */
+    struct signal_watch *signals;
+    struct resolution *resolutions; /* under way */
+    struct attempt *attempts;       /* to connect, under way */
+    uint32_t next_request_id;
+    uint32_t requests; /* name look-ups under way */
+
+    uint64_t handed_out; /* when the last batch was, in ns */
+
+    bool polling; /* libuv runs */
+    bool filling; /* events may be pushed: the batch isn't handed out */
+    bool trim;    /* at the end of the tick */
+};
+
+static inline struct core *core_of(struct sync *sync) {
+    return (struct core *)sync;
+}
+
+static inline struct conn *core_conn(struct core *core, uint32_t slot) {
+    return table_get(&core->conns, slot);
+}
+
+/* Time in milliseconds, as libuv last read it; wraps. */
+static inline uint32_t core_now(const struct core *core) {
+    return (uint32_t)uv_now(&core->loop);
+}
+
+/* Keeps libuv from sleeping: there is something to hand out. */
+static inline void core_wake(struct core *core) {
+    if (core->polling) {
+        uv_stop(&core->loop);
+    }
+}

@@ -1,0 +1,390 @@
+/* file.c: files looked up beneath a folder, and read, in libuv's thread pool. */
+#include "http/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifdef SYS_openat2
+#include <linux/openat2.h>
+#endif
+
+enum {
+    LOOK = O_PATH | O_CLOEXEC, /* finds without opening: no side effect on a device */
+    OPEN = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+    LINKS = 40,  /* followed in one path, as many as the kernel does */
+    ATTEMPTS = 8 /* at a path with ".." while something is being renamed */
+};
+
+/* Looking up beneath a folder without openat2: the path is walked name by name, with the
+ * folders on the way kept open, so that ".." goes back to where the walk came from. */
+struct walk {
+    int fds[FILE_DEPTH]; /* the folders below the first one */
+    int folder;
+    int depth;
+    int links;
+    char rest[PATH_MAX]; /* what is to be walked */
+    char name[NAME_MAX + 1];
+};
+
+static int walk_top(const struct walk *walk) {
+    return walk->depth > 0 ? walk->fds[walk->depth - 1] : walk->folder;
+}
+
+static int walk_up(struct walk *walk) {
+    if (walk->depth == 0) {
+        return UV_EXDEV;
+    }
+    close(walk->fds[--walk->depth]);
+    return 0;
+}
+
+static int walk_down(struct walk *walk, int fd) {
+    if (walk->depth == FILE_DEPTH) {
+        close(fd);
+        return UV_ENAMETOOLONG;
+    }
+    walk->fds[walk->depth++] = fd;
+    return 0;
+}
+
+/* Puts a link's target in the place of its name. */
+static int walk_link(struct walk *walk, int fd) {
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(fd, "", target, sizeof(target));
+    int error = length < 0 ? -errno : 0;
+    close(fd);
+    if (error < 0) {
+        return error;
+    }
+    if (length > 0 && target[0] == '/') {
+        return UV_EXDEV;
+    }
+    if (++walk->links > LINKS) {
+        return UV_ELOOP;
+    }
+    size_t rest = strlen(walk->rest);
+    if ((size_t)length + rest >= sizeof(walk->rest)) {
+        return UV_ENAMETOOLONG;
+    }
+    memmove(walk->rest + length, walk->rest, rest + 1);
+    memcpy(walk->rest, target, (size_t)length);
+    return 0;
+}
+
+/* Takes the next name off the rest, "" when there's none. The slashes behind it stay:
+ * they say that it has to be a folder. */
+static int walk_next(struct walk *walk) {
+    const char *name = walk->rest + strspn(walk->rest, "/");
+    size_t length = strcspn(name, "/");
+    if (length >= sizeof(walk->name)) {
+        return UV_ENAMETOOLONG;
+    }
+    memcpy(walk->name, name, length);
+    walk->name[length] = '\0';
+    memmove(walk->rest, name + length, strlen(name + length) + 1);
+    return 0;
+}
+
+/* Goes to the name in the folder that was reached. What isn't a folder ends the walk:
+ * *found is its descriptor, opened with the flags. */
+static int walk_step(struct walk *walk, int flags, int *found) {
+    if (strcmp(walk->name, ".") == 0) {
+        return 0;
+    }
+    if (strcmp(walk->name, "..") == 0) {
+        return walk_up(walk);
+    }
+    struct stat seen;
+    int fd = openat(walk_top(walk), walk->name, LOOK | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &seen) < 0) {
+        int error = -errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return error;
+    }
+    if (S_ISLNK(seen.st_mode)) {
+        return walk_link(walk, fd);
+    }
+    if (S_ISDIR(seen.st_mode)) {
+        return walk_down(walk, fd);
+    }
+    if (walk->rest[0] != '\0') {
+        close(fd);
+        return UV_ENOTDIR;
+    }
+    if (flags != LOOK) {
+        close(fd);
+        fd = openat(walk_top(walk), walk->name, flags | O_NOFOLLOW);
+    }
+    *found = fd;
+    return fd < 0 ? -errno : 0;
+}
+
+/* Takes the descriptor of the folder that was reached. */
+static int walk_take(struct walk *walk, int flags) {
+    if (flags != LOOK) {
+        return UV_EISDIR;
+    }
+    if (walk->depth > 0) {
+        return walk->fds[--walk->depth];
+    }
+    int fd = openat(walk->folder, ".", LOOK);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_by_walk(int folder, const char *path, int flags) {
+    struct walk walk = {.folder = folder};
+    size_t length = strlen(path);
+    if (path[0] == '/') {
+        return UV_EXDEV;
+    }
+    if (length >= sizeof(walk.rest)) {
+        return UV_ENAMETOOLONG;
+    }
+    memcpy(walk.rest, path, length + 1);
+    int found = -1;
+    int error = 0;
+    while (error == 0 && found < 0) {
+        error = walk_next(&walk);
+        if (error == 0 && walk.name[0] == '\0') {
+            found = walk_take(&walk, flags);
+            error = found < 0 ? found : 0;
+        } else if (error == 0) {
+            error = walk_step(&walk, flags, &found);
+        }
+    }
+    while (walk.depth > 0) {
+        walk_up(&walk);
+    }
+    return error < 0 ? error : found;
+}
+
+/* As openat, for a path that must stay in the folder. Returns a descriptor or an error.
+ */
+static int open_beneath(int folder, const char *path, int flags) {
+#ifdef SYS_openat2
+    struct open_how how = {.flags = (unsigned)flags,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    for (int i = 0; i < ATTEMPTS; i++) {
+        long fd = syscall(SYS_openat2, folder, path, &how, sizeof(how));
+        if (fd >= 0) {
+            return (int)fd;
+        }
+        if (errno != EAGAIN && errno != EINTR) {
+            break;
+        }
+    }
+    /* Linux has it from 5.6 on, and a container's filter may refuse it with EPERM. When
+     * the file is what isn't permitted, the walk says the same. */
+    if (errno != ENOSYS && errno != EPERM) {
+        return -errno;
+    }
+#endif
+    return open_by_walk(folder, path, flags);
+}
+
+/* Whether it is a regular file: 0 or an error. */
+static int check_kind(int fd, struct stat *seen) {
+    if (fstat(fd, seen) < 0) {
+        return -errno;
+    }
+    return S_ISREG(seen->st_mode) ? 0 : S_ISDIR(seen->st_mode) ? UV_EISDIR : UV_EFTYPE;
+}
+
+/* Looks before it opens: to open a device can do things, and to open a FIFO lets its
+ * writer go on. And looks again, at what it has opened. A folder of which only the index
+ * is served need not be readable. */
+static int open_regular(struct file *file, const char *path) {
+    struct stat seen;
+    int fd = open_beneath(file->folder, path, LOOK);
+    if (fd < 0) {
+        return fd;
+    }
+    int error = check_kind(fd, &seen);
+    close(fd);
+    if (error < 0) {
+        return error;
+    }
+    fd = open_beneath(file->folder, path, OPEN);
+    if (fd < 0) {
+        return fd;
+    }
+    error = check_kind(fd, &seen);
+    if (error < 0) {
+        close(fd);
+        return error;
+    }
+    file->fd = fd;
+    file->name = path;
+    file->size = (uint64_t)seen.st_size;
+    file->mtime = seen.st_mtim.tv_sec;
+    file->mtime_ns = (uint32_t)seen.st_mtim.tv_nsec;
+    return 0;
+}
+
+/* Jobs, in a thread of the pool. Until they end, the loop's thread leaves alone what they
+ * use. */
+
+static void run_open(uv_work_t *work) {
+    struct file *file = work->data;
+    size_t length = strlen(file->path);
+    file->status = open_regular(file, length > 0 ? file->path : ".");
+    if (file->status == UV_EISDIR && file->index_path) {
+        file->status = open_regular(file, file->index_path);
+        file->slash_missing = length > 0 && file->path[length - 1] != '/';
+    }
+}
+
+static void run_read(uv_work_t *work) {
+    struct file *file = work->data;
+    file->status = 0;
+    while (file->length < file->wanted) {
+        ssize_t count =
+            pread(file->fd, file->buffer + file->length, file->wanted - file->length,
+                  (off_t)(file->offset + file->length));
+        if (count > 0) {
+            file->length += (uint32_t)count;
+        } else if (count == 0) {
+            file->status = UV_EOF;
+            return;
+        } else if (errno != EINTR) {
+            file->status = -errno;
+            return;
+        }
+    }
+}
+
+/* The last close of a file that was deleted frees its blocks, and on a network's disk any
+ * close may wait. */
+static void run_close(uv_work_t *work) {
+    struct file *file = work->data;
+    close(file->fd);
+    file->fd = -1;
+}
+
+static void on_worked(uv_work_t *work, int status);
+
+static void start(struct file *file, uv_work_cb run) {
+    file->busy = true;
+    uv_queue_work(file->loop, &file->work, run, on_worked); /* cannot fail */
+}
+
+static void let_go(struct file *file) {
+    if (file->fd >= 0) {
+        start(file, run_close);
+        return;
+    }
+    free(file->buffer);
+    free(file);
+}
+
+static void on_worked(uv_work_t *work, int status) {
+    (void)status; /* not 0 only when file_close has cancelled it */
+    struct file *file = work->data;
+    file->busy = false;
+    if (file->closed) {
+        let_go(file);
+    } else {
+        file->callback(file, file->status);
+    }
+}
+
+int file_folder_open(const char *path) {
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+void file_folder_close(int folder) {
+    close(folder);
+}
+
+struct file *file_open(uv_loop_t *loop, int folder, const char *path, const char *index,
+                       file_callback *callback, void *context) {
+    size_t length = strlen(path);
+    size_t index_size = index ? length + 1 + strlen(index) + 1 : 0;
+    struct file *file = calloc(1, sizeof(*file) + length + 1 + index_size);
+    if (!file) {
+        return NULL;
+    }
+    memcpy(file->path, path, length + 1);
+    if (index) {
+        bool slash = length > 0 && path[length - 1] != '/';
+        file->index_path = file->path + length + 1;
+        snprintf(file->index_path, index_size, "%s%s%s", path, slash ? "/" : "", index);
+    }
+    file->context = context;
+    file->callback = callback;
+    file->loop = loop;
+    file->folder = folder;
+    file->fd = -1;
+    file->name = file->path;
+    file->work.data = file;
+    start(file, run_open);
+    return file;
+}
+
+static int reserve(struct file *file, uint32_t length) {
+    if (file->buffer_size < length) {
+        free(file->buffer);
+        file->buffer = malloc(length);
+        file->buffer_size = file->buffer ? length : 0;
+    }
+    file->bytes = file->buffer;
+    file->length = 0;
+    return file->buffer ? 0 : UV_ENOMEM;
+}
+
+int file_read(struct file *file, uint64_t offset, uint32_t length,
+              file_callback *callback) {
+    if (file->busy) {
+        return UV_EBUSY;
+    }
+    if (file->fd < 0 || length == 0 || length > FILE_READ ||
+        offset > INT64_MAX - FILE_READ) {
+        return UV_EINVAL;
+    }
+    if (reserve(file, length) < 0) {
+        return UV_ENOMEM;
+    }
+    file->callback = callback;
+    file->offset = offset;
+    file->wanted = length;
+    start(file, run_read);
+    return 0;
+}
+
+void file_close(struct file *file) {
+    file->closed = true;
+    if (file->busy) {
+        uv_cancel((uv_req_t *)&file->work); /* a job that runs ends by itself */
+    } else {
+        let_go(file);
+    }
+}
+
+int file_http_status(int error) {
+    switch (error) {
+    case UV_EACCES:
+    case UV_EPERM:
+    case UV_EXDEV:
+    case UV_EFTYPE: return 403;
+    case UV_ENOENT:
+    case UV_ENOTDIR:
+    case UV_EISDIR:
+    case UV_ELOOP:
+    case UV_ENAMETOOLONG: return 404;
+    case UV_EMFILE:
+    case UV_ENFILE:
+    case UV_ENOMEM:
+    case UV_EAGAIN:
+    case UV_EINTR: return 503;
+    default: return 500;
+    }
+}

@@ -1,0 +1,34 @@
+/* request.h: a connection that speaks HTTP: its requests go out as events, one at a time.
+ */
+#pragma once
+
+#include "conn/conn.h"
+
+/* The connection's first bytes are a request's. Returns whether it goes on. */
+bool request_begin(struct conn *conn);
+void request_free(struct conn *conn);
+
+/* Takes received bytes up to the end of a request. Returns how many. */
+size_t request_take(struct conn *conn, const char *bytes, size_t length);
+
+/* See sync_respond. */
+enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t length,
+                               bool keep);
+
+/* See sync_file_open and sync_respond_file. */
+int request_open_file(struct conn *conn, const char *path);
+enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t length,
+                                    uint64_t offset, uint64_t count, bool keep);
+
+/* Answers with an error status, and ends the connection. */
+void request_refuse(struct conn *conn, uint32_t status, const char *why);
+
+/* The response was written. */
+void request_emptied(struct conn *conn);
+
+/* When the client last read something of its response, in ms. */
+uint32_t request_progress(const struct conn *conn);
+
+/* See sync_upgrade. */
+enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t length,
+                               const struct sync_websocket *settings);

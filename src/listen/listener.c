@@ -1,0 +1,427 @@
+/* listener.c: accepts clients, and pauses when it can't.
+ *
+ * It accepts by itself, not by uv_listen: libuv sheds clients when no file is left, or
+ * tries for ever. Here they wait in the kernel's backlog until a client leaves, or, when
+ * something else used the files up, until the next try. How sockets are bound is
+ * bind.c's.
+ */
+#include "listen/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/bind.h"
+#include "workers/broker.h"
+#include "conn/conn.h"
+#include "http/file.h"
+#include "workers/spawn.h"
+#include "tls/tls.h"
+
+enum {
+    ACCEPTS = 64,     /* of one socket in a tick */
+    RETRY_WAIT = 100, /* ms, after accept failed */
+    YIELD_WAIT = 2,   /* ms that workers with fewer clients have to accept some */
+    YIELD_SHARE = 16  /* of its clients: so many a worker then takes nevertheless */
+};
+
+/* One listening socket. */
+struct listening {
+    uv_poll_t poll;
+    struct listener *listener;
+    int fd;
+    uint8_t transport;
+};
+
+struct listener *listener_find(struct core *core, uint32_t id) {
+    struct listener *listener = core->listeners;
+    while (listener && listener->id != id) {
+        listener = listener->next;
+    }
+    return listener;
+}
+
+static void note(struct listener *listener, enum sync_notice notice) {
+    listener->notice = (uint8_t)notice;
+    listener->core->noted = true;
+    core_wake(listener->core);
+}
+
+/* A listener that resumed and paused again within a tick has no news. */
+static bool is_news(struct listener *listener) {
+    bool paused = listener->notice == SYNC_ACCEPT_PAUSED;
+    if (!paused && listener->notice != SYNC_ACCEPT_RESUMED) {
+        return listener->notice != 0;
+    }
+    bool news = paused != listener->told_paused;
+    listener->told_paused = paused;
+    return news;
+}
+
+void listener_push_notices(struct core *core) {
+    core->noted = false;
+    for (struct listener *l = core->listeners; l; l = l->next) {
+        if (is_news(l)) {
+            batch_push(&core->batch, SYNC_NOTICE, l->id, l->notice, NULL, 0);
+        }
+        l->notice = 0;
+    }
+}
+
+/* Frees a listener that is closed, when its last client has left. */
+static void free_if_done(struct listener *listener) {
+    if (!listener->closed || listener->clients > 0) {
+        return;
+    }
+    struct listener **link = &listener->core->listeners;
+    while (*link != listener) {
+        link = &(*link)->next;
+    }
+    *link = listener->next;
+    batch_unreserve(&listener->core->batch, 1);
+    if (listener->policy) {
+        shared_release(listener->policy);
+    }
+    tls_store_free(listener->tls);
+    free(listener->trusted_host);
+    free(listener->unlink_path);
+    free(listener);
+}
+
+static void on_socket_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+void listener_close(struct listener *listener) {
+    if (listener->closed) {
+        return;
+    }
+    listener->closed = true;
+    if (listener->unlink_path) {
+        unlink(listener->unlink_path);
+    }
+    for (uint32_t i = 0; i < listener->socket_count; i++) {
+        struct listening *socket = listener->sockets[i];
+        uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
+        close(socket->fd);
+    }
+    listener->socket_count = 0;
+    free_if_done(listener);
+}
+
+void listener_client_left(struct listener *listener) {
+    listener->clients--;
+    free_if_done(listener);
+}
+
+static bool has_room(const struct listener *listener) {
+    const struct sync *public = &listener->core->public;
+    return listener->clients < listener->options.max_clients &&
+           public->client_count < public->client_limit;
+}
+
+static void pause_accepting(struct listener *listener) {
+    listener->paused = true;
+    listener->core->accept_paused = true;
+    for (uint32_t i = 0; i < listener->socket_count; i++) {
+        uv_poll_stop(&listener->sockets[i]->poll);
+    }
+}
+
+static void accept_failed(struct listener *listener, int error) {
+    pause_accepting(listener);
+    uv_timer_start(&listener->core->retry_timer, listener_on_retry, RETRY_WAIT, 0);
+    if (!listener->failing) {
+        listener->failing = true;
+        bool files = error == UV_EMFILE || error == UV_ENFILE;
+        note(listener, files ? SYNC_ACCEPT_FILES : SYNC_ACCEPT_FAILED);
+    }
+}
+
+/* Accepts one client. Returns whether to go on. */
+static bool accept_one(struct listening *socket) {
+    struct listener *listener = socket->listener;
+    if (!has_room(listener)) {
+        pause_accepting(listener);
+        note(listener, SYNC_ACCEPT_PAUSED);
+        return false;
+    }
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof(peer);
+    int fd = accept4(socket->fd, (struct sockaddr *)&peer, &size,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        int error = -errno;
+        if (error == UV_EINTR || error == UV_ECONNABORTED) {
+            return true;
+        }
+        if (error != UV_EAGAIN) {
+            accept_failed(listener, error);
+        }
+        return false;
+    }
+    int slot = conn_open(listener, fd, socket->transport, (const struct sockaddr *)&peer);
+    if (slot < 0) {
+        accept_failed(listener, slot);
+        return false;
+    }
+    listener->failing = false;
+    return true;
+}
+
+/* Workers take turns: one that has more clients than another leaves those that come to
+ * it, for a moment. Then it takes some: the other may hang. Returns whether to accept
+ * now. */
+static bool is_its_turn(struct listener *listener) {
+    struct core *core = listener->core;
+    if (!core->shares || !shares_is_busier(core)) {
+        return true;
+    }
+    uint64_t now = uv_hrtime() / 1000000;
+    if (now - listener->yielded < 2 * YIELD_WAIT && listener->spare > 0) {
+        listener->spare--;
+        return true;
+    }
+    listener->yielded = now;
+    listener->spare = 1 + core->public.client_count / YIELD_SHARE;
+    pause_accepting(listener);
+    uv_timer_start(&core->retry_timer, listener_on_retry, YIELD_WAIT, 0);
+    return false;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+    (void)events;
+    struct listening *socket = poll->data;
+    if (status < 0) {
+        accept_failed(socket->listener, status);
+        return;
+    }
+    for (int i = 0; i < ACCEPTS; i++) {
+        if (!is_its_turn(socket->listener) || !accept_one(socket)) {
+            return;
+        }
+    }
+}
+
+static int start_polling(struct listener *listener) {
+    int error = 0;
+    for (uint32_t i = 0; i < listener->socket_count && error == 0; i++) {
+        error = uv_poll_start(&listener->sockets[i]->poll, UV_READABLE, on_readable);
+    }
+    return error;
+}
+
+void listener_resume_all(struct core *core) {
+    core->accept_paused = false;
+    for (struct listener *l = core->listeners; l; l = l->next) {
+        if (!l->paused || l->closed) {
+            continue;
+        }
+        if (!has_room(l) || start_polling(l) < 0) {
+            core->accept_paused = true;
+            continue;
+        }
+        l->paused = false;
+        bool told = l->told_paused || l->notice == SYNC_ACCEPT_PAUSED;
+        if (!l->failing && told) {
+            note(l, SYNC_ACCEPT_RESUMED);
+        }
+    }
+}
+
+void listener_on_retry(uv_timer_t *timer) {
+    listener_resume_all(timer->data);
+}
+
+/* Whether this process listens on a socket already: its parent gives a worker that asks
+ * twice for a port the same one. */
+static bool has_socket(const struct core *core, int fd) {
+    struct stat one;
+    struct stat other;
+    if (fstat(fd, &one) < 0) {
+        return false;
+    }
+    for (const struct listener *l = core->listeners; l; l = l->next) {
+        for (uint32_t i = 0; i < l->socket_count; i++) {
+            if (fstat(l->sockets[i]->fd, &other) == 0 && one.st_ino == other.st_ino &&
+                one.st_dev == other.st_dev) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Takes a bound socket over. Returns 0 or an error code; then it is closed. */
+static int add_socket(void *context, int fd, int transport) {
+    struct listener *listener = context;
+    struct listening *socket = NULL;
+    int error = UV_ENOBUFS;
+    if (listener->socket_count < LISTENER_SOCKETS) {
+        socket = calloc(1, sizeof(*socket));
+        error = socket ? 0 : UV_ENOMEM;
+    }
+    if (error == 0 && has_socket(listener->core, fd)) {
+        error = UV_EADDRINUSE;
+    }
+    if (error == 0 && listen(fd, (int)listener->options.backlog) < 0) {
+        error = -errno;
+    }
+    if (error == 0) {
+        error = uv_poll_init(&listener->core->loop, &socket->poll, fd);
+    }
+    if (error < 0) {
+        free(socket);
+        close(fd);
+        return error;
+    }
+    socket->poll.data = socket;
+    socket->listener = listener;
+    socket->fd = fd;
+    socket->transport = (uint8_t)transport;
+    listener->sockets[listener->socket_count++] = socket;
+    return 0;
+}
+
+int listener_open(struct core *core, const char *host, uint32_t port,
+                  const struct sync_options *options) {
+    struct listener *listener = calloc(1, sizeof(*listener));
+    if (!listener) {
+        return UV_ENOMEM;
+    }
+    if (batch_reserve(&core->batch, 1) < 0) {
+        free(listener);
+        return UV_ENOMEM;
+    }
+    listener->core = core;
+    listener->options = *options;
+    if (options->transports == 0) {
+        listener->options.transports = SYNC_STREAMS;
+    }
+    listener->id = ++core->next_listener_id;
+    listener->next = core->listeners;
+    core->listeners = listener;
+
+    int error = 0;
+    if (core->broker_fd && strcmp(host, "memory:") != 0) {
+        error = broker_ask(core, host, port, options->keepalive, add_socket, listener);
+    } else if (strncmp(host, "unix:", 5) == 0) {
+        listener->unlink_path = strdup(host + 5);
+        error =
+            listener->unlink_path ? bind_unix(host + 5, add_socket, listener) : UV_ENOMEM;
+    } else if (strcmp(host, "memory:") != 0) {
+        error =
+            bind_host(&core->loop, host, port, options->keepalive, add_socket, listener);
+    }
+    if (error == 0) {
+        error = start_polling(listener);
+    }
+    if (error < 0) {
+        if (listener->socket_count == 0) {
+            free(listener->unlink_path); /* the file is someone else's */
+            listener->unlink_path = NULL;
+        }
+        listener_close(listener);
+        return error;
+    }
+    return (int)listener->id;
+}
+
+int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
+                     int minimum, char *message, size_t size) {
+    struct tls_store *store = tls_store_new();
+    if (!store) {
+        return UV_ENOMEM;
+    }
+    int error = tls_store_minimum(store, minimum) < 0 ? UV_EINVAL : 0;
+    message[0] = '\0';
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        size_t used = strlen(message);
+        if (tls_store_add(store, files[2 * i], files[2 * i + 1], message + used,
+                          size - used) < 0) {
+            error = UV_EINVAL;
+        }
+    }
+    if (error < 0) {
+        tls_store_free(store);
+        return error;
+    }
+    if (listener->tls) {
+        tls_store_keep_tickets(store, listener->tls);
+        tls_store_free(listener->tls);
+    }
+    listener->tls = store;
+    return 0;
+}
+
+int listener_trust(struct listener *listener, const char *host, const char *const *files,
+                   char *message, size_t size) {
+    char *name = strdup(host);
+    struct tls_store *store = name ? tls_store_trusting(files[0], message, size) : NULL;
+    if (!store ||
+        (files[1] && tls_store_show(store, files[1], files[2], message, size))) {
+        tls_store_free(store);
+        free(name);
+        return name ? UV_EINVAL : UV_ENOMEM;
+    }
+    tls_store_free(listener->tls);
+    free(listener->trusted_host);
+    listener->tls = store;
+    listener->trusted_host = name;
+    listener->options.transports |= SYNC_TLS | SYNC_TLS_ONLY;
+    return 0;
+}
+
+int listener_set_folder(struct listener *listener, const char *path) {
+    struct core *core = listener->core;
+    struct folder *folder = malloc(sizeof(*folder));
+    if (!folder) {
+        return UV_ENOMEM;
+    }
+    folder->descriptor = file_folder_open(path);
+    if (folder->descriptor < 0) {
+        int error = folder->descriptor;
+        free(folder);
+        return error;
+    }
+    folder->next = core->folders;
+    core->folders = folder;
+    listener->folder = folder;
+    return 0;
+}
+
+int listener_set_policy(struct listener *listener, const char *text, size_t length) {
+    struct shared *policy = shared_new("", 0, text, length, "", 1);
+    if (!policy) {
+        return UV_ENOMEM;
+    }
+    if (listener->policy) {
+        shared_release(listener->policy);
+    }
+    listener->policy = policy;
+    return 0;
+}
+
+uint32_t listener_port(const struct listener *listener) {
+    if (listener->socket_count == 0 ||
+        listener->sockets[0]->transport != SYNC_TRANSPORT_TCP) {
+        return 0;
+    }
+    return bind_port(listener->sockets[0]->fd);
+}
+
+uint32_t listener_addresses(const struct listener *listener, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < listener->socket_count && used + 64 < size; i++) {
+        if (i > 0) {
+            used += (size_t)snprintf(text + used, size - used, ", ");
+        }
+        used += bind_address(listener->sockets[i]->fd, text + used, size - used);
+    }
+    return (uint32_t)used;
+}

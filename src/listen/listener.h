@@ -1,0 +1,52 @@
+/* listener.h: sockets that listen, and when they stop accepting for a while. */
+#pragma once
+
+#include "core/core.h"
+
+enum { LISTENER_SOCKETS = 8 /* addresses that one host name may have */ };
+
+struct listener {
+    struct core *core;
+    struct listener *next;
+    struct sync_options options;
+    struct listening *sockets[LISTENER_SOCKETS];
+    char *unlink_path;           /* the file of a Unix socket, or NULL */
+    struct tls_store *tls;       /* its certificates, or what it trusts; or NULL */
+    char *trusted_host;          /* of whom sync_connect demands one in TLS, or NULL */
+    struct shared *policy;       /* Flash's, its NUL included, or NULL */
+    const struct folder *folder; /* the core's, or NULL */
+    uint32_t socket_count;
+    uint32_t clients;
+    uint32_t id;
+    uint8_t notice; /* enum sync_notice to be pushed when the poll ends, or 0 */
+    bool closed;
+    bool paused;
+    bool told_paused; /* the last notice said so */
+    bool failing;     /* accept failed, and hasn't succeeded since */
+    uint64_t yielded; /* ms: when clients were left to workers that have fewer */
+    uint32_t spare;   /* how many it may accept nevertheless, just after that */
+};
+
+/* See sync_listen. */
+int listener_open(struct core *core, const char *host, uint32_t port,
+                  const struct sync_options *options);
+struct listener *listener_find(struct core *core, uint32_t id);
+void listener_close(struct listener *listener);
+int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
+                     int minimum, char *message, size_t size);
+int listener_trust(struct listener *listener, const char *host, const char *const *files,
+                   char *message, size_t size);
+int listener_set_folder(struct listener *listener, const char *path);
+int listener_set_policy(struct listener *listener, const char *text, size_t length);
+uint32_t listener_port(const struct listener *listener);
+uint32_t listener_addresses(const struct listener *listener, char *text, size_t size);
+
+/* A connection of the listener was freed; the listener may be, too. */
+void listener_client_left(struct listener *listener);
+
+/* Lets listeners that paused accept again where there's room. */
+void listener_resume_all(struct core *core);
+void listener_on_retry(uv_timer_t *timer);
+
+/* Pushes the notices that listeners owe. */
+void listener_push_notices(struct core *core);

@@ -1,9 +1,0 @@
-/* signals.h: signals as events. */
-#pragma once
-
-#include "core.h"
-
-/* See sync_signal_start. */
-int signals_start(struct core *core, int number, bool once);
-void signals_stop(struct core *core, int number);
-void signals_stop_all(struct core *core);

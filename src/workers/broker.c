@@ -1,0 +1,251 @@
+/* broker.c: listening sockets that a parent binds, and that all its workers have. */
+#include "workers/broker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { HOST_SIZE = 256, MOST_SOCKETS = 8, MOST_OFFERS = 1024 };
+
+struct request {
+    char host[HOST_SIZE];
+    uint32_t port;
+    uint32_t keepalive;
+    uint32_t turn; /* how many requests for any port of this host came before it */
+};
+
+struct answer {
+    int32_t error;
+    uint32_t count;
+    uint8_t transports[MOST_SOCKETS];
+};
+
+/* The sockets of one request, which others get, too. */
+struct offer {
+    struct offer *next;
+    struct request key;
+    struct answer answer;
+    int fds[MOST_SOCKETS];
+};
+
+/* A worker that asks. */
+struct asker {
+    uv_poll_t poll;
+    struct core *core;
+    struct asker *next;
+    struct asker **link;
+    int fd;
+};
+
+/* The parent's side. */
+
+static int take_offer(void *context, int fd, int transport) {
+    struct offer *offer = context;
+    if (offer->answer.count == MOST_SOCKETS) {
+        close(fd);
+        return UV_ENOBUFS;
+    }
+    offer->answer.transports[offer->answer.count] = (uint8_t)transport;
+    offer->fds[offer->answer.count++] = fd;
+    return 0;
+}
+
+static bool is_unix(const struct request *request) {
+    return strncmp(request->host, "unix:", 5) == 0;
+}
+
+static void free_offer(struct offer *offer) {
+    for (uint32_t i = 0; i < offer->answer.count; i++) {
+        close(offer->fds[i]);
+    }
+    if (is_unix(&offer->key) && offer->answer.count > 0) {
+        unlink(offer->key.host + 5);
+    }
+    free(offer);
+}
+
+static bool is_same(const struct request *a, const struct request *b) {
+    return strcmp(a->host, b->host) == 0 && a->port == b->port &&
+           (a->port != 0 || a->turn == b->turn);
+}
+
+/* The sockets that a request gets: NULL when memory ran out. A failure is not kept, so
+ * that the next worker tries again. */
+static struct offer *find_offer(struct core *core, const struct request *request,
+                                struct answer *failure) {
+    uint32_t count = 0;
+    for (struct offer *offer = core->offers; offer; offer = offer->next, count++) {
+        if (is_same(&offer->key, request)) {
+            return offer;
+        }
+    }
+    struct offer *offer = count < MOST_OFFERS ? calloc(1, sizeof(*offer)) : NULL;
+    if (!offer) {
+        failure->error = UV_ENOMEM;
+        return NULL;
+    }
+    offer->key = *request;
+    int error = is_unix(request) ? bind_unix(request->host + 5, take_offer, offer)
+                                 : bind_host(&core->loop, request->host, request->port,
+                                             request->keepalive, take_offer, offer);
+    if (error < 0) {
+        failure->error = error;
+        free_offer(offer);
+        return NULL;
+    }
+    offer->next = core->offers;
+    core->offers = offer;
+    return offer;
+}
+
+/* Room for the file descriptors of a message. */
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(MOST_SOCKETS * sizeof(int))];
+};
+
+static void send_answer(int fd, struct answer *answer, const int *fds) {
+    union control control;
+    memset(&control, 0, sizeof(control));
+    struct iovec bytes = {answer, sizeof(*answer)};
+    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
+    if (answer->count > 0) {
+        size_t size = answer->count * sizeof(int);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(size);
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(head), fds, size);
+    }
+    /* A worker has one request under way: the answer fits into its socket's buffer. */
+    while (sendmsg(fd, &message, MSG_NOSIGNAL) < 0 && errno == EINTR) {
+    }
+}
+
+static void on_asker_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+static void forget_asker(struct asker *asker) {
+    *asker->link = asker->next;
+    if (asker->next) {
+        asker->next->link = asker->link;
+    }
+    uv_close((uv_handle_t *)&asker->poll, on_asker_closed);
+    close(asker->fd);
+}
+
+static void on_request(uv_poll_t *poll, int status, int events) {
+    (void)events;
+    struct asker *asker = poll->data;
+    struct request request;
+    ssize_t size = status < 0 ? -1 : recv(asker->fd, &request, sizeof(request), 0);
+    if (size < 0 && (errno == EINTR || errno == EAGAIN) && status == 0) {
+        return;
+    }
+    if (size != (ssize_t)sizeof(request)) {
+        forget_asker(asker); /* the worker has gone */
+        return;
+    }
+    request.host[HOST_SIZE - 1] = '\0';
+    struct answer failure = {.error = 0};
+    struct offer *offer = find_offer(asker->core, &request, &failure);
+    send_answer(asker->fd, offer ? &offer->answer : &failure, offer ? offer->fds : NULL);
+}
+
+int broker_serve(struct core *core, int fd) {
+    struct asker *asker = calloc(1, sizeof(*asker));
+    int error = asker ? uv_poll_init(&core->loop, &asker->poll, fd) : UV_ENOMEM;
+    if (error < 0) {
+        free(asker);
+        close(fd);
+        return error;
+    }
+    asker->poll.data = asker;
+    asker->core = core;
+    asker->fd = fd;
+    asker->next = core->askers;
+    asker->link = &core->askers;
+    if (asker->next) {
+        asker->next->link = &asker->next;
+    }
+    core->askers = asker;
+    uv_poll_start(&asker->poll, UV_READABLE, on_request);
+    uv_unref((uv_handle_t *)&asker->poll);
+    return 0;
+}
+
+void broker_close(struct core *core) {
+    while (core->askers) {
+        forget_asker(core->askers);
+    }
+    while (core->offers) {
+        struct offer *offer = core->offers;
+        core->offers = offer->next;
+        free_offer(offer);
+    }
+}
+
+/* A worker's side. */
+
+/* Reads an answer. Returns how many file descriptors came with it, or an error code. */
+static int receive_answer(int fd, struct answer *answer, int *fds) {
+    union control control;
+    struct iovec bytes = {answer, sizeof(*answer)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    ssize_t size;
+    do {
+        size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    } while (size < 0 && errno == EINTR);
+    if (size != (ssize_t)sizeof(*answer)) {
+        return size < 0 ? -errno : UV_EPIPE;
+    }
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    if (!head || head->cmsg_type != SCM_RIGHTS) {
+        return 0;
+    }
+    size_t length = head->cmsg_len - CMSG_LEN(0);
+    memcpy(fds, CMSG_DATA(head), length);
+    return (int)(length / sizeof(int));
+}
+
+int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
+               bind_taker take, void *context) {
+    struct request request = {.port = port, .keepalive = keepalive};
+    size_t length = strlen(host);
+    if (length >= HOST_SIZE) {
+        return UV_ENAMETOOLONG;
+    }
+    memcpy(request.host, host, length + 1);
+    request.turn = port == 0 && !is_unix(&request) ? core->broker_turns++ : 0;
+    ssize_t sent;
+    do {
+        sent = send(core->broker_fd, &request, sizeof(request), MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0) {
+        return -errno;
+    }
+    struct answer answer = {.error = 0};
+    int fds[MOST_SOCKETS] = {0};
+    int count = receive_answer(core->broker_fd, &answer, fds);
+    int error = count < 0 ? count : answer.error;
+    if (error == 0 && count != (int)answer.count) {
+        error = UV_EMFILE; /* the kernel leaves out what this process may not open */
+    }
+    for (int i = 0; i < count; i++) {
+        if (error < 0) {
+            close(fds[i]);
+        } else {
+            error = take(context, fds[i], answer.transports[i]);
+        }
+    }
+    return error;
+}

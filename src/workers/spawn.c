@@ -1,0 +1,234 @@
+/* spawn.c: workers: processes that this one starts, and the memory that they share.
+ *
+ * A worker knows that it is one by a variable of its environment, and finds at fixed file
+ * descriptors what it has of its parent. The shared memory holds one number for each
+ * worker: how many clients it has, by which they take turns in accepting (listener.c).
+ */
+#include "workers/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Where a worker finds its side of what it shares. */
+enum {
+    FD_BUS = 3, /* a connection, see sync_adopt */
+    FD_BROKER,  /* see broker.h */
+    FD_SHARES,
+    FD_COUNT
+};
+
+enum { SHARE_SLACK = 8 }; /* an eighth more than the least busy one's clients is even */
+
+static const char VARIABLE[] = "SYNC_WORKER";
+
+struct worker {
+    uv_process_t process;
+    struct core *core;
+    struct worker *next; /* of those that run */
+    struct worker **link;
+};
+
+static void on_worker_closed(uv_handle_t *handle) {
+    free(handle->data);
+}
+
+static void forget(struct worker *worker) {
+    *worker->link = worker->next;
+    if (worker->next) {
+        worker->next->link = worker->link;
+    }
+    uv_close((uv_handle_t *)&worker->process, on_worker_closed);
+}
+
+static void on_ended(uv_process_t *process, int64_t status, int signal) {
+    struct worker *worker = process->data;
+    struct core *core = worker->core;
+    uint32_t how = signal ? (uint32_t)signal << 8 : (uint32_t)status & 0xff;
+    batch_push(&core->batch, SYNC_EXITED, (uint32_t)process->pid, how, NULL, 0);
+    batch_unreserve(&core->batch, 1);
+    forget(worker);
+}
+
+/* The environment with VARIABLE in it; freed with free. NULL when memory ran out. */
+static char **environment_with(char *variable) {
+    size_t count = 0;
+    while (environ[count]) {
+        count++;
+    }
+    char **all = calloc(count + 2, sizeof(*all));
+    if (all) {
+        memcpy(all, environ, count * sizeof(*all));
+        all[count] = variable;
+    }
+    return all;
+}
+
+static int start(struct worker *worker, const char *const *arguments, char *variable,
+                 const int32_t *fds) {
+    char program[PATH_MAX];
+    size_t size = sizeof(program);
+    int error = uv_exepath(program, &size);
+    if (error == 0 && access(program, X_OK) < 0) {
+        static const char self[] = "/proc/self/exe"; /* a newer one has taken its place */
+        memcpy(program, self, sizeof(self));
+    }
+    char **environment = environment_with(variable);
+    if (error == 0 && !environment) {
+        error = UV_ENOMEM;
+    }
+    uv_stdio_container_t stdio[FD_COUNT] = {{.flags = UV_IGNORE}};
+    for (int fd = 0; fd < FD_COUNT; fd++) {
+        stdio[fd].flags = UV_INHERIT_FD;
+        stdio[fd].data.fd = fd < FD_BUS ? fd : fds[fd - FD_BUS];
+    }
+    char **words; /* libuv doesn't write to them, but says it might */
+    memcpy(&words, &arguments, sizeof(words));
+    uv_process_options_t options = {.exit_cb = on_ended,
+                                    .file = program,
+                                    .args = words,
+                                    .env = environment,
+                                    .stdio_count = FD_COUNT,
+                                    .stdio = stdio};
+    if (error == 0) {
+        error = uv_spawn(&worker->core->loop, &worker->process, &options);
+    }
+    free(environment);
+    return error;
+}
+
+int spawn_worker(struct core *core, const char *const *arguments, uint32_t number,
+                 uint32_t count, const int32_t *fds) {
+    struct worker *worker = calloc(1, sizeof(*worker));
+    if (!worker || batch_reserve(&core->batch, 1) < 0) {
+        free(worker);
+        return UV_ENOMEM;
+    }
+    worker->core = core;
+    worker->process.data = worker;
+    worker->next = core->workers;
+    worker->link = &core->workers;
+    if (worker->next) {
+        worker->next->link = &worker->next;
+    }
+    core->workers = worker;
+    char variable[sizeof(VARIABLE) + 32];
+    snprintf(variable, sizeof(variable), "%s=%u/%u", VARIABLE, number, count);
+    int error = start(worker, arguments, variable,
+                      (const int32_t[]){fds[0], fds[1], core->shares_fd});
+    if (error < 0) {
+        batch_unreserve(&core->batch, 1);
+        forget(worker);
+        return error;
+    }
+    return worker->process.pid;
+}
+
+void spawn_forget_all(struct core *core) {
+    while (core->workers) {
+        forget(core->workers);
+    }
+}
+
+static int map_shares(struct core *core, int fd, uint32_t count, uint32_t own) {
+    void *shares = mmap(NULL, count * sizeof(*core->shares), PROT_READ | PROT_WRITE,
+                        MAP_SHARED, fd, 0);
+    if (shares == MAP_FAILED) {
+        return -errno;
+    }
+    core->shares = shares;
+    core->share_count = count;
+    core->share = own;
+    return 0;
+}
+
+int spawn_begin(struct core *core) {
+    const char *text = getenv(VARIABLE);
+    uint32_t number;
+    uint32_t count;
+    if (!text || sscanf(text, "%u/%u", &number, &count) != 2 || number < 1 ||
+        number > count || count > SYNC_MOST_WORKERS) {
+        return 0;
+    }
+    unsetenv(VARIABLE); /* not for processes that the script starts */
+    for (int fd = FD_BUS; fd < FD_COUNT; fd++) {
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+            return -errno;
+        }
+    }
+    int error = map_shares(core, FD_SHARES, count, number - 1);
+    close(FD_SHARES);
+    if (error < 0) {
+        return error;
+    }
+    core->broker_fd = FD_BROKER;
+    shares_tell(core);
+    return (int)(number | count << 16);
+}
+
+/* Shares. They are read and written by several processes; a value that is a moment old
+ * does no harm. */
+
+int shares_new(struct core *core, uint32_t count) {
+    int fd = memfd_create("sync-workers", MFD_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int error = ftruncate(fd, (off_t)(count * sizeof(*core->shares))) < 0 ? -errno : 0;
+    if (error == 0) {
+        error = map_shares(core, fd, count, count);
+    }
+    if (error < 0) {
+        close(fd);
+        return error;
+    }
+    core->shares_fd = fd;
+    for (uint32_t i = 1; i <= count; i++) {
+        shares_leave(core, i);
+    }
+    return 0;
+}
+
+void shares_leave(struct core *core, uint32_t number) {
+    if (core->shares && number >= 1 && number <= core->share_count) {
+        __atomic_store_n(&core->shares[number - 1], UINT32_MAX, __ATOMIC_RELAXED);
+    }
+}
+
+void shares_tell(struct core *core) {
+    if (core->shares && core->share < core->share_count) {
+        __atomic_store_n(&core->shares[core->share], core->public.client_count,
+                         __ATOMIC_RELAXED);
+    }
+}
+
+uint32_t shares_least(const struct core *core) {
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < core->share_count; i++) {
+        uint32_t theirs = __atomic_load_n(&core->shares[i], __ATOMIC_RELAXED);
+        least = theirs < least ? theirs : least;
+    }
+    return least;
+}
+
+bool shares_is_busier(const struct core *core) {
+    uint64_t least = shares_least(core);
+    return core->public.client_count > least + least / SHARE_SLACK;
+}
+
+void shares_free(struct core *core) {
+    if (core->shares) {
+        munmap(core->shares, core->share_count * sizeof(*core->shares));
+        core->shares = NULL;
+        core->share_count = 0;
+    }
+    if (core->shares_fd > 0) {
+        close(core->shares_fd);
+        core->shares_fd = 0;
+    }
+}
