@@ -21,6 +21,7 @@
 #include "http/request.h"
 #include "core/resolve.h"
 #include "core/signals.h"
+#include "workers/shares.h"
 #include "workers/spawn.h"
 #include "core/timer.h"
 #include "core/times.h"

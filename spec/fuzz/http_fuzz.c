@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/http.h"
+#include "http/parser.h"
 #include "fuzz.h"
 
 /* What a reader told of a stream, as one text. */

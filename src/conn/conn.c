@@ -10,7 +10,7 @@
 #include "listen/connect.h"
 #include "http/request.h"
 #include "tls/transport.h"
-#include "workers/spawn.h"
+#include "workers/shares.h"
 #include "tls/tls.h"
 #include "websocket/websocket.h"
 

@@ -5,7 +5,7 @@
  * loop. Nothing outside the folder is ever opened, whatever the path and the links in the
  * folder say, and nothing but regular files.
  *
- * What a file costs: a descriptor (while it is being opened, FILE_DEPTH + 1 at most where
+ * What a file costs: a descriptor (while it is being opened, WALK_DEPTH + 1 at most where
  * the kernel lacks openat2); its path twice; a buffer as long as the longest read so far.
  * To open, to read and to close are a job each, which takes 2 us of the loop's thread
  * when many are under way, and 12 us when it is alone and a thread has to be woken. How
@@ -18,10 +18,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-enum {
-    FILE_READ = 64 * 1024, /* the longest read, in bytes */
-    FILE_DEPTH = 64        /* folders below each other, where the kernel lacks openat2 */
-};
+enum { FILE_READ = 64 * 1024 /* the longest read, in bytes */ };
 
 struct file;
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "http/file.h"
-#include "http/http.h"
+#include "http/parser.h"
 #include "websocket/websocket.h"
 
 struct request {

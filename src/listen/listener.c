@@ -19,7 +19,7 @@
 #include "workers/broker.h"
 #include "conn/conn.h"
 #include "http/file.h"
-#include "workers/spawn.h"
+#include "workers/shares.h"
 #include "tls/tls.h"
 
 enum {

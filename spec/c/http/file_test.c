@@ -1,6 +1,7 @@
 /* file_test.c: files of a folder, opened with openat2 and, in a child that is denied it,
  * without. */
 #include "http/file.h"
+#include "http/walk.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -527,9 +528,9 @@ static int forbid_openat2(void) {
 }
 
 static void check_walk(struct site *site) {
-    char path[3 * (FILE_DEPTH + 1) + 5] = "";
+    char path[3 * (WALK_DEPTH + 1) + 5] = "";
     check_all(site);
-    for (int depth = 1; depth <= FILE_DEPTH + 1; depth++) {
+    for (int depth = 1; depth <= WALK_DEPTH + 1; depth++) {
         strcat(path, depth == 1 ? "d" : "/d");
         make_folder(site->web, path);
     }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/http.h"
+#include "http/parser.h"
 #include "test.h"
 
 #define HOST        "Host: a\r\n"

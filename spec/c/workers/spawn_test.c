@@ -12,7 +12,7 @@
 #include <uv.h>
 
 #include "workers/broker.h"
-#include "workers/spawn.h"
+#include "workers/shares.h"
 #include "client.h"
 #include "server.h"
 #include "test.h"

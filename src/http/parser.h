@@ -1,4 +1,4 @@
-/* http.h: reading HTTP/1.0 and HTTP/1.1 requests off a byte stream, one at a time
+/* parser.h: reading HTTP/1.0 and HTTP/1.1 requests off a byte stream, one at a time
  * (RFC 9110, RFC 9112).
  *
  * Pure: knows no connection and no socket. http-parser reads the message; what it lets

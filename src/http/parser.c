@@ -1,4 +1,4 @@
-/* http.c: HTTP requests off a byte stream.
+/* parser.c: HTTP requests off a byte stream.
  *
  * Every line (of the head, of a chunk's size, of a trailer) is gathered whole, checked,
  * given to http-parser and, if it is of the head, rewritten in place as normalized text,
@@ -7,10 +7,12 @@
  *
  * The checks are strict where readers are known to differ, because a proxy that sees one
  * request where this sees two lets a client smuggle the second past it. */
-#include "http/http.h"
+#include "http/parser.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "http/text.h"
 
 /* Its enum has the name HTTP_REQUEST, too. */
 #define HTTP_REQUEST PARSER_OF_REQUESTS
@@ -58,131 +60,6 @@ struct http {
     bool says_websocket;
     bool says_continue;
 };
-
-/* Text */
-
-struct text {
-    const char *bytes;
-    size_t length;
-};
-
-static bool is_digit(char byte) {
-    return byte >= '0' && byte <= '9';
-}
-
-static char lower(char byte) {
-    return byte >= 'A' && byte <= 'Z' ? (char)(byte + ('a' - 'A')) : byte;
-}
-
-static bool is_hex(char byte) {
-    return is_digit(byte) || (lower(byte) >= 'a' && lower(byte) <= 'f');
-}
-
-static bool is_alphanumeric(char byte) {
-    return is_digit(byte) || (lower(byte) >= 'a' && lower(byte) <= 'z');
-}
-
-static bool is_blank(char byte) {
-    return byte == ' ' || byte == '\t';
-}
-
-static bool is_one_of(char byte, const char *bytes) {
-    return byte != '\0' && strchr(bytes, byte) != NULL;
-}
-
-/* A tchar (RFC 9110 section 5.6.2). */
-static bool is_token(char byte) {
-    return is_alphanumeric(byte) || is_one_of(byte, "!#$%&'*+-.^_`|~");
-}
-
-/* More than RFC 3986 allows, for programs send "|" or "{" as they are; but no blank, no
- * control, nothing above ASCII, and no fragment, which never leaves the client. */
-static bool is_of_target(char byte) {
-    return byte > ' ' && byte < 127 && byte != '#';
-}
-
-/* reg-name of RFC 3986, which covers an IPv4 address, too. */
-static bool is_of_host(char byte) {
-    return is_alphanumeric(byte) || is_one_of(byte, "-._~%!$&'()*+,;=");
-}
-
-static bool is_of_ipv6(char byte) {
-    return is_hex(byte) || byte == ':' || byte == '.';
-}
-
-static size_t span(struct text text, bool (*is)(char byte)) {
-    size_t i = 0;
-    while (i < text.length && is(text.bytes[i])) {
-        i++;
-    }
-    return i;
-}
-
-/* Whether there is something, and all of it is such bytes. */
-static bool is_all(struct text text, bool (*is)(char byte)) {
-    return text.length > 0 && span(text, is) == text.length;
-}
-
-static bool equals(struct text text, const char *other) {
-    return text.length == strlen(other) && memcmp(text.bytes, other, text.length) == 0;
-}
-
-/* `other` is in lower case. */
-static bool matches(struct text text, const char *other) {
-    size_t i = 0;
-    while (i < text.length && other[i] != '\0' && lower(text.bytes[i]) == other[i]) {
-        i++;
-    }
-    return i == text.length && other[i] == '\0';
-}
-
-static struct text skip(struct text text, size_t count) {
-    return (struct text){text.bytes + count, text.length - count};
-}
-
-static struct text trim(struct text text) {
-    text = skip(text, span(text, is_blank));
-    while (text.length > 0 && is_blank(text.bytes[text.length - 1])) {
-        text.length--;
-    }
-    return text;
-}
-
-/* Returns what is before the first `end`, or all; *text becomes what is behind it. */
-static struct text cut(struct text *text, char end) {
-    const char *found = memchr(text->bytes, end, text->length);
-    struct text part = {text->bytes,
-                        found ? (size_t)(found - text->bytes) : text->length};
-    *text = skip(*text, part.length + (found != NULL));
-    return part;
-}
-
-static bool list_has(struct text list, const char *token) {
-    while (list.length > 0) {
-        if (matches(trim(cut(&list, ',')), token)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* host [":" port], where the host may be empty (RFC 9110 section 7.2). No user name. */
-static bool is_authority(struct text text) {
-    if (text.length > 0 && text.bytes[0] == '[') {
-        text = skip(text, 1);
-        size_t address = span(text, is_of_ipv6);
-        if (address == 0 || address == text.length || text.bytes[address] != ']') {
-            return false;
-        }
-        text = skip(text, address + 1);
-    } else {
-        text = skip(text, span(text, is_of_host));
-    }
-    if (text.length == 0) {
-        return true;
-    }
-    return text.bytes[0] == ':' && span(skip(text, 1), is_digit) == text.length - 1;
-}
 
 /* The buffer */
 
@@ -272,61 +149,19 @@ static bool parse(struct http *http, const char *bytes, size_t length) {
 
 /* Lines */
 
-/* Ends in CR LF and holds no other control than tabs. A bare LF is a line's end to some
- * readers and to others not (RFC 9112 section 2.2 leaves it open), so a header behind one
- * could pass a proxy unseen; no client in use sends it. */
-static bool is_line(struct text line) {
-    if (line.length < 2 || line.bytes[line.length - 2] != '\r') {
-        return false;
-    }
-    for (size_t i = 0; i < line.length - 2; i++) {
-        unsigned char byte = (unsigned char)line.bytes[i];
-        if ((byte < ' ' && byte != '\t') || byte == 127) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_version(struct text text) {
-    return text.length == 8 && memcmp(text.bytes, "HTTP/", 5) == 0 &&
-           is_digit(text.bytes[5]) && text.bytes[6] == '.' && is_digit(text.bytes[7]);
-}
-
-/* RFC 9112 section 3.2, without CONNECT's authority-form. */
-static bool is_target(struct text target, struct text method) {
-    if (!is_all(target, is_of_target)) {
-        return false;
-    }
-    if (target.bytes[0] == '/') {
-        return true;
-    }
-    if (target.bytes[0] == '*') {
-        return target.length == 1 && equals(method, "OPTIONS");
-    }
-    const char *slashes = memmem(target.bytes, target.length, "://", 3);
-    if (!slashes) {
-        return false;
-    }
-    struct text rest = skip(target, (size_t)(slashes + 3 - target.bytes));
-    struct text authority = cut(&rest, '/');
-    authority = cut(&authority, '?');
-    return authority.length > 0 && is_authority(authority);
-}
-
 static void read_request_line(struct http *http, struct text line) {
     struct text version = {line.bytes, line.length - 2};
-    struct text method = cut(&version, ' ');
-    struct text target = cut(&version, ' ');
+    struct text method = text_cut(&version, ' ');
+    struct text target = text_cut(&version, ' ');
     if (line.length == 2) {
         drop_line(http); /* a client may send it behind a body (RFC 9112 section 2.2) */
-    } else if (!is_all(method, is_token) || !is_version(version)) {
+    } else if (!text_is_all(method, text_is_token) || !text_is_version(version)) {
         refuse(http, 400, "malformed request line");
-    } else if (!equals(version, "HTTP/1.1") && !equals(version, "HTTP/1.0")) {
+    } else if (!text_equals(version, "HTTP/1.1") && !text_equals(version, "HTTP/1.0")) {
         refuse(http, 505, "not HTTP/1.1");
-    } else if (equals(method, "CONNECT")) {
+    } else if (text_equals(method, "CONNECT")) {
         refuse(http, 501, "not a proxy");
-    } else if (!is_target(target, method)) {
+    } else if (!text_is_target(target, method)) {
         refuse(http, 400, "malformed request target");
     } else if (parse(http, line.bytes, line.length)) {
         char *digits = http->bytes + (version.bytes - http->bytes);
@@ -344,11 +179,11 @@ static void refuse_coding(struct http *http, struct text codings) {
     size_t chunked = 0;
     struct text last = {NULL, 0};
     while (codings.length > 0) {
-        last = trim(cut(&codings, ','));
+        last = text_trim(text_cut(&codings, ','));
         count += last.length > 0;
-        chunked += matches(last, "chunked");
+        chunked += text_matches(last, "chunked");
     }
-    if (count > 1 && chunked == 1 && matches(last, "chunked")) {
+    if (count > 1 && chunked == 1 && text_matches(last, "chunked")) {
         refuse(http, 501, "unknown transfer coding");
     } else {
         refuse(http, 400, "malformed transfer-encoding");
@@ -359,12 +194,12 @@ static void refuse_coding(struct http *http, struct text codings) {
  * readers of lengths and codings differ in what they make of them. That a length is
  * repeated or too great for 64 bits http-parser has seen already. */
 static void note_framing(struct http *http, struct text name, struct text value) {
-    if (equals(name, "content-length") && !is_all(value, is_digit)) {
+    if (text_equals(name, "content-length") && !text_is_all(value, text_is_digit)) {
         refuse(http, 400, "malformed content-length");
-    } else if (equals(name, "transfer-encoding")) {
+    } else if (text_equals(name, "transfer-encoding")) {
         if (http->parser.http_minor == 0) {
             refuse(http, 400, "transfer-encoding in HTTP/1.0");
-        } else if (!matches(value, "chunked") || http->has_coding) {
+        } else if (!text_matches(value, "chunked") || http->has_coding) {
             refuse_coding(http, value);
         }
         http->has_coding = true;
@@ -372,19 +207,19 @@ static void note_framing(struct http *http, struct text name, struct text value)
 }
 
 static void note_options(struct http *http, struct text name, struct text value) {
-    if (equals(name, "host")) {
-        if (http->has_host || !is_authority(value)) {
+    if (text_equals(name, "host")) {
+        if (http->has_host || !text_is_authority(value)) {
             refuse(http, 400, "malformed or repeated host");
         }
         http->has_host = true;
-    } else if (equals(name, "connection")) {
-        http->says_close |= list_has(value, "close");
-        http->says_keep_alive |= list_has(value, "keep-alive");
-        http->says_upgrade |= list_has(value, "upgrade");
-    } else if (equals(name, "upgrade")) {
-        http->says_websocket |= list_has(value, "websocket");
-    } else if (equals(name, "expect")) {
-        http->says_continue |= list_has(value, "100-continue");
+    } else if (text_equals(name, "connection")) {
+        http->says_close |= text_list_has(value, "close");
+        http->says_keep_alive |= text_list_has(value, "keep-alive");
+        http->says_upgrade |= text_list_has(value, "upgrade");
+    } else if (text_equals(name, "upgrade")) {
+        http->says_websocket |= text_list_has(value, "websocket");
+    } else if (text_equals(name, "expect")) {
+        http->says_continue |= text_list_has(value, "100-continue");
     }
 }
 
@@ -400,14 +235,14 @@ static void normalize(struct http *http, size_t name_length, struct text value) 
 static void keep_header(struct http *http, struct text name, struct text value) {
     char *line = http->bytes + http->line;
     for (size_t i = 0; i < name.length; i++) {
-        line[i] = lower(line[i]);
+        line[i] = text_lower(line[i]);
     }
-    note_framing(http, name, skip(value, span(value, is_blank)));
+    note_framing(http, name, text_skip(value, text_span(value, text_is_blank)));
     if (http->stage != STAGE_BAD) {
-        note_options(http, name, trim(value));
+        note_options(http, name, text_trim(value));
     }
     if (http->stage != STAGE_BAD) {
-        normalize(http, name.length, trim(value));
+        normalize(http, name.length, text_trim(value));
     }
 }
 
@@ -415,8 +250,8 @@ static void keep_header(struct http *http, struct text name, struct text value) 
  * blank, so that, too, is no name. */
 static void read_header(struct http *http, struct text line) {
     struct text value = {line.bytes, line.length - 2};
-    struct text name = cut(&value, ':');
-    if (!is_all(name, is_token) || name.bytes[name.length] != ':') {
+    struct text name = text_cut(&value, ':');
+    if (!text_is_all(name, text_is_token) || name.bytes[name.length] != ':') {
         refuse(http, 400, "malformed header");
     } else if (http->headers == http->limits.max_headers) {
         refuse(http, 431, "too many headers");
@@ -461,9 +296,9 @@ static void end_head(struct http *http, struct text line) {
 
 /* No blank may follow the digits: readers differ in whether they skip it. */
 static void read_chunk_size(struct http *http, struct text line) {
-    size_t digits = span(line, is_hex);
+    size_t digits = text_span(line, text_is_hex);
     size_t body = http->line - http->request.head_length;
-    if (digits > SIZE_DIGITS || !is_one_of(line.bytes[digits], "\r;")) {
+    if (digits > SIZE_DIGITS || !text_is_one_of(line.bytes[digits], "\r;")) {
         refuse(http, 400, "malformed chunk size");
     } else if (parse(http, line.bytes, line.length)) {
         if (http->remaining > http->limits.max_body - body) {
@@ -486,7 +321,7 @@ static void read_empty_line(struct http *http, struct text line) {
 
 static void read_line(struct http *http) {
     struct text line = {http->bytes + http->line, http->length - http->line};
-    if (!is_line(line)) {
+    if (!text_is_line(line)) {
         refuse(http, 400, "control character or bare line feed");
         return;
     }
