@@ -487,6 +487,13 @@ void sync_listener_close(struct sync *sync, uint32_t id) {
     }
 }
 
+void sync_listener_end(struct sync *sync, uint32_t id) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    if (listener) {
+        listener_end(listener);
+    }
+}
+
 void sync_limit_clients(struct sync *sync, uint32_t limit) {
     sync->client_limit = limit;
     listener_resume_all(core_of(sync));

@@ -320,8 +320,12 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
                              size_t length);
 
-/* Stops accepting; its connections stay. A Unix socket's file is removed. */
+/* Stops accepting; its connections stay. A Unix socket's file is removed. The parent of a
+ * worker goes on listening, for the one that takes its place. */
 void sync_listener_close(struct sync *sync, uint32_t id);
+
+/* The same for good: the parent stops, too, when no worker that lives has the port. */
+void sync_listener_end(struct sync *sync, uint32_t id);
 
 /* How many connections the whole core takes before accepting pauses. */
 void sync_limit_clients(struct sync *sync, uint32_t limit);

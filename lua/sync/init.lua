@@ -232,7 +232,7 @@ function sync.start()
     for _, class in ipairs(classes()) do class:onStart() end
   end, debug.traceback)
   if ok then loop.run() end
-  for _, listener in ipairs(opened) do listener:close() end
+  for _, listener in ipairs(opened) do listener:stop() end
   unwatch()
   started = false
   opened = {}
@@ -245,7 +245,7 @@ end
 function sync.stop(seconds)
   if not started or stopped then return end
   stopped = true
-  for _, listener in ipairs(opened) do listener:close() end
+  for _, listener in ipairs(opened) do listener:stop() end
   for _, class in ipairs(classes()) do
     local ok, message = xpcall(function() class:onStop() end, debug.traceback)
     if not ok then

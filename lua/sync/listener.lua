@@ -89,14 +89,14 @@ function Listener.open(host, port, class, settings)
   if settings.tls then
     local done, problem = listener:loadCertificates()
     if not done then
-      C.sync_listener_close(handle, id)
+      C.sync_listener_end(handle, id)
       return nil, "tls: " .. problem
     end
   end
   if settings.web then
     local failure = C.sync_listener_folder(handle, id, settings.web)
     if failure < 0 then
-      C.sync_listener_close(handle, id)
+      C.sync_listener_end(handle, id)
       return nil, ("web: the folder %q can't be served: %s"):format(settings.web,
         select(2, core.problem(failure)))
     end
@@ -117,11 +117,19 @@ function Listener:loadCertificates()
   return done, problem
 end
 
---- Stops listening. Clients that are connected stay.
+--- Stops listening. Clients that are connected stay. Of workers each closes its own: the port
+-- is closed when all have.
 function Listener:close()
   if self.closed then return end
   self.closed = true
   -- The class is still looked up by clients that are on their way through this tick.
+  C.sync_listener_end(handle, self.id)
+end
+
+-- The same because the process stops: a worker's parent keeps the port for the next one.
+function Listener:stop()
+  if self.closed then return end
+  self.closed = true
   C.sync_listener_close(handle, self.id)
 end
 

@@ -173,6 +173,35 @@ describe("workers", function()
       assert.is_nil(io.open(path))
     end)
 
+    it("a port until all of them have closed it", function()
+      local server, port = serve(WHO .. [[
+        local first = sync.enable("127.0.0.1", 0, Who)
+        sync.enable("127.0.0.1", 0, Who)
+        function Who:onData(line)
+          if line == "close" then first:close() end
+          self:send("done")
+        end
+        sync.start()
+      ]], "--workers=2")
+      local other = assert(server:stderr():match("127.0.0.1:%d+.-127.0.0.1:(%d+)"))
+      meetAll(port, 2)
+      local client, number = meet(port)
+      client:send("close\n")
+      assert.equal("done", client:receive "*l")
+      for _ = 1, 5 do
+        local met, its = meet(port)
+        assert.are_not.equal(number, its)
+        met:close()
+      end
+      local last = meet(port)
+      last:send("close\n")
+      assert.equal("done", last:receive "*l")
+      eventually("nobody listens", function() return isRefused(port) end)
+      client:send("still here\n")
+      assert.equal("done", client:receive "*l")
+      stop(server, meetAll(other, 2))
+    end)
+
     it("about as many clients each, that come one after the other", function()
       for _, case in ipairs {{2, 20}, {4, 40}} do
         local count, clients = case[1], case[2]

@@ -89,6 +89,7 @@ static void free_if_done(struct listener *listener) {
     tls_store_free(listener->tls);
     free(listener->trusted_host);
     free(listener->unlink_path);
+    free(listener->request);
     free(listener);
 }
 
@@ -111,6 +112,13 @@ void listener_close(struct listener *listener) {
     }
     listener->socket_count = 0;
     free_if_done(listener);
+}
+
+void listener_end(struct listener *listener) {
+    if (listener->request && !listener->closed) {
+        broker_give_back(listener->core, listener->request);
+    }
+    listener_close(listener);
 }
 
 void listener_client_left(struct listener *listener) {
@@ -308,7 +316,8 @@ int listener_open(struct core *core, const char *host, uint32_t port,
 
     int error = 0;
     if (core->broker_fd && strcmp(host, "memory:") != 0) {
-        error = broker_ask(core, host, port, options->keepalive, add_socket, listener);
+        error = broker_ask(core, host, port, options->keepalive, add_socket, listener,
+                           &listener->request);
     } else if (strncmp(host, "unix:", 5) == 0) {
         listener->unlink_path = strdup(host + 5);
         error =
@@ -325,7 +334,7 @@ int listener_open(struct core *core, const char *host, uint32_t port,
             free(listener->unlink_path); /* the file is someone else's */
             listener->unlink_path = NULL;
         }
-        listener_close(listener);
+        listener_end(listener);
         return error;
     }
     return (int)listener->id;

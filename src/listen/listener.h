@@ -10,10 +10,12 @@ struct listener {
     struct listener *next;
     struct sync_options options;
     struct listening *sockets[LISTENER_SOCKETS];
-    char *unlink_path;           /* the file of a Unix socket, or NULL */
-    struct tls_store *tls;       /* its certificates, or what it trusts; or NULL */
-    char *trusted_host;          /* of whom sync_connect demands one in TLS, or NULL */
-    struct shared *policy;       /* Flash's, its NUL included, or NULL */
+    struct request
+        *request;          /* to the worker's parent, who has the sockets, too; or NULL */
+    char *unlink_path;     /* the file of a Unix socket, or NULL */
+    struct tls_store *tls; /* its certificates, or what it trusts; or NULL */
+    char *trusted_host;    /* of whom sync_connect demands one in TLS, or NULL */
+    struct shared *policy; /* Flash's, its NUL included, or NULL */
     const struct folder *folder; /* the core's, or NULL */
     uint32_t socket_count;
     uint32_t clients;
@@ -32,6 +34,8 @@ int listener_open(struct core *core, const char *host, uint32_t port,
                   const struct sync_options *options);
 struct listener *listener_find(struct core *core, uint32_t id);
 void listener_close(struct listener *listener);
+/* The same for good: a worker's parent needn't keep its sockets for it. */
+void listener_end(struct listener *listener);
 int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
                      int minimum, char *message, size_t size);
 int listener_trust(struct listener *listener, const char *host, const char *const *files,

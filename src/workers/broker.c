@@ -15,6 +15,7 @@ struct request {
     uint32_t port;
     uint32_t keepalive;
     uint32_t turn; /* how many requests for any port of this host came before it */
+    bool ends;     /* it gives the sockets back: there is no answer */
 };
 
 struct answer {
@@ -23,9 +24,16 @@ struct answer {
     uint8_t transports[MOST_SOCKETS];
 };
 
+/* That a worker has an offer's sockets. */
+struct hold {
+    struct hold *next;
+    const struct asker *asker;
+};
+
 /* The sockets of one request, which others get, too. */
 struct offer {
     struct offer *next;
+    struct hold *holds;
     struct request key;
     struct answer answer;
     int fds[MOST_SOCKETS];
@@ -57,7 +65,23 @@ static bool is_unix(const struct request *request) {
     return strncmp(request->host, "unix:", 5) == 0;
 }
 
+/* Lets an asker go that has the offer. Returns whether it had it. */
+static bool release(struct offer *offer, const struct asker *asker) {
+    for (struct hold **link = &offer->holds; *link; link = &(*link)->next) {
+        struct hold *hold = *link;
+        if (hold->asker == asker) {
+            *link = hold->next;
+            free(hold);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void free_offer(struct offer *offer) {
+    while (offer->holds) {
+        release(offer, offer->holds->asker);
+    }
     for (uint32_t i = 0; i < offer->answer.count; i++) {
         close(offer->fds[i]);
     }
@@ -72,17 +96,26 @@ static bool is_same(const struct request *a, const struct request *b) {
            (a->port != 0 || a->turn == b->turn);
 }
 
-/* The sockets that a request gets: NULL when memory ran out. A failure is not kept, so
- * that the next worker tries again. */
-static struct offer *find_offer(struct core *core, const struct request *request,
-                                struct answer *failure) {
-    uint32_t count = 0;
-    for (struct offer *offer = core->offers; offer; offer = offer->next, count++) {
-        if (is_same(&offer->key, request)) {
-            return offer;
-        }
+/* Where a request's offer stands, or the list's end. */
+static struct offer **find_offer(struct core *core, const struct request *request,
+                                 uint32_t *count) {
+    struct offer **link = &core->offers;
+    for (*count = 0; *link && !is_same(&(*link)->key, request); (*count)++) {
+        link = &(*link)->next;
     }
-    struct offer *offer = count < MOST_OFFERS ? calloc(1, sizeof(*offer)) : NULL;
+    return link;
+}
+
+/* The sockets that a request gets, or NULL. A failure is not kept, so that the next
+ * worker tries again. */
+static struct offer *make_offer(struct core *core, const struct request *request,
+                                struct answer *failure) {
+    uint32_t count;
+    struct offer *offer = *find_offer(core, request, &count);
+    if (offer) {
+        return offer;
+    }
+    offer = count < MOST_OFFERS ? calloc(1, sizeof(*offer)) : NULL;
     if (!offer) {
         failure->error = UV_ENOMEM;
         return NULL;
@@ -131,13 +164,43 @@ static void on_asker_closed(uv_handle_t *handle) {
     free(handle->data);
 }
 
+/* An offer that it has stays, even if nobody else has it: it may be started again. */
 static void forget_asker(struct asker *asker) {
+    for (struct offer *offer = asker->core->offers; offer; offer = offer->next) {
+        while (release(offer, asker)) {
+        }
+    }
     *asker->link = asker->next;
     if (asker->next) {
         asker->next->link = asker->link;
     }
     uv_close((uv_handle_t *)&asker->poll, on_asker_closed);
     close(asker->fd);
+}
+
+static void answer_request(struct asker *asker, const struct request *request) {
+    struct answer failure = {.error = 0};
+    struct offer *offer = make_offer(asker->core, request, &failure);
+    struct hold *hold = offer ? malloc(sizeof(*hold)) : NULL;
+    if (!hold) {
+        failure.error = failure.error ? failure.error : UV_ENOMEM;
+        send_answer(asker->fd, &failure, NULL);
+        return;
+    }
+    *hold = (struct hold){offer->holds, asker};
+    offer->holds = hold;
+    send_answer(asker->fd, &offer->answer, offer->fds);
+}
+
+/* The last one that lives has given the sockets back: nobody would accept. */
+static void take_back(struct asker *asker, const struct request *request) {
+    uint32_t count;
+    struct offer **link = find_offer(asker->core, request, &count);
+    struct offer *offer = *link;
+    if (offer && release(offer, asker) && !offer->holds) {
+        *link = offer->next;
+        free_offer(offer);
+    }
 }
 
 static void on_request(uv_poll_t *poll, int status, int events) {
@@ -153,9 +216,11 @@ static void on_request(uv_poll_t *poll, int status, int events) {
         return;
     }
     request.host[HOST_SIZE - 1] = '\0';
-    struct answer failure = {.error = 0};
-    struct offer *offer = find_offer(asker->core, &request, &failure);
-    send_answer(asker->fd, offer ? &offer->answer : &failure, offer ? offer->fds : NULL);
+    if (request.ends) {
+        take_back(asker, &request);
+    } else {
+        answer_request(asker, &request);
+    }
 }
 
 int broker_serve(struct core *core, int fd) {
@@ -217,29 +282,34 @@ static int receive_answer(int fd, struct answer *answer, int *fds) {
     return (int)(length / sizeof(int));
 }
 
-int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
-               bind_taker take, void *context) {
-    struct request request = {.port = port, .keepalive = keepalive};
-    size_t length = strlen(host);
-    if (length >= HOST_SIZE) {
-        return UV_ENAMETOOLONG;
-    }
-    memcpy(request.host, host, length + 1);
-    request.turn = port == 0 && !is_unix(&request) ? core->broker_turns++ : 0;
+static int send_request(struct core *core, const struct request *request) {
     ssize_t sent;
     do {
-        sent = send(core->broker_fd, &request, sizeof(request), MSG_NOSIGNAL);
+        sent = send(core->broker_fd, request, sizeof(*request), MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+void broker_give_back(struct core *core, struct request *request) {
+    request->ends = true;
+    send_request(core, request); /* without a parent there is nothing to give back */
+}
+
+/* Asks, and takes what comes. */
+static int fetch(struct core *core, struct request *request, bind_taker take,
+                 void *context) {
+    int sent = send_request(core, request);
     if (sent < 0) {
-        return -errno;
+        return sent;
     }
     struct answer answer = {.error = 0};
     int fds[MOST_SOCKETS] = {0};
     int count = receive_answer(core->broker_fd, &answer, fds);
-    int error = count < 0 ? count : answer.error;
-    if (error == 0 && count != (int)answer.count) {
-        error = UV_EMFILE; /* the kernel leaves out what this process may not open */
+    if (count < 0 || answer.error < 0) {
+        return count < 0 ? count : answer.error;
     }
+    /* The kernel leaves out what this process may not open. */
+    int error = count == (int)answer.count ? 0 : UV_EMFILE;
     for (int i = 0; i < count; i++) {
         if (error < 0) {
             close(fds[i]);
@@ -247,5 +317,31 @@ int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keep
             error = take(context, fds[i], answer.transports[i]);
         }
     }
+    if (error < 0) {
+        broker_give_back(core, request);
+    }
     return error;
+}
+
+int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
+               bind_taker take, void *context, struct request **request) {
+    size_t length = strlen(host);
+    if (length >= HOST_SIZE) {
+        return UV_ENAMETOOLONG;
+    }
+    struct request *asked = calloc(1, sizeof(*asked));
+    if (!asked) {
+        return UV_ENOMEM;
+    }
+    memcpy(asked->host, host, length + 1);
+    asked->port = port;
+    asked->keepalive = keepalive;
+    asked->turn = port == 0 && !is_unix(asked) ? core->broker_turns++ : 0;
+    int error = fetch(core, asked, take, context);
+    if (error < 0) {
+        free(asked);
+        return error;
+    }
+    *request = asked;
+    return 0;
 }

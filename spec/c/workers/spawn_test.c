@@ -213,6 +213,53 @@ TEST(spawn_keeps_clients_that_wait_when_a_worker_dies) {
     server_close(&server);
 }
 
+/* Listens on the port that the parent has, and gives it back. */
+static int listen_and_end(int ask, int port) {
+    struct sync *sync = open_worker(ask);
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    int32_t id = sync_listen(sync, "127.0.0.1", 0, &options);
+    if (id < 0 || sync_listener_port(sync, (uint32_t)id) != (uint32_t)port) {
+        return 1;
+    }
+    sync_listener_end(sync, (uint32_t)id);
+    sync_listener_end(sync, (uint32_t)id); /* gives back once */
+    return 0;
+}
+
+static bool takes_clients(uint32_t port) {
+    int client = client_connect(port);
+    if (client >= 0) {
+        close(client);
+    }
+    return client >= 0;
+}
+
+TEST(spawn_closes_a_port_that_no_worker_wants_any_more) {
+    struct server server;
+    int ask;
+    int other[2];
+    uint32_t port = 0;
+    REQUIRE(pipe(told) == 0);
+    REQUIRE(open_broker(&server, &ask));
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, other) == 0);
+    REQUIRE(broker_serve(core_of(server.sync), other[0]) == 0);
+    CHECK_INT(run_child(&server, ask, listen_and_die, 0), 0);
+    REQUIRE(read(told[0], &port, sizeof(port)) == (ssize_t)sizeof(port));
+    CHECK_INT(run_child(&server, other[1], listen_and_end, (int)port), 0);
+    server_tick(&server, false);
+    CHECK(takes_clients(port)); /* the first one has it still */
+    close(ask);
+    server_tick(&server, false);
+    CHECK(takes_clients(port)); /* it has died, and another may come for it */
+    CHECK_INT(run_child(&server, other[1], listen_and_end, (int)port), 0);
+    server_tick(&server, false);
+    CHECK(!takes_clients(port));
+    close(other[1]);
+    close(told[0]);
+    close(told[1]);
+    server_close(&server);
+}
+
 /* A worker that says nonsense is forgotten, and others are served. */
 TEST(spawn_survives_requests_that_are_none) {
     struct server server;
