@@ -32,8 +32,7 @@ enum sync_event_type {
     SYNC_REQUEST,     /* slot; value: bytes of the head; data: head and body of an HTTP
                          request (see sync_respond) */
     SYNC_FILE,        /* slot; what sync_file_open has found; value: 0, or the HTTP status
-                         of its failure; data: "SIZE MTIME NANOSECONDS SLASH NAME", SLASH
-                         being 1 when a folder's path lacked its last one */
+                         of its failure; data: a struct sync_file, unless it failed */
     SYNC_DRAIN,       /* slot: its queue was above high_water and is empty now;
                          value: messages dropped meanwhile */
     SYNC_OVERFLOW,    /* slot: the first message was dropped (SYNC_OVERFLOW_DROP) */
@@ -124,6 +123,16 @@ struct sync_event {
     uint32_t value;
     uint32_t length; /* bytes at data */
     const char *data;
+};
+
+/* A file that sync_file_open has found. */
+struct sync_file {
+    const char
+        *name;    /* the path that was opened, a folder's index's; it ends at its NUL */
+    double size;  /* bytes */
+    double mtime; /* seconds since 1970 of its last change */
+    uint32_t mtime_ns;      /* and nanoseconds */
+    uint32_t slash_missing; /* the index of a folder whose path had no slash at its end */
 };
 
 /* How often something took how long. Bucket i counts times of less than

@@ -80,6 +80,15 @@ function core.trust(listener, host, files)
   return done, ffi.string(text)
 end
 
+--- The file that a SYNC_FILE event has found.
+-- @treturn table `path`, `size` in bytes, `mtime` in seconds since 1970, `mtimeNs`, and
+-- `slashMissing`: it's the index of a folder whose path had no slash at its end
+function core.file(event)
+  local file = ffi.cast("const struct sync_file *", event.data)
+  return {path = ffi.string(file.name), size = file.size, mtime = file.mtime,
+    mtimeNs = file.mtime_ns, slashMissing = file.slash_missing ~= 0}
+end
+
 --- A `struct sync_websocket` from a table of its fields.
 function core.websocket(fields)
   return ffi.new("struct sync_websocket", fields)

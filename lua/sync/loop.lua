@@ -13,11 +13,6 @@ local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
 local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), tonumber(C.SYNC_DRAIN)
-local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
-local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
-local CONNECT_FAILED = tonumber(C.SYNC_CONNECT_FAILED)
-local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
-local EXITED = tonumber(C.SYNC_EXITED)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local REASONS = {
@@ -62,8 +57,6 @@ local loop = {
   timers = {},
   --- Clients without a connection that may come back, as keys.
   away = {},
-  --- HTTP requests that wait for their file, by slot.
-  requests = {},
   --- What waits for a name, by request: functions of addresses or nil and an error.
   lookups = {},
   --- What waits for a connection, by request: functions that are told an error's code and,
@@ -78,8 +71,6 @@ local loop = {
   TOLD = 128 + 15,
   --- What the program ends with, when the script has come to its end.
   exitCode = 0,
-  --- A function that is called when all clients have gone, and before links go; or false.
-  lastWords = false,
 }
 
 local clients, timers = loop.clients, loop.timers
@@ -149,10 +140,7 @@ loop.closed = closed
 
 local function disconnected(slot, code)
   local client = clients[slot]
-  if not client then
-    loop.requests[slot] = nil
-    return
-  end
+  if not client then return end
   local wanted = client.closing -- what this side has said
   local reason = wanted or REASONS[code]
   if not wanted and client:suspend(reason, client.transport == "websocket" and
@@ -231,42 +219,56 @@ local function noticed(event)
   end
 end
 
--- All events but messages.
+-- What each type of event but messages is handed to.
+local on = {}
+
+--- Hands each event of a type to a function, too.
+-- @param type of `enum sync_event_type`
+-- @tparam function fn called with the event, which lives until the tick ends
+function loop.on(type, fn)
+  type = tonumber(type)
+  local before = on[type]
+  on[type] = before and function(event)
+    before(event)
+    fn(event)
+  end or fn
+end
+
+loop.on(C.SYNC_TIMER, function(event) fired(event.id, event.value) end)
+
+loop.on(C.SYNC_CONNECT, function(event) connected(event.id, loop.listeners[event.value]) end)
+
+loop.on(C.SYNC_CLOSE, function(event) disconnected(event.id, event.value) end)
+
+loop.on(C.SYNC_DRAIN, function(event)
+  local client = clients[event.id]
+  if client and not client.closing then client:onDrain(event.value) end
+end)
+
+loop.on(C.SYNC_OVERFLOW, function(event)
+  local client = clients[event.id]
+  log.limited("warn", "dropped", "client reads too slowly: its queue reached maxQueue, " ..
+    "messages to it are dropped", {client = client and client.id})
+end)
+
+loop.on(C.SYNC_SIGNAL, function(event)
+  local fn = loop.signals[event.id] -- nil when it was given back in this tick
+  if fn then fn(event.id) end
+end)
+
+loop.on(C.SYNC_RESOLVED, resolved)
+
+loop.on(C.SYNC_CONNECT_FAILED, function(event)
+  local failed = loop.attempts[event.id]
+  loop.attempts[event.id] = nil
+  if failed then failed(-event.value, event.length > 0 and toString(event.data, event.length)) end
+end)
+
+loop.on(C.SYNC_NOTICE, noticed)
+
 local function dispatch(event)
-  local type, id, value = event.type, event.id, event.value
-  if type == TIMER then
-    fired(id, value)
-  elseif type == CONNECT then
-    connected(id, loop.listeners[value])
-  elseif type == CLOSE then
-    disconnected(id, value)
-  elseif type == FILE then
-    loop.onFile(id, value, toString(event.data, event.length))
-  elseif type == REQUEST then
-    local listener = loop.listeners[C.sync_listener_of(handle, id)]
-    local head = toString(event.data, value)
-    loop.onRequest(id, listener, head, toString(event.data + value, event.length - value))
-  elseif type == DRAIN then
-    local client = clients[id]
-    if client and not client.closing then client:onDrain(value) end
-  elseif type == OVERFLOW then
-    local client = clients[id]
-    log.limited("warn", "dropped", "client reads too slowly: its queue reached maxQueue, " ..
-      "messages to it are dropped", {client = client and client.id})
-  elseif type == SIGNAL then
-    local fn = loop.signals[id] -- nil when it was given back in this tick
-    if fn then fn(id) end
-  elseif type == RESOLVED then
-    resolved(event)
-  elseif type == CONNECT_FAILED then
-    local failed = loop.attempts[id]
-    loop.attempts[id] = nil
-    if failed then failed(-value, event.length > 0 and toString(event.data, event.length)) end
-  elseif type == EXITED then
-    loop.onExited(id, value)
-  elseif type == NOTICE then
-    noticed(event)
-  end
+  local act = on[event.type]
+  if act then act(event) end
 end
 
 -- Functions that are called once, when this tick ends.
@@ -292,15 +294,21 @@ local function endTick()
   C.sync_flush(handle)
 end
 
+local lastWords = {}
+
+--- Calls a function once when the loop stops: when all clients have gone, and before the
+-- links to other nodes go.
+function loop.beforeLinksClose(fn)
+  lastWords[#lastWords + 1] = fn
+end
+
 -- While the loop stops: the links to other nodes go last, for what clients do when they go may
 -- be told there.
 local function closeLinks()
   if loop.count > loop.links or handle.http_count > 0 then return end
-  local lastWords = loop.lastWords
-  if lastWords then
-    loop.lastWords = false
-    lastWords()
-  end
+  local list = lastWords
+  lastWords = {}
+  for _, fn in ipairs(list) do fn() end
   for _, client in pairs(clients) do
     if not client.closing then client:close("stop") end
   end

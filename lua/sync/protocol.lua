@@ -148,8 +148,8 @@ function Protocol:begin(listener) end -- luacheck: ignore listener
 function Protocol:suspend(reason, code) return false end -- luacheck: ignore reason code
 function Protocol:finish() end
 
--- The same for HTTP, on the class: returns a function of the class, the request, a function of
--- status, headers and body that answers it, and the listener; or nil when it's not its own.
+-- The same for HTTP, on the class: returns a function that answers an exchange (see
+-- lua/sync/http/exchange.lua), or nil when the request is not its own.
 -- `methodsTaken` are those that such requests may have.
 function Protocol:takesRequest(request) end -- luacheck: ignore request
 Protocol.methodsTaken = {}

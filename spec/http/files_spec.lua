@@ -1,4 +1,7 @@
-local web = require "sync.http.files"
+local date = require "sync.http.date"
+local files = require "sync.http.files"
+local reason = require "sync.http.status".reason
+local types = require "sync.http.types"
 
 -- 2023-11-14 22:13:20, a Tuesday.
 local MTIME = 1700000000
@@ -16,7 +19,7 @@ end
 -- An answer as a table, its headers by name.
 local function answer(headers, with, method)
   local request = {method = method or "GET", headers = headers or {}}
-  local status, list, offset, length = web.answer(request, fileWith(with), NOW)
+  local status, list, offset, length = files.answer(request, fileWith(with), NOW)
   local result = {status = status, offset = offset, length = length, headers = {}}
   for _, header in ipairs(list) do
     assert.is_nil(result.headers[header[1]], header[1] .. " came twice")
@@ -30,33 +33,33 @@ local function status(headers, with, method)
   return answer(headers, with, method).status
 end
 
-describe("web.reason", function()
+describe("reason", function()
   it("names the statuses", function()
-    assert.equal("OK", web.reason(200))
-    assert.equal("Partial Content", web.reason(206))
-    assert.equal("Not Modified", web.reason(304))
-    assert.equal("Not Found", web.reason(404))
-    assert.equal("Range Not Satisfiable", web.reason(416))
-    assert.equal("Upgrade Required", web.reason(426))
-    assert.equal("Service Unavailable", web.reason(503))
+    assert.equal("OK", reason(200))
+    assert.equal("Partial Content", reason(206))
+    assert.equal("Not Modified", reason(304))
+    assert.equal("Not Found", reason(404))
+    assert.equal("Range Not Satisfiable", reason(416))
+    assert.equal("Upgrade Required", reason(426))
+    assert.equal("Service Unavailable", reason(503))
   end)
 
   it("has a word for one without a name", function()
     for _, number in ipairs {299, 418, 599, 0} do
-      assert.equal("Status", web.reason(number))
+      assert.equal("Status", reason(number))
     end
   end)
 end)
 
-describe("web.path", function()
+describe("files.path", function()
   local function accepts(target, path, query)
-    local seen, seenQuery = web.path(target)
+    local seen, seenQuery = files.path(target)
     assert.equal(path, seen, target)
     assert.equal(query or "", seenQuery, target)
   end
 
   local function refuses(target, wanted)
-    local path, code, why = web.path(target)
+    local path, code, why = files.path(target)
     assert.is_nil(path, target)
     assert.equal(wanted, code, target)
     assert.is_string(why)
@@ -205,7 +208,7 @@ describe("web.path", function()
     for _ = 1, 50000 do
       local target = math.random(10) == 1 and "" or "/"
       for _ = 1, math.random(8) do target = target .. parts[math.random(#parts)] end
-      local path, code = web.path(target)
+      local path, code = files.path(target)
       if path then
         accepted = accepted + 1
         assert.is_nil(path:find("^/"), target)
@@ -220,7 +223,7 @@ describe("web.path", function()
   end)
 end)
 
-describe("web.type", function()
+describe("types.of", function()
   it("goes by the extension", function()
     local wanted = {
       html = "text/html; charset=utf-8", css = "text/css; charset=utf-8",
@@ -236,30 +239,30 @@ describe("web.type", function()
       zip = "application/zip", gz = "application/gzip",
     }
     for extension, kind in pairs(wanted) do
-      assert.equal(kind, web.type("folder.d/a." .. extension))
-      assert.equal(kind, web.type("A." .. extension:upper()))
+      assert.equal(kind, types.of("folder.d/a." .. extension))
+      assert.equal(kind, types.of("A." .. extension:upper()))
     end
   end)
 
   it("takes the last extension of the last segment", function()
-    assert.equal("application/gzip", web.type("a.tar.gz"))
-    assert.equal("application/json", web.type("app.js.map"))
-    assert.equal("text/html; charset=utf-8", web.type("a.png/b.html"))
-    assert.equal("application/octet-stream", web.type("a.png/b"))
+    assert.equal("application/gzip", types.of("a.tar.gz"))
+    assert.equal("application/json", types.of("app.js.map"))
+    assert.equal("text/html; charset=utf-8", types.of("a.png/b.html"))
+    assert.equal("application/octet-stream", types.of("a.png/b"))
   end)
 
   it("is octet-stream for what it doesn't know", function()
     for _, path in ipairs {"", "a", "a.", "a.unknown", "html", "a.html/", "a.html ", "a/b.d/c",
         "a.exe", "__index", "a.__index"} do
-      assert.equal("application/octet-stream", web.type(path))
+      assert.equal("application/octet-stream", types.of(path))
     end
   end)
 end)
 
-describe("web.etag", function()
+describe("files.etag", function()
   it("is quoted and strong", function()
-    assert.equal(ETAG, web.etag(1000, MTIME, 123))
-    assert.equal('"0-0-0"', web.etag(0, 0))
+    assert.equal(ETAG, files.etag(1000, MTIME, 123))
+    assert.equal('"0-0-0"', files.etag(0, 0))
   end)
 
   it("is another when anything has changed", function()
@@ -267,7 +270,7 @@ describe("web.etag", function()
     for _, size in ipairs {0, 1, 16, 2 ^ 31, 2 ^ 32, 2 ^ 32 + 1, 2 ^ 53 - 1} do
       for _, mtime in ipairs {-1, 0, 1, MTIME, 2 ^ 31, 2 ^ 32, 2 ^ 40} do
         for _, ns in ipairs {0, 1, 999999999} do
-          local etag = web.etag(size, mtime, ns)
+          local etag = files.etag(size, mtime, ns)
           assert.truthy(etag:find('^"[%x-]+"$'))
           assert.is_nil(seen[etag])
           seen[etag] = true
@@ -277,65 +280,65 @@ describe("web.etag", function()
   end)
 end)
 
-describe("web.date", function()
+describe("date.write", function()
   it("is an IMF-fixdate", function()
-    assert.equal("Thu, 01 Jan 1970 00:00:00 GMT", web.date(0))
-    assert.equal("Sun, 06 Nov 1994 08:49:37 GMT", web.date(784111777))
-    assert.equal(DATE, web.date(MTIME))
-    assert.equal("Thu, 29 Feb 2024 23:59:59 GMT", web.date(1709251199))
-    assert.equal("Tue, 19 Jan 2038 03:14:08 GMT", web.date(2 ^ 31))
+    assert.equal("Thu, 01 Jan 1970 00:00:00 GMT", date.write(0))
+    assert.equal("Sun, 06 Nov 1994 08:49:37 GMT", date.write(784111777))
+    assert.equal(DATE, date.write(MTIME))
+    assert.equal("Thu, 29 Feb 2024 23:59:59 GMT", date.write(1709251199))
+    assert.equal("Tue, 19 Jan 2038 03:14:08 GMT", date.write(2 ^ 31))
   end)
 
   it("takes fractions off, and times before 1970", function()
-    assert.equal(DATE, web.date(MTIME + 0.999))
-    assert.equal("Wed, 31 Dec 1969 23:59:59 GMT", web.date(-1))
-    assert.equal("Wed, 31 Dec 1969 23:59:59 GMT", web.date(-0.5))
+    assert.equal(DATE, date.write(MTIME + 0.999))
+    assert.equal("Wed, 31 Dec 1969 23:59:59 GMT", date.write(-1))
+    assert.equal("Wed, 31 Dec 1969 23:59:59 GMT", date.write(-0.5))
   end)
 
   it("stays within years of four digits", function()
-    assert.equal("Fri, 31 Dec 9999 23:59:59 GMT", web.date(253402300799))
-    assert.equal("Fri, 31 Dec 9999 23:59:59 GMT", web.date(2 ^ 60))
-    assert.equal("Sat, 01 Jan 0000 00:00:00 GMT", web.date(-2 ^ 60))
+    assert.equal("Fri, 31 Dec 9999 23:59:59 GMT", date.write(253402300799))
+    assert.equal("Fri, 31 Dec 9999 23:59:59 GMT", date.write(2 ^ 60))
+    assert.equal("Sat, 01 Jan 0000 00:00:00 GMT", date.write(-2 ^ 60))
   end)
 
   it("is English whatever the locale", function()
     local before = os.setlocale(nil)
     for _, locale in ipairs {"de_DE.UTF-8", "fr_FR.UTF-8", "ja_JP.UTF-8", "C"} do
-      if os.setlocale(locale) then assert.equal(DATE, web.date(MTIME)) end
+      if os.setlocale(locale) then assert.equal(DATE, date.write(MTIME)) end
     end
     os.setlocale(before)
   end)
 end)
 
-describe("web.time", function()
+describe("date.read", function()
   it("reads the three forms", function()
-    assert.equal(784111777, web.time("Sun, 06 Nov 1994 08:49:37 GMT"))
-    assert.equal(784111777, web.time("Sunday, 06-Nov-94 08:49:37 GMT", NOW))
-    assert.equal(784111777, web.time("Sun Nov  6 08:49:37 1994"))
-    assert.equal(MTIME, web.time("Tue Nov 14 22:13:20 2023"))
-    assert.equal(0, web.time("Thu, 01 Jan 1970 00:00:00 GMT"))
-    assert.equal(-1, web.time("Wed, 31 Dec 1969 23:59:59 GMT"))
+    assert.equal(784111777, date.read("Sun, 06 Nov 1994 08:49:37 GMT"))
+    assert.equal(784111777, date.read("Sunday, 06-Nov-94 08:49:37 GMT", NOW))
+    assert.equal(784111777, date.read("Sun Nov  6 08:49:37 1994"))
+    assert.equal(MTIME, date.read("Tue Nov 14 22:13:20 2023"))
+    assert.equal(0, date.read("Thu, 01 Jan 1970 00:00:00 GMT"))
+    assert.equal(-1, date.read("Wed, 31 Dec 1969 23:59:59 GMT"))
   end)
 
   it("takes a year of two digits for one that is at most 50 years ahead", function()
     -- NOW is in 2023.
-    assert.equal(web.time("Sat, 01 Jan 2073 00:00:00 GMT"),
-      web.time("Sunday, 01-Jan-73 00:00:00 GMT", NOW))
-    assert.equal(web.time("Tue, 01 Jan 1974 00:00:00 GMT"),
-      web.time("Tuesday, 01-Jan-74 00:00:00 GMT", NOW))
-    assert.equal(web.time("Fri, 31 Dec 1999 00:00:00 GMT"),
-      web.time("Friday, 31-Dec-99 00:00:00 GMT", NOW))
-    assert.equal(web.time("Sat, 01 Jan 2000 00:00:00 GMT"),
-      web.time("Saturday, 01-Jan-00 00:00:00 GMT", NOW))
+    assert.equal(date.read("Sat, 01 Jan 2073 00:00:00 GMT"),
+      date.read("Sunday, 01-Jan-73 00:00:00 GMT", NOW))
+    assert.equal(date.read("Tue, 01 Jan 1974 00:00:00 GMT"),
+      date.read("Tuesday, 01-Jan-74 00:00:00 GMT", NOW))
+    assert.equal(date.read("Fri, 31 Dec 1999 00:00:00 GMT"),
+      date.read("Friday, 31-Dec-99 00:00:00 GMT", NOW))
+    assert.equal(date.read("Sat, 01 Jan 2000 00:00:00 GMT"),
+      date.read("Saturday, 01-Jan-00 00:00:00 GMT", NOW))
   end)
 
   it("knows the lengths of months, leap years and leap seconds", function()
-    assert.equal(1709164800, web.time("Thu, 29 Feb 2024 00:00:00 GMT"))
-    assert.equal(951782400, web.time("Tue, 29 Feb 2000 00:00:00 GMT"))
-    assert.is_nil(web.time("Wed, 29 Feb 2023 00:00:00 GMT"))
-    assert.is_nil(web.time("Thu, 29 Feb 1900 00:00:00 GMT"))
-    assert.is_nil(web.time("Tue, 31 Apr 2024 00:00:00 GMT"))
-    assert.equal(1483228800, web.time("Sat, 31 Dec 2016 23:59:60 GMT"))
+    assert.equal(1709164800, date.read("Thu, 29 Feb 2024 00:00:00 GMT"))
+    assert.equal(951782400, date.read("Tue, 29 Feb 2000 00:00:00 GMT"))
+    assert.is_nil(date.read("Wed, 29 Feb 2023 00:00:00 GMT"))
+    assert.is_nil(date.read("Thu, 29 Feb 1900 00:00:00 GMT"))
+    assert.is_nil(date.read("Tue, 31 Apr 2024 00:00:00 GMT"))
+    assert.equal(1483228800, date.read("Sat, 31 Dec 2016 23:59:60 GMT"))
   end)
 
   it("is nil for what is no date", function()
@@ -348,23 +351,23 @@ describe("web.time", function()
         "Tue, 14-Nov-23 22:13:20 GMT", "Tuesday, 14-Nov-2023 22:13:20 GMT",
         "Tue Nov 14 22:13:20 23", "Tue Nov 14 22:13:20 2023 GMT", "Tue Nov    22:13:20 2023",
         "Tue, 14 Nov 2023 2:13:20 GMT", "Tue, 14 Nov 2023 22::20 GMT"} do
-      assert.is_nil(web.time(text, NOW), text)
+      assert.is_nil(date.read(text, NOW), text)
     end
   end)
 
-  it("reads every date that web.date writes", function()
+  it("reads every date that files.date writes", function()
     math.randomseed(11)
     for _ = 1, 20000 do
       local seconds = math.random(-62167219200, 253402300799)
-      assert.equal(seconds, web.time(web.date(seconds)))
+      assert.equal(seconds, date.read(date.write(seconds)))
     end
     for day = -800 * 366, 800 * 366, 7 do -- and each day of the week in some month
-      assert.equal(day * 86400, web.time(web.date(day * 86400)))
+      assert.equal(day * 86400, date.read(date.write(day * 86400)))
     end
   end)
 end)
 
-describe("web.answer", function()
+describe("files.answer", function()
   it("is the file", function()
     assert.same({status = 200, offset = 0, length = 1000, headers = {
       ["Cache-Control"] = "no-cache", ["X-Content-Type-Options"] = "nosniff",
@@ -402,24 +405,24 @@ describe("web.answer", function()
 
   it("does not say that a file was changed in the future", function()
     local future = answer({}, {mtime = NOW + 50})
-    assert.equal(web.date(NOW), future.headers["Last-Modified"])
-    assert.equal(web.etag(1000, NOW + 50, 123), future.headers.ETag)
+    assert.equal(date.write(NOW), future.headers["Last-Modified"])
+    assert.equal(files.etag(1000, NOW + 50, 123), future.headers.ETag)
   end)
 
   it("takes the clock of the system when it is given none", function()
-    local code, headers = web.answer({method = "GET", headers = {}},
+    local code, headers = files.answer({method = "GET", headers = {}},
       fileWith {mtime = os.time() + 1e6})
     assert.equal(200, code)
     for _, header in ipairs(headers) do
       if header[1] == "Last-Modified" then
-        local ahead = web.time(header[2]) - os.time()
+        local ahead = date.read(header[2]) - os.time()
         assert.is_true(ahead <= 0 and ahead > -100)
       end
     end
   end)
 
   it("keeps the headers in an order", function()
-    local _, headers = web.answer({method = "GET", headers = {}}, fileWith(), NOW)
+    local _, headers = files.answer({method = "GET", headers = {}}, fileWith(), NOW)
     local names = {}
     for i, header in ipairs(headers) do names[i] = header[1] end
     assert.same({"Cache-Control", "X-Content-Type-Options", "ETag", "Accept-Ranges",
@@ -427,7 +430,7 @@ describe("web.answer", function()
   end)
 end)
 
-describe("web.answer to If-None-Match", function()
+describe("files.answer to If-None-Match", function()
   local function none(list, with, method)
     return status({["if-none-match"] = list}, with, method)
   end
@@ -486,7 +489,7 @@ describe("web.answer to If-None-Match", function()
     assert.equal(200, status {["if-none-match"] = '"other"', ["if-modified-since"] = DATE})
     assert.equal(200, status {["if-none-match"] = "", ["if-modified-since"] = DATE})
     assert.equal(304, status {["if-none-match"] = ETAG,
-      ["if-modified-since"] = web.date(MTIME - 1)})
+      ["if-modified-since"] = date.write(MTIME - 1)})
   end)
 
   it("goes before a range", function()
@@ -496,16 +499,16 @@ describe("web.answer to If-None-Match", function()
   end)
 end)
 
-describe("web.answer to If-Modified-Since", function()
+describe("files.answer to If-Modified-Since", function()
   local function since(date, with)
     return status({["if-modified-since"] = date}, with)
   end
 
   it("is 304 when the file is as old or older", function()
     assert.equal(304, since(DATE))
-    assert.equal(304, since(web.date(MTIME + 1)))
-    assert.equal(304, since(web.date(NOW + 1e6)))
-    assert.equal(200, since(web.date(MTIME - 1)))
+    assert.equal(304, since(date.write(MTIME + 1)))
+    assert.equal(304, since(date.write(NOW + 1e6)))
+    assert.equal(200, since(date.write(MTIME - 1)))
     assert.equal(304, since(DATE, {mtimeNs = 999999999}))
   end)
 
@@ -527,7 +530,7 @@ describe("web.answer to If-Modified-Since", function()
   end)
 end)
 
-describe("web.answer to If-Match and If-Unmodified-Since", function()
+describe("files.answer to If-Match and If-Unmodified-Since", function()
   it("is 412 for the client that has another file", function()
     assert.same({status = 412, offset = 0, length = 0, headers = {
       ["Cache-Control"] = "no-cache", ["X-Content-Type-Options"] = "nosniff",
@@ -547,21 +550,21 @@ describe("web.answer to If-Match and If-Unmodified-Since", function()
 
   it("compares the date", function()
     assert.equal(200, status {["if-unmodified-since"] = DATE})
-    assert.equal(200, status {["if-unmodified-since"] = web.date(MTIME + 1)})
-    assert.equal(412, status {["if-unmodified-since"] = web.date(MTIME - 1)})
+    assert.equal(200, status {["if-unmodified-since"] = date.write(MTIME + 1)})
+    assert.equal(412, status {["if-unmodified-since"] = date.write(MTIME - 1)})
     assert.equal(200, status {["if-unmodified-since"] = "nonsense"})
   end)
 
   it("lets If-Match have the say over the date", function()
     assert.equal(200, status {["if-match"] = ETAG,
-      ["if-unmodified-since"] = web.date(MTIME - 1)})
+      ["if-unmodified-since"] = date.write(MTIME - 1)})
     assert.equal(412, status {["if-match"] = '"other"', ["if-unmodified-since"] = DATE})
   end)
 
   it("goes before the other conditions", function()
     assert.equal(412, status {["if-match"] = '"other"', ["if-none-match"] = ETAG})
     assert.equal(304, status {["if-match"] = ETAG, ["if-none-match"] = ETAG})
-    assert.equal(412, status {["if-unmodified-since"] = web.date(MTIME - 1),
+    assert.equal(412, status {["if-unmodified-since"] = date.write(MTIME - 1),
       ["if-modified-since"] = DATE})
     assert.equal(304, status {["if-unmodified-since"] = DATE, ["if-modified-since"] = DATE})
     assert.equal(206, status {["if-match"] = ETAG, range = "bytes=0-0"})
@@ -569,7 +572,7 @@ describe("web.answer to If-Match and If-Unmodified-Since", function()
   end)
 end)
 
-describe("web.answer to Range", function()
+describe("files.answer to Range", function()
   local function part(range, with)
     return answer({range = range}, with)
   end
@@ -680,7 +683,7 @@ describe("web.answer to Range", function()
   end)
 end)
 
-describe("web.answer to If-Range", function()
+describe("files.answer to If-Range", function()
   local function rest(value, with, range)
     return status({["if-range"] = value, range = range or "bytes=100-"}, with)
   end
@@ -699,8 +702,8 @@ describe("web.answer to If-Range", function()
     assert.equal(200, rest(ETAG .. ", " .. ETAG))
     assert.equal(200, rest "*")
     assert.equal(200, rest "")
-    assert.equal(200, rest(web.date(MTIME - 1)))
-    assert.equal(200, rest(web.date(MTIME + 1))) -- no date but the same
+    assert.equal(200, rest(date.write(MTIME - 1)))
+    assert.equal(200, rest(date.write(MTIME + 1))) -- no date but the same
   end)
 
   it("sends the whole of another one also where the range isn't there", function()

@@ -154,27 +154,33 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
     return SYNC_SENT;
 }
 
-/* Tells of the file in an event whose text lives until the tick ends. */
+/* What was found, with its name behind it, in a block that lives until the tick ends. */
+static struct sync_file *describe(struct batch *batch, const struct file *file) {
+    size_t length = strlen(file->name) + 1;
+    struct sync_file *found = (void *)batch_block_new(sizeof(*found) + length);
+    if (found) {
+        char *name = (char *)(found + 1);
+        memcpy(name, file->name, length);
+        *found = (struct sync_file){name, (double)file->size, (double)file->mtime,
+                                    file->mtime_ns, file->slash_missing};
+        batch_spend(batch, (char *)found);
+    }
+    return found;
+}
+
 static void on_opened(struct file *file, int status) {
     struct conn *conn = file->context;
     struct request *request = conn->request;
     struct batch *batch = &conn->core->batch;
-    size_t size = 96 + (file->name ? strlen(file->name) : 0);
-    char *text = status == 0 ? batch_block_new(size) : NULL;
-    int length = 0;
-    if (text) {
-        length = snprintf(text, size, "%llu %lld %u %d %s",
-                          (unsigned long long)file->size, (long long)file->mtime,
-                          file->mtime_ns, file->slash_missing, file->name);
-        batch_spend(batch, text);
-        request->found = true;
-    } else {
+    const struct sync_file *found = status == 0 ? describe(batch, file) : NULL;
+    request->found = found != NULL;
+    uint32_t failure = found ? 0 : (uint32_t)file_http_status(status);
+    if (!found) {
         close_file(request);
     }
     if (conn->state == CONN_OPEN) {
-        uint32_t failure = text ? 0 : (uint32_t)file_http_status(status);
-        batch_push(batch, SYNC_FILE, conn->slot, failure, text ? text : "",
-                   (size_t)length);
+        batch_push(batch, SYNC_FILE, conn->slot, failure, (const char *)found,
+                   found ? sizeof(*found) : 0);
     }
 }
 

@@ -529,7 +529,7 @@ local function begin(open, number)
     keepNumber = loop.startTimer(CLAIM_SECONDS / 3, CLAIM_SECONDS / 3, claimNumber)
   end
   beatTimer = loop.startTimer(BEAT_SECONDS, BEAT_SECONDS, onBeat)
-  loop.lastWords = stop
+  loop.beforeLinksClose(stop)
   cluster.onBegin(cluster)
   return cluster
 end

@@ -168,7 +168,8 @@ local function onSignal(number)
 end
 
 -- A worker's process has ended.
-function loop.onExited(process, how)
+local function onExited(event)
+  local process, how = event.id, event.value
   local worker
   for _, each in ipairs(list) do
     if each.process == process then worker = each end
@@ -197,6 +198,8 @@ function loop.onExited(process, how)
     wait > 0 and (" in %.1f s"):format(wait) or ""))
   startLater(worker, wait)
 end
+
+loop.on(C.SYNC_EXITED, onExited)
 
 local function watchSignals()
   for _, number in ipairs {INT, TERM} do

@@ -143,7 +143,10 @@ local function callAll(class, request, packet, answer)
 end
 
 --- Carries a request out. As `Protocol.takesRequest` says.
-function gateway.serve(class, request, answer, listener)
+-- @tparam sync.http.exchange exchange
+function gateway.serve(exchange)
+  local request, listener, answer = exchange.request, exchange.listener, exchange:later()
+  local class = listener.class
   local allowed = origins.allow(listener.settings.origins, request.origin, request.headers.host)
   if request.origin and not allowed then
     return say(answer, 403, "pages of " .. request.origin:gsub("%c", "?") .. " may not call")

@@ -2,42 +2,14 @@
 -- is, and with which status, headers and bytes it is answered. It reads no file.
 -- @module sync.http.files
 
+local date = require "sync.http.date"
+local types = require "sync.http.types"
+
 local floor, min, max = math.floor, math.min, math.max
 
-local web = {}
+local files = {}
 
 local LONGEST_PATH = 4096
-
-local reasons = {
-  [100] = "Continue", [101] = "Switching Protocols", [103] = "Early Hints",
-  [200] = "OK", [201] = "Created", [202] = "Accepted",
-  [203] = "Non-Authoritative Information", [204] = "No Content", [205] = "Reset Content",
-  [206] = "Partial Content",
-  [300] = "Multiple Choices", [301] = "Moved Permanently", [302] = "Found",
-  [303] = "See Other", [304] = "Not Modified", [307] = "Temporary Redirect",
-  [308] = "Permanent Redirect",
-  [400] = "Bad Request", [401] = "Unauthorized", [402] = "Payment Required",
-  [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed",
-  [406] = "Not Acceptable", [407] = "Proxy Authentication Required",
-  [408] = "Request Timeout", [409] = "Conflict", [410] = "Gone", [411] = "Length Required",
-  [412] = "Precondition Failed", [413] = "Content Too Large", [414] = "URI Too Long",
-  [415] = "Unsupported Media Type", [416] = "Range Not Satisfiable",
-  [417] = "Expectation Failed", [421] = "Misdirected Request",
-  [422] = "Unprocessable Content", [425] = "Too Early", [426] = "Upgrade Required",
-  [428] = "Precondition Required", [429] = "Too Many Requests",
-  [431] = "Request Header Fields Too Large", [451] = "Unavailable For Legal Reasons",
-  [500] = "Internal Server Error", [501] = "Not Implemented", [502] = "Bad Gateway",
-  [503] = "Service Unavailable", [504] = "Gateway Timeout",
-  [505] = "HTTP Version Not Supported", [507] = "Insufficient Storage",
-  [511] = "Network Authentication Required",
-}
-
---- What a status is called.
--- @tparam number status
--- @treturn string "Status" for one without a name
-function web.reason(status)
-  return reasons[status] or "Status"
-end
 
 -- A segment of a path without its escapes, or nil and what is wrong with it. A slash in it
 -- cannot be part of a file's name, and proxies differ in what they make of it.
@@ -85,7 +57,7 @@ end
 -- @treturn[2] number 400 for what makes no sense or leaves the folder, 404 for what is
 -- hidden, 414 for a path of more than 4096 bytes
 -- @treturn[2] string why
-function web.path(target)
+function files.path(target)
   local path, query = split(target)
   if not path then return nil, 400, query end
   if #path > LONGEST_PATH then
@@ -113,134 +85,14 @@ function web.path(target)
   return table.concat(names, "/") .. (slash and "/" or ""), query
 end
 
-local types = {
-  html = "text/html", htm = "text/html", css = "text/css", js = "text/javascript",
-  mjs = "text/javascript", cjs = "text/javascript", txt = "text/plain", log = "text/plain",
-  md = "text/markdown", csv = "text/csv", vtt = "text/vtt", ics = "text/calendar",
-
-  json = "application/json", map = "application/json", xml = "application/xml",
-  webmanifest = "application/manifest+json", xhtml = "application/xhtml+xml",
-  atom = "application/atom+xml", rss = "application/rss+xml", yaml = "application/yaml",
-  yml = "application/yaml", wasm = "application/wasm", pdf = "application/pdf",
-  rtf = "application/rtf", swf = "application/x-shockwave-flash",
-  m3u8 = "application/vnd.apple.mpegurl",
-
-  zip = "application/zip", gz = "application/gzip", tgz = "application/gzip",
-  tar = "application/x-tar", bz2 = "application/x-bzip2", xz = "application/x-xz",
-  zst = "application/zstd", ["7z"] = "application/x-7z-compressed",
-
-  svg = "image/svg+xml", png = "image/png", apng = "image/apng", jpg = "image/jpeg",
-  jpeg = "image/jpeg", gif = "image/gif", webp = "image/webp", avif = "image/avif",
-  ico = "image/x-icon", bmp = "image/bmp", tif = "image/tiff", tiff = "image/tiff",
-  jxl = "image/jxl", heic = "image/heic", ktx2 = "image/ktx2",
-
-  woff = "font/woff", woff2 = "font/woff2", ttf = "font/ttf", otf = "font/otf",
-  ttc = "font/collection",
-
-  mp3 = "audio/mpeg", ogg = "audio/ogg", oga = "audio/ogg", opus = "audio/ogg",
-  wav = "audio/wav", flac = "audio/flac", aac = "audio/aac", m4a = "audio/mp4",
-  weba = "audio/webm", mid = "audio/midi", midi = "audio/midi",
-
-  mp4 = "video/mp4", m4v = "video/mp4", webm = "video/webm", ogv = "video/ogg",
-  mov = "video/quicktime", avi = "video/x-msvideo", mpg = "video/mpeg", mpeg = "video/mpeg",
-  flv = "video/x-flv",
-
-  glb = "model/gltf-binary", gltf = "model/gltf+json",
-}
-
-for extension, kind in pairs(types) do
-  if kind:find("^text/") then types[extension] = kind .. "; charset=utf-8" end
-end
-
---- The content type of a file, by its extension. Text is said to be UTF-8; JSON and XML
--- tell their encoding themselves.
--- @tparam string path
--- @treturn string "application/octet-stream" for an unknown one
-function web.type(path)
-  local extension = path:match("%.([^./]+)$")
-  return extension and types[extension:lower()] or "application/octet-stream"
-end
-
 --- The entity tag of a file: a strong one, for each change makes another, unless two of
 -- the same size fall in the same tick of the file system's clock (some milliseconds).
 -- @tparam number size in bytes
 -- @tparam number mtime of its last change, in seconds since 1970
 -- @tparam[opt=0] number mtimeNs and nanoseconds
 -- @treturn string with its quotes
-function web.etag(size, mtime, mtimeNs)
+function files.etag(size, mtime, mtimeNs)
   return ('"%x-%x-%x"'):format(size, mtime, mtimeNs or 0)
-end
-
-local weekdays = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}
-local months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"}
-local monthLengths = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
-
-local isWeekday, monthNumbers = {}, {}
-for _, name in ipairs(weekdays) do
-  isWeekday[name], isWeekday[name:sub(1, 3)] = true, true
-end
-for number, name in ipairs(months) do monthNumbers[name] = number end
-
---- A date as HTTP writes it (IMF-fixdate), in English whatever the locale.
--- @tparam number seconds since 1970; those outside of the years 0 to 9999, which such a
--- date cannot tell, become the nearest that it can
--- @treturn string "Sun, 06 Nov 1994 08:49:37 GMT"
-function web.date(seconds)
-  local t = os.date("!*t", max(-62167219200, min(253402300799, floor(seconds))))
-  return ("%s, %02d %s %04d %02d:%02d:%02d GMT"):format(weekdays[t.wday]:sub(1, 3), t.day,
-    months[t.month], t.year, t.hour, t.min, t.sec)
-end
-
-local function isLeap(year)
-  return year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-end
-
--- The days from 1970 to a date of the Gregorian calendar. Years are counted from March, so
--- that the leap day is the last of one.
-local function daysTo(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  return 365 * year + floor(year / 4) - floor(year / 100) + floor(year / 400) +
-    floor((153 * (month - 3) + 2) / 5) + day - 719469
-end
-
--- The parts of a date in any of HTTP's three forms (RFC 9110, 5.6.7), as text.
-local function dateParts(text)
-  local weekday, day, month, year, clock =
-    text:match("^(%a%a%a), (%d%d) (%a%a%a) (%d%d%d%d) ([%d:]+) GMT$")
-  if not weekday then
-    weekday, day, month, year, clock =
-      text:match("^(%a%a%a%a%a%a+), (%d%d)-(%a%a%a)-(%d%d) ([%d:]+) GMT$")
-  end
-  if not weekday then
-    weekday, month, day, clock, year =
-      text:match("^(%a%a%a) (%a%a%a) ([%d ]%d) ([%d:]+) (%d%d%d%d)$")
-  end
-  return weekday, day, month, year, clock
-end
-
---- What time a date of HTTP tells, in the form of today, that of RFC 850 or that of
--- asctime. The weekday is not compared with the date.
--- @tparam string text
--- @tparam[opt=os.time()] number now in seconds since 1970; RFC 850 writes years with two
--- digits, which are at most 50 years ahead
--- @treturn ?number seconds since 1970, or nil when it is no date
-function web.time(text, now)
-  local weekday, day, monthName, year, clock = dateParts(text)
-  if not weekday or not isWeekday[weekday] then return nil end
-  local hour, minute, second = clock:match("^(%d%d):(%d%d):(%d%d)$")
-  local month = monthNumbers[monthName]
-  if not hour or not month then return nil end
-  local short = #year == 2
-  day, year = tonumber(day), tonumber(year)
-  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
-  if short then
-    local thisYear = os.date("!*t", now or os.time()).year
-    year = year + thisYear - thisYear % 100
-    if year > thisYear + 50 then year = year - 100 end
-  end
-  local lastDay = month == 2 and isLeap(year) and 29 or monthLengths[month]
-  if day < 1 or day > lastDay or hour > 23 or minute > 59 or second > 60 then return nil end
-  return daysTo(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
 end
 
 -- Whether an entity tag, a strong one, is in a list of them, or the list is "*". In the
@@ -262,24 +114,24 @@ end
 -- 304 or 412 when a condition of the request says so, in the order of RFC 9110, 13.2.2. A
 -- date that is none is as if it weren't there.
 local function precondition(headers, etag, modified, now)
-  local function date(name) return headers[name] and web.time(headers[name], now) end
+  local function moment(name) return headers[name] and date.read(headers[name], now) end
   if headers["if-match"] then
     if not isListed(etag, headers["if-match"], false) then return 412 end
   else
-    local since = date "if-unmodified-since"
+    local since = moment "if-unmodified-since"
     if since and modified > since then return 412 end
   end
   if headers["if-none-match"] then
     if isListed(etag, headers["if-none-match"], true) then return 304 end
   else
-    local since = date "if-modified-since"
+    local since = moment "if-modified-since"
     if since and modified <= since then return 304 end
   end
 end
 
 -- Whether the part that a client has is of this file, so that a range of it is the rest.
 local function isSame(value, etag, modified, now)
-  return value == etag or web.time(value, now) == modified
+  return value == etag or date.read(value, now) == modified
 end
 
 -- The first and last byte of a Range of one part; false when no such byte is there; nil
@@ -326,7 +178,7 @@ end
 -- @treturn {{string,string},...} the headers, in order
 -- @treturn number where the part to send begins in the file
 -- @treturn number how many bytes are to be sent, 0 for HEAD
-function web.answer(request, file, now)
+function files.answer(request, file, now)
   now = now or os.time()
   local headers = {{"Cache-Control", "no-cache"}, {"X-Content-Type-Options", "nosniff"}}
   local function add(name, value) headers[#headers + 1] = {name, value} end
@@ -336,7 +188,7 @@ function web.answer(request, file, now)
     return empty(405, headers)
   end
 
-  local etag = web.etag(file.size, file.mtime, file.mtimeNs)
+  local etag = files.etag(file.size, file.mtime, file.mtimeNs)
   local modified = min(floor(file.mtime), now) -- never in the future (8.8.2.1)
   local status = precondition(request.headers, etag, modified, now)
   if status == 412 then return empty(412, headers) end
@@ -349,8 +201,8 @@ function web.answer(request, file, now)
     add("Content-Range", ("bytes */%d"):format(file.size))
     return empty(416, headers)
   end
-  add("Last-Modified", web.date(modified))
-  add("Content-Type", web.type(file.path))
+  add("Last-Modified", date.write(modified))
+  add("Content-Type", types.of(file.path))
   local offset, length = 0, file.size
   if first then
     offset, length = first, last - first + 1
@@ -360,4 +212,4 @@ function web.answer(request, file, now)
   return first and 206 or 200, headers, offset, request.method == "GET" and length or 0
 end
 
-return web
+return files

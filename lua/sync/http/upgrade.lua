@@ -73,13 +73,12 @@ local function head(request, subprotocol, extensions)
 end
 
 --- Accepts a handshake, or says why not.
--- @tparam number slot
--- @tparam table listener with `class` and `settings`
--- @tparam table request
+-- @tparam sync.http.exchange exchange
 -- @treturn boolean true when it's a WebSocket now, or false with a status, a text and
 -- headers to answer with
-function upgrade.accept(slot, listener, request)
-  local class, settings = listener.class, listener.settings
+function upgrade.accept(exchange)
+  local request = exchange.request
+  local class, settings = exchange.listener.class, exchange.listener.settings
   local status, text, headers = problem(request)
   if not status and not origins.allow(settings.origins, request.origin, request.headers.host) then
     status, text = refuseOrigin(class, request)
@@ -103,7 +102,7 @@ function upgrade.accept(slot, listener, request)
     receive_takeover = agreed and agreed.receiveTakeover and 1 or 0,
   }
   local bytes = head(request, subprotocol, extensions)
-  return C.sync_upgrade(handle, slot, bytes, #bytes, accepted) == 0
+  return C.sync_upgrade(handle, exchange.slot, bytes, #bytes, accepted) == 0
 end
 
 return upgrade

@@ -1,0 +1,43 @@
+--- Pages that every server has, by path: functions of an exchange, which they answer. One
+-- that returns false has nothing there.
+-- @module sync.http.pages
+
+local loop = require "sync.loop"
+local origins = require "sync.http.origins"
+local policy = require "sync.flash.policy"
+local ruffle = require "sync.flash.ruffle"
+
+local pages = {}
+
+pages["/healthz"] = function(exchange)
+  local stopping = loop.isStopping()
+  exchange:say(stopping and 503 or 200, stopping and "stopping" or "ok",
+    {["Cache-Control"] = "no-store"})
+end
+
+pages["/sync.js"] = function(exchange)
+  exchange:respond(200, {
+    ["Content-Type"] = "text/javascript; charset=utf-8",
+    ["Cache-Control"] = "no-cache",
+    ["Access-Control-Allow-Origin"] = "*", -- it holds no secret: pages elsewhere load it, too
+  }, require "sync.http.clientjs")
+end
+
+pages["/crossdomain.xml"] = function(exchange)
+  local domains = origins.domains(exchange.listener.settings.origins)
+  if not domains then return false end
+  exchange:respond(200, {["Content-Type"] = "text/x-cross-domain-policy"},
+    policy.writeForHttp(domains))
+end
+
+-- The configuration for Ruffle that fits the page's host.
+pages["/ruffle-config.js"] = function(exchange)
+  local request = exchange.request
+  local host = (request.headers.host or ""):gsub(":%d*$", "")
+  exchange:respond(200, {
+    ["Content-Type"] = "text/javascript; charset=utf-8",
+    ["Cache-Control"] = "no-cache",
+  }, ruffle.script(loop.listeners, host ~= "" and host or nil, request.secure))
+end
+
+return pages

@@ -1,0 +1,105 @@
+--- Routes: the functions of a class that answer HTTP requests, by method and path.
+-- @module sync.http.routes
+
+local log = require "sync.log"
+
+local routes = {}
+
+-- Status, headers and body from what a route has returned.
+local function result(status, body, headers)
+  if type(status) ~= "number" then status, body, headers = 200, status, body end
+  local all = {}
+  for name, value in pairs(type(headers) == "table" and headers or {}) do all[name] = value end
+  local kind
+  if type(body) == "table" then
+    body, kind = require "cjson".encode(body), "application/json"
+  elseif body == nil then
+    body = ""
+    if status == 200 then status = 204 end
+  else
+    body, kind = tostring(body), "text/plain; charset=utf-8"
+  end
+  local named = false
+  for name in pairs(all) do named = named or tostring(name):lower() == "content-type" end
+  if kind and not named then all["Content-Type"] = kind end
+  return status, all, body
+end
+
+-- The parameters of a path that fits a pattern, or nil.
+local function fits(pattern, path)
+  local params = {}
+  local rest = path
+  for segment in pattern:gmatch("/([^/]*)") do
+    local value, behind = rest:match("^/([^/]*)(.*)$")
+    if not value then return nil end
+    if segment:sub(1, 1) == ":" and value ~= "" then
+      params[segment:sub(2)] = value
+    elseif segment ~= value then
+      return nil
+    end
+    rest = behind
+  end
+  return rest == "" and params or nil
+end
+
+-- Calls `visit(method, pattern, fn)` for the routes of a class and of those it extends,
+-- until it returns true.
+local function eachRoute(class, visit)
+  local level = class
+  while level do
+    for route, fn in pairs(rawget(level, "routes") or {}) do
+      local method, pattern = route:match("^(%u+) (/.*)$")
+      if method and visit(method, pattern, fn) then return end
+    end
+    level = level.super
+  end
+end
+
+--- The route for a request; one without parameters goes before one with.
+-- Returns its function, or nil and the methods that the path has.
+function routes.find(class, request)
+  local found, foundParams
+  local methods = {}
+  eachRoute(class, function(method, pattern, fn)
+    local params = fits(pattern, request.path)
+    if not params then return end
+    methods[method] = true
+    local right = method == request.method or method == "GET" and request.method == "HEAD"
+    if right and (not found or next(params) == nil) then
+      found, foundParams = fn, params
+      return next(params) == nil
+    end
+  end)
+  for name, value in pairs(foundParams or {}) do request.params[name] = value end
+  return found, methods
+end
+
+--- The methods of a set, as an Allow header lists them.
+function routes.list(methods)
+  local list = {"OPTIONS"}
+  for method in pairs(methods) do list[#list + 1] = method end
+  if methods.GET then list[#list + 1] = "HEAD" end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+--- Answers an exchange by a route.
+function routes.call(exchange, route)
+  local request = exchange.request
+  local ok, status, headers, body = xpcall(function()
+    return result(route(request))
+  end, debug.traceback)
+  if not ok then
+    log.limited("error", "route", ("error in the route of %s %s: %s")
+      :format(request.method, request.path, tostring(status)), {address = request.address})
+    return exchange:say(500)
+  end
+  local fine, message = pcall(exchange.respond, exchange, status, headers, body)
+  if not fine then
+    log.limited("error", "route", ("the route of %s %s: %s")
+      :format(request.method, request.path, tostring(message)))
+    exchange:say(500)
+  end
+end
+
+return routes
