@@ -5,16 +5,18 @@
 -- is read as null; movie clips and record sets, which nothing writes, are refused.
 -- @module sync.flash.amf0
 
-local amf = require "sync.amf"
+local cursor = require "sync.flash.cursor"
+local values = require "sync.flash.values"
 local amf3 = require "sync.flash.amf3"
 
-local buffer, null = amf.buffer, amf.null
-local fail, open, close = amf.fail, amf.open, amf.close
-local u8, u16, u32, double, text = amf.u8, amf.u16, amf.u32, amf.double, amf.text
-local countValues, countText = amf.countValues, amf.countText
-local openKept, closeKept = amf.openKept, amf.closeKept
-local kindOf, nameOf, isItem, field = amf.kind, amf.nameOf, amf.isItem, amf.field
-local putU16, putU32, putDouble, nextKey = amf.putU16, amf.putU32, amf.putDouble, amf.nextKey
+local buffer, null = cursor.buffer, values.null
+local fail, open, close = cursor.fail, cursor.open, cursor.close
+local u8, u16, u32, double, text = cursor.u8, cursor.u16, cursor.u32, cursor.double, cursor.text
+local countValues, countText = cursor.countValues, cursor.countText
+local openKept, closeKept = cursor.openKept, cursor.closeKept
+local kindOf, nameOf, isItem, field = values.kind, cursor.nameOf, cursor.isItem, cursor.field
+local putU16, putU32, putDouble = cursor.putU16, cursor.putU32, cursor.putDouble
+local nextKey = cursor.nextKey
 
 local amf0 = {}
 
@@ -48,14 +50,14 @@ readers[STRING] = function(r) return readText(r, u16(r)) end
 readers[LONG_STRING] = function(r) return readText(r, u32(r)) end
 readers[NULL] = function() return null end
 readers[UNDEFINED], readers[UNSUPPORTED] = readers[NULL], readers[NULL]
-readers[XML_DOCUMENT] = function(r) return amf.xml(readText(r, u32(r)), "document") end
-readers[REFERENCE] = function(r) return amf.refer(r, r.references0, u16(r)) end
+readers[XML_DOCUMENT] = function(r) return values.xml(readText(r, u32(r)), "document") end
+readers[REFERENCE] = function(r) return cursor.refer(r, r.references0, u16(r)) end
 readers[MOVIE_CLIP] = function(r) fail(r, "movie clips can't be sent") end
 readers[RECORD_SET] = function(r) fail(r, "record sets can't be sent") end
 readers[AMF3] = function(r) return amf3.read(r) end
 
 readers[DATE] = function(r)
-  local value = amf.date(double(r))
+  local value = values.date(double(r))
   u16(r) -- the time zone, which says nothing: the time is UTC
   return value
 end
@@ -69,7 +71,7 @@ end
 readers[TYPED_OBJECT] = function(r)
   local class = readText(r, u16(r))
   local target = {}
-  if class ~= "" then setmetatable(target, amf.classMark(class)) end
+  if class ~= "" then setmetatable(target, values.classMark(class)) end
   openKept(r, r.references0, target, steps.members)
   return target
 end
@@ -77,14 +79,14 @@ end
 readers[ECMA_ARRAY] = function(r)
   u32(r) -- how many there are, which players don't keep to
   local target = {}
-  amf.beginNamed(openKept(r, r.references0, target, steps.names))
+  cursor.beginNamed(openKept(r, r.references0, target, steps.names))
   return target
 end
 
 readers[STRICT_ARRAY] = function(r)
   local count = u32(r)
   if count > r.size - r.at then fail(r, "it is cut short") end
-  local target = count > 0 and {} or amf.list()
+  local target = count > 0 and {} or values.list()
   openKept(r, r.references0, target, steps.items).count = count
   return target
 end
@@ -116,16 +118,16 @@ end
 function steps.names(r, frame)
   local name, marker = readName(r)
   if not name then
-    amf.endNamed(frame)
+    cursor.endNamed(frame)
     return closeKept(r, r.references0)
   end
-  amf.setNamed(frame, name, readMarked(r, marker))
+  cursor.setNamed(frame, name, readMarked(r, marker))
 end
 
 -- Prepares a reader for values that share references.
 function amf0.begin(r)
   local known = r.references0
-  if not known or known.count > 0 then r.references0 = amf.references() end
+  if not known or known.count > 0 then r.references0 = cursor.references() end
   amf3.begin(r)
 end
 
@@ -149,9 +151,9 @@ end
 -- @treturn number|nil the position behind it
 -- @usage local ok, value, next = amf0.decode(bytes)
 function amf0.decode(bytes, position, limits)
-  local r = amf.reader(bytes, position, limits)
+  local r = cursor.reader(bytes, position, limits)
   amf0.begin(r)
-  local ok, value = amf.attempt(amf0.read, r)
+  local ok, value = cursor.attempt(amf0.read, r)
   if not ok then return false, value end
   return true, value, r.at + 1
 end
@@ -166,13 +168,13 @@ end
 
 local function putName(w, name)
   if #name > 0xffff then fail(w, "a name is longer than 65,535 bytes") end
-  amf.checkText(w, name)
+  cursor.checkText(w, name)
   putU16(#name)
   buffer:put(name)
 end
 
 local function putText(w, value)
-  amf.checkText(w, value)
+  cursor.checkText(w, value)
   if #value <= 0xffff then
     putByte(STRING)
     putU16(#value)
@@ -187,7 +189,7 @@ end
 -- tables after the 65,536th. Returns whether it was one.
 local function putMarker(w, value, marker)
   if w.shared then
-    local index = amf.remember(w, value, marker)
+    local index = cursor.remember(w, value, marker)
     if index and index <= 0xffff then
       putByte(REFERENCE)
       putU16(index)
@@ -214,7 +216,7 @@ end
 
 function putters.xml(w, value)
   local content = field(w, value, "text", "string")
-  amf.checkText(w, content)
+  cursor.checkText(w, content)
   putByte(XML_DOCUMENT)
   putU32(#content)
   buffer:put(content)
@@ -231,7 +233,7 @@ local function putArray(w, value, count)
 end
 
 function putters.list(w, value)
-  local count, names = amf.listLength(value)
+  local count, names = cursor.listLength(value)
   if names == 0 then return putArray(w, value, count) end
   if putMarker(w, value, ECMA_ARRAY) then return end
   putU32(count + names)
@@ -240,14 +242,14 @@ end
 
 function putters.typed(w, value)
   if putMarker(w, value, TYPED_OBJECT) then return end
-  putName(w, amf.className(value))
+  putName(w, values.className(value))
   open(w, value, parts.members)
 end
 
 local function putTable(w, value)
   local put = putters[kindOf(value)]
   if put then return put(w, value) end
-  local count = amf.arrayLength(value)
+  local count = cursor.arrayLength(value)
   if count then return putArray(w, value, count) end
   if putMarker(w, value, OBJECT) then return end
   open(w, value, parts.members)
@@ -301,7 +303,7 @@ function parts.names(w, frame)
     putEnd()
     return close(w)
   end
-  putName(w, isItem(key, frame.count) and amf.numeral(key - 1) or nameOf(w, key))
+  putName(w, isItem(key, frame.count) and cursor.numeral(key - 1) or nameOf(w, key))
   putValue(w, rawget(target, key))
 end
 
@@ -311,7 +313,7 @@ local function write(w, value)
     local frame = w.top
     frame.step(w, frame)
   end
-  return amf.written()
+  return cursor.written()
 end
 
 --- Writes a value.
@@ -320,9 +322,9 @@ end
 -- @treturn string|nil the bytes, or nil
 -- @treturn string|nil and which value in it can't be written, and why
 function amf0.encode(value, options)
-  local ok, result = amf.attempt(write, amf.writer(options), value)
+  local ok, result = cursor.attempt(write, cursor.writer(options), value)
   if ok then return result end
-  amf.dropped()
+  cursor.dropped()
   return nil, result
 end
 

@@ -7,17 +7,19 @@
 -- is refused by its name.
 -- @module sync.flash.amf3
 
-local amf = require "sync.amf"
+local cursor = require "sync.flash.cursor"
+local values = require "sync.flash.values"
 local bit = require "bit"
 
 local band, bor, rshift, tobit = bit.band, bit.bor, bit.rshift, bit.tobit
-local buffer, null = amf.buffer, amf.null
-local fail, open, close, take = amf.fail, amf.open, amf.close, amf.take
-local u8, double, s32At, doubleAt = amf.u8, amf.double, amf.s32At, amf.doubleAt
-local countValues, countText = amf.countValues, amf.countText
-local keep, openKept, closeKept, refer = amf.keep, amf.openKept, amf.closeKept, amf.refer
-local kindOf, nameOf, isItem, field = amf.kind, amf.nameOf, amf.isItem, amf.field
-local putU32, putDouble, nextKey = amf.putU32, amf.putDouble, amf.nextKey
+local buffer, null = cursor.buffer, values.null
+local fail, open, close, take = cursor.fail, cursor.open, cursor.close, cursor.take
+local u8, double, s32At, doubleAt = cursor.u8, cursor.double, cursor.s32At, cursor.doubleAt
+local countValues, countText = cursor.countValues, cursor.countText
+local keep, openKept = cursor.keep, cursor.openKept
+local closeKept, refer = cursor.closeKept, cursor.refer
+local kindOf, nameOf, isItem, field = values.kind, cursor.nameOf, cursor.isItem, cursor.field
+local putU32, putDouble, nextKey = cursor.putU32, cursor.putDouble, cursor.nextKey
 
 local amf3 = {}
 
@@ -54,7 +56,7 @@ local function readText(r)
   elseif length == 0 then
     return ""
   else
-    text = amf.text(r, length)
+    text = cursor.text(r, length)
     local count = r.stringCount + 1
     strings[count] = text
     r.stringCount = count
@@ -98,7 +100,7 @@ end
 local function readXml(r, kind)
   local length, known = readHead(r)
   if not length then return known end
-  local value = amf.xml(amf.text(r, length), kind)
+  local value = values.xml(cursor.text(r, length), kind)
   countText(r, length)
   keep(r.references3, value, 0, length)
   return value
@@ -110,7 +112,7 @@ readers[XML] = function(r) return readXml(r, "e4x") end
 readers[DATE] = function(r)
   local rest, known = readHead(r)
   if not rest then return known end
-  local value = amf.date(double(r))
+  local value = values.date(double(r))
   keep(r.references3, value, 0, 0)
   return value
 end
@@ -118,7 +120,7 @@ end
 readers[BYTE_ARRAY] = function(r)
   local length, known = readHead(r)
   if not length then return known end
-  local value = amf.bytes(amf.raw(r, length))
+  local value = values.bytes(cursor.raw(r, length))
   countText(r, length)
   keep(r.references3, value, 0, length)
   return value
@@ -137,7 +139,7 @@ readers[ARRAY] = function(r)
   local target = {}
   local frame = openKept(r, r.references3, target, steps.names)
   frame.count = count
-  amf.beginNamed(frame)
+  cursor.beginNamed(frame)
   return target
 end
 
@@ -160,7 +162,7 @@ local function readTraits(r, head)
   local before, names = r.text, {}
   for i = 1, count do names[i] = readText(r) end
   local traits = {
-    mark = class ~= "" and amf.classMark(class),
+    mark = class ~= "" and values.classMark(class),
     dynamic = band(head, 8) ~= 0,
     names = names,
     text = before - r.text,
@@ -201,7 +203,7 @@ readers[VECTOR_INT] = function(r)
   local count, known = readHead(r)
   if not count then return known end
   local items, fixed = readInts(r, count)
-  keep(r.references3, setmetatable(items, amf.vectorMark("int", fixed, "")), count, 0)
+  keep(r.references3, setmetatable(items, values.vectorMark("int", fixed, "")), count, 0)
   return items
 end
 
@@ -213,7 +215,7 @@ readers[VECTOR_UINT] = function(r)
     local item = items[i]
     items[i] = item < 0 and item + 0x100000000 or item
   end
-  keep(r.references3, setmetatable(items, amf.vectorMark("uint", fixed, "")), count, 0)
+  keep(r.references3, setmetatable(items, values.vectorMark("uint", fixed, "")), count, 0)
   return items
 end
 
@@ -223,7 +225,7 @@ readers[VECTOR_DOUBLE] = function(r)
   local fixed = readVectorHead(r, count, 8)
   local at, bytes, items = take(r, count * 8), r.bytes, {}
   for i = 1, count do items[i] = doubleAt(bytes, at + i * 8 - 8) end
-  keep(r.references3, setmetatable(items, amf.vectorMark("double", fixed, "")), count, 0)
+  keep(r.references3, setmetatable(items, values.vectorMark("double", fixed, "")), count, 0)
   return items
 end
 
@@ -235,7 +237,7 @@ readers[VECTOR_OBJECT] = function(r)
   local target = {}
   local frame = openKept(r, r.references3, target, steps.items)
   frame.count = count
-  setmetatable(target, amf.vectorMark("object", fixed, readText(r)))
+  setmetatable(target, values.vectorMark("object", fixed, readText(r)))
   return target
 end
 
@@ -244,7 +246,7 @@ readers[DICTIONARY] = function(r)
   if not count then return known end
   checkCount(r, count, 2)
   u8(r) -- whether its keys are weak
-  local target = amf.dictionary()
+  local target = values.dictionary()
   local frame = openKept(r, r.references3, target, steps.keys)
   frame.count = count
   return target
@@ -263,18 +265,18 @@ end
 function steps.mixed(r, frame)
   local item = frame.item
   if item == frame.count then
-    amf.endNamed(frame)
+    cursor.endNamed(frame)
     return closeKept(r, r.references3)
   end
   frame.item = item + 1
-  amf.setNamed(frame, amf.numeral(item), readValue(r))
+  cursor.setNamed(frame, cursor.numeral(item), readValue(r))
 end
 
 function steps.names(r, frame)
   local name = readText(r)
   if name ~= "" then
-    amf.setNamed(frame, name, readValue(r))
-  elseif frame.count > 0 and amf.hasNoNames(frame) then
+    cursor.setNamed(frame, name, readValue(r))
+  elseif frame.count > 0 and cursor.hasNoNames(frame) then
     frame.step = steps.items
   else
     frame.step = steps.mixed
@@ -320,7 +322,7 @@ end
 function amf3.begin(r)
   local known = r.references3
   if not known or known.count > 0 or r.stringCount > 0 or r.traits[1] then
-    r.references3 = amf.references()
+    r.references3 = cursor.references()
     r.strings, r.stringCount = {}, 0
     r.traits = {}
   end
@@ -353,9 +355,9 @@ end
 -- @treturn number|nil the position behind it
 -- @usage local ok, value, next = amf3.decode(bytes)
 function amf3.decode(bytes, position, limits)
-  local r = amf.reader(bytes, position, limits)
+  local r = cursor.reader(bytes, position, limits)
   amf3.begin(r)
-  local ok, value = amf.attempt(amf3.read, r)
+  local ok, value = cursor.attempt(amf3.read, r)
   if not ok then return false, value end
   return true, value, r.at + 1
 end
@@ -396,7 +398,7 @@ end
 local function putText(w, text)
   local known = w.strings[text]
   if known then return putU29(known * 2) end
-  amf.checkText(w, text)
+  cursor.checkText(w, text)
   if w.shared and text ~= "" then
     w.strings[text] = w.stringCount
     w.stringCount = w.stringCount + 1
@@ -420,7 +422,7 @@ end
 -- Writes the marker and, of a table that was written before, where. Returns whether it was.
 local function putMarker(w, value, marker)
   if w.shared then
-    local index, before = amf.remember(w, value, marker)
+    local index, before = cursor.remember(w, value, marker)
     if index then
       putByte(before)
       putU29(index * 2)
@@ -444,7 +446,7 @@ end
 function putters.xml(w, value)
   local text = field(w, value, "text", "string")
   if putMarker(w, value, value.kind == "e4x" and XML or XML_DOCUMENT) then return end
-  amf.checkText(w, text)
+  cursor.checkText(w, text)
   putHead(w, #text)
   buffer:put(text)
 end
@@ -458,7 +460,7 @@ end
 
 function putters.list(w, value)
   if putMarker(w, value, ARRAY) then return end
-  local count, names = amf.listLength(value)
+  local count, names = cursor.listLength(value)
   putHead(w, count)
   if names == 0 then putByte(1) end
   open(w, value, names == 0 and parts.items or parts.names).count = count
@@ -503,7 +505,7 @@ end
 -- An object of a class has its members in its traits, for its class may have no others.
 function putters.typed(w, value)
   if putMarker(w, value, OBJECT) then return end
-  local class, names = amf.className(value), namesOf(w, value)
+  local class, names = values.className(value), namesOf(w, value)
   local key = class .. "\0" .. table.concat(names, "\0")
   local known = w.traits[key]
   if known then
@@ -564,7 +566,7 @@ end
 local function putTable(w, value)
   local put = putters[kindOf(value)]
   if put then return put(w, value) end
-  local count = amf.arrayLength(value)
+  local count = cursor.arrayLength(value)
   if count then return putArray(w, value, count) end
   putObject(w, value)
 end
@@ -650,7 +652,7 @@ local function write(w, value)
     local frame = w.top
     frame.step(w, frame)
   end
-  return amf.written()
+  return cursor.written()
 end
 
 --- Writes a value. Whole numbers of 29 bits become integers, others doubles.
@@ -661,12 +663,12 @@ end
 -- @treturn string|nil the bytes, or nil
 -- @treturn string|nil and which value in it can't be written, and why
 function amf3.encode(value, options)
-  local w = amf.writer(options)
+  local w = cursor.writer(options)
   w.strings, w.stringCount = {}, 0
   w.traits, w.traitCount, w.plainTraits = {}, 0, false
-  local ok, result = amf.attempt(write, w, value)
+  local ok, result = cursor.attempt(write, w, value)
   if ok then return result end
-  amf.dropped()
+  cursor.dropped()
   return nil, result
 end
 

@@ -5,7 +5,7 @@
 -- answers of version 3 AMF3 within it. The tables of references start anew in each.
 -- @module sync.flash.packet
 
-local amf = require "sync.amf"
+local cursor = require "sync.flash.cursor"
 local amf0 = require "sync.flash.amf0"
 local amf3 = require "sync.flash.amf3"
 local bit = require "bit"
@@ -19,26 +19,26 @@ local MOST = 0xffff   -- headers, messages, and bytes of a name
 -- Reading.
 
 local function readName(r)
-  return amf.text(r, amf.u16(r))
+  return cursor.text(r, cursor.u16(r))
 end
 
 -- A value behind its length.
 local function readBody(r)
-  local length = amf.u32(r)
+  local length = cursor.u32(r)
   local start = r.at
   if length ~= UNKNOWN_LENGTH and length > r.size - start then
-    amf.fail(r, "it is cut short")
+    cursor.fail(r, "it is cut short")
   end
   amf0.begin(r)
   local value = amf0.read(r)
   if length ~= UNKNOWN_LENGTH and r.at - start ~= length then
-    amf.fail(r, ("the value before this has %d bytes, not %d"):format(r.at - start, length))
+    cursor.fail(r, ("the value before this has %d bytes, not %d"):format(r.at - start, length))
   end
   return value
 end
 
 local function readHeader(r)
-  return {name = readName(r), mustUnderstand = amf.u8(r) ~= 0, value = readBody(r)}
+  return {name = readName(r), mustUnderstand = cursor.u8(r) ~= 0, value = readBody(r)}
 end
 
 local function readMessage(r)
@@ -47,21 +47,21 @@ end
 
 local function readList(r, read)
   local list = {}
-  for i = 1, amf.u16(r) do list[i] = read(r) end
+  for i = 1, cursor.u16(r) do list[i] = read(r) end
   return list
 end
 
 local function readPacket(r)
-  local version = amf.u16(r)
+  local version = cursor.u16(r)
   if version ~= 0 and version ~= 3 then
-    amf.fail(r, ("there is no version %d"):format(version))
+    cursor.fail(r, ("there is no version %d"):format(version))
   end
   local packet = {
     version = version,
     headers = readList(r, readHeader),
     messages = readList(r, readMessage),
   }
-  if r.at ~= r.size then amf.fail(r, "there are bytes behind the packet") end
+  if r.at ~= r.size then cursor.fail(r, "there are bytes behind the packet") end
   return packet
 end
 
@@ -72,7 +72,7 @@ end
 -- @treturn table|nil the packet, or nil
 -- @treturn string|nil and what is wrong with the bytes
 function amfpacket.decode(bytes, limits)
-  local ok, result = amf.attempt(readPacket, amf.reader(bytes, 1, limits))
+  local ok, result = cursor.attempt(readPacket, cursor.reader(bytes, 1, limits))
   if not ok then return nil, result end
   return result
 end
@@ -99,23 +99,23 @@ end
 -- length of the value, and that.
 local function put(w, what, prefix, value)
   local bytes, problem = encodeValue(value, w.version, w.options)
-  if not bytes then amf.fail(w, ("%s: %s"):format(what, problem)) end
+  if not bytes then cursor.fail(w, ("%s: %s"):format(what, problem)) end
   w.size = w.size - #prefix - 4 - #bytes
-  if w.size < 0 then amf.fail(w, "it is too large") end
+  if w.size < 0 then cursor.fail(w, "it is too large") end
   local parts = w.parts
   local count = #parts
   parts[count + 1], parts[count + 2], parts[count + 3] = prefix, u32(#bytes), bytes
 end
 
 local function name(w, what, text)
-  if type(text) ~= "string" then amf.fail(w, what .. " is not a string") end
-  if #text > MOST then amf.fail(w, what .. " is too long") end
-  amf.checkText(w, text)
+  if type(text) ~= "string" then cursor.fail(w, what .. " is not a string") end
+  if #text > MOST then cursor.fail(w, what .. " is too long") end
+  cursor.checkText(w, text)
   return u16(#text) .. text
 end
 
 local function putCount(w, list, what)
-  if #list > MOST then amf.fail(w, ("there are more than %d %s"):format(MOST, what)) end
+  if #list > MOST then cursor.fail(w, ("there are more than %d %s"):format(MOST, what)) end
   w.parts[#w.parts + 1] = u16(#list)
 end
 
@@ -153,7 +153,7 @@ function amfpacket.encode(packet, options)
     where = function() return "packet" end,
     version = version, options = options, size = options.size or 0x1000000, parts = {},
   }
-  local ok, result = amf.attempt(writePacket, w, packet)
+  local ok, result = cursor.attempt(writePacket, w, packet)
   if not ok then return nil, result end
   return result
 end

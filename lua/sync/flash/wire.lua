@@ -2,7 +2,7 @@
 -- the members that the JSON text would have. There are no batches.
 -- @module sync.flash.wire
 
-local amf = require "sync.amf"
+local values = require "sync.flash.values"
 local amf3 = require "sync.flash.amf3"
 local null = require "cjson".null
 
@@ -44,7 +44,7 @@ function amfwire.request(id, name, ...)
     if params[i] == nil then params[i] = null end
   end
   local bytes, problem = amf3.encode {jsonrpc = "2.0", id = id, method = name,
-    params = amf.list(params)}
+    params = values.list(params)}
   if bytes then return bytes end
   local why, argument = culprit(params)
   return nil, why or problem, argument or 0

@@ -1,190 +1,24 @@
---- AMF: values of Flash that Lua has no type of its own for.
+--- What the codecs of AMF0 and AMF3 share: reading and writing bytes from a place on, the
+-- tables that are under way, and those that can be referred to.
 --
--- AMF0 and AMF3 are Adobe's two binary formats of ActionScript's values, which
--- `sync.amf0` and `sync.amf3` read and write. Both map them to Lua in the same way:
---
--- - null and undefined are `cjson.null` (`sync.null`); nil is written as null.
--- - A text is a string in UTF-8. A string that is not is a problem in either direction:
---   were it written as bytes, the client would get another type, depending on the content.
---   Bytes are `amf.bytes`.
--- - An array is a table from 1 on. So is an associative array whose keys are "0" to "n-1",
---   with or without a "length" that is n, in any order, for that is how players send plain
---   arrays too. Any other array is a table with strings for keys ("0" is the first), marked
---   by `amf.list`; so is an empty one, since an empty table is written as an object.
--- - An object is a table with strings for keys; one of a class is `amf.typed`.
---
--- A table whose keys are whole numbers from 1 on is written as an array, holes as null,
--- unless it has more than 64 places and three quarters of them are holes. Any other table
--- is written as an object, numbers among its keys as text: the same rules as for JSON.
--- @module sync.amf
+-- A reader and a writer both are a table of state with a stack of frames, one for each array
+-- or object that is not complete: one flat loop for all depths, which compiles as one, where
+-- functions that call themselves would not.
+-- @module sync.flash.cursor
 
 local bit = require "bit"
 local buffer = require "string.buffer".new()
 local core = require "sync.core"
 local ffi = require "ffi"
-local null = require "cjson".null
+local values = require "sync.flash.values"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local C, string = core.C, core.string
 local isText = C.sync_is_text
 
-local amf = {null = null}
+local cursor = {}
 
--- Values. Each has a metatable of this module, whose `amf` says what it is.
-
-local List = {amf = "list"}
-local Dictionary = {amf = "dictionary"}
-local Date, Xml, Bytes = {amf = "date"}, {amf = "xml"}, {amf = "bytes"}
-Date.__index, Xml.__index, Bytes.__index = Date, Xml, Bytes
-
--- Metatables by class name, while there are objects of it: the names come from clients.
-local classes = setmetatable({}, {__mode = "v"})
-local vectors = setmetatable({}, {__mode = "v"})
-
-local function isTable(value, call)
-  if type(value) ~= "table" then
-    error(("%s: it takes a table, not %s"):format(call, type(value)), 3)
-  end
-  return value
-end
-
-local function isString(value, call)
-  if type(value) ~= "string" then
-    error(("%s: it takes a string, not %s"):format(call, type(value)), 3)
-  end
-  return value
-end
-
-local function classMark(name)
-  local mark = classes[name]
-  if not mark then
-    mark = {amf = "typed", className = name}
-    classes[name] = mark
-  end
-  return mark
-end
-
-local function vectorMark(kind, fixed, className)
-  local key = kind .. (fixed and " fixed " or " ") .. className
-  local mark = vectors[key]
-  if not mark then
-    mark = {amf = "vector", kind = kind, fixed = fixed, className = className}
-    mark.__index = mark
-    vectors[key] = mark
-  end
-  return mark
-end
-
---- Marks a table as an array, whatever it holds: what is at 1, 2, ... are its items, other
--- keys are the names of an associative array.
--- @tparam[opt={}] table items
--- @treturn table the same table
-function amf.list(items)
-  return setmetatable(isTable(items or {}, "amf.list(items)"), List)
-end
-
---- Makes a table an object of a class.
--- @tparam string className as in ActionScript's `registerClassAlias`
--- @tparam[opt={}] table fields
--- @treturn table the same table
-function amf.typed(className, fields)
-  if isString(className, "amf.typed(className, fields)") == "" then
-    error("amf.typed(className, fields): the name is empty", 2)
-  end
-  return setmetatable(isTable(fields or {}, "amf.typed(className, fields)"),
-    classMark(className))
-end
-
---- What a value of AMF is.
--- @treturn string|nil "list", "typed", "dictionary", "vector", "date", "xml" or "bytes"; nil
--- of all others
-function amf.kind(value)
-  local mark = type(value) == "table" and getmetatable(value)
-  return type(mark) == "table" and rawget(mark, "amf") or nil
-end
-
-local kindOf = amf.kind
-
---- The class name of an object, or of the items of a vector of objects.
--- @treturn string|nil
-function amf.className(value)
-  local kind = kindOf(value)
-  local name = (kind == "typed" or kind == "vector") and getmetatable(value).className
-  return name and name ~= "" and name or nil
-end
-
---- A moment: `date.milliseconds` since 1970, in UTC. AMF0's time zone, which players set to
--- 0, is not kept. NaN is what ActionScript calls an invalid date.
--- @tparam number milliseconds
--- @treturn table a value whose tostring is as in "2012-05-11T09:30:00.250Z"
-function amf.date(milliseconds)
-  if type(milliseconds) ~= "number" then
-    error("amf.date(milliseconds): it takes a number, not " .. type(milliseconds), 2)
-  end
-  return setmetatable({milliseconds = milliseconds}, Date)
-end
-
-local DATE_RANGE = 8.64e15 -- ActionScript's dates end there
-
-function Date:__tostring()
-  local time = self.milliseconds
-  if time ~= time or math.abs(time) > DATE_RANGE then return "invalid date" end
-  local seconds = math.floor(time / 1000)
-  return ("%s.%03dZ"):format(os.date("!%Y-%m-%dT%H:%M:%S", seconds), time - seconds * 1000)
-end
-
---- XML, unparsed: `xml.text` and `xml.kind`.
--- @tparam string text
--- @tparam[opt="document"] string kind "document" (`XMLDocument`, ActionScript 2's `XML`) or
--- "e4x" (ActionScript 3's `XML`; AMF0 knows only documents)
-function amf.xml(text, kind)
-  kind = kind or "document"
-  if kind ~= "document" and kind ~= "e4x" then
-    error('amf.xml(text, kind): the kind is "document" or "e4x"', 2)
-  end
-  return setmetatable({text = isString(text, "amf.xml(text, kind)"), kind = kind}, Xml)
-end
-
-function Xml:__tostring() return self.text end
-
---- A `ByteArray`, which AMF0 has not: `bytes.data`, or tostring.
--- @tparam string data
-function amf.bytes(data)
-  return setmetatable({data = isString(data, "amf.bytes(data)")}, Bytes)
-end
-
-function Bytes:__tostring() return self.data end
-
-local VECTORS = {int = true, uint = true, double = true, object = true}
-
---- Makes a table from 1 on a `Vector`, which AMF0 has not. It can be asked for its `kind`
--- and whether it is `fixed`.
--- @tparam string kind "int", "uint", "double" or "object"
--- @tparam[opt={}] table items
--- @tparam[opt=false] boolean fixed whether its length is fixed at the client
--- @tparam[opt=""] string className of a vector of objects
--- @treturn table the same table
-function amf.vector(kind, items, fixed, className)
-  if not VECTORS[kind] then
-    error('amf.vector(kind, items): the kind is "int", "uint", "double" or "object"', 2)
-  end
-  return setmetatable(isTable(items or {}, "amf.vector(kind, items)"),
-    vectorMark(kind, not not fixed, className or ""))
-end
-
---- Makes a table a `Dictionary`, which AMF0 has not: its keys keep their types, and tables
--- are keys by identity. Whether the client holds keys weakly is not kept.
--- @tparam[opt={}] table entries
--- @treturn table the same table
-function amf.dictionary(entries)
-  return setmetatable(isTable(entries or {}, "amf.dictionary(entries)"), Dictionary)
-end
-
--- What the codecs share. A reader and a writer both are a table of state with a stack of
--- frames, one for each array or object that is not complete: one flat loop for all depths,
--- which compiles as one, where functions that call themselves would not.
-
-amf.classMark, amf.vectorMark, amf.buffer = classMark, vectorMark, buffer
+cursor.buffer = buffer
 
 local Problem = {}
 
@@ -193,11 +27,11 @@ local function fail(state, why)
   error(setmetatable({text = ("%s: %s"):format(state.where(state), why)}, Problem), 0)
 end
 
-amf.fail = fail
+cursor.fail = fail
 
 -- Calls a function that may fail.
 -- Returns true and its result, or false and the problem. Errors of any other kind go on.
-function amf.attempt(work, ...)
+function cursor.attempt(work, ...)
   local ok, result = pcall(work, ...)
   if ok then return true, result end
   if getmetatable(result) ~= Problem then error(result, 0) end
@@ -222,7 +56,7 @@ local function newFrame()
 end
 
 -- Enters a table.
-function amf.open(state, target, step)
+function cursor.open(state, target, step)
   local depth = state.depth + 1
   if depth > state.maxDepth then
     fail(state, ("it is nested deeper than %d"):format(state.maxDepth))
@@ -245,7 +79,7 @@ local function close(state)
   state.depth, state.top = depth, state.frames[depth]
 end
 
-amf.close = close
+cursor.close = close
 
 -- Reading.
 
@@ -254,7 +88,7 @@ local function readerPlace(r)
 end
 
 -- A reader of bytes from a position on, counted from 1.
-function amf.reader(bytes, position, limits)
+function cursor.reader(bytes, position, limits)
   if type(bytes) ~= "string" then
     error("decode(bytes, position, limits): it takes a string, not " .. type(bytes), 3)
   end
@@ -288,13 +122,13 @@ local function take(r, count)
   return at
 end
 
-amf.take = take
+cursor.take = take
 
-function amf.u8(r)
+function cursor.u8(r)
   return r.bytes[take(r, 1)]
 end
 
-function amf.u16(r)
+function cursor.u16(r)
   local at = take(r, 2)
   local bytes = r.bytes
   return bytes[at] * 256 + bytes[at + 1]
@@ -305,9 +139,9 @@ local function s32At(bytes, at)
     bytes[at + 3])
 end
 
-amf.s32At = s32At
+cursor.s32At = s32At
 
-function amf.u32(r)
+function cursor.u32(r)
   local value = s32At(r.bytes, take(r, 4))
   return value < 0 and value + 0x100000000 or value
 end
@@ -330,17 +164,17 @@ local function doubleAt(bytes, at)
   return scratch.number
 end
 
-amf.doubleAt = doubleAt
+cursor.doubleAt = doubleAt
 
-function amf.double(r)
+function cursor.double(r)
   return doubleAt(r.bytes, take(r, 8))
 end
 
-function amf.raw(r, length)
+function cursor.raw(r, length)
   return string(r.bytes + take(r, length), length)
 end
 
-function amf.text(r, length)
+function cursor.text(r, length)
   local first = r.bytes + take(r, length)
   if isText(first, length) == 0 then fail(r, "the text before this is not UTF-8") end
   return string(first, length)
@@ -361,16 +195,16 @@ local function countText(r, length)
   r.text = left
 end
 
-amf.countValues, amf.countText = countValues, countText
+cursor.countValues, cursor.countText = countValues, countText
 
 -- The tables that can be referred to, and what each adds to the counts when it is. That of
 -- an unfinished one is false.
-function amf.references()
+function cursor.references()
   return {count = 0, list = {}, values = {}, text = {}}
 end
 
 -- Adds a value that is complete.
-function amf.keep(references, value, values, text)
+function cursor.keep(references, value, values, text)
   local index = references.count + 1
   references.count = index
   references.list[index] = value
@@ -379,17 +213,17 @@ function amf.keep(references, value, values, text)
   return index
 end
 
-local keep = amf.keep
+local keep = cursor.keep
 
 -- Adds a table, and enters it.
-function amf.openKept(r, references, target, step)
-  local frame = amf.open(r, target, step)
+function cursor.openKept(r, references, target, step)
+  local frame = cursor.open(r, target, step)
   frame.index = keep(references, target, false, 0)
   frame.values, frame.text = r.values, r.text
   return frame
 end
 
-function amf.closeKept(r, references)
+function cursor.closeKept(r, references)
   local frame = r.top
   references.values[frame.index] = frame.values - r.values
   references.text[frame.index] = frame.text - r.text
@@ -397,7 +231,7 @@ function amf.closeKept(r, references)
 end
 
 -- The value at an index, which is counted from 0.
-function amf.refer(r, references, index)
+function cursor.refer(r, references, index)
   if not r.shared then fail(r, "references are refused") end
   local value = references.list[index + 1]
   if value == nil then fail(r, ("reference %d leads nowhere"):format(index)) end
@@ -419,20 +253,20 @@ local function numeral(number)
   return numerals[number] or ("%d"):format(number)
 end
 
-amf.numeral = numeral
+cursor.numeral = numeral
 
 -- Starts an array whose items are named.
-function amf.beginNamed(frame)
+function cursor.beginNamed(frame)
   frame.named, frame.length, frame.item = false, nil, 0
 end
 
 -- Whether there was no name yet.
-function amf.hasNoNames(frame)
+function cursor.hasNoNames(frame)
   return frame.place == 0 and not frame.named and frame.length == nil
 end
 
 -- Sets an item by its name. Those that come in order take the place they'll have.
-function amf.setNamed(frame, name, value)
+function cursor.setNamed(frame, name, value)
   local place = frame.place
   if name == numeral(place) then
     frame.place = place + 1
@@ -468,19 +302,19 @@ local function namedLength(target)
 end
 
 -- Makes an array whose items were named a sequence, if it is one.
-function amf.endNamed(frame)
+function cursor.endNamed(frame)
   local target, length = frame.target, frame.length
   if frame.named or length ~= nil and length ~= frame.place then
     nameAll(frame)
     local count = namedLength(target)
-    if not count then return setmetatable(target, List) end
+    if not count then return values.list(target) end
     target.length = nil
     for place = 0, count - 1 do
       local name = numeral(place)
       target[place + 1], target[name] = target[name], nil
     end
   end
-  if next(target) == nil then setmetatable(target, List) end
+  if next(target) == nil then values.list(target) end
 end
 
 -- Writing. There is one buffer, since nothing that is called meanwhile writes too.
@@ -502,7 +336,7 @@ local function writerPlace(w)
 end
 
 -- A writer into the buffer.
-function amf.writer(options)
+function cursor.writer(options)
   options = options or {}
   buffer:reset()
   return {
@@ -520,7 +354,7 @@ function amf.writer(options)
 end
 
 -- Everything in the buffer.
-function amf.written()
+function cursor.written()
   local size = #buffer
   local bytes = buffer:get()
   if size > KEEP_BUFFER then buffer:free() end
@@ -528,24 +362,24 @@ function amf.written()
 end
 
 -- Gives a large buffer back that was not written to its end.
-function amf.dropped()
+function cursor.dropped()
   if #buffer > KEEP_BUFFER then buffer:free() end
 end
 
-function amf.putU16(value)
+function cursor.putU16(value)
   local to = buffer:reserve(2)
   to[0], to[1] = rshift(value, 8), band(value, 0xff)
   buffer:commit(2)
 end
 
-function amf.putU32(value)
+function cursor.putU32(value)
   local to = buffer:reserve(4)
   to[0], to[1] = rshift(value, 24), band(rshift(value, 16), 0xff)
   to[2], to[3] = band(rshift(value, 8), 0xff), band(value, 0xff)
   buffer:commit(4)
 end
 
-function amf.putDouble(value)
+function cursor.putDouble(value)
   scratch.number = value
   local high = bigEndian(scratch.halves[HIGH])
   scratch.halves[1] = bigEndian(scratch.halves[LOW])
@@ -553,21 +387,21 @@ function amf.putDouble(value)
   buffer:putcdata(scratch.bytes, 8)
 end
 
-function amf.checkText(w, text)
+function cursor.checkText(w, text)
   if isText(text, #text) == 0 then fail(w, "a string is not UTF-8 (bytes are amf.bytes)") end
 end
 
 -- A field of a date and the like, which its owner may have changed.
-function amf.field(w, value, name, kind)
+function cursor.field(w, value, name, kind)
   local field = value[name]
   if type(field) ~= kind then
-    fail(w, ("the %s of this %s is no %s"):format(name, amf.kind(value), kind))
+    fail(w, ("the %s of this %s is no %s"):format(name, values.kind(value), kind))
   end
   return field
 end
 
 -- A key as the name of a member.
-function amf.nameOf(w, key)
+function cursor.nameOf(w, key)
   local kind = type(key)
   if kind == "string" then return key end
   if kind ~= "number" then fail(w, ("a %s can't be a key"):format(kind)) end
@@ -583,10 +417,10 @@ local function nextKey(value, key)
   return found
 end
 
-amf.nextKey = nextKey
+cursor.nextKey = nextKey
 
 -- How many items a table has when it is to be an array, otherwise nil.
-function amf.arrayLength(value)
+function cursor.arrayLength(value)
   local count, last = 0, 0
   local key = nextKey(value)
   while key ~= nil do
@@ -600,7 +434,7 @@ function amf.arrayLength(value)
 end
 
 -- How many items a marked array has at 1, 2, ..., and how many other keys.
-function amf.listLength(value)
+function cursor.listLength(value)
   local length, keys = 0, 0
   while rawget(value, length + 1) ~= nil do length = length + 1 end
   for _ in next, value do keys = keys + 1 end
@@ -608,16 +442,16 @@ function amf.listLength(value)
 end
 
 -- Whether a key is of one of so many items.
-function amf.isItem(key, count)
+function cursor.isItem(key, count)
   return type(key) == "number" and key >= 1 and key <= count and key % 1 == 0
 end
 
 -- Remembers a table. Returns its index and marker when it was written before.
-function amf.remember(w, value, marker)
+function cursor.remember(w, value, marker)
   local index = w.indices[value]
   if index then return index, w.markers[value] end
   w.indices[value], w.markers[value] = w.count, marker
   w.count = w.count + 1
 end
 
-return amf
+return cursor
