@@ -21,7 +21,12 @@ local function checkData(data)
   end
 end
 
-local Set = {}
+local Set = {
+  --- Bytes that a room's name and a class's may have, so that both fit into a topic of every
+  -- engine.
+  MOST_ROOM_NAME = 128,
+  MOST_CLASS_NAME = 64,
+}
 Set.__index = Set
 
 local View = {}
