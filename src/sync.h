@@ -343,6 +343,16 @@ int32_t sync_is_text(const char *bytes, size_t length);
  * randomness. */
 int32_t sync_random(char *bytes, size_t length);
 
+/* Gives a line, its newline included, to the thread that writes the log to standard
+ * error: nobody waits for who reads it. Up to 256 KiB wait; lines for which there is no
+ * room are dropped, and a line, in JSON with json != 0, says how many. Returns 0, or -1
+ * for one that was dropped. */
+int32_t sync_log_write(const char *line, size_t length, int32_t json);
+
+/* Waits until all lines are written, at most so long. Returns 0, or -1 when they aren't.
+ * The end of the process does this, for a second. */
+int32_t sync_log_flush(uint32_t milliseconds);
+
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
 

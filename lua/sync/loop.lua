@@ -84,6 +84,7 @@ local loop = {
 
 local clients, timers = loop.clients, loop.timers
 local cursor, batch = 0, 0  -- next event, and how many this tick has
+local isBetween = false     -- ticks: no event is being handled
 local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
 local nextId = 0
@@ -280,10 +281,34 @@ function loop.atEnd(fn)
   last[#last + 1] = fn
 end
 
+local function withTraceback(err)
+  return {raised = err, traceback = debug.traceback("", 2):sub(2)}
+end
+
+-- What was raised, as text: also that of a table whose own __tostring fails.
+local function describe(raised)
+  local ok, text = pcall(tostring, raised)
+  return ok and text or "error value is a " .. type(raised)
+end
+
+-- An error in what runs for no client.
+local function nobodysFailed(what, failure)
+  log.limited("error", "error in " .. what, ("error in %s, no client is closed: %s"):format(what,
+    describe(failure.raised)), {traceback = failure.traceback})
+end
+
+--- Calls a function that runs for no client, so that its error ends nothing else.
+-- @tparam string what it is called in the log
+-- @tparam function fn
+function loop.guard(what, fn, ...)
+  local ok, failure = xpcall(fn, withTraceback, ...)
+  if not ok then nobodysFailed(what, failure) end
+end
+
 local function doLast()
   local list = last
   last = {}
-  for _, fn in ipairs(list) do fn() end
+  for _, fn in ipairs(list) do loop.guard("what ends a tick", fn) end
 end
 
 local function endTick()
@@ -321,6 +346,7 @@ local function run(ticks, block)
         dispatch(event)
       end
     else
+      isBetween = true
       if stopping then closeLinks() end
       endTick()
       if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then return end
@@ -328,43 +354,40 @@ local function run(ticks, block)
       cursor = 0
       batch = C.sync_poll(handle, block)
       if batch < 0 then return end
+      isBetween = false
     end
   end
 end
 
-local function withTraceback(err)
-  return {raised = err, traceback = debug.traceback("", 2):sub(2)}
-end
+-- Events that are no client's, as the log calls what handles them.
+local NOBODYS = {
+  [TIMER] = "a timer", [SIGNAL] = "a signal's handler", [RESOLVED] = "a name look-up's answer",
+  [CONNECT_FAILED] = "a connection's answer", [EXITED] = "the end of a worker",
+  [CLOSE] = "the end of a client", [NOTICE] = "a notice",
+}
 
--- What was raised, as text: also that of a table whose own __tostring fails.
-local function describe(raised)
-  local ok, text = pcall(tostring, raised)
-  return ok and text or "error value is a " .. type(raised)
-end
-
--- The event whose handler raised an error is the one before the cursor.
-local function handlerFailed(failure)
-  local event = handle.events[cursor - 1]
-  local type = event.type
-  local ofRequest = type == REQUEST or type == FILE
-  local ofClient = type == CONNECT or type == DATA or type == DRAIN or ofRequest
-  local client = ofClient and clients[event.id]
-  local message = describe(failure.raised)
-  if ofRequest and not client then C.sync_abort(handle, event.id) end
-  if not client then
-    log.limited("error", "handler " .. tonumber(event.type), "error in a handler: " .. message,
-      {traceback = failure.traceback})
-    return
-  end
+local function clientFailed(client, failure)
   local class = getmetatable(client).name -- the instance's own name is the user's
   log.limited("error", "handler of " .. class, "error in a handler, its client is closed: " ..
-    message,
+    describe(failure.raised),
     {client = client.id, address = client.address, traceback = failure.traceback})
   local ok, err = pcall(client.onError, client, failure.raised)
   if not ok then
     log.limited("error", "onError of " .. class, "error in onError: " .. describe(err))
   end
   client:close("error")
+end
+
+-- The event whose handler raised an error is the one before the cursor.
+local function handlerFailed(failure)
+  if isBetween then return nobodysFailed("what ends a tick", failure) end
+  local event = handle.events[cursor - 1]
+  local what = NOBODYS[event.type]
+  if what then return nobodysFailed(what, failure) end
+  local client = clients[event.id]
+  if client then return clientFailed(client, failure) end
+  if event.type == REQUEST or event.type == FILE then C.sync_abort(handle, event.id) end
+  nobodysFailed("a handler", failure)
 end
 
 local function runGuarded(ticks, block)

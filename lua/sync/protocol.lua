@@ -121,10 +121,14 @@ local REFUSED = {
 }
 
 --- Makes a protocol: a class with its own clients and rooms.
--- @tparam string name
+-- @tparam string name of at most 64 bytes
 -- @treturn sync.Protocol
 function Protocol:extend(name)
   local class = Class.extend(self, name)
+  if #name > Set.MOST_CLASS_NAME then
+    error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.name, #name,
+      Set.MOST_CLASS_NAME), 2)
+  end
   class.clients = Set.new()
   -- A room lives as long as it has members, or somebody holds it.
   class.roomsByName = setmetatable({}, {__mode = "v"})
@@ -252,13 +256,22 @@ end
 -- What is said of a member in JSON may be so long, in bytes.
 local MOST_VALUE = 1024
 
+-- A name is kept for as long as its room, and may come from a client. Links have topics for
+-- rooms, which are longer.
+local function isTooLong(self, name)
+  if type(name) == "table" then error("join(name): name must be a string, not table", 3) end
+  return type(name) == "string" and #name > Set.MOST_ROOM_NAME and not self.isLink
+end
+
 --- Puts this client into a room. It leaves all its rooms when it closes.
--- @tparam string name
+-- @tparam string name of at most 128 bytes
 -- @param[opt] value what others are told of it by the room's `members`: anything that JSON
 -- can say, in at most 1 KiB. Joining again with another one changes it.
--- @treturn boolean true, or false and "closed", "too many rooms" or "value too long"
+-- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
+-- long"
 function Protocol:join(name, value)
   if self.slot == 0 then return false, "closed" end
+  if isTooLong(self, name) then return false, "name too long" end
   if value ~= nil and #cjson.encode(value) > MOST_VALUE then return false, "value too long" end
   local joined = self.joined
   if not joined then

@@ -110,7 +110,7 @@ local function tellAll()
   local list = answers
   answers, scheduled = {}, false
   for _, answer in ipairs(list) do
-    answer.done(unpack(answer, 1, answer.count))
+    loop.guard("an answer of sync.shared", answer.done, unpack(answer, 1, answer.count))
   end
 end
 
