@@ -144,9 +144,8 @@ end
 
 --- Carries a request out. As `Protocol.takesRequest` says.
 function gateway.serve(class, request, answer, listener)
-  local allowed = origins.allow(listener.settings.origins, request.origin, request.headers.host)
-  if request.origin and not allowed then
-    return say(answer, 403, "pages of " .. request.origin:gsub("%c", "?") .. " may not call")
+  if not origins.allow(listener.settings.origins, request.origin, request.headers.host) then
+    return say(answer, 403, origins.refuse(class, request))
   end
   local packet, problem = amfpacket.decode(request.body, {depth = class.maxDepth})
   if not packet then return say(answer, 400, "this is no AMF: " .. problem) end
