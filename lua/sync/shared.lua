@@ -17,6 +17,7 @@
 
 local Class = require "sync.class"
 local cjson = require "cjson"
+local log = require "sync.log"
 local loop = require "sync.loop"
 local store = require "sync.store"
 local task = require "sync.task"
@@ -110,7 +111,10 @@ local function tellAll()
   local list = answers
   answers, scheduled = {}, false
   for _, answer in ipairs(list) do
-    answer.done(unpack(answer, 1, answer.count))
+    local ok, err = xpcall(answer.done, debug.traceback, unpack(answer, 1, answer.count))
+    if not ok then -- which must not cost others their answers
+      log.limited("error", "shared", "error in an answer of sync.shared: " .. tostring(err))
+    end
   end
 end
 
