@@ -374,6 +374,17 @@ static void consider_detecting(struct clock *clock, uint32_t now,
     }
 }
 
+/* What is no message by itself is held until the first line ends. A raw chunk is one, so
+ * it's handed out when nothing follows. */
+static void consider_stream(struct clock *clock, uint32_t now, const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    bool held = conn->unfinished && !conn->proven;
+    consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    if (held && options->framing == SYNC_FRAMING_RAW) {
+        consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
+    }
+}
+
 /* Between requests, and while a response isn't read. */
 static void consider_request(struct clock *clock, uint32_t now, const struct conn *conn) {
     const struct sync_options *options = conn_options(conn);
@@ -410,7 +421,7 @@ static struct clock next_clock(const struct conn *conn) {
     case CONN_DETECT: consider_detecting(&clock, now, conn); break;
     case CONN_HTTP: consider_request(&clock, now, conn); break;
     case CONN_WEBSOCKET: consider_ping(&clock, now, conn); break;
-    default: consider(&clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    default: consider_stream(&clock, now, conn);
     }
     if (conn->unfinished) {
         uint32_t timeout =
@@ -447,7 +458,8 @@ static void ran_out(struct conn *conn, int reason) {
         input_release(conn);
     } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
                conn->state == CONN_OPEN && conn->unfinished) {
-        request_refuse(conn, 408, "the request did not come in time");
+        request_refuse(conn, 408, "the request did not come in time",
+                       SYNC_BROKE_PROTOCOL);
     } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
                !conn->write_broken) {
         conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */

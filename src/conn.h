@@ -84,6 +84,7 @@ struct conn {
     bool guessed : 1; /* it was silent and counts as a byte stream, until its first bytes
                        */
     bool spoken_to : 1;  /* since then */
+    bool proven : 1;     /* a byte stream whose first bytes are no HTTP request */
     bool held : 1;       /* not read: its request must be answered, or it has flooded */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
@@ -195,7 +196,8 @@ uint32_t input_release_due(const struct conn *conn);
 /* What the connection was held for is over. */
 void input_release(struct conn *conn);
 
-/* The client said nothing that tells its protocol, and will not: it's a byte stream. */
+/* The client said nothing that tells its protocol, and will not: it's a byte stream; and
+ * what it has begun is no HTTP request. */
 void input_settle(struct conn *conn);
 
 /* It is a byte stream, which is told unless it was guessed before. */

@@ -17,6 +17,7 @@ enum {
     READ_BYTES = 64 * 1024, /* of one connection in a tick */
     READ_MESSAGES = 1024,   /* of one connection in a tick */
     READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
+    FIRST_LINE = 16 * 1024, /* of a byte stream, that may turn out to be a request's */
     FIRST_BACKLOG = 256
 };
 
@@ -185,8 +186,32 @@ ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
     return (ssize_t)taken;
 }
 
+/* Looks at the first bytes of a byte stream: an HTTP request that any page can send is
+ * refused, before a part of it is taken for a message. Returns whether they are none; if
+ * not, more must come, or the connection ends. */
+static bool prove(struct conn *conn, const char *bytes, size_t length) {
+    size_t scanned = conn->scanned;
+    enum detected found = detect_request_line(bytes, length, &scanned);
+    conn->scanned = (uint32_t)scanned;
+    if (found == DETECT_STREAM) {
+        conn->proven = true;
+        conn->scanned = 0;
+    } else if (found == DETECT_HTTP) {
+        request_refuse(conn, 400, "this is a byte stream, which takes no HTTP",
+                       SYNC_REFUSED);
+    } else if (length > conn_options(conn)->max_message && length > FIRST_LINE) {
+        conn_end(conn, SYNC_MESSAGE_LONG);
+    } else {
+        input_unfinished(conn, false);
+    }
+    return conn->proven;
+}
+
 /* Takes bytes of a byte stream. */
 static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
+    if (!conn->proven && !prove(conn, bytes, length)) {
+        return conn->state == CONN_OPEN ? 0 : length;
+    }
     ssize_t taken = input_cut(conn, bytes, length);
     if (taken == CODEC_TOO_LONG) {
         conn_end(conn, SYNC_MESSAGE_LONG);
@@ -211,14 +236,27 @@ void input_begin_stream(struct conn *conn) {
     conn->guessed = false;
 }
 
+/* Whether it may still be something else than a byte stream: then bytes of it are held.
+ */
+static bool is_open_question(const struct conn *conn) {
+    bool held = conn->protocol == CONN_STREAM && !conn->proven && conn->unfinished;
+    return conn->protocol == CONN_DETECT || held;
+}
+
 void input_settle(struct conn *conn) {
-    if (conn->protocol != CONN_DETECT) {
+    if (!is_open_question(conn)) {
         return;
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
+    if (conn->protocol == CONN_STREAM) {
+        conn->proven = true;
+        conn->scanned = 0;
+        conn->unfinished = false;
+        input_wait(conn);
+    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
         conn_abort(conn, SYNC_REFUSED, false);
     } else if (conn->backlog.length > 0) {
         input_begin_stream(conn);
+        conn->proven = true;
         conn->unfinished = false;
         input_wait(conn);
     } else if (!conn->guessed) {
@@ -356,8 +394,7 @@ void input_release(struct conn *conn) {
 }
 
 void input_client_ended(struct conn *conn) {
-    bool undetected =
-        conn->state == CONN_OPEN && !conn->ending && conn->protocol == CONN_DETECT;
+    bool undetected = conn->state == CONN_OPEN && !conn->ending && is_open_question(conn);
     conn->client_ending = true;
     if (undetected) {
         input_settle(conn);

@@ -61,8 +61,9 @@ enum sync_reason {
     SYNC_NO_MEMORY,
     SYNC_BROKE_PROTOCOL, /* what came is no WebSocket, HTTP or TLS, or no UTF-8 */
     SYNC_NO_PONG,        /* a ping was not answered */
-    SYNC_REFUSED,        /* it speaks a transport that the listener hasn't */
-    SYNC_FLOODED         /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
+    SYNC_REFUSED, /* it speaks a transport that the listener hasn't, or HTTP to a byte
+                     stream */
+    SYNC_FLOODED  /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
 };
 
 enum sync_notice {

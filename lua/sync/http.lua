@@ -19,6 +19,7 @@
 -- @module sync.http
 
 local core = require "sync.core"
+local hosts = require "sync.hosts"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local memory = require "sync.memory"
@@ -400,6 +401,10 @@ end
 -- Handles one request. The loop calls it.
 function http.handle(slot, listener, head, body)
   local request = parse(slot, head, body)
+  if not hosts.allow(listener, request, origins.domains(listener.settings.origins)) then
+    return say(slot, listener, request, 421, "this server does not know itself by this host's " ..
+      "name; its log says how to change it")
+  end
   if not wantsWebSocket(request) then return serve(slot, listener, request) end
   if not listener.settings.transports.websocket then
     return say(slot, listener, request, 403, "this port takes no WebSockets")

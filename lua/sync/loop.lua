@@ -44,6 +44,7 @@ local TROUBLE = {
   timeout = "client did not complete a message in time, it was closed",
   memory = "memory ran out, a client was closed",
   protocol = "client broke its protocol, it was closed",
+  refused = "an HTTP request came to a byte stream, its client was closed",
 }
 
 local TRANSPORTS = {

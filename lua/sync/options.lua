@@ -4,6 +4,7 @@
 -- @module sync.options
 
 local core = require "sync.core"
+local hosts = require "sync.hosts"
 local origins = require "sync.origins"
 local policy = require "sync.policy"
 
@@ -103,6 +104,7 @@ local checks = {
   end,
   detectTimeout = orFalse(seconds),
   origins = origins.check,
+  hosts = hosts.check,
   policyPorts = function(value)
     if value == false then return true end
     local ports, message = policy.ports(value, 0)

@@ -70,9 +70,13 @@ Protocol.detectTimeout = false
 -- read again by `sync.reloadCertificates` and SIGHUP.
 Protocol.tls = false
 --- Which sites' pages and movies may connect: false (those of the same host and port), "*"
--- (all), or a list as in {"https://game.example.com", "https://*.example.org"}. Programs
--- that are no browsers say no origin, and are let in.
+-- (all), or a list of exactly those that may, as in {"https://game.example.com",
+-- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
 Protocol.origins = false
+--- The server's own names, of which an HTTP request must give one (Host), as in
+-- {"game.example.com"}; false: any, but for requests from this machine or its network that
+-- came through no proxy, as `sync.hosts` says.
+Protocol.hosts = false
 --- Ports that a Flash policy lets movies use; false: those that are enabled.
 Protocol.policyPorts = false
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
@@ -171,7 +175,8 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
 -- "error" (in a handler), "stop" (the server stops), "memory", "protocol" (what a WebSocket
--- sent is none, or no UTF-8), "silent" (a ping was not answered)
+-- sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
+-- began with an HTTP request)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
 -- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame
 function Protocol:onClose(reason, code) end -- luacheck: ignore reason code

@@ -64,6 +64,16 @@ describe("TLS", function()
     end
   end)
 
+  it("keeps a page's requests out of a byte stream, as without it", function()
+    local port = serve("", 'Echo.transports = {"tcp"}')
+    assert.is_true(exchange(port))
+    local client = Process.start {"openssl", "s_client", "-quiet", "-connect", "127.0.0.1:" .. port}
+    client:write("POST / HTTP/1.1\r\nHost: localhost\r\n\r\nhello\n")
+    client:wait()
+    assert.matches("^HTTP/1.1 400 ", client:stdout())
+    assert.is_nil(client:stdout():find("echo", 1, true))
+  end)
+
   it("has plain clients beside it, unless it is the only one", function()
     local client = Program.connect(serve "")
     client:send("hello\n")
