@@ -240,8 +240,9 @@ static void start_flushing(struct conn *conn) {
     conn->state = CONN_FLUSHING;
     conn->closing_since = core_now(conn->core);
     if (conn_is_paused(conn)) {
-        input_release(conn); /* to see its end */
+        input_release(conn);
     }
+    input_watch(conn); /* to see its end */
     if (conn->protocol == CONN_WEBSOCKET) {
         websocket_say_close(conn, 0, "", 0);
     }

@@ -195,6 +195,9 @@ uint32_t input_release_due(const struct conn *conn);
 /* What the connection was held for is over. */
 void input_release(struct conn *conn);
 
+/* Watches the socket for bytes, or no more, as the connection's state wants it. */
+void input_watch(struct conn *conn);
+
 /* The client said nothing that tells its protocol, and will not: it's a byte stream. */
 void input_settle(struct conn *conn);
 
