@@ -125,6 +125,9 @@ void conn_write_failed(struct conn *conn);
 /* The client answered our Close frame. */
 void conn_close_answered(struct conn *conn);
 
+/* From now on its bytes go through TLS; NULL: memory ran out. */
+void conn_set_tls(struct conn *conn, struct tls *tls);
+
 /* The queue ran empty. */
 void conn_emptied(struct conn *conn);
 

@@ -45,7 +45,9 @@ struct core {
     uint32_t round; /* of reading: it lasts until each client was read that wanted it */
     bool crowded;   /* this tick had no room for a client whose turn it was */
 
-    struct table conns; /* by slot */
+    struct table conns;   /* by slot */
+    uint64_t weight;      /* bytes that they have at least */
+    uint64_t most_weight; /* since SYNC_FREED, or memory was given back */
 
     struct conn *unflushed; /* have something to write at sync_flush, in that order */
     struct conn *last_unflushed;

@@ -46,6 +46,8 @@ enum sync_event_type {
                             data: addresses, one a line */
     SYNC_EXITED,         /* id: a worker's process; value: its exit code, or the signal
                             that ended it times 256 */
+    SYNC_FREED,          /* value: KiB that connections had and that are free now, without
+                            others having come: time for sync_trim when it is calm */
     SYNC_NOTICE          /* id: listener or 0; value: enum sync_notice; for the log */
 };
 

@@ -17,7 +17,7 @@ local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
 local CONNECT_FAILED = tonumber(C.SYNC_CONNECT_FAILED)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
-local EXITED = tonumber(C.SYNC_EXITED)
+local EXITED, FREED = tonumber(C.SYNC_EXITED), tonumber(C.SYNC_FREED)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local REASONS = {
@@ -264,6 +264,8 @@ local function dispatch(event)
     if failed then failed(-value, event.length > 0 and toString(event.data, event.length)) end
   elseif type == EXITED then
     loop.onExited(id, value)
+  elseif type == FREED then
+    memory.freed(value * 1024)
   elseif type == NOTICE then
     noticed(event)
   end

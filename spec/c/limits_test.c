@@ -456,6 +456,7 @@ TEST(limits_memory_of_clients_that_left_is_given_back) {
     }
     server_settle(&server);
     CHECK_INT(server.sync->client_count, 0);
+    CHECK(server_saw(&server, SYNC_FREED, 0) > 0);
     sync_trim(server.sync);
     server_settle(&server);
     server_forget(&server);
