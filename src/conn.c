@@ -226,6 +226,7 @@ uint32_t conn_free_released(struct core *core) {
             }
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
+            peers_leave(&core->peers, conn->peer);
             core->public.client_count--;
             core->weight -= sizeof(*conn) + (conn->tls ? (uint64_t)TLS_WEIGHT : 0);
             shares_tell(core);

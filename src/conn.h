@@ -34,7 +34,8 @@ struct conn {
     struct socket socket;
     struct core *core;
     struct listener *listener;
-    union { /* of its protocol */
+    struct peer *peer; /* whose connection it is, or NULL */
+    union {            /* of its protocol */
         struct attempt
             *attempt; /* CONN_DETECT: whose TLS handshake is under way, or NULL */
         struct request *request;

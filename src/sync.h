@@ -72,7 +72,8 @@ enum sync_notice {
     SYNC_ACCEPT_RESUMED,
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
-    SYNC_TLS_FAILED /* a handshake; data: why */
+    SYNC_TLS_FAILED,  /* a handshake; data: why */
+    SYNC_ADDRESS_FULL /* data: who has max_per_address; more are refused, untold */
 };
 
 enum sync_framing {
@@ -149,6 +150,7 @@ struct sync {
     double bytes_out;
     double messages_dropped;
     double clients_accepted;
+    double clients_refused; /* their address had as many as it may */
     double ticks;
     double busy; /* seconds that the program has had the batches in its hands */
     struct sync_times tick_times;  /* of which each tick had so much */
@@ -170,6 +172,7 @@ struct sync_options {
     uint32_t max_queue;   /* unsent bytes of one client */
     uint32_t high_water;  /* unsent bytes above which sends say SYNC_FULL */
     uint32_t max_clients;
+    uint32_t max_per_address; /* connections of the whole core; 0: any (see peers.h) */
     uint32_t backlog;         /* for listen(2) */
     uint32_t idle_timeout;    /* no byte came */
     uint32_t first_timeout;   /* the first message was begun and isn't complete */

@@ -223,6 +223,10 @@ local function noticed(event)
   elseif what == C.SYNC_ACCEPT_FILES then
     log.limited("error", "no files", "no file is left to accept a client with: raise the " ..
       "limit (ulimit -n, LimitNOFILE=), or close files; waiting clients are tried again", where)
+  elseif what == C.SYNC_ADDRESS_FULL then
+    where.address = toString(event.data, event.length)
+    log.limited("warn", "address full", "one address has as many connections as it may; more " ..
+      "of it are refused, without a line each (maxPerAddress)", where)
   elseif what == C.SYNC_TLS_FAILED then
     log.limited("info", "tls", "a client's TLS handshake failed: " ..
       toString(event.data, event.length), where)
