@@ -15,8 +15,35 @@
 #include "websocket.h"
 
 enum {
-    CONN_EVENTS = 5 /* most in a tick: connect or notice, overflow, drain, two of close */
+    CONN_EVENTS =
+        5, /* most in a tick: connect or notice, overflow, drain, two of close */
+    TLS_WEIGHT = 48 * 1024,    /* bytes that OpenSSL takes for one */
+    FREED_LEAST = 1024 * 1024, /* bytes that are told of, when they are */
+    FREED_SHARE = 5            /* a fifth of what there was */
 };
+
+/* Counted instead of measured, for that costs nothing. */
+static void add_weight(struct core *core, uint64_t bytes) {
+    core->weight += bytes;
+    if (core->weight > core->most_weight) {
+        core->most_weight = core->weight;
+    }
+}
+
+void conn_set_tls(struct conn *conn, struct tls *tls) {
+    conn->tls = tls;
+    if (tls) {
+        add_weight(conn->core, TLS_WEIGHT);
+    }
+}
+
+static void tell_freed(struct core *core) {
+    uint64_t freed = core->most_weight - core->weight;
+    if (freed >= FREED_LEAST && freed * FREED_SHARE >= core->most_weight) {
+        core->most_weight = core->weight;
+        batch_push(&core->batch, SYNC_FREED, 0, (uint32_t)(freed / 1024), NULL, 0);
+    }
+}
 
 static void release(struct conn *conn) {
     conn->next_owing = conn->core->released;
@@ -74,6 +101,7 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
         return UV_ENOMEM;
     }
     core->public.client_count++;
+    add_weight(core, sizeof(*conn));
     shares_tell(core);
     listener->clients++;
     conn->core = core;
@@ -198,7 +226,9 @@ uint32_t conn_free_released(struct core *core) {
             }
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
+            peers_leave(&core->peers, conn->peer);
             core->public.client_count--;
+            core->weight -= sizeof(*conn) + (conn->tls ? (uint64_t)TLS_WEIGHT : 0);
             shares_tell(core);
             listener_client_left(conn->listener);
             slab_give(&core->conn_slabs, conn);
@@ -206,6 +236,7 @@ uint32_t conn_free_released(struct core *core) {
         }
         conn = next;
     }
+    tell_freed(core);
     return freed;
 }
 
@@ -240,8 +271,9 @@ static void start_flushing(struct conn *conn) {
     conn->state = CONN_FLUSHING;
     conn->closing_since = core_now(conn->core);
     if (conn_is_paused(conn)) {
-        input_release(conn); /* to see its end */
+        input_release(conn);
     }
+    input_watch(conn); /* to see its end */
     if (conn->protocol == CONN_WEBSOCKET) {
         websocket_say_close(conn, 0, "", 0);
     }

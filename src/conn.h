@@ -34,7 +34,8 @@ struct conn {
     struct socket socket;
     struct core *core;
     struct listener *listener;
-    union { /* of its protocol */
+    struct peer *peer; /* whose connection it is, or NULL */
+    union {            /* of its protocol */
         struct attempt
             *attempt; /* CONN_DETECT: whose TLS handshake is under way, or NULL */
         struct request *request;
@@ -126,6 +127,9 @@ void conn_write_failed(struct conn *conn);
 /* The client answered our Close frame. */
 void conn_close_answered(struct conn *conn);
 
+/* From now on its bytes go through TLS; NULL: memory ran out. */
+void conn_set_tls(struct conn *conn, struct tls *tls);
+
 /* The queue ran empty. */
 void conn_emptied(struct conn *conn);
 
@@ -195,6 +199,9 @@ uint32_t input_release_due(const struct conn *conn);
 
 /* What the connection was held for is over. */
 void input_release(struct conn *conn);
+
+/* Watches the socket for bytes, or no more, as the connection's state wants it. */
+void input_watch(struct conn *conn);
 
 /* The client said nothing that tells its protocol, and will not: it's a byte stream; and
  * what it has begun is no HTTP request. */

@@ -381,11 +381,26 @@ void input_end(struct conn *conn, enum sync_reason reason) {
     }
 }
 
+/* Whether the socket's bytes are waited for. epoll tells of bytes, and of their end,
+ * until they are read: a state that doesn't read them must not watch for them. Nothing
+ * comes behind the client's end, whatever is still owed to it. What is held is read when
+ * it is released; once the connection is closing all is read, and thrown away, to see the
+ * end.
+ */
+static bool wants_bytes(const struct conn *conn) {
+    bool held = conn->held && conn->state == CONN_OPEN;
+    return !held && !conn->client_ending;
+}
+
+void input_watch(struct conn *conn) {
+    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
+        socket_watch_bytes(&conn->socket, wants_bytes(conn));
+    }
+}
+
 void input_release(struct conn *conn) {
     conn->held = false;
-    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
-        socket_watch_bytes(&conn->socket, true);
-    }
+    input_watch(conn);
     if (conn->backlog.length > 0 || conn->ending || conn->tls ||
         conn->protocol == CONN_WEBSOCKET) {
         input_wait(conn);
@@ -507,11 +522,12 @@ static size_t read_room(struct conn *conn) {
 
 void input_ready(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
+    if (!wants_bytes(conn)) {
+        input_watch(conn); /* only now: most that are held, or end, aren't for long */
+        return;
+    }
     size_t room = read_room(conn);
     if (room == 0) {
-        if (conn->held) {
-            socket_watch_bytes(&conn->socket, false);
-        }
         return;
     }
     char *bytes = batch->arena + batch->arena_used;

@@ -46,6 +46,8 @@ enum sync_event_type {
                             data: addresses, one a line */
     SYNC_EXITED,         /* id: a worker's process; value: its exit code, or the signal
                             that ended it times 256 */
+    SYNC_FREED,          /* value: KiB that connections had and that are free now, without
+                            others having come: time for sync_trim when it is calm */
     SYNC_NOTICE          /* id: listener or 0; value: enum sync_notice; for the log */
 };
 
@@ -71,7 +73,8 @@ enum sync_notice {
     SYNC_ACCEPT_RESUMED,
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
-    SYNC_TLS_FAILED /* a handshake; data: why */
+    SYNC_TLS_FAILED,  /* a handshake; data: why */
+    SYNC_ADDRESS_FULL /* data: who has max_per_address; more are refused, untold */
 };
 
 enum sync_framing {
@@ -148,6 +151,7 @@ struct sync {
     double bytes_out;
     double messages_dropped;
     double clients_accepted;
+    double clients_refused; /* their address had as many as it may */
     double ticks;
     double busy; /* seconds that the program has had the batches in its hands */
     struct sync_times tick_times;  /* of which each tick had so much */
@@ -169,6 +173,7 @@ struct sync_options {
     uint32_t max_queue;   /* unsent bytes of one client */
     uint32_t high_water;  /* unsent bytes above which sends say SYNC_FULL */
     uint32_t max_clients;
+    uint32_t max_per_address; /* connections of the whole core; 0: any (see peers.h) */
     uint32_t backlog;         /* for listen(2) */
     uint32_t idle_timeout;    /* no byte came */
     uint32_t first_timeout;   /* the first message was begun and isn't complete */

@@ -17,7 +17,7 @@ local OVERFLOW, CLOSE = tonumber(C.SYNC_OVERFLOW), tonumber(C.SYNC_CLOSE)
 local TIMER, SIGNAL = tonumber(C.SYNC_TIMER), tonumber(C.SYNC_SIGNAL)
 local CONNECT_FAILED = tonumber(C.SYNC_CONNECT_FAILED)
 local RESOLVED, NOTICE = tonumber(C.SYNC_RESOLVED), tonumber(C.SYNC_NOTICE)
-local EXITED = tonumber(C.SYNC_EXITED)
+local EXITED, FREED = tonumber(C.SYNC_EXITED), tonumber(C.SYNC_FREED)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local REASONS = {
@@ -225,6 +225,10 @@ local function noticed(event)
   elseif what == C.SYNC_ACCEPT_FILES then
     log.limited("error", "no files", "no file is left to accept a client with: raise the " ..
       "limit (ulimit -n, LimitNOFILE=), or close files; waiting clients are tried again", where)
+  elseif what == C.SYNC_ADDRESS_FULL then
+    where.address = toString(event.data, event.length)
+    log.limited("warn", "address full", "one address has as many connections as it may; more " ..
+      "of it are refused, without a line each (maxPerAddress)", where)
   elseif what == C.SYNC_TLS_FAILED then
     log.limited("info", "tls", "a client's TLS handshake failed: " ..
       toString(event.data, event.length), where)
@@ -266,6 +270,8 @@ local function dispatch(event)
     if failed then failed(-value, event.length > 0 and toString(event.data, event.length)) end
   elseif type == EXITED then
     loop.onExited(id, value)
+  elseif type == FREED then
+    memory.freed(value * 1024)
   elseif type == NOTICE then
     noticed(event)
   end

@@ -41,6 +41,11 @@ Protocol.messageBurst = false
 --- A client that sends more: "close" it (a WebSocket by 1008), or "pause", that is to read it
 -- no faster: what it sends waits with it.
 Protocol.onFlood = "close"
+--- Most connections of one address to this process, in IPv6 of one /64; false: any number.
+-- More are refused by a reset. Loopback, link-local and private addresses and Unix sockets
+-- aren't counted, for many may be behind them: a proxy on the same network sees to this
+-- itself.
+Protocol.maxPerAddress = 1000
 --- Most clients of a listener; false: the file limit less 64. More wait to be accepted.
 Protocol.maxClients = false
 --- Seconds without a byte from the client until it is closed; false: never.

@@ -17,7 +17,6 @@
 
 local Class = require "sync.class"
 local cjson = require "cjson"
-local log = require "sync.log"
 local loop = require "sync.loop"
 local store = require "sync.store"
 local task = require "sync.task"
