@@ -56,7 +56,7 @@ struct conn {
     uint32_t round; /* the last in which it was read */
     uint32_t tick;  /* the tick that the next two count for */
     uint32_t tick_bytes;
-    uint32_t tick_messages;
+    uint32_t tick_work;  /* see input_work */
     uint32_t dropped;    /* messages, since the queue was last empty */
     uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
@@ -89,6 +89,7 @@ struct conn {
     bool held : 1;       /* not read: its request must be answered, or it has flooded */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
+    bool handed : 1; /* a message, in its tick */
 };
 
 static inline const struct sync_options *conn_options(const struct conn *conn) {
@@ -170,9 +171,15 @@ void input_client_ended(struct conn *conn);
 /* How many bytes of the arena the connection may use now; 0 while it has to wait. */
 size_t input_room(struct conn *conn);
 
-/* Whether another message has room in this tick; if not, input_wait sees to it that the
- * connection's backlog is looked at in the next. */
+/* Whether the connection may do more in this tick, and another message has room; if not,
+ * input_wait sees to it that the connection's backlog is looked at in the next. */
 bool input_has_room(const struct conn *conn);
+
+/* Counts what a tick does for the connection, against its own budget and that of all. One
+ * is a message, a frame that is none, or WORK_BYTES that were made or are handed out: so
+ * little on the wire that becomes much is taken bit by bit, as much on the wire is. */
+enum { WORK_BYTES = 128 };
+void input_work(struct conn *conn, size_t work);
 void input_wait(struct conn *conn);
 
 /* Hands out a message. There must be room, and the bytes must live until the tick ends.

@@ -15,7 +15,7 @@
 
 enum {
     READ_BYTES = 64 * 1024, /* of one connection in a tick */
-    READ_MESSAGES = 1024,   /* of one connection in a tick */
+    READ_WORK = 1024,       /* of one connection in a tick */
     READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
     FIRST_LINE = 16 * 1024, /* of a byte stream, that may turn out to be a request's */
     FIRST_BACKLOG = 256
@@ -25,12 +25,13 @@ static void start_tick(struct conn *conn) {
     if (conn->tick != conn->core->tick) {
         conn->tick = conn->core->tick;
         conn->tick_bytes = 0;
-        conn->tick_messages = 0;
+        conn->tick_work = 0;
+        conn->handed = false;
     }
 }
 
 bool input_has_room(const struct conn *conn) {
-    return conn->tick_messages < READ_MESSAGES && batch_has_room(&conn->core->batch);
+    return conn->tick_work < READ_WORK && batch_has_room(&conn->core->batch);
 }
 
 size_t input_appetite(struct conn *conn) {
@@ -40,6 +41,11 @@ size_t input_appetite(struct conn *conn) {
         return 0;
     }
     return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
+}
+
+void input_work(struct conn *conn, size_t work) {
+    conn->tick_work += (uint32_t)work;
+    conn->core->batch.work += (uint32_t)work;
 }
 
 void backlog_clear(struct conn *conn, struct backlog *backlog) {
@@ -112,8 +118,9 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
     struct core *core = conn->core;
     batch_push(&core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
     core->public.messages_in++;
-    conn->tick_messages++;
+    input_work(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
+    conn->handed = true;
 }
 
 void input_unfinished(struct conn *conn, bool anew) {
@@ -363,7 +370,7 @@ static void end_after_messages(struct conn *conn) {
     start_tick(conn);
     if (conn->state == CONN_OPEN && conn->held) {
         conn->ending = true; /* its answer goes on with it */
-    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->tick_messages > 0)) {
+    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->handed)) {
         conn->ending = true;
         input_wait(conn);
     } else if (conn->client_ending) {
@@ -452,7 +459,7 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && core->batch.messages >= BATCH_MESSAGES / 2) {
+        if (conn->state == CONN_OPEN && core->batch.work >= BATCH_WORK / 2) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;

@@ -10,6 +10,9 @@
 #include "http.h"
 #include "websocket.h"
 
+/* A request takes the program as long as that many messages, or holds as many calls. */
+enum { REQUEST_WORK = 64 };
+
 struct request {
     struct http *http;
     struct file *file; /* that answers, or NULL */
@@ -86,7 +89,8 @@ static void push_request(struct conn *conn) {
     struct core *core = conn->core;
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
-    conn->tick_messages++;
+    input_work(conn, REQUEST_WORK);
+    conn->handed = true;
     conn->held = true;
     conn->unfinished = false;
 }
