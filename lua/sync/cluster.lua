@@ -211,7 +211,7 @@ end
 
 -- The table of a frame.
 local function content(bytes)
-  return buffer.decode(bytes:sub(frame.HEAD + 1))
+  return frame.decode(bytes, frame.HEAD)
 end
 
 -- Whatever comes from a node shows that it lives.

@@ -18,6 +18,7 @@ local buffer = require "string.buffer"
 local cjson = require "cjson"
 local cluster = require "sync.cluster"
 local core = require "sync.core"
+local frame = require "sync.frame"
 local loop = require "sync.loop"
 
 local now = core.C.sync_now
@@ -177,7 +178,7 @@ end
 -- Reading.
 
 local function decode(bytes)
-  local ok, value = pcall(buffer.decode, bytes)
+  local ok, value = pcall(frame.decode, bytes, 0)
   return ok and type(value) == "table" and value or {}
 end
 
