@@ -133,6 +133,17 @@ function loop.find(id)
   return byId[id]
 end
 
+--- Who has caused what is being done: the client whose message is handled, the listener for
+-- HTTP requests, which have no client.
+-- @treturn table|nil nil when it's nobody's, as in a timer
+function loop.cause()
+  local event = cursor > 0 and handle.events[cursor - 1]
+  if not event then return nil end
+  if event.type == REQUEST then return loop.listeners[C.sync_listener_of(handle, event.id)] end
+  local client = (event.type == DATA or event.type == CONNECT) and clients[event.id]
+  return client and not client.isLink and client or nil
+end
+
 -- Apart from its caller: pairs isn't compiled, and most clients are in no room.
 local function leaveAll(client, rooms)
   for name in pairs(rooms) do client:leave(name) end
