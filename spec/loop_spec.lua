@@ -40,6 +40,68 @@ describe("loop", function()
     assert.same({"one", "bad", "bad too", "two"}, seen)
   end)
 
+  describe("lays an error at no client", function()
+    -- Has a client that sends something say what happens then. Returns the client and the log.
+    local function logged(act)
+      local class = support.protocol {framing = "line"}
+      class.onData = act
+      local client = support.connect(class)
+      return client, table.concat(support.logged(function() client:send("x\n") end), "\n")
+    end
+
+    it("that what ends a tick raises, and does the rest of that", function()
+      local others = 0
+      local client, lines = logged(function()
+        loop.atEnd(function() error("oh no") end)
+        loop.atEnd(function() others = others + 1 end)
+      end)
+      assert.is_true(client:isOpen())
+      assert.matches("error in what ends a tick, no client is closed: .*oh no", lines)
+      assert.matches("loop_spec.lua", lines)
+      assert.equal(1, others)
+    end)
+
+    it("that the last words raise when the loop stops", function()
+      local class = support.protocol()
+      local client = support.connect(class)
+      class.onData = function()
+        loop.beforeLinksClose(function() error("oh no") end)
+        loop.stop(1)
+      end
+      local lines = support.logged(function()
+        client:send("x")
+        loop.run()
+      end)
+      assert.matches("error in what ends a tick, no client is closed: .*oh no",
+        table.concat(lines, "\n"))
+    end)
+
+    it("that a timer, a signal's handler or a shared value's answer raises", function()
+      local times = 0
+      local client, lines = logged(function() end)
+      local function raise()
+        times = times + 1
+        error("oh no " .. times)
+      end
+      sync.signal("USR1", raise)
+      lines = lines .. table.concat(support.logged(function()
+        sync.after(0, raise)
+        support.wait(function() return times == 1 end)
+        sync.shared("spec loop"):get("key", raise)
+        sync.shared("spec loop"):get("key", raise)
+        support.wait(function() return times == 3 end)
+        os.execute("kill -USR1 $PPID")
+        support.wait(function() return times == 4 end)
+      end), "\n")
+      sync.signal("USR1", nil)
+      for i, what in ipairs {"a timer", "an answer of sync.shared", "an answer of sync.shared",
+        "a signal's handler"} do
+        assert.matches(("error in %s, no client is closed: [^\n]*oh no %d"):format(what, i), lines)
+      end
+      assert.is_true(client:isOpen())
+    end)
+  end)
+
   it("forgets clients that have gone", function()
     local server = support.serve(support.protocol())
     local gone = setmetatable({}, {__mode = "k"})

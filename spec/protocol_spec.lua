@@ -598,6 +598,27 @@ describe("protocol", function()
       assert.equal("x", client:received())
     end)
 
+    it("have names of at most 128 bytes", function()
+      local client = support.connect(support.protocol())
+      local name = ("x"):rep(128)
+      assert.is_true(client.server:join(name))
+      assert.same({false, "name too long"}, {client.server:join(name .. "x")})
+      assert.is_false(client.server:isIn(name .. "x"))
+      assert.equal(0, client.server:room(name .. "x"):count())
+      assert.equal("join(name): name must be a string, not table",
+        support.raised(function() client.server:join {name} end))
+      assert.equal(1, client.server.joined.count)
+    end)
+
+    it("are those of classes with names of at most 64 bytes", function()
+      local name = ("C"):rep(64)
+      assert.equal(name, sync.Protocol:extend(name).name)
+      assert.equal("Protocol:extend(name): the name has 65 bytes, and may have 64",
+        support.raised(function() sync.Protocol:extend(name .. "C") end))
+      assert.equal("Remote:extend(name): the name has 65 bytes, and may have 64",
+        support.raised(function() sync.Remote:extend(name .. "C") end))
+    end)
+
     it("may have any name but nil", function()
       local client = support.connect(support.protocol())
       for _, name in ipairs {7, true, "", "a\0b"} do

@@ -1,4 +1,5 @@
 local support = require "spec.support"
+local sync = require "sync"
 
 -- A class whose clients are named a, b, c, ... and as many connected clients.
 local function crowd(count)
@@ -203,6 +204,92 @@ describe("set", function()
         end
       end
       assert.equal("aa ab ac ba bb bc ca cb cc", table.concat(pairsSeen, " "))
+    end)
+  end)
+
+  describe("while a function that waits goes through it", function()
+    local task = require "sync.task"
+
+    -- Goes through a set, and waits at each client. Returns a function that lets it go on,
+    -- and one that tells what it has seen.
+    local function walk(set)
+      local seen, resume = {}, nil
+      local walker = sync.spawn(function()
+        for client in set do
+          seen[#seen + 1] = client.letter
+          task.await(function(done) resume = done end)
+        end
+      end)
+      return function() resume() end, function()
+        return table.concat(seen) .. (walker.status == "done" and "." or "")
+      end
+    end
+
+    it("goes on when the client at hand has gone, and others before and behind it", function()
+      local class, clients, server = crowd(7)
+      local goOn, seen = walk(class.clients)
+      goOn()
+      goOn()
+      clients[1]:leave()
+      clients[3]:leave()
+      goOn()
+      assert.equal("abcd", seen())
+      clients[4]:leave()
+      clients[2]:leave()
+      clients[5]:leave()
+      goOn()
+      assert.equal("abcdf", seen())
+      goOn()
+      clients[7]:leave()
+      clients[6]:leave()
+      server:connect().server.letter = "h"
+      goOn()
+      goOn()
+      assert.equal("abcdfgh.", seen())
+    end)
+
+    it("goes on when the client has gone in this tick", function()
+      local class, clients = crowd(3)
+      local goOn, seen = walk(class.clients)
+      goOn()
+      class.onClose = goOn
+      clients[2]:leave()
+      assert.equal("abc", seen())
+    end)
+
+    it("goes on in a view, and in a room that the client has left", function()
+      local _, clients = crowd(5)
+      for _, client in ipairs(clients) do client.server:join("room") end
+      local room = clients[1].server:room("room")
+      local goOn, seen = walk(room:except(clients[4].server))
+      goOn()
+      clients[2].server:leave("room")
+      require "sync.testing".settle()
+      clients[1].server:leave("room")
+      require "sync.testing".settle()
+      goOn()
+      goOn()
+      goOn()
+      assert.equal("abce.", seen())
+    end)
+
+    it("keeps nothing of those that leave when no function goes through it any more", function()
+      local class, clients = crowd(4)
+      local goOn = walk(class.clients)
+      clients[2]:leave()
+      assert.is_truthy(class.clients.gone)
+      goOn()
+      goOn()
+      goOn()
+      clients[3]:leave()
+      assert.is_false(class.clients.gone)
+    end)
+
+    it("says so, outside of sync.spawn, when the client at hand has gone", function()
+      local class, clients = crowd(3)
+      assert.matches("the client at which this loop stands has left", support.raised(function()
+        for _ in class.clients do clients[1]:leave() end
+      end))
     end)
   end)
 

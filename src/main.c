@@ -5,14 +5,18 @@
  * luaJIT_BC_<name> that LuaJIT's own `require` finds, as are libsync's functions by the
  * FFI. So the program is one file, and C modules for Lua load into it as into luajit.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+
+#include "sync.h"
 
 enum {
     OPTION_HELP = 256,
@@ -130,7 +134,9 @@ static int run(lua_State *L, int argc, char **argv) {
         }
     }
     const char *message = lua_tostring(L, -1);
-    fprintf(stderr, "sync-lua: %s\n", message ? message : "error without a message");
+    message = lua_pushfstring(L, "sync-lua: %s\n",
+                              message ? message : "error without a message");
+    sync_log_write(message, strlen(message), 0);
     return 1;
 }
 
@@ -146,7 +152,18 @@ static void *allocate(void *context, void *block, size_t old_size, size_t size) 
     return realloc(block, size);
 }
 
+/* Standard files that are closed become /dev/null: else the first that is opened takes
+ * their place, and gets what is printed. */
+static void open_standard_files(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+            exit(1);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
+    open_standard_files();
     lua_State *L = lua_newstate(allocate, NULL);
     if (!L) {
         fprintf(stderr, "sync-lua: not enough memory for LuaJIT\n");

@@ -33,6 +33,8 @@
  * the piece that refers to it. */
 enum { SHARE_FROM = 512 };
 
+enum { CORE_EVENTS = 1 /* most in a tick that belong to none of its parts */ };
+
 static void ignore_sigpipe(void) {
     struct sigaction action;
     if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
@@ -50,7 +52,7 @@ struct sync *sync_open(void) {
         free(core);
         return NULL;
     }
-    if (uv_loop_init(&core->loop) < 0) {
+    if (batch_reserve(&core->batch, CORE_EVENTS) < 0 || uv_loop_init(&core->loop) < 0) {
         batch_free(&core->batch);
         free(core);
         return NULL;
@@ -127,6 +129,7 @@ void sync_close(struct sync *sync) {
 
 static void trim(struct core *core) {
     core->trim = false;
+    core->most_weight = core->weight;
     pool_clear(&core->pool);
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);

@@ -45,6 +45,8 @@ enum sync_event_type {
                             data: addresses, one a line */
     SYNC_EXITED,         /* id: a worker's process; value: its exit code, or the signal
                             that ended it times 256 */
+    SYNC_FREED,          /* value: KiB that connections had and that are free now, without
+                            others having come: time for sync_trim when it is calm */
     SYNC_NOTICE          /* id: listener or 0; value: enum sync_notice; for the log */
 };
 
@@ -60,8 +62,9 @@ enum sync_reason {
     SYNC_NO_MEMORY,
     SYNC_BROKE_PROTOCOL, /* what came is no WebSocket, HTTP or TLS, or no UTF-8 */
     SYNC_NO_PONG,        /* a ping was not answered */
-    SYNC_REFUSED,        /* it speaks a transport that the listener hasn't */
-    SYNC_FLOODED         /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
+    SYNC_REFUSED, /* it speaks a transport that the listener hasn't, or HTTP to a byte
+                     stream */
+    SYNC_FLOODED  /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
 };
 
 enum sync_notice {
@@ -69,7 +72,8 @@ enum sync_notice {
     SYNC_ACCEPT_RESUMED,
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
-    SYNC_TLS_FAILED /* a handshake; data: why */
+    SYNC_TLS_FAILED,  /* a handshake; data: why */
+    SYNC_ADDRESS_FULL /* data: who has max_per_address; more are refused, untold */
 };
 
 enum sync_framing {
@@ -156,6 +160,7 @@ struct sync {
     double bytes_out;
     double messages_dropped;
     double clients_accepted;
+    double clients_refused; /* their address had as many as it may */
     double ticks;
     double busy; /* seconds that the program has had the batches in its hands */
     struct sync_times tick_times;  /* of which each tick had so much */
@@ -177,6 +182,7 @@ struct sync_options {
     uint32_t max_queue;   /* unsent bytes of one client */
     uint32_t high_water;  /* unsent bytes above which sends say SYNC_FULL */
     uint32_t max_clients;
+    uint32_t max_per_address; /* connections of the whole core; 0: any (see peers.h) */
     uint32_t backlog;         /* for listen(2) */
     uint32_t idle_timeout;    /* no byte came */
     uint32_t first_timeout;   /* the first message was begun and isn't complete */
@@ -351,6 +357,16 @@ int32_t sync_is_text(const char *bytes, size_t length);
 /* Fills bytes with random ones that nobody can guess. Returns 0, or -1 when there is no
  * randomness. */
 int32_t sync_random(char *bytes, size_t length);
+
+/* Gives a line, its newline included, to the thread that writes the log to standard
+ * error: nobody waits for who reads it. Up to 256 KiB wait; lines for which there is no
+ * room are dropped, and a line, in JSON with json != 0, says how many. Returns 0, or -1
+ * for one that was dropped. */
+int32_t sync_log_write(const char *line, size_t length, int32_t json);
+
+/* Waits until all lines are written, at most so long. Returns 0, or -1 when they aren't.
+ * The end of the process does this, for a second. */
+int32_t sync_log_flush(uint32_t milliseconds);
 
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);

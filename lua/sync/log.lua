@@ -2,14 +2,19 @@
 --
 --     sync.log.info("player joined", {name = name})
 --
--- What a client can provoke is logged with a limit: see `log.limited`.
+-- What a client can provoke is logged with a limit: see `log.limited`. Messages are cut at
+-- 4,000 bytes, fields at 200. The server never waits for who reads the log: where more than
+-- 256 KiB wait, lines are dropped, and a line says how many.
 -- @module sync.log
 
 local core = require "sync.core"
 
-local now = core.C.sync_now
+local C = core.C
+local now = C.sync_now
 local LEVELS = {debug = 1, info = 2, warn = 3, error = 4}
 local PER_WINDOW, WINDOW = 5, 10 -- entries of one kind, in so many seconds
+local MOST_FIELD = 200           -- bytes of a field, and of its name
+local MOST_TEXT = 4000           -- of a message, and of a traceback
 
 local log = {level = "info", format = "text"}
 
@@ -31,13 +36,21 @@ local function printable(text)
   return (text:gsub("\194[\128-\159]", escaped):gsub("\n", "\n    "))
 end
 
+-- A text's first bytes: what a client sends may be long. No character is cut in two.
+local function cut(value, most)
+  local text = tostring(value)
+  if #text <= most then return text end
+  return text:sub(1, most):gsub("[\192-\255][\128-\191]*$", "") .. "…"
+end
+
 local function quoted(value)
-  local text = printable((tostring(value):gsub("\n", "\\n")))
+  local text = printable((cut(value, MOST_FIELD):gsub("\n", "\\n")))
   return text:find("[%s=\"]") and '"' .. text:gsub('"', '\\"') .. '"' or text
 end
 
 local function asText(level, message, fields)
-  local parts = {os.date("%H:%M:%S"), ("%-5s"):format(level:upper()), printable(message)}
+  local parts = {os.date("%H:%M:%S"), ("%-5s"):format(level:upper()),
+    printable(cut(message, MOST_TEXT))}
   for _, key in ipairs(fields and sortedKeys(fields) or {}) do
     if key ~= "traceback" then
       parts[#parts + 1] = quoted(key) .. "=" .. quoted(fields[key])
@@ -45,7 +58,7 @@ local function asText(level, message, fields)
   end
   local line = table.concat(parts, " ")
   if fields and fields.traceback then
-    line = line .. printable("\n" .. tostring(fields.traceback))
+    line = line .. printable("\n" .. cut(fields.traceback, MOST_TEXT))
   end
   return line
 end
@@ -80,20 +93,24 @@ local function asJson(level, message, fields)
   local entry = {}
   for key, value in pairs(fields or {}) do
     local plain = type(value) == "number" and value == value and math.abs(value) ~= math.huge
-    entry[asUtf8(tostring(key))] = (plain or type(value) == "boolean") and value or
-      asUtf8(tostring(value))
+    entry[asUtf8(cut(key, MOST_FIELD))] = (plain or type(value) == "boolean") and value or
+      asUtf8(cut(value, key == "traceback" and MOST_TEXT or MOST_FIELD))
   end
   entry.time = os.date("!%Y-%m-%dT%H:%M:%SZ")
-  entry.level, entry.message = level, asUtf8(tostring(message))
+  entry.level, entry.message = level, asUtf8(cut(message, MOST_TEXT))
   return require "cjson.safe".encode(entry)
 end
 
 local formats = {text = asText, json = asJson}
 
---- Where lines go; a function of one line, for tests and for other logs.
-function log.write(line)
-  io.stderr:write(line .. "\n") -- at once, for workers share the file
+--- Writes lines to standard error without waiting for who reads them: a thread does it.
+-- @tparam string lines
+function log.print(lines)
+  C.sync_log_write(lines .. "\n", #lines + 1, log.format == "json" and 1 or 0)
 end
+
+--- Where lines go; a function of one line, for tests and for other logs.
+log.write = log.print
 
 --- Chooses what is logged and how.
 -- @tparam string choice "debug", "info", "warn", "error", "text", "json", or several of

@@ -12,7 +12,7 @@ local memory = require "sync.memory"
 local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
-local CONNECT, DATA, DRAIN = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA), tonumber(C.SYNC_DRAIN)
+local CONNECT, DATA = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local REASONS = {
@@ -39,6 +39,7 @@ local TROUBLE = {
   timeout = "client did not complete a message in time, it was closed",
   memory = "memory ran out, a client was closed",
   protocol = "client broke its protocol, it was closed",
+  refused = "an HTTP request came to a byte stream, its client was closed",
 }
 
 local TRANSPORTS = {
@@ -75,6 +76,7 @@ local loop = {
 
 local clients, timers = loop.clients, loop.timers
 local cursor, batch = 0, 0  -- next event, and how many this tick has
+local isBetween = false     -- ticks: no event is being handled
 local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
 local nextId = 0
@@ -120,6 +122,17 @@ function loop.find(id)
     for client in pairs(loop.away) do byId[client.id] = client end
   end
   return byId[id]
+end
+
+--- Who has caused what is being done: the client whose message is handled, the listener for
+-- HTTP requests, which have no client.
+-- @treturn table|nil nil when it's nobody's, as in a timer
+function loop.cause()
+  local event = cursor > 0 and handle.events[cursor - 1]
+  if not event then return nil end
+  if event.type == REQUEST then return loop.listeners[C.sync_listener_of(handle, event.id)] end
+  local client = (event.type == DATA or event.type == CONNECT) and clients[event.id]
+  return client and not client.isLink and client or nil
 end
 
 -- Apart from its caller: pairs isn't compiled, and most clients are in no room.
@@ -211,6 +224,10 @@ local function noticed(event)
   elseif what == C.SYNC_ACCEPT_FILES then
     log.limited("error", "no files", "no file is left to accept a client with: raise the " ..
       "limit (ulimit -n, LimitNOFILE=), or close files; waiting clients are tried again", where)
+  elseif what == C.SYNC_ADDRESS_FULL then
+    where.address = toString(event.data, event.length)
+    log.limited("warn", "address full", "one address has as many connections as it may; more " ..
+      "of it are refused, without a line each (maxPerAddress)", where)
   elseif what == C.SYNC_TLS_FAILED then
     log.limited("info", "tls", "a client's TLS handshake failed: " ..
       toString(event.data, event.length), where)
@@ -266,6 +283,8 @@ end)
 
 loop.on(C.SYNC_NOTICE, noticed)
 
+loop.on(C.SYNC_FREED, function(event) memory.freed(event.value * 1024) end)
+
 local function dispatch(event)
   local act = on[event.type]
   if act then act(event) end
@@ -282,10 +301,34 @@ function loop.atEnd(fn)
   last[#last + 1] = fn
 end
 
+local function withTraceback(err)
+  return {raised = err, traceback = debug.traceback("", 2):sub(2)}
+end
+
+-- What was raised, as text: also that of a table whose own __tostring fails.
+local function describe(raised)
+  local ok, text = pcall(tostring, raised)
+  return ok and text or "error value is a " .. type(raised)
+end
+
+-- An error in what runs for no client.
+local function nobodysFailed(what, failure)
+  log.limited("error", "error in " .. what, ("error in %s, no client is closed: %s"):format(what,
+    describe(failure.raised)), {traceback = failure.traceback})
+end
+
+--- Calls a function that runs for no client, so that its error ends nothing else.
+-- @tparam string what it is called in the log
+-- @tparam function fn
+function loop.guard(what, fn, ...)
+  local ok, failure = xpcall(fn, withTraceback, ...)
+  if not ok then nobodysFailed(what, failure) end
+end
+
 local function doLast()
   local list = last
   last = {}
-  for _, fn in ipairs(list) do fn() end
+  for _, fn in ipairs(list) do loop.guard("what ends a tick", fn) end
 end
 
 local function endTick()
@@ -329,6 +372,7 @@ local function run(ticks, block)
         dispatch(event)
       end
     else
+      isBetween = true
       if stopping then closeLinks() end
       endTick()
       if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then return end
@@ -336,43 +380,44 @@ local function run(ticks, block)
       cursor = 0
       batch = C.sync_poll(handle, block)
       if batch < 0 then return end
+      isBetween = false
     end
   end
 end
 
-local function withTraceback(err)
-  return {raised = err, traceback = debug.traceback("", 2):sub(2)}
-end
+-- Events that are no client's, as the log calls what handles them.
+local NOBODYS = {
+  [tonumber(C.SYNC_TIMER)] = "a timer",
+  [tonumber(C.SYNC_SIGNAL)] = "a signal's handler",
+  [tonumber(C.SYNC_RESOLVED)] = "a name look-up's answer",
+  [tonumber(C.SYNC_CONNECT_FAILED)] = "a connection's answer",
+  [tonumber(C.SYNC_EXITED)] = "the end of a worker",
+  [tonumber(C.SYNC_CLOSE)] = "the end of a client",
+  [tonumber(C.SYNC_NOTICE)] = "a notice",
+}
 
--- What was raised, as text: also that of a table whose own __tostring fails.
-local function describe(raised)
-  local ok, text = pcall(tostring, raised)
-  return ok and text or "error value is a " .. type(raised)
-end
-
--- The event whose handler raised an error is the one before the cursor.
-local function handlerFailed(failure)
-  local event = handle.events[cursor - 1]
-  local type = event.type
-  local ofRequest = type == REQUEST or type == FILE
-  local ofClient = type == CONNECT or type == DATA or type == DRAIN or ofRequest
-  local client = ofClient and clients[event.id]
-  local message = describe(failure.raised)
-  if ofRequest and not client then C.sync_abort(handle, event.id) end
-  if not client then
-    log.limited("error", "handler " .. tonumber(event.type), "error in a handler: " .. message,
-      {traceback = failure.traceback})
-    return
-  end
+local function clientFailed(client, failure)
   local class = getmetatable(client).name -- the instance's own name is the user's
   log.limited("error", "handler of " .. class, "error in a handler, its client is closed: " ..
-    message,
+    describe(failure.raised),
     {client = client.id, address = client.address, traceback = failure.traceback})
   local ok, err = pcall(client.onError, client, failure.raised)
   if not ok then
     log.limited("error", "onError of " .. class, "error in onError: " .. describe(err))
   end
   client:close("error")
+end
+
+-- The event whose handler raised an error is the one before the cursor.
+local function handlerFailed(failure)
+  if isBetween then return nobodysFailed("what ends a tick", failure) end
+  local event = handle.events[cursor - 1]
+  local what = NOBODYS[event.type]
+  if what then return nobodysFailed(what, failure) end
+  local client = clients[event.id]
+  if client then return clientFailed(client, failure) end
+  if event.type == REQUEST or event.type == FILE then C.sync_abort(handle, event.id) end
+  nobodysFailed("a handler", failure)
 end
 
 local function runGuarded(ticks, block)

@@ -4,6 +4,7 @@
 -- @module sync.options
 
 local core = require "sync.core"
+local hosts = require "sync.http.hosts"
 local origins = require "sync.http.origins"
 local policy = require "sync.flash.policy"
 
@@ -90,6 +91,7 @@ local checks = {
   maxQueue = wholeNumber(1024, MOST_BYTES),
   highWater = orFalse(wholeNumber(1, MOST_BYTES)),
   maxClients = orFalse(wholeNumber(1, 10 ^ 7)),
+  maxPerAddress = orFalse(wholeNumber(1, 10 ^ 7)),
   maxRooms = wholeNumber(0, 10 ^ 6),
   idleTimeout = orFalse(seconds),
   handshakeTimeout = orFalse(seconds),
@@ -103,6 +105,7 @@ local checks = {
   end,
   detectTimeout = orFalse(seconds),
   origins = origins.check,
+  hosts = hosts.check,
   policyPorts = function(value)
     if value == false then return true end
     local ports, message = policy.ports(value, 0)
@@ -289,6 +292,7 @@ function options.forCore(settings, maxClients)
     max_queue = settings.maxQueue,
     high_water = settings.highWater or math.floor(settings.maxQueue / 2),
     max_clients = maxClients,
+    max_per_address = settings.maxPerAddress or 0,
     backlog = settings.backlog,
     idle_timeout = milliseconds(settings.idleTimeout),
     first_timeout = milliseconds(settings.handshakeTimeout),

@@ -41,6 +41,11 @@ Protocol.messageBurst = false
 --- A client that sends more: "close" it (a WebSocket by 1008), or "pause", that is to read it
 -- no faster: what it sends waits with it.
 Protocol.onFlood = "close"
+--- Most connections of one address to this process, in IPv6 of one /64; false: any number.
+-- More are refused by a reset. Loopback, link-local and private addresses and Unix sockets
+-- aren't counted, for many may be behind them: a proxy on the same network sees to this
+-- itself.
+Protocol.maxPerAddress = 1000
 --- Most clients of a listener; false: the file limit less 64. More wait to be accepted.
 Protocol.maxClients = false
 --- Seconds without a byte from the client until it is closed; false: never.
@@ -70,9 +75,13 @@ Protocol.detectTimeout = false
 -- read again by `sync.reloadCertificates` and SIGHUP.
 Protocol.tls = false
 --- Which sites' pages and movies may connect: false (those of the same host and port), "*"
--- (all), or a list as in {"https://game.example.com", "https://*.example.org"}. Programs
--- that are no browsers say no origin, and are let in.
+-- (all), or a list of exactly those that may, as in {"https://game.example.com",
+-- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
 Protocol.origins = false
+--- The server's own names, of which an HTTP request must give one (Host), as in
+-- {"game.example.com"}; false: any, but for requests from this machine or its network that
+-- came through no proxy, as `sync.hosts` says.
+Protocol.hosts = false
 --- Ports that a Flash policy lets movies use; false: those that are enabled.
 Protocol.policyPorts = false
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
@@ -121,10 +130,14 @@ local REFUSED = {
 }
 
 --- Makes a protocol: a class with its own clients and rooms.
--- @tparam string name
+-- @tparam string name of at most 64 bytes
 -- @treturn sync.Protocol
 function Protocol:extend(name)
   local class = Class.extend(self, name)
+  if #name > Set.MOST_CLASS_NAME then
+    error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.name, #name,
+      Set.MOST_CLASS_NAME), 2)
+  end
   class.clients = Set.new()
   -- A room lives as long as it has members, or somebody holds it.
   class.roomsByName = setmetatable({}, {__mode = "v"})
@@ -167,7 +180,8 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
 -- "error" (in a handler), "stop" (the server stops), "memory", "protocol" (what a WebSocket
--- sent is none, or no UTF-8), "silent" (a ping was not answered)
+-- sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
+-- began with an HTTP request)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
 -- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame
 function Protocol:onClose(reason, code) end -- luacheck: ignore reason code
@@ -252,13 +266,22 @@ end
 -- What is said of a member in JSON may be so long, in bytes.
 local MOST_VALUE = 1024
 
+-- A name is kept for as long as its room, and may come from a client. Links have topics for
+-- rooms, which are longer.
+local function isTooLong(self, name)
+  if type(name) == "table" then error("join(name): name must be a string, not table", 3) end
+  return type(name) == "string" and #name > Set.MOST_ROOM_NAME and not self.isLink
+end
+
 --- Puts this client into a room. It leaves all its rooms when it closes.
--- @tparam string name
+-- @tparam string name of at most 128 bytes
 -- @param[opt] value what others are told of it by the room's `members`: anything that JSON
 -- can say, in at most 1 KiB. Joining again with another one changes it.
--- @treturn boolean true, or false and "closed", "too many rooms" or "value too long"
+-- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
+-- long"
 function Protocol:join(name, value)
   if self.slot == 0 then return false, "closed" end
+  if isTooLong(self, name) then return false, "name too long" end
   if value ~= nil and #cjson.encode(value) > MOST_VALUE then return false, "value too long" end
   local joined = self.joined
   if not joined then

@@ -6,7 +6,9 @@
 --
 -- A set keeps its clients in an array, and their slots in a second one that the C core
 -- reads. A client that is removed leaves a hole until the tick ends, so a loop over a set
--- may close clients and let them leave.
+-- may close clients and let them leave. A loop that waits, in sync.spawn, goes on behind the
+-- client at which it stands, also when that has left meanwhile; one that has come back in a
+-- later tick stands at the end.
 -- @classmod sync.Set
 
 local core = require "sync.core"
@@ -21,7 +23,12 @@ local function checkData(data)
   end
 end
 
-local Set = {}
+local Set = {
+  --- Bytes that a room's name and a class's may have, so that both fit into a topic of every
+  -- engine.
+  MOST_ROOM_NAME = 128,
+  MOST_CLASS_NAME = 64,
+}
 Set.__index = Set
 
 local View = {}
@@ -29,6 +36,16 @@ View.__index = View
 
 -- Sets that have holes.
 local holed = {}
+-- The function of sync.spawn that runs, or false.
+local runner = false
+
+--- Notes which function of sync.spawn runs; false: none.
+-- @treturn Task|boolean the one that ran before
+function Set.runs(task)
+  local before = runner
+  runner = task
+  return before
+end
 
 --- Makes an empty set.
 function Set.new()
@@ -40,7 +57,9 @@ function Set.new()
     holes = 0,        -- in the list
     left = false,     -- slots that were removed in this tick
     capacity = FIRST_CAPACITY,
-    outlet = false,   -- by which its messages reach other nodes: see lua/sync/cluster/init.lua
+    walkers = false,  -- tasks that have begun a loop over it, as keys
+    gone = false,     -- where clients stood that have left since, while there are walkers
+    outlet = false,   -- by which its messages reach other nodes: see lua/sync/cluster.lua
     presence = false, -- who is in it there
   }, Set)
 end
@@ -86,6 +105,7 @@ function Set:remove(client)
   if self.absent then self.absent[client] = nil end
   if not self:has(client) then return end
   local place = self.places[client.slot]
+  if self.gone then self.gone[client] = place end
   self.list[place] = false
   self.slots[place - 1] = 0
   if not self.left then
@@ -109,7 +129,37 @@ local function shrink(set)
   resize(set, math.max(FIRST_CAPACITY, set.length * 2))
 end
 
+-- A task goes through the set: until it ends, the places of clients that leave are kept.
+local function watchWalk(set)
+  set.walkers = set.walkers or setmetatable({}, {__mode = "k"})
+  set.walkers[runner] = true
+  set.gone = set.gone or setmetatable({}, {__mode = "k"})
+end
+
+local function isWalked(set)
+  for task in pairs(set.walkers) do
+    if task:isAlive() then return true end
+    set.walkers[task] = nil
+  end
+  return false
+end
+
+-- The holes are about to be filled: a client that has left stood behind so many that stay.
+local function moveGone(set)
+  if not isWalked(set) then
+    set.walkers, set.gone = false, false
+    return
+  end
+  local kept, before = 0, {}
+  for place = 1, set.length do
+    if set.list[place] then kept = kept + 1 end
+    before[place] = kept
+  end
+  for client, place in pairs(set.gone) do set.gone[client] = before[place] or 0 end
+end
+
 local function fillHoles(set)
+  if set.gone then moveGone(set) end
   local list, slots, places = set.list, set.slots, set.places
   for _, slot in ipairs(set.left) do
     local place = places[slot]
@@ -245,10 +295,24 @@ local function pastHoles(list, place)
   return client
 end
 
+-- The place of a client that isn't in the set, or of none: 0 is before the first.
+local function placeOf(set, client)
+  if client == nil then
+    if runner then watchWalk(set) end
+    return 0
+  end
+  local place = set.gone and set.gone[client]
+  if not place then
+    error("for client in set: the client at which this loop stands has left in an earlier " ..
+      "tick; a loop that waits belongs into sync.spawn(function() … end)", 3)
+  end
+  return place
+end
+
 -- The step of a generic `for`: the client after `previous`. Without a loop of its own in
 -- the usual case, so that the loop it serves becomes one trace.
 function Set:__call(_, previous)
-  local place = (previous and self.places[previous.slot] or 0) + 1
+  local place = (previous and self.places[previous.slot] or placeOf(self, previous)) + 1
   local client = self.list[place]
   if client == false then return pastHoles(self.list, place) end
   return client

@@ -10,6 +10,7 @@
 -- and not for the hot path, which LuaJIT compiles without them.
 -- @module sync.task
 
+local Set = require "sync.set"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
@@ -45,7 +46,9 @@ end
 
 local function go(self, ...)
   self.status = "running"
+  local caller = Set.runs(self)
   local ok, err = coroutine.resume(self.thread, ...)
+  Set.runs(caller)
   if self.status == "cancelled" then return end
   if not ok then
     finish(self, "failed")
@@ -82,6 +85,11 @@ end
 --- Lets it go no further: what it waits for is not told to it.
 function Task:cancel()
   if byThread[self.thread] then finish(self, "cancelled") end
+end
+
+-- Whether it has not come to its end.
+function Task:isAlive()
+  return byThread[self.thread] ~= nil
 end
 
 local function current()

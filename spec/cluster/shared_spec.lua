@@ -47,6 +47,18 @@ describe("shared state", function()
     assert.same({true, 1, 5}, order)
   end)
 
+  it("answers others though one's function raises an error", function()
+    local shared, order = fresh(), {}
+    local lines = support.logged(function()
+      shared:set("a", 1, nil, function() error "mine" end)
+      shared:get("a", function(value) order[#order + 1] = value end)
+      support.wait(function() return order[1] end)
+    end)
+    assert.same({1}, order)
+    assert.equal(1, #lines)
+    assert.matches("error in an answer of sync.shared, no client is closed: .*mine", lines[1])
+  end)
+
   it("counts, compares, expires and removes", function()
     local shared = fresh()
     run(function()

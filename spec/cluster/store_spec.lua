@@ -107,4 +107,31 @@ describe("a store", function()
     assert.matches("100$", list[#list].bytes)
     assert.is_true(store.bytes <= 2000)
   end)
+
+  it("may drop whole logs for others, which is told to who reads them, for a while", function()
+    store = Store.new {maxKeys = 10, maxBytes = 100000, drops = true}
+    local function append(name, length, seconds)
+      assert.is_string((call(store, "append", name, ("x"):rep(length), 1000, seconds)), name)
+    end
+    for i = 1, 1000 do append("log " .. i, 100, 60) end -- too many
+    assert.equal(10, store.keys)
+    assert.equal(1, #call(store, "read", "log 1000", "", 10))
+    local dropped = 0
+    for i = 1, 1000 do
+      local list, problem = call(store, "read", "log " .. i, "", 10)
+      if not list and problem == "full" then dropped = dropped + 1 end
+    end
+    assert.equal(990, dropped)
+    for i = 1, 1000 do append("large " .. i, 40000, 60) end -- too large
+    assert.is_true(store.bytes <= 100000)
+    assert.equal(1, #call(store, "read", "large 1000", "", 10))
+
+    store = Store.new {maxKeys = 1, drops = true}
+    append("a", 1, 0.02)
+    append("b", 1, 0.02)
+    assert.same({nil, "full"}, {call(store, "read", "a", "", 10)})
+    Process.eventually("what was dropped would have expired", function()
+      return call(store, "read", "a", "", 10)
+    end)
+  end)
 end)

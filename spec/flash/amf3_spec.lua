@@ -282,6 +282,25 @@ describe("AMF3", function()
     it("have no key that is not a number", function()
       assert.matches("a key is not a number", problem "1103 00 057ff8000000000000 01")
     end)
+
+    -- A client can choose numbers that LuaJIT's hash puts into one chain.
+    it("have few keys that are numbers which may collide, in all of a message", function()
+      local function keyed(first, count, step)
+        local value = amf.dictionary {}
+        for i = 0, count - 1 do value[first + i * step] = true end
+        return value
+      end
+      local function read(...) return amf3.decode(assert(amf3.encode {...})) end
+      assert.is_true((read(keyed(0, 30000, 1))))
+      for _, wrong in ipairs {{0.5, 1}, {0x10000, 1}, {-1, -1}, {1e300, 1e299}} do
+        local first, step = unpack(wrong)
+        assert.is_true((read(keyed(first, 256, step))))
+        local ok, why = read(keyed(first, 257, step))
+        assert.is_false(ok)
+        assert.matches("more than 256 keys are numbers", why)
+        assert.is_false((read(keyed(first, 200, step), keyed(first, 57, step))))
+      end
+    end)
   end)
 
   it("says which item of a vector is wrong", function()

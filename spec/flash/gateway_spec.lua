@@ -163,6 +163,87 @@ describe("the gateway of Flash Remoting", function()
     assert.equal("c", answers["/2/onResult"])
   end)
 
+  -- Calls that wait for the same, and are all answered by another client's handler.
+  it("raises nothing in who answers, whatever the answer and the caller's request", function()
+    local class = game {callTimeout = 20}
+    local waiting, answered = {}, 0
+    function class.remote:wait() table.insert(waiting, self:later()) end
+    function class.remote:release(result, err)
+      for _, answer in ipairs(waiting) do answer(result, err) end
+      answered, waiting = #waiting, {}
+    end
+    local port = serve(class)
+    local bystander = support.connect(class)
+    local results = {
+      {function() end}, {"\255"}, {amf.bytes(("x"):rep(9e6))},
+      {false, sync.fault(1, "not \255 UTF-8")}, {false, sync.fault(1, "no", {"\255"})},
+      {false, "a string"}, {{1, 2}},
+    }
+    local statuses = {200, 200, 500, 200, 200, 200, 200}
+    for i, result in ipairs(results) do
+      local message = {target = "wait", response = "/1", value = amf.list {}}
+      local peers = {}
+      for j = 1, 3 do
+        local body = packet({message, message}, 3)
+        peers[j] = assert(socket.connect("127.0.0.1", port))
+        peers[j]:send(("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" ..
+          "Content-Type: application/x-amf\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body))
+      end
+      support.wait(function() return #waiting == 6 end)
+      support.logged(function()
+        assert.is_true(bystander.server:invoke("release", result))
+      end)
+      assert.equal(6, answered)
+      for j = 1, 3 do
+        peers[j]:settimeout(0)
+        local head = ""
+        support.wait(function()
+          local bytes, why, part = peers[j]:receive(64 - #head)
+          head = head .. (bytes or part)
+          return #head == 64 or why == "closed"
+        end)
+        assert.equal(("HTTP/1.1 %d"):format(statuses[i]), head:sub(1, 12), i)
+        peers[j]:close()
+      end
+    end
+    assert.is_true(bystander:isOpen())
+  end)
+
+  it("answers what an answer was when it was given", function()
+    local class = game {callTimeout = 20}
+    local list = {1}
+    function class.remote:early() return list end
+    function class.remote:late()
+      local answer = self:later()
+      sync.after(0, function()
+        list[1] = print -- which can't be written
+        answer(2)
+      end)
+    end
+    local answers = call(serve(class), {
+      {target = "early", response = "/1", value = amf.list {}},
+      {target = "late", response = "/2", value = amf.list {}},
+    })
+    assert.same({{1}, 2}, {answers["/1/onResult"], answers["/2/onResult"]})
+  end)
+
+  it("refuses names of responses that an answer has no room for", function()
+    local port = serve(game(), {maxBody = 100000})
+    local status, text = post(port, packet {{target = "add", response = "/" .. ("x"):rep(65534),
+      value = amf.list {1, 2}}})
+    assert.same({400, "a response's name has at most 255 bytes\n"}, {status, text})
+  end)
+
+  it("answers pages whose origin is no header", function()
+    local class = game()
+    local port = serve(class, {origins = "*"})
+    local body = packet {{target = "add", response = "/1", value = amf.list {1, 2}}}
+    local status, _, head = post(port, body, {["Content-Type"] = "application/x-amf",
+      Origin = "http://a\tb"})
+    assert.equal(403, status)
+    assert.is_nil(head:find("Allow-Origin", 1, true))
+  end)
+
   it("counts rates by address", function()
     local class = game()
     class.remote.limited = sync.method({rate = 0.01, burst = 2}, function() return true end)

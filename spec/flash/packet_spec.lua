@@ -132,8 +132,18 @@ describe("packets", function()
     assert.same({nil, "packet: header 1's name is too long"},
       {amfpacket.encode {headers = {{name = ("a"):rep(65536)}}}})
     assert.matches("not UTF%-8", select(2, amfpacket.encode {messages = {{target = "\255"}}}))
-    assert.is_true((amfpacket.check(amf.bytes "a", 3)))
-    assert.same({false, "value: AMF0 has no byte arrays"}, {amfpacket.check(amf.bytes "a", 0)})
+    assert.same({nil, "value: AMF0 has no byte arrays"}, {amfpacket.value(amf.bytes "a", 0)})
+  end)
+
+  it("are put together from values that were written before", function()
+    for version, value in pairs {[0] = amf.list {1, "a"}, [3] = amf.bytes "a"} do
+      local written = assert(amfpacket.value(value, version))
+      local function message(part)
+        part.target, part.response = "/1/onResult", "null"
+        return assert(amfpacket.encode {version = version, messages = {part}})
+      end
+      assert.equal(message {value = value}, message {bytes = written})
+    end
   end)
 
   it("name what is not UTF-8", function()

@@ -1,5 +1,7 @@
 local policy = require "sync.flash.policy"
+local socket = require "socket"
 local support = require "spec.support"
+local sync = require "sync"
 
 describe("policy", function()
   it("names ports and ranges, and never low ones from a high port", function()
@@ -50,6 +52,34 @@ describe("policy", function()
       assert.equal(policy.write({"game.example"}, {1568, "8000-8100"}, 843) .. "\0",
         client:received())
       assert.is_false(client:isOpen())
+    end)
+
+    it("grants no low ports from a high one, and says so when nothing is left", function()
+      local Policy = require "sync.protocols.policy":extend("Policy")
+      Policy.ports = {80, 8000}
+      local listener = sync.enable("127.0.0.1", 0, Policy)
+      local function ask()
+        local peer = assert(socket.connect("127.0.0.1", listener.port))
+        peer:send("<policy-file-request/>\0")
+        peer:settimeout(0)
+        local answer = ""
+        support.wait(function()
+          local bytes, why, part = peer:receive("*a")
+          answer = answer .. (bytes or part)
+          return bytes or why == "closed"
+        end)
+        peer:close()
+        return answer
+      end
+      assert.equal(policy.write({"*"}, {8000}, 1024) .. "\0", ask())
+      Policy.ports = {80}
+      local lines = support.logged(function()
+        for _ = 1, 7 do assert.equal("", ask()) end
+      end)
+      listener:close()
+      assert.equal(5, #lines) -- of these seven
+      assert.matches(("none of the ports may be granted from port %d"):format(listener.port),
+        lines[1], 1, true)
     end)
 
     it("answers nothing else", function()

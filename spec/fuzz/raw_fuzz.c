@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "sync.h"
-#include "codec.h"
+#include "conn/codec.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {

@@ -105,15 +105,7 @@ describe("one port", function()
   end)
 
   it("takes only the transports of a listener", function()
-    local _, port = serve 'Echo.transports = {"tcp"}'
-    assert.equal("GET / HTTP/1.1\n\n", (function()
-      local client = Program.connect(port)
-      client:send("GET / HTTP/1.1\r\n\r\n")
-      local bytes = client:receive(#"GET / HTTP/1.1\n\n")
-      client:close()
-      return bytes
-    end)())
-    _, port = serve 'Echo.transports = {"websocket"}'
+    local _, port = serve 'Echo.transports = {"websocket"}'
     assert.equal(426, (request(port, "GET /healthz")))
     assert.equal("", (exchange(port, "hello\n")))
     WebSocket.connect(port):close()
@@ -122,6 +114,20 @@ describe("one port", function()
     local refused, head = WebSocket.connect(port)
     assert.is_nil(refused)
     assert.matches("^HTTP/1.1 403 ", head)
+  end)
+
+  it("keeps a page's requests out of a byte stream, and says so", function()
+    local server, port = serve 'Echo.transports = {"tcp"}'
+    for _, slowly in ipairs {false, true} do
+      local status, body = request(port, "POST /", "Content-Length: 6\r\n", "hello\n", slowly)
+      assert.equal(400, status)
+      assert.equal("this is a byte stream, which takes no HTTP\n", body)
+    end
+    server:expect("stderr", "an HTTP request came to a byte stream")
+    local client = Program.connect(port)
+    client:send("GET out\n")
+    assert.equal("GET out", client:receive("*l"))
+    client:close()
   end)
 
   it("sends every kind of client its good-bye when it stops", function()
@@ -233,6 +239,25 @@ describe("HTTP", function()
     local _, policy, kind = request(port, "GET /crossdomain.xml")
     assert.matches('<allow-access-from domain="a.example"/>', policy, 1, true)
     assert.matches("text/x-cross-domain-policy", kind, 1, true)
+  end)
+
+  it("is not asked under a stranger's name that leads to this machine", function()
+    local server, port = serve 'Echo.routes["GET /"] = function() return "secret" end'
+    local function ask(host, more)
+      local answer = exchange(port, ("GET / HTTP/1.1\r\nHost: %s:%d\r\n%sConnection: close\r\n\r\n")
+        :format(host, port, more or ""))
+      return answer:match("^HTTP/1.1 (%d+)"), answer
+    end
+    assert.equal("200", (ask("localhost")))
+    assert.equal("200", (ask("127.0.0.1")))
+    local status, answer = ask("evil.example")
+    assert.equal("421", status)
+    assert.is_nil(answer:find("secret", 1, true))
+    server:expect("stderr", 'Echo.hosts = {"evil.example"}')
+    local origin = ("Origin: http://evil.example:%d\r\n"):format(port)
+    assert.equal("421", (ask("evil.example", origin .. "Upgrade: websocket\r\n" ..
+      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" ..
+      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n")))
   end)
 
   it("tells whether it is well, also while it stops", function()

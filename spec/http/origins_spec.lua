@@ -40,6 +40,16 @@ describe("origins", function()
     assert.is_true(allow({"null"}, "null", "server.example"))
   end)
 
+  it("are exactly those of a list, not the server's own host as well", function()
+    assert.is_false(allow({"https://game.example"}, "http://server.example", "server.example"))
+    assert.is_false(allow({}, "http://server.example", "server.example"))
+  end)
+
+  it("are none that an answer's header could not say", function()
+    assert.is_false(allow("*", "http://a.example\tb", "server.example"))
+    assert.is_false(allow({"*"}, "http://a.example\tb", "server.example"))
+  end)
+
   it("are a list of origins, or say what is wrong", function()
     for _, fine in ipairs {false, "*", {"https://a.example"}, {"https://*.a.example", "null"}} do
       assert.is_true((origins.check(fine)))

@@ -15,8 +15,35 @@
 #include "websocket/websocket.h"
 
 enum {
-    CONN_EVENTS = 5 /* most in a tick: connect or notice, overflow, drain, two of close */
+    CONN_EVENTS =
+        5, /* most in a tick: connect or notice, overflow, drain, two of close */
+    TLS_WEIGHT = 48 * 1024,    /* bytes that OpenSSL takes for one */
+    FREED_LEAST = 1024 * 1024, /* bytes that are told of, when they are */
+    FREED_SHARE = 5            /* a fifth of what there was */
 };
+
+/* Counted instead of measured, for that costs nothing. */
+static void add_weight(struct core *core, uint64_t bytes) {
+    core->weight += bytes;
+    if (core->weight > core->most_weight) {
+        core->most_weight = core->weight;
+    }
+}
+
+void conn_set_tls(struct conn *conn, struct tls *tls) {
+    conn->tls = tls;
+    if (tls) {
+        add_weight(conn->core, TLS_WEIGHT);
+    }
+}
+
+static void tell_freed(struct core *core) {
+    uint64_t freed = core->most_weight - core->weight;
+    if (freed >= FREED_LEAST && freed * FREED_SHARE >= core->most_weight) {
+        core->most_weight = core->weight;
+        batch_push(&core->batch, SYNC_FREED, 0, (uint32_t)(freed / 1024), NULL, 0);
+    }
+}
 
 static void release(struct conn *conn) {
     conn->next_owing = conn->core->released;
@@ -74,6 +101,7 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
         return UV_ENOMEM;
     }
     core->public.client_count++;
+    add_weight(core, sizeof(*conn));
     shares_tell(core);
     listener->clients++;
     conn->core = core;
@@ -198,7 +226,9 @@ uint32_t conn_free_released(struct core *core) {
             }
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
+            peers_leave(&core->peers, conn->peer);
             core->public.client_count--;
+            core->weight -= sizeof(*conn) + (conn->tls ? (uint64_t)TLS_WEIGHT : 0);
             shares_tell(core);
             listener_client_left(conn->listener);
             slab_give(&core->conn_slabs, conn);
@@ -206,6 +236,7 @@ uint32_t conn_free_released(struct core *core) {
         }
         conn = next;
     }
+    tell_freed(core);
     return freed;
 }
 
@@ -240,8 +271,9 @@ static void start_flushing(struct conn *conn) {
     conn->state = CONN_FLUSHING;
     conn->closing_since = core_now(conn->core);
     if (conn_is_paused(conn)) {
-        input_release(conn); /* to see its end */
+        input_release(conn);
     }
+    input_watch(conn); /* to see its end */
     if (conn->protocol == CONN_WEBSOCKET) {
         websocket_say_close(conn, 0, "", 0);
     }
@@ -374,6 +406,17 @@ static void consider_detecting(struct clock *clock, uint32_t now,
     }
 }
 
+/* What is no message by itself is held until the first line ends. A raw chunk is one, so
+ * it's handed out when nothing follows. */
+static void consider_stream(struct clock *clock, uint32_t now, const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    bool held = conn->unfinished && !conn->proven;
+    consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    if (held && options->framing == SYNC_FRAMING_RAW) {
+        consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
+    }
+}
+
 /* Between requests, and while a response isn't read. */
 static void consider_request(struct clock *clock, uint32_t now, const struct conn *conn) {
     const struct sync_options *options = conn_options(conn);
@@ -410,7 +453,7 @@ static struct clock next_clock(const struct conn *conn) {
     case CONN_DETECT: consider_detecting(&clock, now, conn); break;
     case CONN_HTTP: consider_request(&clock, now, conn); break;
     case CONN_WEBSOCKET: consider_ping(&clock, now, conn); break;
-    default: consider(&clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    default: consider_stream(&clock, now, conn);
     }
     if (conn->unfinished) {
         uint32_t timeout =
@@ -447,7 +490,8 @@ static void ran_out(struct conn *conn, int reason) {
         input_release(conn);
     } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
                conn->state == CONN_OPEN && conn->unfinished) {
-        request_refuse(conn, 408, "the request did not come in time");
+        request_refuse(conn, 408, "the request did not come in time",
+                       SYNC_BROKE_PROTOCOL);
     } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
                !conn->write_broken) {
         conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */

@@ -34,7 +34,8 @@ struct conn {
     struct socket socket;
     struct core *core;
     struct listener *listener;
-    union { /* of its protocol */
+    struct peer *peer; /* whose connection it is, or NULL */
+    union {            /* of its protocol */
         struct attempt
             *attempt; /* CONN_DETECT: whose TLS handshake is under way, or NULL */
         struct request *request;
@@ -55,7 +56,7 @@ struct conn {
     uint32_t round; /* the last in which it was read */
     uint32_t tick;  /* the tick that the next two count for */
     uint32_t tick_bytes;
-    uint32_t tick_messages;
+    uint32_t tick_work;  /* see input_work */
     uint32_t dropped;    /* messages, since the queue was last empty */
     uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
@@ -84,9 +85,11 @@ struct conn {
     bool guessed : 1; /* it was silent and counts as a byte stream, until its first bytes
                        */
     bool spoken_to : 1;  /* since then */
+    bool proven : 1;     /* a byte stream whose first bytes are no HTTP request */
     bool held : 1;       /* not read: its request must be answered, or it has flooded */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
+    bool handed : 1; /* a message, in its tick */
 };
 
 static inline const struct sync_options *conn_options(const struct conn *conn) {
@@ -124,6 +127,9 @@ void conn_write_failed(struct conn *conn);
 
 /* The client answered our Close frame. */
 void conn_close_answered(struct conn *conn);
+
+/* From now on its bytes go through TLS; NULL: memory ran out. */
+void conn_set_tls(struct conn *conn, struct tls *tls);
 
 /* The queue ran empty. */
 void conn_emptied(struct conn *conn);
@@ -165,9 +171,15 @@ void input_client_ended(struct conn *conn);
 /* How many bytes of the arena the connection may use now; 0 while it has to wait. */
 size_t input_room(struct conn *conn);
 
-/* Whether another message has room in this tick; if not, input_wait sees to it that the
- * connection's backlog is looked at in the next. */
+/* Whether the connection may do more in this tick, and another message has room; if not,
+ * input_wait sees to it that the connection's backlog is looked at in the next. */
 bool input_has_room(const struct conn *conn);
+
+/* Counts what a tick does for the connection, against its own budget and that of all. One
+ * is a message, a frame that is none, or WORK_BYTES that were made or are handed out: so
+ * little on the wire that becomes much is taken bit by bit, as much on the wire is. */
+enum { WORK_BYTES = 128 };
+void input_work(struct conn *conn, size_t work);
 void input_wait(struct conn *conn);
 
 /* Hands out a message. There must be room, and the bytes must live until the tick ends.
@@ -195,7 +207,11 @@ uint32_t input_release_due(const struct conn *conn);
 /* What the connection was held for is over. */
 void input_release(struct conn *conn);
 
-/* The client said nothing that tells its protocol, and will not: it's a byte stream. */
+/* Watches the socket for bytes, or no more, as the connection's state wants it. */
+void input_watch(struct conn *conn);
+
+/* The client said nothing that tells its protocol, and will not: it's a byte stream; and
+ * what it has begun is no HTTP request. */
 void input_settle(struct conn *conn);
 
 /* It is a byte stream, which is told unless it was guessed before. */

@@ -15,5 +15,10 @@ enum detected {
 /* `transports` are those that are possible: of enum sync_transports. */
 enum detected detect(const char *bytes, size_t length, uint32_t transports);
 
+/* Whether the bytes begin with "METHOD TARGET HTTP/1.x" and the line's end: DETECT_HTTP,
+ * DETECT_STREAM, or DETECT_MORE. *scanned is how far the target was looked through: it
+ * starts as 0 and is passed back with the same, longer input. */
+enum detected detect_request_line(const char *bytes, size_t length, size_t *scanned);
+
 /* "<policy-file-request/>" and the NUL behind it. */
 enum { POLICY_REQUEST_LENGTH = 23 };

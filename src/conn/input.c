@@ -15,8 +15,9 @@
 
 enum {
     READ_BYTES = 64 * 1024, /* of one connection in a tick */
-    READ_MESSAGES = 1024,   /* of one connection in a tick */
+    READ_WORK = 1024,       /* of one connection in a tick */
     READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
+    FIRST_LINE = 16 * 1024, /* of a byte stream, that may turn out to be a request's */
     FIRST_BACKLOG = 256
 };
 
@@ -24,12 +25,13 @@ static void start_tick(struct conn *conn) {
     if (conn->tick != conn->core->tick) {
         conn->tick = conn->core->tick;
         conn->tick_bytes = 0;
-        conn->tick_messages = 0;
+        conn->tick_work = 0;
+        conn->handed = false;
     }
 }
 
 bool input_has_room(const struct conn *conn) {
-    return conn->tick_messages < READ_MESSAGES && batch_has_room(&conn->core->batch);
+    return conn->tick_work < READ_WORK && batch_has_room(&conn->core->batch);
 }
 
 size_t input_appetite(struct conn *conn) {
@@ -39,6 +41,11 @@ size_t input_appetite(struct conn *conn) {
         return 0;
     }
     return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
+}
+
+void input_work(struct conn *conn, size_t work) {
+    conn->tick_work += (uint32_t)work;
+    conn->core->batch.work += (uint32_t)work;
 }
 
 void backlog_clear(struct conn *conn, struct backlog *backlog) {
@@ -111,8 +118,9 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
     struct core *core = conn->core;
     batch_push(&core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
     core->public.messages_in++;
-    conn->tick_messages++;
+    input_work(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
+    conn->handed = true;
 }
 
 void input_unfinished(struct conn *conn, bool anew) {
@@ -185,8 +193,32 @@ ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
     return (ssize_t)taken;
 }
 
+/* Looks at the first bytes of a byte stream: an HTTP request that any page can send is
+ * refused, before a part of it is taken for a message. Returns whether they are none; if
+ * not, more must come, or the connection ends. */
+static bool prove(struct conn *conn, const char *bytes, size_t length) {
+    size_t scanned = conn->scanned;
+    enum detected found = detect_request_line(bytes, length, &scanned);
+    conn->scanned = (uint32_t)scanned;
+    if (found == DETECT_STREAM) {
+        conn->proven = true;
+        conn->scanned = 0;
+    } else if (found == DETECT_HTTP) {
+        request_refuse(conn, 400, "this is a byte stream, which takes no HTTP",
+                       SYNC_REFUSED);
+    } else if (length > conn_options(conn)->max_message && length > FIRST_LINE) {
+        conn_end(conn, SYNC_MESSAGE_LONG);
+    } else {
+        input_unfinished(conn, false);
+    }
+    return conn->proven;
+}
+
 /* Takes bytes of a byte stream. */
 static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
+    if (!conn->proven && !prove(conn, bytes, length)) {
+        return conn->state == CONN_OPEN ? 0 : length;
+    }
     ssize_t taken = input_cut(conn, bytes, length);
     if (taken == CODEC_TOO_LONG) {
         conn_end(conn, SYNC_MESSAGE_LONG);
@@ -211,14 +243,27 @@ void input_begin_stream(struct conn *conn) {
     conn->guessed = false;
 }
 
+/* Whether it may still be something else than a byte stream: then bytes of it are held.
+ */
+static bool is_open_question(const struct conn *conn) {
+    bool held = conn->protocol == CONN_STREAM && !conn->proven && conn->unfinished;
+    return conn->protocol == CONN_DETECT || held;
+}
+
 void input_settle(struct conn *conn) {
-    if (conn->protocol != CONN_DETECT) {
+    if (!is_open_question(conn)) {
         return;
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
+    if (conn->protocol == CONN_STREAM) {
+        conn->proven = true;
+        conn->scanned = 0;
+        conn->unfinished = false;
+        input_wait(conn);
+    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
         conn_abort(conn, SYNC_REFUSED, false);
     } else if (conn->backlog.length > 0) {
         input_begin_stream(conn);
+        conn->proven = true;
         conn->unfinished = false;
         input_wait(conn);
     } else if (!conn->guessed) {
@@ -325,7 +370,7 @@ static void end_after_messages(struct conn *conn) {
     start_tick(conn);
     if (conn->state == CONN_OPEN && conn->held) {
         conn->ending = true; /* its answer goes on with it */
-    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->tick_messages > 0)) {
+    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->handed)) {
         conn->ending = true;
         input_wait(conn);
     } else if (conn->client_ending) {
@@ -343,11 +388,26 @@ void input_end(struct conn *conn, enum sync_reason reason) {
     }
 }
 
+/* Whether the socket's bytes are waited for. epoll tells of bytes, and of their end,
+ * until they are read: a state that doesn't read them must not watch for them. Nothing
+ * comes behind the client's end, whatever is still owed to it. What is held is read when
+ * it is released; once the connection is closing all is read, and thrown away, to see the
+ * end.
+ */
+static bool wants_bytes(const struct conn *conn) {
+    bool held = conn->held && conn->state == CONN_OPEN;
+    return !held && !conn->client_ending;
+}
+
+void input_watch(struct conn *conn) {
+    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
+        socket_watch_bytes(&conn->socket, wants_bytes(conn));
+    }
+}
+
 void input_release(struct conn *conn) {
     conn->held = false;
-    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
-        socket_watch_bytes(&conn->socket, true);
-    }
+    input_watch(conn);
     if (conn->backlog.length > 0 || conn->ending || conn->tls ||
         conn->protocol == CONN_WEBSOCKET) {
         input_wait(conn);
@@ -356,8 +416,7 @@ void input_release(struct conn *conn) {
 }
 
 void input_client_ended(struct conn *conn) {
-    bool undetected =
-        conn->state == CONN_OPEN && !conn->ending && conn->protocol == CONN_DETECT;
+    bool undetected = conn->state == CONN_OPEN && !conn->ending && is_open_question(conn);
     conn->client_ending = true;
     if (undetected) {
         input_settle(conn);
@@ -400,7 +459,7 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && core->batch.messages >= BATCH_MESSAGES / 2) {
+        if (conn->state == CONN_OPEN && core->batch.work >= BATCH_WORK / 2) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;
@@ -470,11 +529,12 @@ static size_t read_room(struct conn *conn) {
 
 void input_ready(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
+    if (!wants_bytes(conn)) {
+        input_watch(conn); /* only now: most that are held, or end, aren't for long */
+        return;
+    }
     size_t room = read_room(conn);
     if (room == 0) {
-        if (conn->held) {
-            socket_watch_bytes(&conn->socket, false);
-        }
         return;
     }
     char *bytes = batch->arena + batch->arena_used;

@@ -34,7 +34,7 @@ int batch_init(struct batch *batch) {
     if (batch->arena == MAP_FAILED) {
         batch->arena = NULL;
     }
-    if (resize(batch, BATCH_MESSAGES) < 0 || !batch->arena) {
+    if (resize(batch, BATCH_WORK) < 0 || !batch->arena) {
         batch_free(batch);
         return -1;
     }
@@ -52,7 +52,7 @@ void batch_free(struct batch *batch) {
 
 void batch_reset(struct batch *batch) {
     batch->count = 0;
-    batch->messages = 0;
+    batch->work = 0;
     batch->arena_used = 0;
     while (batch->spent) {
         struct spent *block = batch->spent;
@@ -62,7 +62,7 @@ void batch_reset(struct batch *batch) {
 }
 
 int batch_reserve(struct batch *batch, uint32_t events) {
-    uint32_t needed = BATCH_MESSAGES + batch->reserved + events;
+    uint32_t needed = BATCH_WORK + batch->reserved + events;
     if (needed > batch->capacity && resize(batch, needed + needed / 2) < 0) {
         return -1;
     }
@@ -82,7 +82,6 @@ void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
     event->value = value;
     event->length = (uint32_t)length;
     event->data = data;
-    batch->messages += type == SYNC_DATA;
 }
 
 char *batch_block_new(size_t size) {
@@ -105,7 +104,7 @@ void batch_spend(struct batch *batch, char *block) {
 }
 
 void batch_trim(struct batch *batch) {
-    uint32_t needed = BATCH_MESSAGES + batch->reserved;
+    uint32_t needed = BATCH_WORK + batch->reserved;
     if (batch->count <= needed && batch->capacity > 2 * needed) {
         resize(batch, needed);
     }

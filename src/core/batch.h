@@ -11,14 +11,14 @@
 struct sync_event;
 
 enum {
-    BATCH_MESSAGES = 8192,    /* data events of one tick */
+    BATCH_WORK = 8192,        /* of one tick; a message is 1 of it at least */
     BATCH_ARENA = 1024 * 1024 /* bytes read in one tick */
 };
 
 struct batch {
     struct sync_event *events;
     uint32_t count;
-    uint32_t messages; /* data events among them */
+    uint32_t work; /* that was done for this tick's messages, and that they will be */
     uint32_t capacity;
     uint32_t reserved; /* other events that may come in a tick */
     char *arena;
@@ -39,12 +39,12 @@ void batch_reset(struct batch *batch);
 int batch_reserve(struct batch *batch, uint32_t events);
 void batch_unreserve(struct batch *batch, uint32_t events);
 
-/* Appends an event; messages only while batch_has_room. */
+/* Appends an event; messages only while batch_has_room, and with their work counted. */
 void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
                 const char *data, size_t length);
 
 static inline int batch_has_room(const struct batch *batch) {
-    return batch->messages < BATCH_MESSAGES;
+    return batch->work < BATCH_WORK;
 }
 
 /* A block that batch_spend may be given; NULL when memory ran out. */

@@ -11,6 +11,7 @@
 
 #include "core/batch.h"
 #include "core/out.h"
+#include "core/peers.h"
 #include "net/poller.h"
 #include "sync.h"
 #include "core/table.h"
@@ -45,7 +46,10 @@ struct core {
     uint32_t round; /* of reading: it lasts until each client was read that wanted it */
     bool crowded;   /* this tick had no room for a client whose turn it was */
 
-    struct table conns; /* by slot */
+    struct table conns;   /* by slot */
+    struct peers peers;   /* whom they are of */
+    uint64_t weight;      /* bytes that they have at least */
+    uint64_t most_weight; /* since SYNC_FREED, or memory was given back */
 
     struct conn *unflushed; /* have something to write at sync_flush, in that order */
     struct conn *last_unflushed;

@@ -10,6 +10,9 @@
 #include "http/parser.h"
 #include "websocket/websocket.h"
 
+/* A request takes the program as long as that many messages, or holds as many calls. */
+enum { REQUEST_WORK = 64 };
+
 struct request {
     struct http *http;
     struct file *file; /* that answers, or NULL */
@@ -69,7 +72,8 @@ static const char *phrase(uint32_t status) {
     }
 }
 
-void request_refuse(struct conn *conn, uint32_t status, const char *why) {
+void request_refuse(struct conn *conn, uint32_t status, const char *why,
+                    enum sync_reason reason) {
     char text[512];
     int length = snprintf(text, sizeof(text),
                           "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\n"
@@ -77,7 +81,7 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why) {
                           status, phrase(status), strlen(why) + 1, why);
     conn->unfinished = false;
     output_raw(conn, text, (size_t)length);
-    input_end(conn, SYNC_BROKE_PROTOCOL);
+    input_end(conn, reason);
 }
 
 static void push_request(struct conn *conn) {
@@ -85,7 +89,8 @@ static void push_request(struct conn *conn) {
     struct core *core = conn->core;
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
-    conn->tick_messages++;
+    input_work(conn, REQUEST_WORK);
+    conn->handed = true;
     conn->held = true;
     conn->unfinished = false;
 }
@@ -97,7 +102,8 @@ static bool act(struct conn *conn, enum http_state state) {
     switch (state) {
     case HTTP_REQUEST: push_request(conn); return false;
     case HTTP_BAD:
-        request_refuse(conn, (uint32_t)request->status, request->reason);
+        request_refuse(conn, (uint32_t)request->status, request->reason,
+                       SYNC_BROKE_PROTOCOL);
         return false;
     case HTTP_CONTINUE: output_raw(conn, go_on, sizeof(go_on) - 1); return true;
     default: input_unfinished(conn, false); return true;

@@ -20,8 +20,9 @@ int request_open_file(struct conn *conn, const char *path);
 enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t length,
                                     uint64_t offset, uint64_t count, bool keep);
 
-/* Answers with an error status, and ends the connection. */
-void request_refuse(struct conn *conn, uint32_t status, const char *why);
+/* Answers with an error status, and ends the connection for this reason. */
+void request_refuse(struct conn *conn, uint32_t status, const char *why,
+                    enum sync_reason reason);
 
 /* The response was written. */
 void request_emptied(struct conn *conn);

@@ -26,7 +26,8 @@ enum {
     ACCEPTS = 64,     /* of one socket in a tick */
     RETRY_WAIT = 100, /* ms, after accept failed */
     YIELD_WAIT = 2,   /* ms that workers with fewer clients have to accept some */
-    YIELD_SHARE = 16  /* of its clients: so many a worker then takes nevertheless */
+    YIELD_SHARE = 16, /* of its clients: so many a worker then takes nevertheless */
+    NOTICES = 2       /* most in a tick: how it accepts, and an address */
 };
 
 /* One listening socket. */
@@ -62,6 +63,22 @@ static bool is_news(struct listener *listener) {
     return news;
 }
 
+/* Tells once that an address has as many connections as it may, until all have gone. */
+static void push_full(struct listener *listener) {
+    enum { NAME_SIZE = 64 };
+    struct peer *peer = listener->full;
+    struct batch *batch = &listener->core->batch;
+    char *name = peer && !peer->told ? batch_block_new(NAME_SIZE) : NULL;
+    listener->full = NULL;
+    if (name) {
+        peer->told = true;
+        peers_name(peer, name, NAME_SIZE);
+        batch_spend(batch, name);
+        batch_push(batch, SYNC_NOTICE, listener->id, SYNC_ADDRESS_FULL, name,
+                   strlen(name));
+    }
+}
+
 void listener_push_notices(struct core *core) {
     core->noted = false;
     for (struct listener *l = core->listeners; l; l = l->next) {
@@ -69,6 +86,7 @@ void listener_push_notices(struct core *core) {
             batch_push(&core->batch, SYNC_NOTICE, l->id, l->notice, NULL, 0);
         }
         l->notice = 0;
+        push_full(l);
     }
 }
 
@@ -82,7 +100,7 @@ static void free_if_done(struct listener *listener) {
         link = &(*link)->next;
     }
     *link = listener->next;
-    batch_unreserve(&listener->core->batch, 1);
+    batch_unreserve(&listener->core->batch, NOTICES);
     if (listener->policy) {
         shared_release(listener->policy);
     }
@@ -150,6 +168,42 @@ static void accept_failed(struct listener *listener, int error) {
     }
 }
 
+/* Ends one that has just come, by a reset: nothing of it stays, and it isn't asked what
+ * it wants. */
+static void refuse(struct listener *listener, int fd, struct peer *peer) {
+    struct core *core = listener->core;
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    close(fd);
+    core->public.clients_refused++;
+    if (!peer->told && !listener->full) { /* another is told of the next time */
+        listener->full = peer;
+        core->noted = true;
+        core_wake(core);
+    }
+}
+
+/* Makes what was accepted a connection, unless its address has as many as it may. Returns
+ * 0, or an error code; the socket is taken over in any case. */
+static int admit(struct listener *listener, int fd, uint8_t transport,
+                 const struct sockaddr *address) {
+    struct core *core = listener->core;
+    uint32_t most = listener->options.max_per_address;
+    struct peer *peer = peers_enter(&core->peers, address);
+    if (peer && most > 0 && peer->count > most) {
+        refuse(listener, fd, peer);
+        peers_leave(&core->peers, peer);
+        return 0;
+    }
+    int slot = conn_open(listener, fd, transport, address);
+    if (slot < 0) {
+        peers_leave(&core->peers, peer);
+        return slot;
+    }
+    core_conn(core, (uint32_t)slot)->peer = peer;
+    return 0;
+}
+
 /* Accepts one client. Returns whether to go on. */
 static bool accept_one(struct listening *socket) {
     struct listener *listener = socket->listener;
@@ -172,9 +226,9 @@ static bool accept_one(struct listening *socket) {
         }
         return false;
     }
-    int slot = conn_open(listener, fd, socket->transport, (const struct sockaddr *)&peer);
-    if (slot < 0) {
-        accept_failed(listener, slot);
+    int error = admit(listener, fd, socket->transport, (const struct sockaddr *)&peer);
+    if (error < 0) {
+        accept_failed(listener, error);
         return false;
     }
     listener->failing = false;
@@ -301,7 +355,7 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     if (!listener) {
         return UV_ENOMEM;
     }
-    if (batch_reserve(&core->batch, 1) < 0) {
+    if (batch_reserve(&core->batch, NOTICES) < 0) {
         free(listener);
         return UV_ENOMEM;
     }

@@ -20,7 +20,8 @@ struct listener {
     uint32_t socket_count;
     uint32_t clients;
     uint32_t id;
-    uint8_t notice; /* enum sync_notice to be pushed when the poll ends, or 0 */
+    struct peer *full; /* to be told of when the poll ends, or NULL */
+    uint8_t notice;    /* enum sync_notice to be pushed when the poll ends, or 0 */
     bool closed;
     bool paused;
     bool told_paused; /* the last notice said so */

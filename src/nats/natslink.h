@@ -18,7 +18,7 @@
  *     D 0         not connected, or no more: why; the last frame
  *     M length    a message: subject (of that length) bytes
  *     R number    an answer: status bytes; three digits, 000 when it has none, 503 when
- *                 nobody is there to answer
+ *                 nobody is there to answer, 413 when it was too long to be told
  *     L count     so many messages were dropped
  *     E 0         an error that ends nothing: text
  *

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes of an answer. The program takes no longer frame; a message of 1 MiB is told in
+ * base64, in JSON. */
+enum { ANSWER_MOST = 2 * 1024 * 1024 };
+
 /* What the messages of one subscription come with. */
 struct topic {
     struct link *link;
@@ -51,8 +55,13 @@ static void on_answer(natsConnection *connection, natsSubscription *subscription
     if (natsMsgHeader_Get(message, "Status", &status) != NATS_OK || strlen(status) < 3) {
         status = "000";
     }
+    size_t length = (size_t)natsMsg_GetDataLength(message);
+    if (length > ANSWER_MOST) {
+        status = "413";
+        length = 0;
+    }
     link_tell(topic->link, 'R', (uint32_t)strtoul(number, NULL, 10), status, 3,
-              natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message));
+              natsMsg_GetData(message), length);
     natsMsg_Destroy(message);
 }
 

@@ -14,7 +14,7 @@ bool secure_handshaking(const struct conn *conn) {
 
 void secure_connect(struct conn *conn) {
     const struct listener *listener = conn->listener;
-    conn->tls = tls_new_client(listener->tls, listener->trusted_host);
+    conn_set_tls(conn, tls_new_client(listener->tls, listener->trusted_host));
     if (!conn->tls) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return;
@@ -24,7 +24,7 @@ void secure_connect(struct conn *conn) {
 }
 
 void secure_begin(struct conn *conn, const char *cipher, size_t length) {
-    conn->tls = tls_new(conn->listener->tls);
+    conn_set_tls(conn, tls_new(conn->listener->tls));
     if (!conn->tls || tls_feed(conn->tls, cipher, length) < 0) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return;

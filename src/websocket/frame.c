@@ -100,9 +100,15 @@ uint32_t ws_unmask(char *bytes, size_t length, uint32_t mask) {
     for (size_t n = 0; n < rest; n++) {
         bytes[i + n] = (char)(bytes[i + n] ^ key[n % 4]);
     }
+    return ws_mask_after(mask, rest);
+}
+
+uint32_t ws_mask_after(uint32_t mask, size_t length) {
+    unsigned char key[4];
     unsigned char next[4];
+    memcpy(key, &mask, sizeof(key));
     for (size_t n = 0; n < 4; n++) {
-        next[n] = key[(n + rest) % 4];
+        next[n] = key[(n + length) % 4];
     }
     memcpy(&mask, next, sizeof(mask));
     return mask;

@@ -60,5 +60,8 @@ uint8_t ws_header_write(char *head, enum ws_opcode opcode, bool compressed,
 /* Takes the mask off, or puts it on. Returns the mask for the bytes that follow. */
 uint32_t ws_unmask(char *bytes, size_t length, uint32_t mask);
 
+/* The mask for what follows so many bytes. */
+uint32_t ws_mask_after(uint32_t mask, size_t length);
+
 /* Whether a Close frame may carry this code. */
 bool ws_code_valid(uint32_t code);

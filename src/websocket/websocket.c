@@ -290,11 +290,13 @@ static bool add_inflated(struct conn *conn, struct backlog *to, size_t length,
     return true;
 }
 
-/* Inflates a part of a message; `last` is the end of it. Never more than one byte above
- * what it may be is inflated, so a bomb costs no more than an honest message. */
-static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
-                            bool last) {
+/* Inflates a part of a message, as far as this tick's work goes; `last` is the end of it.
+ * Never more than one byte above what it may be is inflated, so a bomb costs no more than
+ * an honest message. What wasn't taken is given back as it came, masked. */
+static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool last) {
     struct websocket *websocket = conn->websocket;
+    const char *rest = bytes;
+    size_t length = *taken;
     bool stream = websocket->opcode == WS_BINARY && is_stream(conn);
     struct backlog *to = stream ? &websocket->stream : &websocket->message;
     size_t most = (size_t)conn_options(conn)->max_message + (stream ? STREAM_SPARE : 0);
@@ -313,7 +315,7 @@ static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
         enum inflated state =
             finishing
                 ? inflater_finish(inflater, websocket->receive_takeover, place, &size)
-                : inflater_run(inflater, &bytes, &length, place, &size);
+                : inflater_run(inflater, &rest, &length, place, &size);
         if (state == INFLATE_CORRUPT) {
             return fail(conn, WS_INVALID_DATA);
         }
@@ -323,10 +325,16 @@ static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
         if (!add_inflated(conn, to, size, most)) {
             return false;
         }
+        input_work(conn, size / WORK_BYTES);
         if (state == INFLATE_DONE && (finishing || !last)) {
             if (finishing) {
                 give_inflater_back(conn);
             }
+            return !stream || cut_stream(conn);
+        }
+        if (length > 0 && !input_has_room(conn)) {
+            *taken -= length;
+            input_wait(conn);
             return !stream || cut_stream(conn);
         }
         finishing = finishing || state == INFLATE_DONE;
@@ -375,21 +383,26 @@ static bool take_plain(struct conn *conn, const char *bytes, size_t length, bool
     return true;
 }
 
-/* Takes payload bytes of the frame under way. */
-static bool take_payload(struct conn *conn, char *bytes, size_t length) {
+/* Takes payload bytes of the frame under way. Returns how many, or -1 when that has ended
+ * the connection. */
+static ssize_t take_payload(struct conn *conn, char *bytes, size_t length) {
     struct websocket *websocket = conn->websocket;
-    websocket->mask = ws_unmask(bytes, length, websocket->mask);
-    websocket->left -= length;
-    if (conn->state != CONN_OPEN) {
-        return true; /* only the answer to our Close is waited for */
+    uint32_t mask = websocket->mask;
+    ws_unmask(bytes, length, mask);
+    size_t taken = length;
+    bool fine = true;
+    bool last = websocket->left == length && websocket->fin;
+    if (conn->state == CONN_OPEN) { /* else only the answer to our Close is waited for */
+        fine = websocket->compressed ? take_compressed(conn, bytes, &taken, last)
+                                     : take_plain(conn, bytes, length, last);
     }
-    bool last = websocket->left == 0 && websocket->fin;
-    bool taken = websocket->compressed ? take_compressed(conn, bytes, length, last)
-                                       : take_plain(conn, bytes, length, last);
-    if (!taken || !last) {
-        return taken;
+    ws_unmask(bytes + taken, length - taken, ws_mask_after(mask, taken));
+    websocket->mask = ws_mask_after(mask, taken);
+    websocket->left -= taken;
+    if (fine && last && taken == length && conn->state == CONN_OPEN) {
+        fine = end_message(conn, bytes, websocket->compressed ? 0 : length);
     }
-    return end_message(conn, bytes, websocket->compressed ? 0 : length);
+    return fine ? (ssize_t)taken : -1;
 }
 
 static bool begin_frame(struct conn *conn, const struct ws_header *header) {
@@ -440,6 +453,8 @@ static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
         return 0;
     }
     size_t rest = length - (size_t)head;
+    bool begins = header.opcode != WS_CONTINUATION && header.opcode < WS_CLOSE;
+    input_work(conn, !begins); /* a message counts when it's handed out */
     if (header.opcode >= WS_CLOSE) {
         if (rest < header.length) {
             return 0;
@@ -451,8 +466,9 @@ static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
         return conn->reason == SYNC_FLOODED ? -1 : 0;
     }
     size_t part = rest < header.length ? rest : (size_t)header.length;
-    bool goes_on = begin_frame(conn, &header) && take_payload(conn, bytes + head, part);
-    return goes_on ? head + (ssize_t)part : -1;
+    ssize_t taken =
+        begin_frame(conn, &header) ? take_payload(conn, bytes + head, part) : -1;
+    return taken < 0 ? -1 : head + taken;
 }
 
 static void note_unfinished(struct conn *conn, bool partial_frame) {
@@ -485,7 +501,7 @@ size_t websocket_take(struct conn *conn, char *bytes, size_t length) {
         ssize_t used;
         if (websocket->left > 0) {
             size_t part = rest < websocket->left ? rest : (size_t)websocket->left;
-            used = take_payload(conn, bytes + taken, part) ? (ssize_t)part : -1;
+            used = take_payload(conn, bytes + taken, part);
         } else {
             used = take_frame(conn, bytes + taken, rest);
         }

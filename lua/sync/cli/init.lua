@@ -36,7 +36,7 @@ with 0; the second signal ends it at once. Exit codes: 0 done, 1 the script fail
 ]]
 
 local function fail(message)
-  io.stderr:write("sync-lua: ", message, "\n")
+  require "sync.log".print("sync-lua: " .. message)
 end
 
 -- An error that SYNC raised about the call it names is a line a person can act on; of
@@ -240,8 +240,7 @@ local function checkServed(code, name)
 end
 
 local function printReport()
-  local sync = require "sync"
-  io.stderr:write(tostring(sync.jit.report()), "\n")
+  require "sync.log".print(tostring(require "sync".jit.report()))
 end
 
 -- Carries one option out. Returns an exit code when that ends the program.

@@ -149,8 +149,7 @@ end
 --- The engine: see lua/sync/cluster/init.lua. There is one in a process.
 function bus.open(given)
   handlers = given
-  local topics = {}
-  return setmetatable({topics = topics}, Engine)
+  return setmetatable({topics = {}, topicCount = 0}, Engine)
 end
 
 function Engine.isUp()
@@ -172,15 +171,22 @@ function Engine.unsent()
   return link and link:queued() or earlyBytes
 end
 
+--- Most topics that are subscribed to.
+Engine.maxTopics = 1000000
+
 function Engine:subscribe(topic)
-  if self.topics[topic] then return end
+  if self.topics[topic] then return true end
+  if self.topicCount >= Engine.maxTopics then return false end
   self.topics[topic] = true
+  self.topicCount = self.topicCount + 1
   tellTopic(topic, bus.SUBSCRIBE)
+  return true
 end
 
 function Engine:unsubscribe(topic)
   if not self.topics[topic] then return end
   self.topics[topic] = nil
+  self.topicCount = self.topicCount - 1
   tellTopic(topic, bus.UNSUBSCRIBE)
 end
 

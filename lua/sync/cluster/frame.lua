@@ -81,4 +81,64 @@ function frame.readDirect(bytes)
   return bytes:byte(frame.HEAD + 1), number[0], bytes:sub(frame.HEAD + 10)
 end
 
+-- Tables, as string.buffer writes them: tags, of which each but a string's has a fixed size, and
+-- counts of one, two or five bytes.
+local TABLE, MIXED = 9, 13 -- the tags of tables that have counts; of hash parts, arrays and both
+local STRING = 0x20        -- and above: its length is told by the tag
+local SIZES = {[0] = 0, 0, 0, 0, 4, 8, 4, 8, 0, [0x10] = 8, [0x11] = 8, [0x12] = 16}
+
+-- A count that begins at an offset, and where it ends: behind the bytes when it isn't whole.
+local function readCount(bytes, at, length)
+  if at >= length then return 0, length + 1 end
+  local first = bytes[at]
+  if first < 0xe0 then return first, at + 1 end
+  if first < 0xff then
+    return (first - 0xe0) * 256 + (at + 1 < length and bytes[at + 1] or 0) + 0xe0, at + 2
+  end
+  if at + 5 > length then return 0, length + 1 end
+  return bytes[at + 1] + bytes[at + 2] * 2 ^ 8 + bytes[at + 3] * 2 ^ 16 + bytes[at + 4] * 2 ^ 24,
+    at + 5
+end
+
+-- Where the value ends that begins at an offset, the values in it left out, and how many bytes
+-- those must have at least; nil when it is none.
+local function skip(bytes, at, length)
+  local tag = bytes[at]
+  if tag >= STRING then
+    local count, behind = readCount(bytes, at, length)
+    return behind + count - STRING, 0
+  elseif tag < TABLE or tag > MIXED then
+    local size = SIZES[tag]
+    return size and at + 1 + size, 0
+  end
+  local wanted, behind = 0, at + 1
+  if tag > TABLE then wanted, behind = readCount(bytes, behind, length) end
+  if tag % 2 == 1 then
+    local count
+    count, behind = readCount(bytes, behind, length)
+    wanted = wanted + 2 * count
+  end
+  return behind, wanted
+end
+
+--- The table that bytes from an offset on stand for. string.buffer makes tables as large as they
+-- are said to be, before it has read what is in them: 7 bytes would cost a gigabyte.
+-- @tparam string bytes
+-- @tparam number offset
+-- @return the table
+-- @raise when they are none, or say that they hold more than there is
+function frame.decode(bytes, offset)
+  local data, at, length = ffi.cast("const uint8_t *", bytes), offset, #bytes
+  local left = length - offset
+  while at < length do
+    local behind, wanted = skip(data, at, length)
+    left = left - (wanted or 0)
+    if not behind or behind > length or left < 0 then
+      error("a table is cut off, or says that it holds more than there is", 0)
+    end
+    at = behind
+  end
+  return buffer.decode(offset > 0 and bytes:sub(offset + 1) or bytes)
+end
+
 return frame

@@ -27,6 +27,7 @@ local SILENT_SECONDS = 5    -- of a node that has died
 local FORGET_SECONDS = 60   -- in which one that comes back goes on where it was
 local CLAIM_BEATS = 3       -- how often a node tells what it has sent last
 local MOST_CLAIMS = 2000    -- in one beat; others wait for the next
+local MOST_RECENT = 20000   -- outlets of which beats tell; further ones are left out
 local MOST_UNSENT = 6 * 1024 * 1024 -- bytes that wait for the engine; its own bounds are above
 local MOST_NODES = 16383    -- so that ids have at most 14 digits
 local IDS_A_NODE = 2 ^ 32
@@ -95,8 +96,8 @@ end
 -- finds room, so that none takes another for dead.
 local function publish(outlet, type, body)
   if isControl(type) then outlet = controlOf(outlet) end
-  if outlet.beats == 0 then recent[#recent + 1] = outlet end
-  outlet.beats = CLAIM_BEATS
+  if outlet.beats == 0 and #recent < MOST_RECENT then recent[#recent + 1] = outlet end
+  if outlet.beats > 0 or recent[#recent] == outlet then outlet.beats = CLAIM_BEATS end
   if not isControl(type) and cluster.engine:unsent() > MOST_UNSENT then
     outlet.number = outlet.number + 1 -- others notice that it's missing
     shed = shed + 1
@@ -119,9 +120,15 @@ function cluster.tellAll(type, content)
 end
 
 
+-- Returns false when the engine is asked for as many topics as it may be.
 local function subscribe(topic, set)
+  if not cluster.engine:subscribe(topic) then
+    log.limited("error", "topics", "too many rooms have members on this node: what other nodes " ..
+      "send to further ones does not reach it", {topic = topic})
+    return false
+  end
   sets[topic], sets["+" .. topic] = set, set
-  cluster.engine:subscribe(topic)
+  return true
 end
 cluster.subscribe = subscribe
 
@@ -211,7 +218,7 @@ end
 
 -- The table of a frame.
 local function content(bytes)
-  return buffer.decode(bytes:sub(frame.HEAD + 1))
+  return frame.decode(bytes, frame.HEAD)
 end
 
 -- Whatever comes from a node shows that it lives.
@@ -377,22 +384,28 @@ end
 
 -- Classes and rooms.
 
-local MOST_NAME = 150
+local MOST_CLASS_NAME = 64
+local MOST_TOPIC = 198 -- bytes: engines take 200, and logs of topics have a longer name
 
 -- Makes a room's messages reach other nodes. It's one of the class whose `clients` are given.
 local function addRoom(all, room)
-  if type(room.name) ~= "string" or #room.name > MOST_NAME then
-    log.limited("warn", "room name", ("a room's name is no string of at most %d bytes: " ..
-      "its messages stay on this node"):format(MOST_NAME), {room = tostring(room.name):sub(1, 40)})
+  local topic = type(room.name) == "string" and cluster.topicOf(all.name, room.name)
+  if not topic or #topic > MOST_TOPIC then
+    log.limited("warn", "room name", "a room's name is no string, or too long: its messages " ..
+      "stay on this node", {room = tostring(room.name):sub(1, 40)})
     return
   end
-  room.outlet = newOutlet(cluster.topicOf(all.name, room.name))
+  room.outlet = newOutlet(topic)
   presence.watch(room)
 end
 
 --- Makes a class's messages reach other nodes. Called for each that is enabled.
 function cluster.addClass(class)
   if not cluster.engine or classes[class.name] == class then return end
+  if #class.name > MOST_CLASS_NAME or class.name:find("/", 1, true) then
+    error(("the class %q: in a cluster a name has at most %d bytes, and no slash")
+      :format(class.name:sub(1, 100), MOST_CLASS_NAME), 3)
+  end
   if classes[class.name] then
     error(("two classes have the name %q: nodes know classes by their names"):format(class.name), 3)
   end

@@ -18,16 +18,26 @@ local buffer = require "string.buffer"
 local cjson = require "cjson"
 local cluster = require "sync.cluster"
 local core = require "sync.core"
+local frame = require "sync.cluster.frame"
+local log = require "sync.log"
 local loop = require "sync.loop"
+local Share = require "sync.cluster.share"
 
 local now = core.C.sync_now
 
 local MOST_ENTRIES = 20000 -- of a node's journal
+local MOST_BYTES = 16 * 1024 * 1024 -- the same
 local MOST_EVENTS = 1000   -- of a room
+local ROOM_BYTES = 4 * 1024 * 1024 -- of a room whose events are as long as the last one
 local KEEP_SECONDS = 120
+local OUT_SECONDS = 60     -- that a session is left out which has taken too much
+local GAP_SECONDS = 1      -- between entries that say that events were not kept
+local MIB = 1024 * 1024
+local PLUS = ("+"):byte()
 local STATE_SECONDS = 10   -- after which all of a session is written again
 local ENTRY = 48 * 1024    -- bytes, about
-local ROOM_COST, NUMBER_COST = 40, 8
+local ROOM_COST, NUMBER_COST, ENTRY_COST = 40, 8, 100
+local GAPS = "e/!"         -- the log of events of which not even their room's log says anything
 local READ = 1000          -- entries at once
 local MOST_READ = 40       -- times
 local READING_SECONDS = 2  -- that a journal which was read is kept
@@ -39,6 +49,13 @@ local shared = {}          -- items of events, by name
 local hasGap = false       -- something could not be written
 local lastSid = 0
 local sessions = {}        -- clients that have one, by sid
+local out = {}             -- since when clients are left out
+
+-- Bytes that a client may take in KEEP_SECONDS: by events that it fires, by what stands in their
+-- place when these are too many, and of the journal.
+local events = Share.new(4 * MIB, KEEP_SECONDS)
+local marks = Share.new(MIB, KEEP_SECONDS)
+local ofJournal = Share.new(4 * MIB, KEEP_SECONDS)
 
 local function logName(node, epoch)
   return ("j/%d.%d"):format(node, epoch)
@@ -48,9 +65,26 @@ local function onWritten(id)
   hasGap = hasGap or not id
 end
 
+-- The lengths of the journal's newest entries, which nobody else writes.
+local lengths = {first = 1, last = 0, sum = 0}
+
+-- How many entries of the journal are kept with one more of a length.
+local function newest(length)
+  local list = lengths
+  list.last, list.sum = list.last + 1, list.sum + length
+  list[list.last] = length
+  while list.sum > MOST_BYTES or list.last - list.first >= MOST_ENTRIES do
+    list.sum = list.sum - list[list.first]
+    list[list.first] = nil
+    list.first = list.first + 1
+  end
+  return list.first > 1 and list.last - list.first + 1 or MOST_ENTRIES
+end
+
 local function write()
   if #items == 0 then return end
-  cluster.engine:append(logName(cluster.node, cluster.epoch()), buffer.encode(items), MOST_ENTRIES,
+  local bytes = buffer.encode(items)
+  cluster.engine:append(logName(cluster.node, cluster.epoch()), bytes, newest(#bytes),
     KEEP_SECONDS, onWritten)
   items, size, shared = {}, 0, {}
 end
@@ -82,14 +116,39 @@ local function roomsOf(client)
 end
 journal.roomsOf = roomsOf
 
--- Writes all of a session.
+-- Whether there is room for more of a session. If there isn't, it's left out.
+local function pay(session, cost)
+  if cost <= ENTRY and ofJournal:take(session, cost) then return true end
+  log.limited("info", "journal", "a client takes more of the journal than it may: it would " ..
+    "begin anew if this node died", {client = sessions[session.sid].id})
+  out[sessions[session.sid]] = now()
+  journal.finish(session)
+  session.sid = nil
+  return false
+end
+
+-- Writes all of a session. Returns whether there was room for that.
 local function state(client)
-  local session, rooms = client.session, roomsOf(client)
+  local session, rooms, fields = client.session, roomsOf(client), fieldsOf(client)
   local cost = 200
-  for name, value in pairs(rooms) do cost = cost + #name + #value + ROOM_COST end
+  for _, texts in ipairs {rooms, fields} do
+    for name, value in pairs(texts) do cost = cost + #tostring(name) + #value + ROOM_COST end
+  end
   session.statedAt = now()
+  if not pay(session, cost) then return false end
   add({"state", session.sid, session.token, getmetatable(client).name, session.last, rooms,
-    fieldsOf(client)}, cost)
+    fields}, cost)
+  return true
+end
+
+local function takeBack(time)
+  for client, since in pairs(out) do
+    local isThere = client.slot ~= 0 or client.session.away
+    if not isThere or time - since > OUT_SECONDS then
+      out[client] = nil
+      if isThere and not client.session.sid then journal.begin(client) end
+    end
+  end
 end
 
 -- Once a second.
@@ -97,6 +156,7 @@ local function stateAll()
   if not cluster.engine:isUp() then return end
   local time, list, isNew = now(), {}, hasGap
   hasGap = false
+  takeBack(time)
   for _, client in pairs(sessions) do list[#list + 1] = client end
   for _, client in ipairs(list) do
     if isNew then
@@ -108,15 +168,22 @@ local function stateAll()
   write()
 end
 
---- A session begins. The log of the class notes it: events that stand before that were not for
--- it.
+-- Notes in the log of a set that a session is in it: events that stand before that were not for
+-- it. Where there is no note, the session begins anew if there are events.
+local function keepBegin(topic, token)
+  if not events:take(loop.cause(), ENTRY_COST + #topic + #token) then return end
+  cluster.engine:append("e/" .. topic, buffer.encode {"+" .. token, ""}, MOST_EVENTS, KEEP_SECONDS)
+end
+
+--- A session begins. The log of the class notes it.
 function journal.begin(client)
   lastSid = lastSid + 1
   client.session.sid = lastSid
   sessions[lastSid] = client
   if #cluster.everyBeat == 0 then table.insert(cluster.everyBeat, stateAll) end
-  state(client)
-  journal.keepEvent(cluster.topicOf(getmetatable(client).name), "+" .. client.session.token, "")
+  if state(client) then
+    keepBegin(cluster.topicOf(getmetatable(client).name), client.session.token)
+  end
 end
 
 --- It begins anew, with the number that it has: what was written of it before counts no more.
@@ -135,7 +202,9 @@ end
 function journal.note(session, number, name, text)
   if not name then
     if #text > ENTRY then text = false end -- can't be brought back
-    return add({"text", session.sid, number, text}, text and #text or 0)
+    local cost = NUMBER_COST + (text and #text or 0)
+    if pay(session, cost) then add({"text", session.sid, number, text}, cost) end
+    return
   end
   local item = shared[name]
   if not item then
@@ -151,33 +220,50 @@ function journal.note(session, number, name, text)
   size = size + 2 * NUMBER_COST
 end
 
---- The client has come into a room. The room's log notes it, too: events that stand before that
--- were not for it.
+--- The client has come into a room. The room's log notes it, too.
 function journal.joined(client, room)
   local session, joined = client.session, client.joined
   local value = joined.values and joined.values[room]
-  local text = value ~= nil and cjson.encode(value) or ""
-  add({"join", session.sid, room, text}, #room + #text + ROOM_COST)
-  for name, encoded in pairs(fieldsOf(client)) do
-    add({"field", session.sid, name, encoded}, #name + #encoded)
+  local list = {{"join", room, value ~= nil and cjson.encode(value) or ""}}
+  for name, encoded in pairs(fieldsOf(client)) do list[#list + 1] = {"field", name, encoded} end
+  for _, each in ipairs(list) do
+    local kind, name, text = unpack(each)
+    local cost = #tostring(name) + #text + ROOM_COST
+    if not pay(session, cost) then return end
+    add({kind, session.sid, name, text}, cost)
   end
-  journal.keepEvent(cluster.topicOf(getmetatable(client).name, room), "+" .. session.token, "")
+  keepBegin(cluster.topicOf(getmetatable(client).name, room), session.token)
 end
 
 function journal.left(client, room)
-  add({"leave", client.session.sid, room}, #room + ROOM_COST)
+  local cost = #tostring(room) + ROOM_COST
+  if pay(client.session, cost) then add({"leave", client.session.sid, room}, cost) end
 end
 
---- Keeps an event of a set in the log of its topic.
+-- Says that some events are nowhere: who is looked for in the next minutes begins anew.
+local gapSaidAt = -math.huge
+local function sayGap()
+  if now() - gapSaidAt < GAP_SECONDS then return end
+  gapSaidAt = now()
+  cluster.engine:append(GAPS, buffer.encode {"", false}, 1, KEEP_SECONDS)
+end
+
+--- Keeps an event of a set in the log of its topic; its text, as far as who has fired it may.
 function journal.keepEvent(topic, name, text)
-  if #text > ENTRY then return end
-  cluster.engine:append("e/" .. topic, buffer.encode {name, text}, MOST_EVENTS, KEEP_SECONDS)
+  local cause, cost = loop.cause(), ENTRY_COST + #topic + #name
+  if #text > ENTRY or not events:take(cause, cost + #text) then
+    text = false
+    if not marks:take(cause, cost) then return sayGap() end
+  end
+  local most = math.floor(ROOM_BYTES / (cost + #(text or "")))
+  cluster.engine:append("e/" .. topic, buffer.encode {name, text}, math.min(MOST_EVENTS, most),
+    KEEP_SECONDS)
 end
 
 -- Reading.
 
 local function decode(bytes)
-  local ok, value = pcall(buffer.decode, bytes)
+  local ok, value = pcall(frame.decode, bytes, 0)
   return ok and type(value) == "table" and value or {}
 end
 
@@ -308,22 +394,32 @@ local function readRooms(session, done)
       following(i + 1)
     end)
   end
-  following(1)
+  readAll(GAPS, function(gaps, problem)
+    if not gaps then return done(nil, problem) end
+    if #gaps > 0 then return done(nil, "events were not kept: clients fire too many") end
+    following(1)
+  end)
 end
 
 -- Events of a log that come after what is known to have been for the client, and that it
 -- wasn't sent.
+-- Returns false when that can't be told: one was not kept, or the log's beginning wasn't.
 local function addLater(session, token, entries, missed, known)
-  local hasBegun = false
+  local hasBegun, hasEvents = false, false
   for _, entry in ipairs(entries) do
     local name, text = entry[1], entry[2]
     if name == "+" .. token or session.delivered[name] then
       hasBegun = true
-    elseif hasBegun and name:byte() ~= 43 then -- no other client's +
-      missed[#missed + 1] = text
-      known[name] = true
+    elseif name:byte() ~= PLUS then -- no other client's
+      hasEvents = true
+      if hasBegun and not text then return false end
+      if hasBegun then
+        missed[#missed + 1] = text
+        known[name] = true
+      end
     end
   end
+  return hasBegun or not hasEvents
 end
 
 --- Finds out what a client has missed that has received `received` messages of a session.
@@ -347,7 +443,11 @@ function journal.missed(session, token, received, done)
       if not text then return done(nil, "a message was not kept") end
       missed[#missed + 1] = text
     end
-    for _, entries in ipairs(logs) do addLater(session, token, entries, missed, known) end
+    for _, entries in ipairs(logs) do
+      if not addLater(session, token, entries, missed, known) then
+        return done(nil, "an event was not kept")
+      end
+    end
     done(missed, known)
   end)
 end

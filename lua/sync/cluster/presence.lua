@@ -3,6 +3,11 @@
 -- A node hears of a room while it has members in it, and tells the others who comes and goes.
 -- Whoever begins to hear of a room asks who is there; where a message was lost, or a node was
 -- away, it asks again.
+--
+-- The engine has a bound on what a node hears of, which clients must not use up by names that
+-- they invent. A room whose last member has left is let go: after some seconds, for its members
+-- often come back; sooner where there are many. One that was only looked at is let go after a
+-- minute; a client has a share of those.
 -- @module sync.cluster.presence
 
 local buffer = require "string.buffer"
@@ -11,11 +16,15 @@ local core = require "sync.core"
 local frame = require "sync.cluster.frame"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local Share = require "sync.cluster.share"
 
 local now = core.C.sync_now
 
 local IDLE_SECONDS = 5      -- that a room without members is still heard of
 local LOOKED_SECONDS = 60   -- the same, since somebody has asked for its members
+local MOST_IDLE = 1000      -- rooms without members that are still heard of for that
+local MOST_LOOKED = 10000   -- the same that were looked at, and of which
+local LOOKED_A_CLIENT = 1000 -- one may look at so many in LOOKED_SECONDS
 local MOST_OTHERS = 200000  -- members of other nodes, of all rooms; further ones are left out
 local ANSWER_SECONDS = 2    -- that a node has to answer before it's asked again
 local MEMBERS_A_FRAME = 500
@@ -24,6 +33,10 @@ local TOPICS_A_FRAME = 500
 local presence = {}
 local cluster
 local heard = {}            -- rooms that this node hears of, by topic
+local deaf = {}             -- rooms with members that it should hear of: the engine has no room
+local parked = {first = 1, last = 0} -- rooms that were left by all: {room's presence, since when}
+local looked = 0            -- rooms that are heard of since somebody looked at them, about
+local looks = Share.new(LOOKED_A_CLIENT, LOOKED_SECONDS)
 local changed, begun = {}, {} -- in this tick: rooms whose members have, and topics
 local others = 0
 
@@ -51,10 +64,46 @@ end
 
 local function hear(self)
   if heard[self.topic] then return end
-  heard[self.topic] = self
-  cluster.subscribe(self.topic, self.room)
+  if not cluster.subscribe(self.topic, self.room) then
+    deaf[self.topic] = self
+    return
+  end
+  heard[self.topic], deaf[self.topic] = self, nil
   begun[#begun + 1] = self.topic
   loop.atEnd(presence.flush)
+end
+
+local clear
+
+local function letGo(self)
+  if heard[self.topic] ~= self then return end
+  heard[self.topic] = nil
+  cluster.unsubscribe(self.topic)
+  for number in pairs(self.nodes) do clear(self, number) end
+end
+
+-- Whether nobody is in the room who hears what is sent to it, now or when coming back.
+local function isEmpty(self)
+  local absent = self.room.absent
+  return self.room:count() == 0 and not (absent and next(absent))
+end
+
+local function isLooked(self)
+  return now() - self.looked <= LOOKED_SECONDS
+end
+
+-- Notes that a room has been left by all. Of too many such rooms those that were left first are
+-- let go.
+local function park(self)
+  self.idle = now()
+  parked.last = parked.last + 1
+  parked[parked.last] = {self, self.idle}
+  while parked.last - parked.first >= MOST_IDLE do
+    local other, since = unpack(parked[parked.first])
+    parked[parked.first] = nil
+    parked.first = parked.first + 1
+    if other.idle == since and isEmpty(other) and not isLooked(other) then letGo(other) end
+  end
 end
 
 -- Lists are cut, so that frames are not too long.
@@ -94,9 +143,13 @@ function presence.flush()
     changed[i] = nil
     cluster.publish(self.room.outlet, frame.CHANGES, buffer.encode(self.changes))
     self.changes = false
+    if isEmpty(self) then park(self) else self.idle = false end
   end
   if #begun > 0 then
-    local topics = begun
+    local topics = {}
+    for _, topic in ipairs(begun) do
+      if heard[topic] then topics[#topics + 1] = topic end
+    end
     begun = {}
     askAll(topics)
   end
@@ -129,9 +182,23 @@ function Presence:note(client, isIn)
   if isIn then hear(self) end
 end
 
+-- Whether a room may be one that was looked at.
+local function mayLook(self)
+  if isLooked(self) then return true end
+  if looked >= MOST_LOOKED or not looks:take(loop.cause(), 1) then return false end
+  if isEmpty(self) then looked = looked + 1 end
+  return true
+end
+
 -- Somebody looks at the room here.
 local function look(self)
-  self.looked = now()
+  if mayLook(self) then
+    self.looked = now()
+  elseif isEmpty(self) then
+    log.limited("warn", "looks", "too many rooms without members here are looked at: who is in " ..
+      "further ones on other nodes is not known", {room = self.room.name})
+    return
+  end
   hear(self)
 end
 
@@ -179,7 +246,7 @@ local function put(self, number, id, text)
   members[id] = {id = id, value = ok and value or nil}
 end
 
-local function clear(self, number)
+function clear(self, number)
   for id in pairs(self.nodes[number] or {}) do remove(self, self.nodes[number], id) end
   self.nodes[number] = nil
 end
@@ -259,13 +326,12 @@ end
 
 -- Whether a room need not be heard of any more.
 local function isIdle(self)
-  local absent = self.room.absent -- clients that may come back
-  if self.room:count() > 0 or absent and next(absent) then
+  if not isEmpty(self) then
     self.idle = false
     return false
   end
   self.idle = self.idle or now()
-  return now() - self.idle > IDLE_SECONDS and now() - self.looked > LOOKED_SECONDS
+  return now() - self.idle > IDLE_SECONDS and not isLooked(self)
 end
 
 -- Asks nodes again that haven't answered, or have told something that was lost.
@@ -294,12 +360,16 @@ function presence.sweep()
     end
   end
   askAgain(now())
-  for topic, self in pairs(heard) do
+  looked = 0
+  for _, self in pairs(heard) do
     if isIdle(self) then
-      heard[topic] = nil
-      cluster.unsubscribe(topic)
-      for number in pairs(self.nodes) do clear(self, number) end
+      letGo(self)
+    elseif self.idle and isLooked(self) then
+      looked = looked + 1
     end
+  end
+  for topic, self in pairs(deaf) do
+    if isEmpty(self) then deaf[topic] = nil else hear(self) end
   end
 end
 

@@ -13,7 +13,7 @@
 -- **Errors** are tables with `code` and `message`: "away" (no connection to the engine),
 -- "timeout" (no answer in 5 s; what was to be done may have been), "busy" (10,000 calls wait),
 -- "full" (the memory's bound), "too long", "not a number", "failed" (the engine's own words).
--- @classmod sync.Shared
+-- @classmod sync.cluster.shared
 
 local Class = require "sync.class"
 local cjson = require "cjson"
@@ -110,7 +110,7 @@ local function tellAll()
   local list = answers
   answers, scheduled = {}, false
   for _, answer in ipairs(list) do
-    answer.done(unpack(answer, 1, answer.count))
+    loop.guard("an answer of sync.shared", answer.done, unpack(answer, 1, answer.count))
   end
 end
 

@@ -20,15 +20,18 @@ local Store = {
   maxKeys = 1000000,
   --- Bytes of all.
   maxBytes = 64 * 1024 * 1024,
+  --- Whether logs of which there are too many make room for others, as a whole. Who reads one
+  -- that isn't there is told "full" then, for as long as what was dropped would have been kept.
+  drops = false,
 }
 Store.__index = Store
 
 local function nothing() end
 
 --- Makes an empty store.
--- @tparam[opt] table limits `maxKeys`, `maxBytes`
+-- @tparam[opt] table limits `maxKeys`, `maxBytes`, `drops`
 function Store.new(limits)
-  local self = setmetatable({entries = {}, keys = 0, bytes = 0, swept = nil}, Store)
+  local self = setmetatable({entries = {}, keys = 0, bytes = 0, swept = nil, dropped = 0}, Store)
   for name, value in pairs(limits or {}) do self[name] = value end
   return self
 end
@@ -150,9 +153,32 @@ end
 
 -- Logs are entries without a value.
 
-local function logOf(self, name)
+-- Drops one of the next logs, the largest, for one that has a key.
+local function dropLog(self, key)
+  local largest
+  local following = self.swept
+  for _ = 1, SWEEP do
+    local entry
+    following, entry = next(self.entries, following)
+    if following and following ~= key and
+      (not largest or entry.size > self.entries[largest].size) then
+      largest = following
+    end
+  end
+  self.swept = following
+  if not largest then return end
+  self.dropped = math.max(self.dropped, self.entries[largest].due or math.huge)
+  drop(self, largest)
+end
+
+local function logOf(self, name, size)
   local key = "\0" .. name
   local entry = find(self, key)
+  for _ = 1, self.drops and SWEEP or 0 do
+    if not refuse(self, key, (entry and entry.size or #key + OVERHEAD) + size) then break end
+    if entry and entry.first < entry.last then break end
+    dropLog(self, key)
+  end
   if not entry and not refuse(self, key, #key + OVERHEAD) then
     entry = {size = #key + OVERHEAD, list = {}, first = 1, last = 0}
     self.entries[key] = entry
@@ -176,8 +202,8 @@ function Store:append(name, bytes, most, seconds, done)
   done = done or nothing
   if #bytes > MOST_VALUE then return done(nil, "too long") end
   sweep(self)
-  local entry = logOf(self, name)
   local size = #bytes + OVERHEAD
+  local entry = logOf(self, name, size)
   while entry and entry.first <= entry.last and
     (entry.last - entry.first + 1 >= math.min(most, MOST_ENTRIES) or
     self.bytes + size > self.maxBytes) do
@@ -195,6 +221,7 @@ end
 --- Gives at most `most` entries behind the id `after` to `done`: {id, bytes} each.
 function Store:read(name, after, most, done)
   local list, entry = {}, find(self, "\0" .. name)
+  if not entry and self.dropped > now() then return (done or nothing)(nil, "full") end
   local from = math.max((tonumber(after) or 0) + 1, entry and entry.first or 1)
   for number = from, math.min(from + most - 1, entry and entry.last or 0) do
     list[#list + 1] = {id = ("%016d"):format(number), bytes = entry.list[number]}

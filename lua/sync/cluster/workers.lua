@@ -40,8 +40,18 @@ Hub.isLink = true
 
 Hub.maxRooms = 1000000      -- a room is a topic
 
-local values = store.new()
+-- What is kept for workers, by what its name begins with: events of rooms, journals, and values.
+-- Each kind has memory of its own, so that clients' events take no application's values away.
+local stores = {}
+local VALUES, EVENTS, JOURNALS = "v/", "e/", "j/"
+local JOURNAL = 24 * 1024 * 1024 -- bytes that a worker's has; it asks for less
 local on = {}
+
+local function makeStores(count)
+  stores[VALUES] = store.new()
+  stores[EVENTS] = store.new {maxKeys = 100000, drops = true}
+  stores[JOURNALS] = store.new {maxBytes = count * JOURNAL, drops = true}
+end
 
 on[bus.PUBLISH] = function(self, data)
   local room = Hub.roomsByName[bus.topicOf(data)]
@@ -62,7 +72,8 @@ on[bus.REQUEST] = function(self, data)
     self:send(string.char(bus.ANSWER) .. buffer.encode {said.number, select("#", ...), ...})
   end
   said[said.count + 1] = done
-  values[said.name](values, unpack(said, 1, said.count + 1))
+  local kept = stores[said[1]:sub(1, 2)] or stores[VALUES]
+  kept[said.name](kept, unpack(said, 1, said.count + 1))
 end
 
 local startOthers
@@ -242,6 +253,7 @@ function workers.run(count, words)
   local message
   door, message = dial.door(Hub, {maxClients = false})
   if not door then error(message) end
+  makeStores(count)
   for number = 1, count do list[number] = {number = number, failures = 0} end
   watchSignals()
   log.info(("%d workers"):format(count))

@@ -29,6 +29,7 @@ local XML_DOCUMENT, DATE, ARRAY, OBJECT, XML, BYTE_ARRAY = 7, 8, 9, 10, 11, 12
 local VECTOR_INT, VECTOR_UINT, VECTOR_DOUBLE, VECTOR_OBJECT, DICTIONARY = 13, 14, 15, 16, 17
 
 local MOST = 0x0fffffff -- what 28 bits hold: lengths, and the largest integer
+local MOST_NUMBERS, SMALL = 256, 0xffff -- keys of dictionaries that may collide, and can't
 
 -- Reading.
 
@@ -304,11 +305,23 @@ function steps.members(r, frame)
   target[name] = readValue(r)
 end
 
+-- LuaJIT hashes strings with a secret, and numbers without one: who chooses the numbers can
+-- let them all collide, and n of them cost n * n. Small whole ones are too few for that.
+local function checkNumber(r, key)
+  if key ~= key then fail(r, "a key is not a number (NaN)") end
+  if key >= 0 and key <= SMALL and key % 1 == 0 then return end
+  if r.numbers == 0 then
+    fail(r, ("more than %d keys are numbers that are not whole, or not from 0 to %d")
+      :format(MOST_NUMBERS, SMALL))
+  end
+  r.numbers = r.numbers - 1
+end
+
 function steps.keys(r, frame)
   local place = frame.place + 1
   if place > frame.count then return closeKept(r, r.references3) end
   local key = readValue(r)
-  if key ~= key then fail(r, "a key is not a number (NaN)") end
+  if type(key) == "number" then checkNumber(r, key) end
   frame.place, frame.key, frame.step = place, key, steps.values
 end
 
@@ -326,6 +339,7 @@ function amf3.begin(r)
     r.strings, r.stringCount = {}, 0
     r.traits = {}
   end
+  r.numbers = r.numbers or MOST_NUMBERS
 end
 
 -- Reads one value with all that is in it.
@@ -348,7 +362,8 @@ end
 -- @tparam[opt=1] number position of its first byte
 -- @tparam[opt] table limits `depth` of arrays and objects in each other (32), how many
 -- `values` there may be (100,000), how many bytes of `text` references may repeat (1 MiB),
--- both counted as if what is referred to were written out; `references = false`, which
+-- both counted as if what is referred to were written out; at most 256 keys of dictionaries
+-- may be numbers that are not whole, or not from 0 to 65,535; `references = false`, which
 -- refuses references to arrays, objects and the like; `cyclic = true`
 -- @treturn boolean whether it could be read
 -- @treturn any the value, or what is wrong with the bytes

@@ -204,11 +204,11 @@ function cursor.references()
 end
 
 -- Adds a value that is complete.
-function cursor.keep(references, value, values, text)
+function cursor.keep(references, value, worth, text)
   local index = references.count + 1
   references.count = index
   references.list[index] = value
-  references.values[index] = values
+  references.values[index] = worth
   references.text[index] = text
   return index
 end
@@ -235,9 +235,9 @@ function cursor.refer(r, references, index)
   if not r.shared then fail(r, "references are refused") end
   local value = references.list[index + 1]
   if value == nil then fail(r, ("reference %d leads nowhere"):format(index)) end
-  local values = references.values[index + 1]
-  if values then
-    countValues(r, values)
+  local worth = references.values[index + 1]
+  if worth then
+    countValues(r, worth)
     countText(r, references.text[index + 1])
   elseif not r.cyclic then
     fail(r, "a value contains itself")

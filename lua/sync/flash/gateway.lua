@@ -9,12 +9,14 @@
 
 local amfpacket = require "sync.flash.packet"
 local fault = require "sync.remoting.fault"
+local log = require "sync.log"
 local loop = require "sync.loop"
 local origins = require "sync.http.origins"
 
 local gateway = {}
 
 local ADDRESSES = 5000 -- whose allowances are kept, twice
+local MOST_NAME = 255  -- bytes of a response's
 
 -- Allowances of addresses; when the young ones are many, they take the place of the old.
 local allowances = setmetatable({}, {__mode = "k"}) -- by class
@@ -33,23 +35,22 @@ local function allowancesOf(class, address)
   return found
 end
 
-local function isFine(value, version)
-  return amfpacket.check(value, version)
-end
-
--- "Writes" answers as what the last step puts into the packet.
+-- Writes answers when they are given. The last one may be given on behalf of somebody else,
+-- where there must be nothing left that can go wrong.
 local function wireFor(version)
   local wire = {}
   function wire.result(id, value)
-    local ok, problem = isFine(value, version)
-    if not ok then return nil, problem end
-    return {id = id, status = "/onResult", value = value}
+    local bytes, problem = amfpacket.value(value, version)
+    if not bytes then return nil, problem end
+    return {id = id, status = "/onResult", bytes = bytes}
   end
   function wire.fault(id, err)
-    local data = err.data
-    if not isFine(data, version) then data = nil end
-    return {id = id, status = "/onStatus", value = {level = "error", code = err.code,
-      description = err.message, details = data}}
+    local function write(message, data)
+      return amfpacket.value({level = "error", code = err.code, description = message,
+        details = data}, version)
+    end
+    return {id = id, status = "/onStatus",
+      bytes = write(err.message, err.data) or write(err.message) or write("error")}
   end
   function wire.request() return "" end -- transmit refuses it
   return wire
@@ -83,25 +84,38 @@ local function strangeHeader(packet)
 end
 
 local function isGiven(response)
-  return type(response) == "string" and response:find("^/") ~= nil
+  return response:find("^/") ~= nil
+end
+
+-- A response's name is a few bytes, such as "/1"; one that is too long for the answer's packet
+-- would be found out too late.
+local function hasLongName(packet)
+  for _, message in ipairs(packet.messages) do
+    if #message.response > MOST_NAME then return true end
+  end
+  return false
 end
 
 local function say(answer, status, text)
   answer(status, {["Content-Type"] = "text/plain; charset=utf-8"}, text .. "\n")
 end
 
--- Writes the answers that have come, in the order of their messages.
-local function finish(packet, parts, answer)
+-- Sends the answers that have come, in the order of their messages.
+local function finish(class, packet, parts, answer)
   local messages = {}
   for i, message in ipairs(packet.messages) do
     local part = parts[i]
     if part and isGiven(message.response) then
       messages[#messages + 1] = {target = message.response .. part.status, response = "null",
-        value = part.value}
+        bytes = part.bytes}
     end
   end
-  local bytes = assert(amfpacket.encode {version = packet.version, headers = {},
-    messages = messages})
+  local bytes, problem = amfpacket.encode {version = packet.version, messages = messages}
+  if not bytes then
+    log.limited("error", "gateway of " .. class.name,
+      ("the answers of %s can't be sent: %s"):format(class.name, problem))
+    return say(answer, 500, "internal error")
+  end
   answer(200, {["Content-Type"] = "application/x-amf", ["Cache-Control"] = "no-store"}, bytes)
 end
 
@@ -111,7 +125,7 @@ local function callAll(class, request, packet, answer)
   local function done()
     if timer then loop.stopTimer(timer) end
     waiting = 0
-    finish(packet, parts, answer)
+    finish(class, packet, parts, answer)
   end
   function client.transmit(_, part) -- an answer that comes later
     if type(part) ~= "table" then return false, "closed" end
@@ -147,14 +161,16 @@ end
 function gateway.serve(exchange)
   local request, listener, answer = exchange.request, exchange.listener, exchange:later()
   local class = listener.class
-  local allowed = origins.allow(listener.settings.origins, request.origin, request.headers.host)
-  if request.origin and not allowed then
-    return say(answer, 403, "pages of " .. request.origin:gsub("%c", "?") .. " may not call")
+  if not origins.allow(listener.settings.origins, request.origin, request.headers.host) then
+    return say(answer, 403, origins.refuse(class, request))
   end
   local packet, problem = amfpacket.decode(request.body, {depth = class.maxDepth})
   if not packet then return say(answer, 400, "this is no AMF: " .. problem) end
   if #packet.messages > class.maxBatch then
     return say(answer, 400, ("a request holds at most %d calls"):format(class.maxBatch))
+  end
+  if hasLongName(packet) then
+    return say(answer, 400, ("a response's name has at most %d bytes"):format(MOST_NAME))
   end
   callAll(class, request, packet, answer)
 end

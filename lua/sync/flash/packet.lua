@@ -2,7 +2,8 @@
 --
 -- A packet is a table of its `version`, 0 or 3; `headers`, a list of {name, mustUnderstand,
 -- value}; and `messages`, a list of {target, response, value}. Values are AMF0, those in
--- answers of version 3 AMF3 within it. The tables of references start anew in each.
+-- answers of version 3 AMF3 within it. The tables of references start anew in each. To be
+-- written, a message may have `bytes` of `packet.value` instead of a value.
 -- @module sync.flash.packet
 
 local cursor = require "sync.flash.cursor"
@@ -97,8 +98,9 @@ end
 
 -- Adds a header or message: names, which may say something in bytes of their own, the
 -- length of the value, and that.
-local function put(w, what, prefix, value)
-  local bytes, problem = encodeValue(value, w.version, w.options)
+local function put(w, what, prefix, part)
+  local bytes, problem = part.bytes, nil
+  if not bytes then bytes, problem = encodeValue(part.value, w.version, w.options) end
   if not bytes then cursor.fail(w, ("%s: %s"):format(what, problem)) end
   w.size = w.size - #prefix - 4 - #bytes
   if w.size < 0 then cursor.fail(w, "it is too large") end
@@ -126,13 +128,13 @@ local function writePacket(w, packet)
   for i, header in ipairs(headers) do
     local what = "header " .. i
     put(w, what, name(w, what .. "'s name", header.name) ..
-      (header.mustUnderstand and "\1" or "\0"), header.value)
+      (header.mustUnderstand and "\1" or "\0"), header)
   end
   putCount(w, messages, "messages")
   for i, message in ipairs(messages) do
     local what = "message " .. i
     put(w, what, name(w, what .. "'s target", message.target) ..
-      name(w, what .. "'s response", message.response or "null"), message.value)
+      name(w, what .. "'s response", message.response or "null"), message)
   end
   return table.concat(w.parts)
 end
@@ -158,12 +160,11 @@ function amfpacket.encode(packet, options)
   return result
 end
 
---- Whether a value can be written into a packet of a version. It costs as much as writing.
--- @treturn boolean
--- @treturn string|nil why not
-function amfpacket.check(value, version)
-  local bytes, problem = encodeValue(value, version, PLAIN)
-  return bytes ~= nil, problem
+--- Writes a value as it stands in a packet of a version.
+-- @treturn string|nil the bytes, or nil
+-- @treturn string|nil and why it can't be written
+function amfpacket.value(value, version)
+  return encodeValue(value, version, PLAIN)
 end
 
 return amfpacket

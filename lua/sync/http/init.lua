@@ -21,8 +21,10 @@
 local Exchange = require "sync.http.exchange"
 local core = require "sync.core"
 local files = require "sync.http.files"
+local hosts = require "sync.http.hosts"
 local loop = require "sync.loop"
 local memory = require "sync.memory"
+local origins = require "sync.http.origins"
 local pages = require "sync.http.pages"
 local panel = require "sync.http.panel"
 local routes = require "sync.http.routes"
@@ -178,6 +180,10 @@ local function take(event)
   local listener = loop.listeners[C.sync_listener_of(handle, slot)]
   local request = parse(slot, head, body)
   local exchange = Exchange:new {slot = slot, listener = listener, request = request}
+  if not hosts.allow(listener, request, origins.domains(listener.settings.origins)) then
+    return exchange:say(421, "this server does not know itself by this host's name; its log " ..
+      "says how to change it")
+  end
   if not wantsWebSocket(request) then return serve(exchange) end
   if not listener.settings.transports.websocket then
     return exchange:say(403, "this port takes no WebSockets")

@@ -2,8 +2,12 @@
 --
 -- A browser says in the Origin header which site's page makes a request; programs that are
 -- no browsers send none. `origins` is false (only pages from the same host and port),
--- "*" (any), or a list: "https://game.example.com", "https://*.example.com", "null".
+-- "*" (any), or a list of exactly those: "https://game.example.com", "https://*.example.com",
+-- "null".
 -- @module sync.http.origins
+
+local hosts = require "sync.http.hosts"
+local log = require "sync.log"
 
 local origins = {}
 
@@ -19,15 +23,10 @@ local function split(origin)
   return scheme, host, port ~= "" and port or DEFAULT_PORTS[scheme]
 end
 
--- Whether an origin is one of the list's; "*." stands for any name below a domain.
+-- Whether an origin is one of the list's.
 local function matches(pattern, scheme, host, port)
   local wantedScheme, wantedHost, wantedPort = split(pattern)
-  if wantedScheme ~= scheme or wantedPort ~= port then return false end
-  if wantedHost:sub(1, 2) == "*." then
-    local domain = wantedHost:sub(2)
-    return #host > #domain and host:sub(-#domain) == domain
-  end
-  return wantedHost == host
+  return wantedScheme == scheme and wantedPort == port and hosts.fits(wantedHost, host)
 end
 
 -- Whether the page comes from where the request goes to.
@@ -45,19 +44,29 @@ end
 -- @tparam string|nil host its Host header
 -- @treturn boolean
 function origins.allow(allowed, origin, host)
-  if origin == nil or allowed == "*" then return true end
-  if type(allowed) == "table" then
-    for _, pattern in ipairs(allowed) do
-      if pattern == "*" or pattern == origin then return true end
-    end
+  if origin == nil then return true end
+  if origin:find("%c") then return false end -- it couldn't be said in an answer
+  if allowed == "*" then return true end
+  local scheme, originHost, originPort = split(origin) -- none of "null": a file, or no rights
+  if not allowed then
+    return scheme ~= nil and isSameHost(host, scheme, originHost, originPort)
   end
-  local scheme, originHost, originPort = split(origin)
-  if not scheme then return false end -- "null": a file, or a page without rights
-  if isSameHost(host, scheme, originHost, originPort) then return true end
-  for _, pattern in ipairs(allowed or {}) do
-    if matches(pattern, scheme, originHost, originPort) then return true end
+  for _, pattern in ipairs(allowed) do
+    if pattern == "*" or pattern == origin then return true end
+    if scheme and matches(pattern, scheme, originHost, originPort) then return true end
   end
   return false
+end
+
+--- Logs that a page was refused.
+-- @tparam sync.Protocol class
+-- @tparam table request with `origin` and `address`
+-- @treturn string what the page is told
+function origins.refuse(class, request)
+  local origin = hosts.shown(request.origin)
+  log.limited("warn", "origin", ("a page from %s may not connect; to let it: %s.origins = {%q}")
+    :format(origin, class.name, origin), {address = request.address, protocol = class.name})
+  return "pages of " .. origin .. " may not connect"
 end
 
 -- Whether it's an origin; a star may only stand before the dot of a domain.

@@ -100,7 +100,7 @@ function panel.state()
   return { -- an empty list would be JSON's {}, so it's left out
     time = os.time(), now = C.sync_now(), uptime = C.sync_now() - started,
     clients = loop.count, connections = handle.client_count, classes = classes,
-    accepted = handle.clients_accepted,
+    accepted = handle.clients_accepted, refused = handle.clients_refused,
     messagesIn = handle.messages_in, messagesOut = handle.messages_out,
     messagesDropped = handle.messages_dropped,
     bytesIn = handle.bytes_in, bytesOut = handle.bytes_out,
@@ -154,6 +154,8 @@ function panel.metrics()
   metric(lines, "connections", "gauge", "Connections, those that are no clients included.",
     state.connections)
   metric(lines, "accepted_total", "counter", "Connections that were accepted.", state.accepted)
+  metric(lines, "refused_total", "counter", "Connections that maxPerAddress has refused.",
+    state.refused)
   metric(lines, "messages_received_total", "counter", "Messages of clients.", state.messagesIn)
   metric(lines, "messages_sent_total", "counter", "Messages to clients.", state.messagesOut)
   metric(lines, "messages_dropped_total", "counter", "Messages that maxQueue has dropped.",

@@ -3,7 +3,6 @@
 
 local core = require "sync.core"
 local deflate = require "sync.http.deflate"
-local log = require "sync.log"
 local origins = require "sync.http.origins"
 
 local C, handle = core.C, core.handle
@@ -42,13 +41,6 @@ local function problem(request)
   end
 end
 
-local function refuseOrigin(class, request)
-  log.limited("warn", "origin", ("a page from %s may not connect; to let " ..
-    "it: %s.origins = {%q}"):format(request.origin, class.name, request.origin),
-    {address = request.address, protocol = class.name})
-  return 403, "this origin may not connect"
-end
-
 -- Asks the class. Returns nil, or a status and text.
 local function ask(class, request)
   local answer, text = class:onUpgrade(request)
@@ -81,7 +73,7 @@ function upgrade.accept(exchange)
   local class, settings = exchange.listener.class, exchange.listener.settings
   local status, text, headers = problem(request)
   if not status and not origins.allow(settings.origins, request.origin, request.headers.host) then
-    status, text = refuseOrigin(class, request)
+    status, text = 403, origins.refuse(class, request)
   end
   if not status then status, text = ask(class, request) end
   if status then return false, status, text or "refused", headers end

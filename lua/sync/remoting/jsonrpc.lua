@@ -43,10 +43,11 @@ Rpc.remote = {}
 Rpc.wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
+local MOST_ID = 128  -- bytes of an id, which `later` keeps
 local MOST_ARGUMENTS = 250 -- of a call; Lua's stack could not hold many thousands
 
 local function isId(id)
-  return type(id) == "string" or id == null or
+  return type(id) == "string" and #id <= MOST_ID or id == null or
     type(id) == "number" and id % 1 == 0 and math.abs(id) <= EXACT
 end
 

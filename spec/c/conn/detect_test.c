@@ -129,6 +129,51 @@ TEST(detect_takes_what_is_only_alike_for_a_stream) {
     CHECK_INT(detect("POST", 4, ALL), DETECT_MORE);
 }
 
+/* Looks at every beginning of the bytes, in memory of its own: fresh, and as what was
+ * looked at before and has grown. */
+static void check_line(const char *bytes, size_t decided, enum detected wanted) {
+    size_t whole = strlen(bytes);
+    size_t scanned = 0;
+    for (size_t length = 0; length <= whole; length++) {
+        char *copy = malloc(length + (length == 0));
+        if (!copy) {
+            abort();
+        }
+        memcpy(copy, bytes, length);
+        size_t fresh = 0;
+        enum detected expected = length < decided ? DETECT_MORE : wanted;
+        if (length <= decided) {
+            CHECK_INT(detect_request_line(copy, length, &scanned), expected);
+        }
+        CHECK_INT(detect_request_line(copy, length, &fresh), expected);
+        free(copy);
+    }
+}
+
+TEST(detect_finds_a_request_line_at_its_end) {
+    check_line("GET / HTTP/1.1\r\nHost: a\r\n", 15, DETECT_HTTP);
+    check_line("POST /a?b=%20c HTTP/1.0\n", 24, DETECT_HTTP);
+    check_line("OPTIONS * HTTP/1.1\r", 19, DETECT_HTTP);
+    check_line("PUT http://a/\xc3\xa4 HTTP/1.9\r", 25, DETECT_HTTP);
+}
+
+TEST(detect_takes_what_is_like_a_request_line_for_a_stream) {
+    check_line("GET out\n", 8, DETECT_STREAM);
+    check_line("GET out\r\n", 8, DETECT_STREAM);
+    check_line("GET  / HTTP/1.1\r\n", 5, DETECT_STREAM);
+    check_line("GETS / HTTP/1.1\r\n", 4, DETECT_STREAM);
+    check_line("SAY / HTTP/1.1\r\n", 1, DETECT_STREAM);
+    check_line("get / HTTP/1.1\r\n", 1, DETECT_STREAM);
+    check_line("GET out of here\n", 9, DETECT_STREAM);
+    check_line("GET a HTTP/1.1 manual\n", 15, DETECT_STREAM);
+    check_line("GET a HTTP/2.0\r\n", 12, DETECT_STREAM);
+    check_line("GET a HTTP/1.x\r\n", 14, DETECT_STREAM);
+    check_line("GET a HTTP/1.11\r\n", 15, DETECT_STREAM);
+    check_line("GET a\tHTTP/1.1\r\n", 6, DETECT_STREAM);
+    size_t scanned = 0;
+    CHECK_INT(detect_request_line("GET out\0", 8, &scanned), DETECT_STREAM);
+}
+
 TEST(detect_random_bytes) {
     static const char usual[] = "GETPOSHADLINCU <\x16\x03";
     for (int round = 0; round < 20000; round++) {
@@ -160,10 +205,10 @@ static void open_detecting(struct server *server, uint32_t transports) {
 }
 
 /* What a client turned out to be: 's' a stream that got its message, 'h' one whose
- * request came, 'p' one that was sent the policy, 'r' refused, '?' unknown as yet; and
- * '!' when it's two things at once. */
+ * request came, 'p' one that was sent the policy, 'r' refused, 'd' a stream that was
+ * refused as a request, '?' unknown as yet; and '!' when it's two things at once. */
 static char kind_of(struct server *server, const char *message, size_t length) {
-    char seen[100];
+    char seen[400];
     size_t size;
     uint32_t taken = server_take(server, 1, seen, sizeof(seen));
     server_settle(server);
@@ -174,6 +219,9 @@ static char kind_of(struct server *server, const char *message, size_t length) {
     bool sent = taken == sizeof(policy) && memcmp(seen, policy, sizeof(policy)) == 0;
     uint32_t reason = server_close_reason(server, 1);
     bool refused = reason == SYNC_REFUSED;
+    if (refused && server_saw(server, SYNC_CONNECT, 1) == 1 && taken > 0) {
+        return size == 0 && memcmp(seen, "HTTP/1.1 400 ", 13) == 0 ? 'd' : '!';
+    }
     bool other = (server_saw(server, SYNC_CONNECT, 1) > 0) != stream ||
                  (size > 0) != stream || (taken > 0) != sent ||
                  (reason > 0 && !refused) != sent;
@@ -203,7 +251,8 @@ TEST(detect_tells_connections_apart_whole_and_byte_by_byte) {
         uint32_t transports = (uint32_t)(i % 16); /* none is SYNC_STREAMS */
         bool known = clients[i / 16].transports & transports;
         bool stream = transports == 0 || (transports & SYNC_STREAMS);
-        char wanted = known ? clients[i / 16].kind : stream ? 's' : 'r';
+        char as_stream = clients[i / 16].kind == 'h' ? 'd' : 's';
+        char wanted = known ? clients[i / 16].kind : stream ? as_stream : 'r';
         size_t length = strlen(bytes);
         for (size_t step = 1; step <= length + 1; step += length ? length : 1) {
             struct server server;
@@ -218,6 +267,153 @@ TEST(detect_tells_connections_apart_whole_and_byte_by_byte) {
             server_close(&server);
         }
     }
+}
+
+static void open_streams(struct server *server, uint32_t framing) {
+    server_open(server);
+    struct sync_options options = server_options(framing);
+    options.transports = SYNC_STREAMS;
+    options.detect_timeout = 10;
+    server_memory(server, &options, 1);
+}
+
+static void feed_in_steps(struct server *server, const char *bytes, size_t length,
+                          size_t step) {
+    for (size_t at = 0; at < length && !server_close_reason(server, 1); at += step) {
+        server_feed(server, 1, bytes + at, length - at < step ? length - at : step);
+        server_settle(server);
+    }
+}
+
+/* What a page can send: a body that holds messages of each framing, behind a head as long
+ * as "PO", the first two bytes, says as a length. */
+static size_t write_post(char *bytes, size_t size) {
+    static const char line[] = "POST / HTTP/1.1\r\nX: ";
+    static const char body[] = "\r\n\r\n\n{\"method\":\"pay\"}\n\0{}\0\0\2{}\0\0\0\2{}";
+    size_t head = ('P' << 8) + 'O' + 2;
+    CHECK(size >= head + sizeof(body));
+    memset(bytes, 'x', head);
+    memcpy(bytes, line, sizeof(line) - 1);
+    memcpy(bytes + head, body, sizeof(body) - 1);
+    return head + sizeof(body) - 1;
+}
+
+TEST(detect_keeps_requests_out_of_byte_streams_of_every_framing) {
+    static char bytes[32 * 1024];
+    size_t length = write_post(bytes, sizeof(bytes));
+    for (uint32_t framing = SYNC_FRAMING_RAW; framing <= SYNC_FRAMING_LENGTH32;
+         framing++) {
+        for (size_t step = 1; step <= length; step = step < 32 ? step + 1 : step * 32) {
+            struct server server;
+            open_streams(&server, framing);
+            feed_in_steps(&server, bytes, length, step);
+            char answer[400] = "";
+            server_take(&server, 1, answer, sizeof(answer));
+            CHECK(strncmp(answer, "HTTP/1.1 400 ", 13) == 0);
+            server_settle(&server);
+            CHECK_INT(server_saw(&server, SYNC_CONNECT, 1), 1);
+            CHECK_INT(server_saw(&server, SYNC_DATA, 0), 0);
+            CHECK_INT(server_close_reason(&server, 1), SYNC_REFUSED);
+            server_close(&server);
+        }
+    }
+}
+
+/* A target so long that a length prefix made of a method's letters ends within. */
+TEST(detect_ends_a_first_line_without_an_end) {
+    static char bytes[128 * 1024];
+    memset(bytes, '!', sizeof(bytes));
+    memcpy(bytes, "GET /", 5);
+    for (uint32_t framing = SYNC_FRAMING_RAW; framing <= SYNC_FRAMING_LENGTH32;
+         framing++) {
+        struct server server;
+        open_streams(&server, framing);
+        feed_in_steps(&server, bytes, sizeof(bytes), 1000);
+        CHECK_INT(server_saw(&server, SYNC_DATA, 0), 0);
+        CHECK_INT(server_close_reason(&server, 1), SYNC_MESSAGE_LONG);
+        server_close(&server);
+    }
+}
+
+TEST(detect_lets_lines_that_begin_with_a_method_be_messages) {
+    static const struct {
+        uint32_t framing;
+        const char *bytes;
+        size_t length;
+        const char *messages;
+    } talks[] = {
+        {SYNC_FRAMING_RAW, BYTES("GET out\n"), "GET out\n|"},
+        {SYNC_FRAMING_NULL, BYTES("GET out\0GET / HTTP/1.1\r\n\0"),
+         "GET out|GET / HTTP/1.1\r\n|"},
+        {SYNC_FRAMING_LINE, BYTES("GET out\nGET / HTTP/1.1\r\n"),
+         "GET out|GET / HTTP/1.1|"},
+        {SYNC_FRAMING_LENGTH16, BYTES("\0\7GET out"), "GET out|"},
+        {SYNC_FRAMING_LENGTH32, BYTES("\0\0\0\7GET out"), "GET out|"},
+    };
+    for (size_t i = 0; i < COUNT(talks); i++) {
+        struct server server;
+        open_streams(&server, talks[i].framing);
+        server_feed(&server, 1, talks[i].bytes, talks[i].length);
+        server_settle(&server);
+        size_t length;
+        const char *messages = server_messages(&server, 1, '|', &length);
+        CHECK_BYTES(messages, length, talks[i].messages, strlen(talks[i].messages));
+        CHECK_INT(server_close_reason(&server, 1), 0);
+        server_close(&server);
+    }
+}
+
+/* A raw chunk needs no end: it's handed out when nothing more comes, or the client ends.
+ */
+TEST(detect_hands_out_a_raw_chunk_that_might_have_been_a_request) {
+    for (int ends = 0; ends < 2; ends++) {
+        struct server server;
+        open_streams(&server, SYNC_FRAMING_RAW);
+        server_feed(&server, 1, "GET out", 7);
+        server_settle(&server);
+        CHECK_INT(server_saw(&server, SYNC_DATA, 1), 0);
+        if (ends) {
+            sync_memory_end(server.sync, 1);
+        }
+        server_wait_begin(&server);
+        while (server_saw(&server, SYNC_DATA, 1) == 0 && server_wait_tick(&server)) {
+        }
+        server_wait_end(&server);
+        size_t length;
+        const char *messages = server_messages(&server, 1, '|', &length);
+        CHECK_BYTES(messages, length, "GET out|", 8);
+        if (!ends) {
+            server_feed(&server, 1, "GET / HTTP/1.1\r\n", 16); /* the stream goes on */
+            server_settle(&server);
+            CHECK_INT(server_saw(&server, SYNC_DATA, 1), 2);
+        }
+        server_close(&server);
+    }
+}
+
+/* A browser's spare connection, that was taken for a stream and greeted. */
+TEST(detect_refuses_a_request_on_a_connection_that_was_greeted) {
+    struct server server;
+    server_open(&server);
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    options.transports = SYNC_STREAMS | SYNC_HTTP;
+    options.detect_timeout = 1;
+    int32_t listener = sync_listen(server.sync, "memory:", 0, &options);
+    CHECK_INT(sync_memory_connect(server.sync, (uint32_t)listener), 1);
+    server_wait_begin(&server);
+    while (server_saw(&server, SYNC_CONNECT, 1) == 0 && server_wait_tick(&server)) {
+    }
+    server_wait_end(&server);
+    sync_send(server.sync, 1, "hello", 5);
+    server_feed(&server, 1, "POST / HTTP/1.1\r\nHost: a\r\n\r\npay\n", 35);
+    server_settle(&server);
+    char answer[400] = "";
+    server_take(&server, 1, answer, sizeof(answer));
+    CHECK(strncmp(answer, "hello\nHTTP/1.1 400 ", 19) == 0);
+    server_settle(&server);
+    CHECK_INT(server_saw(&server, SYNC_DATA, 1), 0);
+    CHECK_INT(server_close_reason(&server, 1), SYNC_REFUSED);
+    server_close(&server);
 }
 
 TEST(detect_keeps_the_first_bytes_for_the_protocol) {

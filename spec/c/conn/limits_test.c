@@ -456,6 +456,7 @@ TEST(limits_memory_of_clients_that_left_is_given_back) {
     }
     server_settle(&server);
     CHECK_INT(server.sync->client_count, 0);
+    CHECK(server_saw(&server, SYNC_FREED, 0) > 0);
     sync_trim(server.sync);
     server_settle(&server);
     server_forget(&server);
@@ -555,5 +556,63 @@ TEST(limits_client_that_floods_can_be_closed) {
     double took = seconds_to_close(&server, SYNC_BY_SERVER);
     CHECK(took < 2);
     CHECK(got(&server, "a|b|c|"));
+    server_close(&server);
+}
+
+/* Ends its side and reads nothing, while a queue that no kernel takes waits for it. */
+TEST(limits_client_that_is_owed_data_and_ends_costs_nothing) {
+    struct server server;
+    static char bytes[16 * 1024 * 1024];
+    struct sync_options options = server_options(SYNC_FRAMING_RAW);
+    options.max_queue = sizeof(bytes);
+    options.high_water = sizeof(bytes);
+    options.close_timeout = 1000;
+    server_open(&server);
+    int fd = client_connect_slow(server_listen(&server, &options), 4096);
+    REQUIRE(fd >= 0);
+    WAIT(&server, server_saw(&server, SYNC_CONNECT, 1) == 1);
+    CHECK_INT(sync_send(server.sync, 1, bytes, sizeof(bytes)), SYNC_SENT);
+    client_shut(fd);
+    WAIT(&server, server_close_reason(&server, 1) == SYNC_BY_CLIENT);
+    uint32_t ticks = server.ticks;
+    double cpu = cpu_seconds();
+    int32_t timer = sync_timer_start(server.sync, 500, 0);
+    WAIT(&server, server_saw(&server, SYNC_TIMER, (uint32_t)timer) == 1);
+    CHECK(server.ticks - ticks < 20);
+    CHECK(cpu_seconds() - cpu < 0.05);
+    CHECK_INT(server.sync->client_count, 1); /* it may still read */
+    server_wait_gone(&server);
+    CHECK(client_sees_reset(&server, fd));
+    close(fd);
+    server_close(&server);
+}
+
+/* It isn't read until its request is answered; then what it sent behind that is thrown
+ * away, and its end is seen. */
+TEST(limits_client_that_ended_behind_its_last_request_is_not_waited_for) {
+    struct server server;
+    static char more[200 * 1024];
+    struct sync_options options = server_options(SYNC_FRAMING_RAW);
+    options.transports = SYNC_HTTP;
+    options.max_head = 1024;
+    options.max_headers = 10;
+    options.close_timeout = 10000;
+    server_open(&server);
+    int fd = client_connect(server_listen(&server, &options));
+    static const char request[] = "GET / HTTP/1.0\r\n\r\n";
+    static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
+    CHECK(client_send(fd, request, sizeof(request) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 1) == 1);
+    CHECK(client_send(fd, more, sizeof(more)));
+    client_shut(fd);
+    int32_t timer = sync_timer_start(server.sync, 1, 1);
+    WAIT(&server, server_saw(&server, SYNC_TIMER, (uint32_t)timer) > 3);
+    double begin = sync_now();
+    CHECK_INT(sync_respond(server.sync, 1, answer, sizeof(answer) - 1, 0), SYNC_SENT);
+    server_wait_gone(&server);
+    CHECK(sync_now() - begin < 5);
+    CHECK(client_gets(&server, fd, answer, sizeof(answer) - 1));
+    CHECK(client_sees_end(&server, fd));
+    close(fd);
     server_close(&server);
 }

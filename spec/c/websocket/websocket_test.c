@@ -962,6 +962,103 @@ TEST(websocket_counts_and_checks_a_message_when_it_is_inflated) {
     check_packed(TEXT_BEGIN, bytes, 1000, 1007);
 }
 
+/* Bytes handed out to a slot, or to all for 0, by the last tick. */
+static size_t handed_out(const struct server *server, uint32_t slot) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < server->count; i++) {
+        const struct seen *seen = &server->seen[i];
+        bool counts = seen->type == SYNC_DATA && (slot == 0 || seen->id == slot);
+        bytes += counts && seen->tick == server->ticks ? seen->length : 0;
+    }
+    return bytes;
+}
+
+TEST(websocket_inflates_a_message_over_several_ticks) {
+    enum { SIZE = 1 << 20, TICK = 128 * 1024 };
+    static char bytes[SIZE];
+    for (size_t i = 0; i < SIZE; i++) { /* it packs well, and no place is like the next */
+        bytes[i] = (char)('a' + (i >> 10) % 26 + (i % 1024 == 0));
+    }
+    for (int mode = 0; mode < 4; mode++) {
+        struct peer peer;
+        struct text stream = {NULL, 0};
+        bool keep = mode & 1;
+        unsigned char opcode = mode & 2 ? BINARY_BEGIN : TEXT_BEGIN; /* a byte stream */
+        struct sync_options options = options_of(SYNC_FRAMING_NULL);
+        options.max_message = SIZE;
+        struct deflater *deflater = deflater_new(15, 6);
+        REQUIRE(deflater);
+        peer_open(&peer, &options);
+        peer.settings = deflate_of(keep);
+        peer_connect(&peer);
+        bytes[SIZE - 1] = mode & 2 ? '\0' : 'z';
+        for (int i = 0; i < 2; i++) {
+            add_packed(&stream, deflater, keep, opcode, bytes, SIZE, 1 << 20);
+        }
+        add_frame(&stream, PING, "p", 1);
+        REQUIRE(stream.length < 20000);
+        server_feed(&peer.server, 1, stream.bytes, stream.length);
+        uint32_t before = peer.server.ticks;
+        WAIT(&peer.server, server_saw(&peer.server, SYNC_DATA, 1) == 2);
+        CHECK(peer.server.ticks - before >= 2 * SIZE / TICK);
+        size_t length;
+        const char *got = server_messages(&peer.server, 1, '|', &length);
+        size_t each = SIZE - (mode & 2 ? 1 : 0);
+        REQUIRE(length == 2 * (each + 1));
+        CHECK(memcmp(got, bytes, each) == 0 && memcmp(got + each + 1, bytes, each) == 0);
+        server_settle(&peer.server);
+        check_sent(&peer, 1, "pong p|", 7);
+        peer_close(&peer);
+        text_clear(&stream);
+        deflater_free(deflater);
+    }
+}
+
+TEST(websocket_what_is_inflated_is_bounded_for_each_client_and_for_all) {
+    enum {
+        CLIENTS = 20,
+        EACH = 30,
+        SIZE = 65000,
+        BATCH = 1024 * 1024,
+        TICK = 128 * 1024
+    };
+    static char bytes[SIZE];
+    struct peer peer;
+    struct text stream = {NULL, 0};
+    struct sync_options options = options_of(SYNC_FRAMING_NULL);
+    struct deflater *deflater = deflater_new(15, 6);
+    REQUIRE(deflater);
+    memset(bytes, 'a', sizeof(bytes));
+    for (int i = 0; i < EACH; i++) {
+        add_packed(&stream, deflater, false, TEXT_BEGIN, bytes, SIZE, 1 << 20);
+    }
+    deflater_free(deflater);
+    REQUIRE(stream.length < 100 * EACH);
+    peer_open(&peer, &options);
+    peer.settings = deflate_of(false);
+    for (uint32_t slot = 1; slot <= CLIENTS + 1; slot++) {
+        peer_connect(&peer);
+    }
+    for (uint32_t slot = 1; slot <= CLIENTS; slot++) {
+        server_feed(&peer.server, slot, stream.bytes, stream.length);
+    }
+    text_clear(&stream);
+    add_frame(&stream, TEXT, "honest", 6);
+    server_feed(&peer.server, CLIENTS + 1, stream.bytes, stream.length);
+    text_clear(&stream);
+    uint32_t begin = peer.server.ticks;
+    while (server_saw(&peer.server, SYNC_DATA, 0) < CLIENTS * EACH + 1) {
+        server_tick(&peer.server, false);
+        CHECK(handed_out(&peer.server, 0) <= BATCH + SIZE);
+        CHECK(handed_out(&peer.server, 1) <= TICK + SIZE);
+        REQUIRE(peer.server.ticks - begin < CLIENTS * EACH);
+    }
+    const struct seen *honest = server_find(&peer.server, SYNC_DATA, CLIENTS + 1);
+    REQUIRE(honest);
+    CHECK(honest->tick - begin <= CLIENTS / 2);
+    peer_close(&peer);
+}
+
 TEST(websocket_refuses_what_is_not_compressed_rightly) {
     static const struct stage stage = {
         SYNC_FRAMING_RAW,

@@ -5,6 +5,7 @@ local loop = require "sync.loop"
 local nats = require "sync.cluster.nats"
 local socket = require "socket"
 local support = require "spec.support"
+local sync = require "sync"
 
 local ANY = {}
 for byte = 0, 255 do ANY[#ANY + 1] = string.char(byte) end
@@ -506,6 +507,32 @@ describe("sync.cluster.nats", function()
     local _, other = open(("tls://127.0.0.1:%s?ca=%s/certificate"):format(port, folder))
     wait("the refusal", function() return #other.downs == 1 end)
     os.execute("rm -r " .. folder)
+  end)
+
+  it("takes no answer that is too long, and goes on", function()
+    local long = ("x"):rep(8 * 2 ^ 20)
+    local Bad = support.protocol {transports = {"tcp"}, framing = "line", maxQueue = 2 ^ 28,
+      detectTimeout = 0.01}
+    function Bad:onConnect()
+      self:send('INFO {"server_id":"x","version":"2.9.0","proto":1,"max_payload":1048576}\r')
+    end
+    function Bad:onData(line)
+      local inbox = line:match "^PUB %S+ (_INBOX%S+) %d"
+      local text = line:find "JS.API" and long or ""
+      if line:find "^PING" then
+        self:send "PONG\r"
+      elseif inbox then
+        self:send(("MSG %s 1 %d\r\n%s\r"):format(inbox, #text, text))
+      end
+    end
+    local listener = sync.enable("127.0.0.1", 0, Bad)
+    local a, noted = opened("nats://127.0.0.1:" .. listener.port)
+    assert.same({nil, "NATS: an answer is too long"}, {ask(a, "get", "key")})
+    assert.is_true(a:isUp())
+    assert.same({}, noted.downs)
+    listener:close()
+    a:close()
+    for client in Bad.clients do client:abort() end
   end)
 
   it("survives what its handlers raise", function()

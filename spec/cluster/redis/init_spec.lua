@@ -846,8 +846,8 @@ describe("sync.cluster.redis", function()
     it("takes no reply of more than 64 MiB", function()
       local chunk = ("x"):rep(2 ^ 20)
       local port = pretend(function(self)
-        self:send("$100000000\r\n")
-        for _ = 1, 66 do self:send(chunk) end
+        self:send("*66\r\n")
+        for _ = 1, 66 do self:send(("$%d\r\n%s\r\n"):format(#chunk, chunk)) end
       end)
       local engine = open("redis://127.0.0.1:" .. port)
       wait(function() return engine.attempt >= 1 end)

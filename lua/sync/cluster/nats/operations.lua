@@ -137,6 +137,7 @@ end
 function Operations:api(operation, what, body)
   local status, text = self:ask(operation, "$JS.API." .. what, body)
   if status == "503" then fail(NO_JETSTREAM) end
+  if status == "413" then fail("NATS: an answer is too long") end
   local answer = json.decode(text)
   if type(answer) ~= "table" then fail("NATS does not answer as it should: " .. text) end
   return answer

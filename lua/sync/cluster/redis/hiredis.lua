@@ -43,6 +43,8 @@ local NAMES = {"hiredis", "libhiredis.so.1.3.0", "libhiredis.so.1.1.0", "libhire
 local STRING, ARRAY, INTEGER, NIL, ERROR = 1, 2, 3, 4, 6
 local MESSAGE = #"message"
 local LONGEST = 64 * 1024 * 1024 -- bytes of a reply that is not complete
+local MOST_ELEMENTS = 100000     -- of an array; no command asks for as many
+local LONGEST_LINE = 8 * 1024
 
 local hiredis = {}
 local Reader -- once the library is loaded
@@ -72,6 +74,37 @@ local function layout(lib)
     end
   end
   return nil, "this version of hiredis is not known: 0.14 and 1.0 to 1.3 are"
+end
+
+-- Types of replies, by their first byte: those that tell how many bytes follow, or elements.
+local BULKS = {[("$"):byte()] = true, [("="):byte()] = true}
+local ARRAYS = {}
+for type in ("*%~>|"):gmatch "." do ARRAYS[type:byte()] = true end
+
+-- Follows the lines of what is read. hiredis makes an array as large as it is said to be, before
+-- there is anything in it: 13 bytes would cost 16 GB. Since hiredis 1.0 readers have a bound for
+-- this, in 0.14 they have none. Returns true, or nil and what is wrong.
+local function follow(self, bytes)
+  bytes = self.line .. bytes
+  local length, at = #bytes, self.ahead + 1
+  self.ahead, self.line = 0, ""
+  while at <= length do
+    local stop = bytes:find("\r\n", at, true)
+    if not stop then
+      self.line = bytes:sub(at)
+      if #self.line > LONGEST_LINE then return nil, "a line is too long" end
+      return true
+    end
+    local type = bytes:byte(at)
+    local count = (BULKS[type] or ARRAYS[type]) and (tonumber(bytes:sub(at + 1, stop - 1)) or 1 / 0)
+    if count and count > (BULKS[type] and LONGEST or MOST_ELEMENTS) then
+      return nil, "a length or a count is too large: " .. bytes:sub(at, math.min(stop - 1, at + 40))
+    end
+    at = stop + 2
+    if BULKS[type] and count >= 0 then at = at + count + 2 end
+  end
+  self.ahead = at - length - 1
+  return true
 end
 
 -- The methods of readers, with library and layout as constants, so that they are compiled.
@@ -104,6 +137,8 @@ local function methods(lib, Reply)
     if self.unfinished > LONGEST then
       return nil, ("a reply is longer than %d MiB"):format(LONGEST / 2 ^ 20)
     end
+    local followed, problem = follow(self, bytes)
+    if not followed then return nil, problem end
     if lib.redisReaderFeed(self.reader, bytes, #bytes) ~= 0 then
       return nil, ffi.string(self.reader.errstr)
     end
@@ -143,6 +178,8 @@ local function methods(lib, Reply)
     local reader = lib.redisReaderCreate()
     if reader == nil then error("hiredis: not enough memory", 0) end
     return setmetatable({reader = ffi.gc(reader, lib.redisReaderFree), unfinished = 0,
+      ahead = 0,  -- bytes that follow as what was announced
+      line = "",  -- one that is not complete
       skip = skip or false}, class)
   end
 

@@ -1,0 +1,5 @@
+bench-instructions: deps-build-check ## count instructions a message by callgrind (OLD=path: beside another sync-lua)
+	@$(MAKE) -s build
+	@python3 -B bench/instructions/run.py
+
+.PHONY: bench-instructions

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Counts the instructions a message costs: `make bench-instructions` (OLD=path: also those of
+another sync-lua, and the ratio).
+
+A server runs under callgrind, and clients send in step: each sends only when all have got
+what was sent before, so that the ticks are the same in each run. A short and a long run are
+made; their difference is free of what starting, warming up and ending costs. The kernel's
+work isn't counted. "Core" is what src/ executes itself, which hardly differs from run to run;
+"all" has LuaJIT's part too, which differs by about 1 %. ONLY=echo-null,broadcast-websocket chooses works, ROUNDS=N takes the least
+of N (3).
+"""
+import base64
+import os
+import socket
+import struct
+import sys
+import tempfile
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from runs import Failed, Process, count_rounds, free_port, table  # noqa: E402
+
+SERVE = "bench/instructions/serve.lua"
+WARM, COUNTED = 32768, 262144  # messages, or broadcasts times hearers
+DEPTH = 16     # messages that are sent at once
+HEARERS = 32
+SIZE = 64      # bytes of a message
+SECONDS = 120  # for an answer under callgrind
+ROUNDS = count_rounds(3)
+WORKS = {f"{work}-{wire}": (work, wire) for work in ("echo", "broadcast")
+         for wire in ("null", "websocket")}
+ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
+
+
+class Client:
+    """Sends and counts messages of one size, NUL-framed or in WebSocket frames."""
+
+    def __init__(self, port, wire):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sent, self.frame, self.answer = 0, lambda text: text + b"\0", SIZE + 1
+        if wire == "websocket":
+            self.upgrade()
+
+    def upgrade(self):
+        key = base64.b64encode(os.urandom(16))
+        self.socket.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                            b"Sec-WebSocket-Key: " + key + b"\r\n\r\n")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = self.socket.recv(1)
+            if not piece:
+                raise Failed("the server closed instead of upgrading")
+            head += piece
+        head = struct.pack("!BB4x", 0x81, 0x80 | SIZE)  # the mask is zeros
+        self.frame, self.answer = lambda text: head + text, SIZE + 2
+
+    def send(self, count):
+        """No two messages are equal, as the server keeps one copy of equal strings."""
+        numbers = range(self.sent, self.sent + count)
+        self.sent += count
+        self.socket.sendall(b"".join(self.frame(b"%0*d" % (SIZE, n)) for n in numbers))
+
+    def hear(self, count):
+        left = count * self.answer
+        while left > 0:
+            piece = self.socket.recv(left)
+            if not piece:
+                raise Failed("the server closed")
+            left -= len(piece)
+
+
+def gather(port, wire, count):
+    """Clients that the server knows: each has said a word, which all there were have heard.
+    Only what is sent tells the server that a byte stream is one."""
+    clients = []
+    for _ in range(count):
+        clients.append(Client(port, wire))
+        clients[-1].send(1)
+        for client in clients:
+            client.hear(1)
+    return clients
+
+
+def drive(clients, messages):
+    """Sends until so many messages were delivered."""
+    for _ in range(messages // DEPTH // len(clients)):
+        clients[0].send(DEPTH)
+        for client in clients:
+            client.hear(DEPTH)
+
+
+def tally(profile):
+    """Instructions in all, and those of files in src/, of callgrind's output."""
+    everything, core, inside, skip = 0, 0, False, False
+    for line in profile:
+        key, _, value = line.rstrip().partition("=")
+        if key in ("fl", "fi", "fe"):
+            inside = "/src/" in value or value.startswith("src/")
+        elif key == "calls":
+            skip = True  # the next line has what the callee costs
+        elif line[:1].isdigit() or line[:1] in "+-*":
+            cost = 0 if skip else int(line.split()[1])
+            everything, core, skip = everything + cost, core + cost * inside, False
+    return everything, core
+
+
+def instructions(binary, work, wire, messages):
+    """What a server executes that delivers so many messages: in all, and in src/."""
+    port = free_port()
+    with tempfile.NamedTemporaryFile("r") as profile:
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile.name}",
+                   "--compress-strings=no", "--compress-pos=no",
+                   binary, SERVE, work, str(port)]
+        server = Process(command)
+        with server:
+            drive(gather(port, wire, HEARERS if work == "broadcast" else 1), messages)
+        counted = tally(profile)
+    if not counted[0]:
+        raise Failed("callgrind counted nothing: " + server.trouble()[-200:])
+    return counted
+
+
+def count(binary, name):
+    """Instructions for each message that is delivered, in all and in src/. The least of the
+    rounds: which traces the compiler makes, and where the collector stands, differs by
+    chance."""
+    work, wire = WORKS[name]
+    short, long = (list(zip(*(instructions(binary, work, wire, messages)
+                              for _ in range(ROUNDS)))) for messages in (WARM, WARM + COUNTED))
+    return [(min(after) - min(before)) / COUNTED for before, after in zip(short, long)]
+
+
+def main():
+    old = os.environ.get("OLD")
+    binaries = [old, "./sync-lua"] if old else ["./sync-lua"]
+    rows = []
+    for name in ONLY:
+        counts = [count(binary, name) for binary in binaries]
+        for part, values in zip(("all", "core"), zip(*counts)):
+            ratio = [f"{values[-1] / values[0]:.4f}"] if old else []
+            rows.append([name, part] + [f"{value:.1f}" for value in values] + ratio)
+    head = ["a message", "instructions"] + (["old", "new", "new / old"] if old else ["now"])
+    print("\n".join(table(head, rows, texts=2)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as problem:
+        sys.exit(f"bench-instructions: {problem}")
