@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sync.h"
 #include "fuzz.h"
+#include "sync.h"
 
 /* The messages of a stream, each behind its length, and how the stream ended. */
 struct cuts {

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/http.h"
 #include "fuzz.h"
+#include "http/http.h"
 
 /* What a reader told of a stream, as one text. */
 struct story {

@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "listen/connect.h"
 #include "http/request.h"
-#include "tls/transport.h"
-#include "workers/spawn.h"
+#include "listen/connect.h"
 #include "tls/tls.h"
+#include "tls/transport.h"
 #include "websocket/websocket.h"
+#include "workers/spawn.h"
 
 enum {
     CONN_EVENTS = 5 /* most in a tick: connect or notice, overflow, drain, two of close */

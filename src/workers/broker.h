@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "net/bind.h"
 #include "core/core.h"
+#include "net/bind.h"
 
 /* Serves the requests that come by a socket (SOCK_SEQPACKET), which is the core's then.
  * Returns 0 or an error code; then it is closed. */

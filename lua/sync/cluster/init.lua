@@ -485,8 +485,8 @@ end
 
 -- Beginning and end.
 
-local ENGINES = {redis = "sync.cluster.redis", rediss = "sync.cluster.redis", unix = "sync.cluster.redis",
-  nats = "sync.cluster.nats", tls = "sync.cluster.nats"}
+local ENGINES = {redis = "sync.cluster.redis", rediss = "sync.cluster.redis",
+  unix = "sync.cluster.redis", nats = "sync.cluster.nats", tls = "sync.cluster.nats"}
 
 -- Tells the others that this node stops, and gives its number back.
 local function stop()
