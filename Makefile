@@ -167,7 +167,7 @@ docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .
 
 # What a package of npm has to say by itself is compared with where it comes from.
-lint: deps-lint ## luacheck, clang-format, clang-tidy, floors, links and versions
+lint: deps-build-lint ## luacheck, clang-format, clang-tidy, floors, links and versions
 	@luacheck -q lua protocols spec examples bench templates .ci
 	@$(LUAJIT) .ci/floors.lua
 	@$(LUAJIT) .ci/links.lua
