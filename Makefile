@@ -11,6 +11,7 @@ LUAJIT  ?= luajit
 BUILD   := build
 V       ?= 0
 Q       := $(if $(filter 0,$(V)),@)
+VERSION := $(shell cat VERSION)
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes
 CFLAGS  ?= -O2 -g
@@ -39,8 +40,9 @@ CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
 LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
-EMBEDDED := sync.cdef sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef
+EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef
 embedded.sync.cdef := src/sync.h
+embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
 embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.cli.newfiles := templates/new
@@ -165,8 +167,13 @@ fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .
 
-lint: deps-lint ## luacheck, clang-format and clang-tidy
-	@luacheck -q lua protocols spec examples bench templates
+# What a package of npm has to say by itself is compared with where it comes from.
+lint: deps-build-lint ## luacheck, clang-format, clang-tidy, floors, links and versions
+	@luacheck -q lua protocols spec examples bench templates .ci
+	@$(LUAJIT) .ci/floors.lua
+	@$(LUAJIT) .ci/links.lua
+	@grep -q '"version": "$(VERSION)"' clients/js/package.json || { echo 'clients/js/package.json: its version is not $(VERSION), which VERSION says' >&2; false; }
+	@grep -q '^## $(VERSION)' CHANGELOG.md || { echo 'CHANGELOG.md: has nothing on $(VERSION), which VERSION says' >&2; false; }
 	@clang-format --dry-run -Werror $(shell find src spec bench -name '*.[ch]')
 	@clang-tidy --quiet $(shell find src -name '*.c') -- -std=c11 -D_GNU_SOURCE -iquote src -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>/dev/null
 
@@ -185,12 +192,14 @@ uninstall: ## remove what install has installed
 	rm -f $(DESTDIR)$(BINDIR)/sync-lua $(DESTDIR)$(BINDIR)/sync-bench
 	rm -rf $(DESTDIR)$(LUADIR)/sync $(DESTDIR)$(LIBDIR)/sync
 
+# The rockspec of the tree is that of no version; this writes VERSION's.
+ROCK := sync-$(VERSION)-1
 rock: deps-build-rock ## make a source rock and a folder that serves it, build/rocks
 	@rm -rf $(BUILD)/rocks && mkdir -p $(BUILD)/rocks/sync
 	@tar -cf - --exclude=./$(BUILD) --exclude=./.git --exclude=./sync-lua --exclude=node_modules . | tar -xf - -C $(BUILD)/rocks/sync
 	@tar -czf $(BUILD)/rocks/sync.tar.gz -C $(BUILD)/rocks sync
-	@sed 's|url = .*|url = "file://$(CURDIR)/$(BUILD)/rocks/sync.tar.gz", dir = "sync",|' sync-scm-1.rockspec > $(BUILD)/rocks/sync-scm-1.rockspec
-	@cd $(BUILD)/rocks && luarocks --lua-version 5.1 pack sync-scm-1.rockspec >/dev/null
+	@sed -e 's|url = .*|url = "file://$(CURDIR)/$(BUILD)/rocks/sync.tar.gz", dir = "sync",|' -e 's|"scm-1"|"$(VERSION)-1"|' sync-scm-1.rockspec > $(BUILD)/rocks/$(ROCK).rockspec
+	@cd $(BUILD)/rocks && luarocks --lua-version 5.1 pack $(ROCK).rockspec >/dev/null
 	@rm -rf $(BUILD)/rocks/sync $(BUILD)/rocks/sync.tar.gz
 	@luarocks-admin --lua-version 5.1 make_manifest $(BUILD)/rocks >/dev/null
 	@echo 'now: luarocks --lua-version 5.1 install --server=$(CURDIR)/$(BUILD)/rocks sync'

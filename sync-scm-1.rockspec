@@ -11,6 +11,7 @@ A protocol is one Lua class with an onData method. SYNC serves it over WebSocket
 Unix sockets, to Flash movies and with TLS, on any number of ports with one set of clients,
 from a C core on libuv; LuaJIT makes native code of hot handlers. Needs LuaJIT, libuv,
 OpenSSL, zlib, http-parser and lua-cjson with their headers.]],
+  license = "MIT",
   labels = {"server", "network", "realtime", "websocket", "game", "luajit"},
 }
 dependencies = {

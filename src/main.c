@@ -1,5 +1,5 @@
 /* main.c: sync-lua, the program. Reads its options, opens LuaJIT, and hands over to
- * lua/sync/cli.lua.
+ * lua/sync/cli/init.lua.
  *
  * The Lua library is linked in as bytecode: each module is an exported symbol
  * luaJIT_BC_<name> that LuaJIT's own `require` finds, as are libsync's functions by the
@@ -18,65 +18,73 @@
 
 #include "sync.h"
 
-enum {
-    OPTION_HELP = 256,
-    OPTION_VERSION,
-    OPTION_JIT,
-    OPTION_REPORT,
-    OPTION_LOG,
-    OPTION_CHECK,
-    OPTION_RUFFLE,
-    OPTION_WORKERS,
-    OPTION_CLUSTER
-};
-
 #ifdef SYNC_WITH_CJSON
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 #endif
 
-static const struct option options[] = {
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {"jit", required_argument, NULL, OPTION_JIT},
-    {"jit-report", no_argument, NULL, OPTION_REPORT},
-    {"log", required_argument, NULL, OPTION_LOG},
-    {"check", no_argument, NULL, OPTION_CHECK},
-    {"ruffle", no_argument, NULL, OPTION_RUFFLE},
-    {"workers", required_argument, NULL, OPTION_WORKERS},
-    {"cluster", required_argument, NULL, OPTION_CLUSTER},
-    {NULL, 0, NULL, 0},
+/* What sync-lua can be told: the name that sync.cli knows an option by, which is its long
+ * form unless it has a letter alone; its letter, or 0; and whether it takes a value. */
+static const struct known {
+    const char *name;
+    char letter;
+    char letter_only;
+    int value;
+} known[] = {
+    {"help", 'h', 0, no_argument},          {"version", 'v', 0, no_argument},
+    {"check", 0, 0, no_argument},           {"ruffle", 0, 0, no_argument},
+    {"workers", 0, 0, required_argument},   {"cluster", 0, 0, required_argument},
+    {"jit", 0, 0, required_argument},       {"jit-report", 0, 0, no_argument},
+    {"log", 0, 0, required_argument},       {"execute", 'e', 1, required_argument},
+    {"library", 'l', 1, required_argument}, {"j", 'j', 1, required_argument},
+    {"O", 'O', 1, optional_argument},
 };
 
-static const char *option_name(int option) {
-    switch (option) {
-    case OPTION_HELP:
-    case 'h': return "help";
-    case OPTION_VERSION:
-    case 'v': return "version";
-    case OPTION_JIT: return "jit";
-    case OPTION_REPORT: return "jit-report";
-    case OPTION_LOG: return "log";
-    case OPTION_CHECK: return "check";
-    case OPTION_RUFFLE: return "ruffle";
-    case OPTION_WORKERS: return "workers";
-    case OPTION_CLUSTER: return "cluster";
-    case 'e': return "execute";
-    case 'l': return "library";
-    case 'j': return "j";
-    default: return "O";
+enum {
+    KNOWN = sizeof known / sizeof *known,
+    LONG = 256, /* a long option's number is its place in `known` from here on */
+};
+
+/* Writes what getopt_long wants: the long options, ended by an empty one, and the
+ * letters, each followed by a colon for a value, or by two for one that may be left out.
+ * The '+' before them leaves everything behind the script's name to the script. */
+static void describe_options(struct option *longs, char *letters) {
+    *letters++ = '+';
+    for (int i = 0; i < KNOWN; i++) {
+        if (!known[i].letter_only) {
+            *longs++ = (struct option){known[i].name, known[i].value, NULL, LONG + i};
+        }
+        if (known[i].letter) {
+            *letters++ = known[i].letter;
+            for (int colons = 0; colons < known[i].value; colons++) {
+                *letters++ = ':';
+            }
+        }
     }
+    *longs = (struct option){0};
+    *letters = 0;
+}
+
+/* The name of the option that getopt_long has found; it knows no others. */
+static const char *option_name(int option) {
+    int i = option >= LONG ? option - LONG : 0;
+    while (option < LONG && known[i].letter != option) {
+        i++;
+    }
+    return known[i].name;
 }
 
 /* Pushes the options that stand before the script as a list of {name, value}. The
  * global `arg` becomes what luajit makes it: arg[0] is the script. Returns the script's
  * index in argv, or -1 for an option that is unknown or lacks its value. */
 static int push_options(lua_State *L, int argc, char **argv) {
+    struct option longs[KNOWN + 1];
+    char letters[3 * KNOWN + 2];
     int option;
     int count = 0;
+    describe_options(longs, letters);
     lua_newtable(L);
-    /* '+' leaves everything behind the script's name to the script. */
-    while ((option = getopt_long(argc, argv, "+e:l:j:O::hv", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         if (option == '?') {
             return -1;
         }

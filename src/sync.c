@@ -12,22 +12,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "workers/broker.h"
 #include "conn/conn.h"
-#include "listen/connect.h"
 #include "core/core.h"
-#include "http/file.h"
-#include "listen/listener.h"
-#include "http/request.h"
 #include "core/resolve.h"
 #include "core/signals.h"
-#include "workers/shares.h"
-#include "workers/spawn.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "http/file.h"
+#include "http/request.h"
+#include "listen/connect.h"
+#include "listen/listener.h"
 #include "websocket/utf8.h"
 #include "websocket/websocket.h"
 #include "websocket/wire.h"
+#include "workers/broker.h"
+#include "workers/shares.h"
+#include "workers/spawn.h"
 
 /* Messages from this size on go to many clients by reference: a copy costs more than
  * the piece that refers to it. */

@@ -1,3 +1,7 @@
+// The types of sync.js.
+//
+// SPDX-License-Identifier: MIT
+
 /** "connecting", "open", "waiting" (to connect again) or "closed" (for good). */
 export type State = "connecting" | "open" | "waiting" | "closed";
 

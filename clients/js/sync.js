@@ -5,6 +5,8 @@
  *
  * The wire is JSON-RPC 2.0, and docs/remoting.md says how a session is resumed. Everything
  * that could grow has a bound: see DEFAULTS.
+ *
+ * SPDX-License-Identifier: MIT
  */
 
 const DEFAULTS = {

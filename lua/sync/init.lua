@@ -23,7 +23,8 @@ local ruffle = require "sync.flash.ruffle"
 local C, handle = core.C, core.handle
 
 local sync = {
-  version = "scm",
+  --- The version of SYNC, as "0.2.0".
+  version = require("sync.version"):match("%S+"),
   --- The class to extend: `sync.Protocol`.
   Protocol = require "sync.protocol",
   --- The base of all classes: `sync.Class`.

@@ -1,12 +1,12 @@
 /* codec.c: what every codec's fuzz target does. */
-#include "conn/codec.h"
+#include "codec.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sync.h"
 #include "fuzz.h"
+#include "sync.h"
 
 /* The messages of a stream, each behind its length, and how the stream ended. */
 struct cuts {

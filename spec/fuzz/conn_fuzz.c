@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "conn/codec.h"
-#include "sync.h"
 #include "fuzz.h"
+#include "sync.h"
 
 enum { SLOTS = 8, MOST_QUEUE = 4096, MOST_ACTIONS = 2000 };
 

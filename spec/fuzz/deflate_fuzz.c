@@ -9,8 +9,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "websocket/deflate.h"
 #include "fuzz.h"
+#include "websocket/deflate.h"
 
 /* A caller stops where a message is longer than it takes. */
 enum { MESSAGE_MOST = 20000, STOPPED = 100, MESSAGES_MOST = 32 };

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "conn/detect.h"
-#include "sync.h"
 #include "fuzz.h"
+#include "sync.h"
 
 enum { ALL = SYNC_STREAMS | SYNC_WEBSOCKET | SYNC_HTTP | SYNC_POLICY | SYNC_TLS };
 

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/parser.h"
 #include "fuzz.h"
+#include "http/parser.h"
 
 /* What a reader told of a stream, as one text. */
 struct story {

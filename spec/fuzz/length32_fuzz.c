@@ -2,9 +2,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "sync.h"
-#include "conn/codec.h"
+#include "codec.h"
 #include "fuzz.h"
+#include "sync.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
     codec_fuzz(&codecs[SYNC_FRAMING_LENGTH32], bytes, length);

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "websocket/utf8.h"
 #include "fuzz.h"
+#include "websocket/utf8.h"
 
 enum { LONGEST = 4 };
 

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "conn/codec.h"
-#include "websocket/deflate.h"
-#include "sync.h"
 #include "fuzz.h"
+#include "sync.h"
+#include "websocket/deflate.h"
 
 enum {
     STREAM_MOST = 1 << 16, /* bytes that a client sends */

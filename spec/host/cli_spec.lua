@@ -109,6 +109,7 @@ describe("sync-lua", function()
         local code, out = run(option)
         assert.equal(0, code)
         assert.matches("^sync%-lua %S+ %(LuaJIT 2.%S+, libuv %d+%.%d+%.%d+%)\n$", out)
+        assert.equal(io.open("VERSION"):read(), out:match("^sync%-lua (%S+)"))
       end
     end)
   end)

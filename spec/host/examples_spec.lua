@@ -45,12 +45,13 @@ describe("example", function()
     stop(server)
   end)
 
-  it("echo has no more than the 12 lines of the README", function()
-    local lines = 0
-    for line in io.lines("examples/echo.lua") do
-      if line:find("%S") then lines = lines + 1 end
-    end
-    assert.is_true(lines <= 12, lines .. " lines")
+  it("of the README has ten lines, and no mistake", function()
+    local code = io.open("README.md"):read("*a"):match("```lua\n(.-)```")
+    local lines = select(2, code:gsub("[^\n]+", ""))
+    assert.is_true(lines <= 10, lines .. " lines")
+    local exit, out = Program.run("--check", Process.file(code))
+    assert.matches("no mistake found", out)
+    assert.equal(0, exit)
   end)
 
   it("chat: people and Flash movies meet", function()

@@ -22,7 +22,8 @@ require "sync.core".C.sync_file_limit()
 require "sync.log".write = function() end
 
 -- busted loads modules anew for each file. Those that sync keeps must be the same for all.
-for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method", "sync.remoting.fault",
-  "sync.remoting.client", "sync.flash.gateway", "sync.amf", "sync.flash.wire"} do
+for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method",
+  "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
+  "sync.flash.wire"} do
   require(name)
 end

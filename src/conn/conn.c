@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "listen/connect.h"
 #include "http/request.h"
-#include "tls/transport.h"
-#include "workers/shares.h"
+#include "listen/connect.h"
 #include "tls/tls.h"
+#include "tls/transport.h"
 #include "websocket/websocket.h"
+#include "workers/shares.h"
 
 enum {
     CONN_EVENTS =

@@ -12,10 +12,10 @@
 #include "core/batch.h"
 #include "core/out.h"
 #include "core/peers.h"
-#include "net/poller.h"
-#include "sync.h"
 #include "core/table.h"
 #include "core/wheel.h"
+#include "net/poller.h"
+#include "sync.h"
 
 struct attempt;
 struct conn;

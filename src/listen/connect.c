@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
-#include "tls/transport.h"
 #include "net/stream.h"
 #include "tls/tls.h"
+#include "tls/transport.h"
 
 /* One that isn't made yet. */
 struct attempt {

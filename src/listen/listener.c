@@ -15,12 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net/bind.h"
-#include "workers/broker.h"
 #include "conn/conn.h"
 #include "http/file.h"
-#include "workers/shares.h"
+#include "net/bind.h"
 #include "tls/tls.h"
+#include "workers/broker.h"
+#include "workers/shares.h"
 
 enum {
     ACCEPTS = 64,     /* of one socket in a tick */

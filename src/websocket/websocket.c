@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "websocket/deflate.h"
+#include "websocket/frame.h"
 #include "websocket/utf8.h"
 #include "websocket/wire.h"
-#include "websocket/frame.h"
 
 enum {
     SHARED_BITS = 15,     /* the window of what is compressed for all */

@@ -499,8 +499,7 @@ end
 -- Beginning and end.
 
 local ENGINES = {redis = "sync.cluster.redis", rediss = "sync.cluster.redis",
-  unix = "sync.cluster.redis",
-  nats = "sync.cluster.nats", tls = "sync.cluster.nats"}
+  unix = "sync.cluster.redis", nats = "sync.cluster.nats", tls = "sync.cluster.nats"}
 
 -- Tells the others that this node stops, and gives its number back.
 local function stop()

@@ -1,8 +1,9 @@
---- The parent of workers: `sync-lua --workers=N app.lua`.
+--- The parent of workers, which serves nobody.
 --
--- It serves nobody. It starts the workers, and starts those again that have died; it binds the
--- ports, which all workers share, and it is the hub of the bus by which they are one server:
--- what a worker publishes goes to those that have subscribed, as the bytes that came.
+-- It is what `sync-lua --workers=N app.lua` runs. It starts the workers, and starts those again
+-- that have died; it binds the ports, which all workers share, and it is the hub of the bus by
+-- which they are one server: what a worker publishes goes to those that have subscribed, as the
+-- bytes that came.
 -- @module sync.cluster.workers
 
 local Protocol = require "sync.protocol"

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "conn/detect.h"
-#include "sync.h"
 #include "server.h"
+#include "sync.h"
 #include "test.h"
 
 #define BYTES(text) text, sizeof(text) - 1

@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/batch.h"
 #include "client.h"
+#include "core/batch.h"
 #include "server.h"
 #include "test.h"
 

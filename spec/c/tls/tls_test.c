@@ -16,8 +16,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include "tls/tls.h"
 #include "test.h"
+#include "tls/tls.h"
 
 enum { DAY = 24 * 60 * 60, MIB = 1024 * 1024 };
 

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "websocket/deflate.h"
 #include "test.h"
+#include "websocket/deflate.h"
 
 enum { LEAST = DEFLATE_LEAST_BITS, MOST = DEFLATE_MOST_BITS, WHOLE = 1 << 30 };
 

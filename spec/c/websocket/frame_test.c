@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "websocket/frame.h"
 #include "test.h"
+#include "websocket/frame.h"
 
 enum { HEADER_MOST = 14 };
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "sync.h"
-#include "websocket/utf8.h"
 #include "test.h"
+#include "websocket/utf8.h"
 
 /* Bytes at both sides of every bound of RFC 3629 section 4. */
 static const unsigned char edges[] = {0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,

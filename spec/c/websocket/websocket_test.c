@@ -4,10 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "websocket/deflate.h"
 #include "client.h"
 #include "server.h"
 #include "test.h"
+#include "websocket/deflate.h"
 
 #define COUNT(all) (sizeof(all) / sizeof(*(all)))
 

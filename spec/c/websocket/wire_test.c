@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "sync.h"
-#include "websocket/wire.h"
-#include "websocket/frame.h"
 #include "test.h"
+#include "websocket/frame.h"
+#include "websocket/wire.h"
 
 static const size_t lengths[] = {
     0,     1,     121,   122,   123,   124,   125,   126,      127,        65530,

@@ -11,11 +11,12 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "workers/broker.h"
-#include "workers/shares.h"
 #include "client.h"
 #include "server.h"
 #include "test.h"
+#include "workers/broker.h"
+#include "workers/shares.h"
+#include "workers/spawn.h"
 
 enum { MOST_FDS = 64 };
 

@@ -1,8 +1,7 @@
 --- A stream of JetStream, which `sync.nats` makes if it isn't there.
 --
 -- Its methods are called in an operation (see lua/sync/cluster/nats/operations.lua); they
--- wait, and end
--- it when something is wrong.
+-- wait, and end it when something is wrong.
 -- @classmod sync.NatsStream
 
 local Class = require "sync.class"
