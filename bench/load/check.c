@@ -131,10 +131,7 @@ static _Noreturn void blame_bytes(const struct found *f) {
 
 void check_blame(struct link *link, const char *bytes, size_t length, bool ends,
                  unsigned sender, unsigned number) {
-    char *wanted = malloc(wire_answer_length());
-    if (!wanted) {
-        fail("not enough memory");
-    }
+    char *wanted = need(malloc(wire_answer_length()));
     wire_answer(wanted, sender, number);
     struct found found = {link, bytes, length, ends, wanted, sender, number, 0};
     size_t end = length < wire_answer_length() ? length : wire_answer_length();
@@ -165,7 +162,7 @@ static void gather_rest(struct gathered *all, struct link *link) {
     struct pollfd wait = {link->fd, POLLIN, 0};
     while (!all->ends && all->length < all->most && poll(&wait, 1, WAIT_MS) > 0) {
         char bytes[4096];
-        ssize_t count = recv(link->fd, bytes, sizeof(bytes), 0);
+        ssize_t count = link_receive(link, bytes, sizeof(bytes));
         if (count <= 0) {
             return;
         }
@@ -186,10 +183,7 @@ static _Noreturn void blame_part(struct link *link, const struct part *part,
                                  unsigned sender, unsigned number) {
     size_t total = wire_answer_length();
     struct gathered all = {.most = 2 * total + part->length + part->more};
-    all.bytes = malloc(all.most);
-    if (!all.bytes) {
-        fail("not enough memory");
-    }
+    all.bytes = need(malloc(all.most));
     wire_answer(all.bytes, sender, number);
     all.length = link->partial < total ? link->partial : total;
     all.ends = link->session && part->ends;

@@ -16,38 +16,46 @@ struct session {
     size_t length;
 };
 
-/* A target is HOST:PORT/PATH, or of a Unix socket no name that HTTP could give. */
-static void target_split(char *host, size_t room, const char **path) {
-    bool file = strncmp(plan.target, "unix:", 5) == 0;
-    const char *slash = file ? NULL : strchr(plan.target, '/');
-    *path = slash ? slash : "/";
-    if (file) {
-        snprintf(host, room, "localhost");
-    } else {
-        snprintf(host, room, "%.*s", (int)strcspn(plan.target, "/"), plan.target);
+void session_free(struct session *session) {
+    if (session) {
+        free(session->answer);
+        free(session);
     }
 }
 
 void session_begin(struct link *link) {
-    struct session *session = calloc(1, sizeof(*session));
+    const struct target *target = target_of(link->index);
+    struct session *session = need(calloc(1, sizeof(*session)));
     uint8_t random[WS_KEY_BYTES];
     char request[4096];
-    char host[300];
-    const char *path;
-    if (!session || !(session->answer = malloc(WS_ANSWER_MOST))) {
-        fail("not enough memory");
-    }
     if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
         fail("no random bytes for a key: %s", strerror(errno));
     }
     link->session = session;
+    session->answer = need(malloc(WS_ANSWER_MOST));
     ws_key(session->key, random);
-    target_split(host, sizeof(host), &path);
-    size_t length = ws_request(request, sizeof(request), host, path, session->key);
+    size_t length =
+        ws_request(request, sizeof(request), target->host, target->path, session->key);
     if (length == 0) {
-        fail("the path of %s is too long", plan.target);
+        fail("the path of %s is too long", target->text);
     }
     link_send(link, request, length);
+}
+
+/* What came behind the answer: control frames, or a server's greeting. */
+static bool take_rest(struct link *link, char *bytes, size_t count) {
+    struct part part;
+    free(link->session->answer);
+    link->session->answer = NULL;
+    if (count == 0) {
+        return true;
+    }
+    if (plan.mode->greeted) {
+        plan.mode->received(link, bytes, count, now_ns());
+    } else if (session_part(link, &bytes, &count, &part)) {
+        link_broke(link, "a message came before one was sent");
+    }
+    return link->fd >= 0;
 }
 
 bool session_answered(struct link *link) {
@@ -57,7 +65,10 @@ bool session_answered(struct link *link) {
     if (link->unsent_length > 0) {
         link_write(link);
     }
-    size_t count = link_read(link, &bytes);
+    size_t count = link->fd >= 0 ? link_read(link, &bytes) : 0;
+    if (count == 0) {
+        return false;
+    }
     size_t room = WS_ANSWER_MOST - session->length;
     size_t taken = count < room ? count : room;
     memcpy(session->answer + session->length, bytes, taken);
@@ -65,22 +76,13 @@ bool session_answered(struct link *link) {
     long head =
         ws_answer(session->answer, session->length, session->key, why, sizeof(why));
     if (head < 0) {
-        fail("connection %d: the answer to the handshake is wrong: %s", link->index, why);
+        link_broke(link, "the answer to the handshake is wrong: %s", why);
     }
-    if (head == 0) {
+    if (head <= 0) {
         return false;
     }
-    /* What came with it can only be control frames: nothing was sent yet. */
-    struct part part;
-    size_t before = session->length - taken; /* of the head, and not in `bytes` */
-    bytes += (size_t)head - before;
-    count -= (size_t)head - before;
-    free(session->answer);
-    session->answer = NULL;
-    if (session_part(link, &bytes, &count, &part)) {
-        fail("connection %d: a message came before one was sent", link->index);
-    }
-    return true;
+    size_t used = (size_t)head - (session->length - taken); /* of `bytes` */
+    return take_rest(link, bytes + used, count - used);
 }
 
 static void pong(struct link *link, const struct ws_piece *ping) {
@@ -91,39 +93,42 @@ static void pong(struct link *link, const struct ws_piece *ping) {
     link_send(link, frame, head + ping->length);
 }
 
-static _Noreturn void close_came(const struct link *link, const struct ws_piece *close) {
+static void close_came(struct link *link, const struct ws_piece *close) {
     if (close->length == 1) {
-        fail("connection %d: a Close frame has half a code", link->index);
+        link_broke(link, "a Close frame has half a code");
+        return;
     }
     if (close->length == 0) {
-        fail("connection %d: the server closed it after %u messages, with a Close frame "
-             "that has no code",
-             link->index, link->received);
+        link_broke(link,
+                   "the server closed it after %u messages, with a Close frame that has "
+                   "no code",
+                   link->received);
+        return;
     }
     unsigned code =
         (unsigned)(unsigned char)close->bytes[0] << 8 | (unsigned char)close->bytes[1];
-    fail("connection %d: the server closed it after %u messages with code %u%s%.*s",
-         link->index, link->received, code, close->length > 2 ? ": " : "",
-         (int)close->length - 2, close->bytes + 2);
+    link_broke(link, "the server closed it after %u messages with code %u%s%.*s",
+               link->received, code, close->length > 2 ? ": " : "",
+               (int)close->length - 2, close->bytes + 2);
 }
 
 /* A message that comes as text when it left as binary is not the same. */
-static void check_kind(const struct link *link, const struct ws_piece *piece) {
+static void check_kind(struct link *link, const struct ws_piece *piece) {
     bool text = plan.framing == FRAMING_WS_TEXT;
-    if (piece->kind != (text ? WS_TEXT : WS_BINARY)) {
-        fail("connection %d: a message came back as %s, and was sent as %s", link->index,
-             text ? "binary" : "text", text ? "text" : "binary");
+    if (!plan.mode->any_kind && piece->kind != (text ? WS_TEXT : WS_BINARY)) {
+        link_broke(link, "a message came back as %s, and was sent as %s",
+                   text ? "binary" : "text", text ? "text" : "binary");
     }
 }
 
 bool session_part(struct link *link, char **bytes, size_t *count, struct part *part) {
-    while (*count > 0) {
+    while (link->fd >= 0 && *count > 0) {
         struct ws_piece piece;
         const char *why;
         long taken = ws_read(&link->session->reader, *bytes, *count, &piece, &why);
         if (taken < 0) {
-            fail("connection %d: after %u messages, %s", link->index, link->received,
-                 why);
+            link_broke(link, "after %u messages, %s", link->received, why);
+            return false;
         }
         char *end = *bytes + taken;
         *bytes = end;
@@ -133,9 +138,9 @@ bool session_part(struct link *link, char **bytes, size_t *count, struct part *p
         case WS_BINARY:
             check_kind(link, &piece);
             *part = (struct part){end - piece.length, piece.length, piece.ends, 0};
-            return true;
+            return link->fd >= 0;
         case WS_PING: pong(link, &piece); break;
-        case WS_CLOSE: close_came(link, &piece);
+        case WS_CLOSE: close_came(link, &piece); break;
         default: break;
         }
     }

@@ -1,24 +1,23 @@
-/* main.c: sync-bench: how many users a server holds. Its command line and report. */
+/* sync-bench.c: how many users a server holds: the command line and report of the mode
+ * ramp. Users get this program, so it has options of its own. */
 #include <getopt.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/epoll.h>
 
-#include "ramp.h"
+#include "modes/ramp.h"
 
-struct asked asked = {.start = 100,
-                      .step = 100,
-                      .most = 10000,
-                      .every = 3,
-                      .rate = 1,
-                      .limit_ms = 100,
-                      .timeout = 5,
-                      .size = 64,
-                      .framing = -1};
-volatile bool interrupted;
+const char *program = "sync-bench";
+int failure = 2; /* it was called wrongly, or can't begin */
+
+struct plan plan = {.mode = &mode_ramp,
+                    .connections = 10000,
+                    .seconds = 3,
+                    .rate = 1,
+                    .patience = 5,
+                    .size = 64,
+                    .framing = -1};
 
 static const char HELP[] =
     "usage: sync-bench [options] URL\n"
@@ -51,31 +50,16 @@ static const char HELP[] =
     "2\n"
     "when it was called wrongly or the server can't be reached.\n";
 
-void refuse(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("sync-bench: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(2);
-}
-
-int64_t ramp_now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
-
 static double number(const char *name, double least, double most) {
     char *end;
     double value = strtod(optarg, &end);
     if (end == optarg || *end || !(value >= least && value <= most)) {
-        refuse("--%s takes a number from %g to %.0f, not %s", name, least, most, optarg);
+        fail("--%s takes a number from %g to %.0f, not %s", name, least, most, optarg);
     }
     return value;
 }
 
+/* By enum framing. */
 static const char *const framings[] = {"raw",      "null", "line",   "length16",
                                        "length32", "text", "binary", NULL};
 
@@ -85,10 +69,9 @@ static int framing(const char *name) {
             return i;
         }
     }
-    refuse(
-        "there is no framing %s; there are null, line, raw, length16, length32 of tcp, "
-        "and text, binary of ws",
-        name);
+    fail("there is no framing %s; there are null, line, raw, length16, length32 of tcp, "
+         "and text, binary of ws",
+         name);
 }
 
 static const struct option options[] = {{"start", required_argument, NULL, 'a'},
@@ -105,47 +88,47 @@ static const struct option options[] = {{"start", required_argument, NULL, 'a'},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
-static void parse(int argc, char **argv) {
+/* Returns the URL. */
+static const char *parse(int argc, char **argv) {
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (option) {
         case 'a': asked.start = (int)number("start", 1, 1000000); break;
         case 's': asked.step = (int)number("step", 1, 1000000); break;
-        case 'e': asked.every = number("every", 0.1, 3600); break;
-        case 'm': asked.most = (int)number("max", 1, 1000000); break;
-        case 'r': asked.rate = number("rate", 0.01, 1000); break;
+        case 'e': plan.seconds = number("every", 0.1, 3600); break;
+        case 'm': plan.connections = (int)number("max", 1, 1000000); break;
+        case 'r': plan.rate = number("rate", 0.01, 1000); break;
         case 'l': asked.limit_ms = number("limit", 0.01, 3600000); break;
-        case 't': asked.timeout = number("timeout", 0.1, 3600); break;
+        case 't': plan.patience = number("timeout", 0.1, 3600); break;
         case 'M': asked.message = optarg; break;
-        case 'S': asked.size = (size_t)number("size", 0, 1 << 20); break;
-        case 'f': asked.framing = framing(optarg); break;
-        case 'J': asked.json = true; break;
+        case 'S': plan.size = (int)number("size", 0, 1 << 20); break;
+        case 'f': plan.framing = framing(optarg); break;
+        case 'J': plan.json = true; break;
         case 'h': fputs(HELP, stdout); exit(0);
-        default: refuse("see sync-bench --help");
+        default: fail("see sync-bench --help");
         }
     }
     if (argc - optind != 1) {
-        refuse("one URL is needed; see sync-bench --help");
+        fail("one URL is needed; see sync-bench --help");
     }
-    asked.url = argv[optind];
-    if (asked.rate * asked.timeout > 100000) {
-        refuse("--rate times --timeout is at most 100000");
+    if (asked.start > plan.connections) {
+        asked.start = plan.connections;
     }
-    asked.start = asked.start < asked.most ? asked.start : asked.most;
+    return argv[optind];
 }
 
-static void choose_framing(void) {
-    if (asked.framing < 0) {
-        asked.framing = target.websocket ? TEXT : NUL;
+static void choose_framing(bool websocket) {
+    if (plan.framing < 0) {
+        plan.framing = websocket ? FRAMING_WS_TEXT : FRAMING_NULL;
     }
-    if (target.websocket != (asked.framing >= TEXT)) {
-        refuse("%s does not go with the framing %s",
-               target.websocket ? "ws://" : "tcp://", framings[asked.framing]);
+    if (websocket != (plan.framing >= FRAMING_WS_TEXT)) {
+        fail("%s does not go with the framing %s", websocket ? "ws://" : "tcp://",
+             framings[plan.framing]);
     }
 }
 
 static void progress(const struct step *step) {
-    FILE *to = asked.json ? stderr : stdout;
+    FILE *to = plan.json ? stderr : stdout;
     fprintf(to, "%8d  %10.0f  %8.2f  %8.2f  %6llu\n", step->users, step->per_second,
             step->p50_ms, step->p99_ms, (unsigned long long)step->errors);
     fflush(to);
@@ -166,13 +149,13 @@ static void print_text(const char *text) {
     putchar('"');
 }
 
-static void report_json(const struct found *found) {
+static void report_json(const char *url, const struct found *found) {
     static const char *const stops[] = {"max",     "latency", "errors",
                                         "machine", "behind",  "interrupted"};
     printf("{\"url\":");
-    print_text(asked.url);
+    print_text(url);
     printf(",\"held\":%d,\"limit_ms\":%g,\"rate\":%g,\"stop\":\"%s\",\"why\":",
-           found->held, asked.limit_ms, asked.rate, stops[found->stop]);
+           found->held, asked.limit_ms, plan.rate, stops[found->stop]);
     print_text(found->why);
     printf(",\"steps\":[");
     for (size_t i = 0; i < found->count; i++) {
@@ -185,40 +168,34 @@ static void report_json(const struct found *found) {
     printf("]}\n");
 }
 
-static void report_text(const struct found *found) {
+static void report_text(const char *url, const struct found *found) {
     const struct step *last = NULL;
     for (size_t i = 0; i < found->count; i++) {
         last = found->steps[i].held ? &found->steps[i] : last;
     }
     if (last) {
-        printf("\n%s held %d users within %g ms: %.0f messages/s, p99 %.2f ms.\n",
-               asked.url, last->users, asked.limit_ms, last->per_second, last->p99_ms);
+        printf("\n%s held %d users within %g ms: %.0f messages/s, p99 %.2f ms.\n", url,
+               last->users, asked.limit_ms, last->per_second, last->p99_ms);
     } else {
-        printf("\n%s did not hold %d users within %g ms.\n", asked.url, asked.start,
+        printf("\n%s did not hold %d users within %g ms.\n", url, asked.start,
                asked.limit_ms);
     }
     printf("Stopped: %s.\n", found->why);
 }
 
-static void on_interrupt(int signal_number) {
-    (void)signal_number;
-    interrupted = true;
-}
-
 int main(int argc, char **argv) {
-    parse(argc, argv);
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    target_parse(asked.url);
-    choose_framing();
-    user_prepare();
-    target_find();
-    fprintf(asked.json ? stderr : stdout, "%8s  %10s  %8s  %8s  %6s\n", "users",
-            "messages/s", "p50 ms", "p99 ms", "errors");
+    struct url parsed;
     struct found found = {0};
-    run_steps(&found, progress);
-    asked.json ? report_json(&found) : report_text(&found);
+    const char *url = parse(argc, argv);
+    catch_interrupts();
+    choose_framing(url_parse(url, &parsed));
+    user_prepare();
+    url_find(url, &parsed);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    fprintf(plan.json ? stderr : stdout, "%8s  %10s  %8s  %8s  %6s\n", "users",
+            "messages/s", "p50 ms", "p99 ms", "errors");
+    ramp_run(&found, progress);
+    plan.json ? report_json(url, &found) : report_text(url, &found);
     free(found.steps);
     return found.stop == STOP_MAX ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-/* target.c: the server's URL and addresses, and how many users this machine can be. */
+/* target.c: the servers that are connected to, and where connections come from. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -6,65 +6,69 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include "ramp.h"
+#include "load.h"
 
-enum { PORTS_OF_ONE = 20000 /* users from one loopback address */, FILES_KEPT = 16 };
+enum { TARGETS_MOST = 64 };
 
-struct target target;
-static char name[256], port[8];
+static struct target targets[TARGETS_MOST];
+static int target_count;
 
-static const char SHAPE[] = "a URL is tcp://HOST:PORT or ws://HOST:PORT/PATH";
+static const char SHAPE[] = "a target is HOST:PORT, [IPV6]:PORT or unix:PATH";
 
-static const char *scheme_off(const char *url) {
-    if (strncmp(url, "ws://", 5) == 0) {
-        target.websocket = true;
-        return url + 5;
+struct target *target_new(void) {
+    if (target_count == TARGETS_MOST) {
+        fail("there are more than %d targets", TARGETS_MOST);
     }
-    if (strncmp(url, "tcp://", 6) == 0) {
-        return url + 6;
-    }
-    if (strncmp(url, "wss://", 6) == 0 || strncmp(url, "tls://", 6) == 0) {
-        refuse("%s: TLS is not spoken; measure the server's port without it", url);
-    }
-    refuse("%s: %s", url, SHAPE);
+    return &targets[target_count++];
 }
 
-void target_parse(const char *url) {
-    const char *from = scheme_off(url);
-    const char *end = from + strcspn(from, "/?#");
-    const char *close = *from == '[' ? memchr(from, ']', (size_t)(end - from)) : NULL;
-    const char *colon = close ? close + 1 : memchr(from, ':', (size_t)(end - from));
-    if (*from == '[' && !close) {
-        refuse("%s: the ] behind the address is missing", url);
+const struct target *target_of(int index) {
+    return &targets[index % target_count];
+}
+
+static void add_file(struct target *target, const char *path) {
+    struct sockaddr_un *file = (struct sockaddr_un *)&target->address;
+    if (strlen(path) >= sizeof(file->sun_path)) {
+        fail("%s: the path of a Unix socket has at most %zu bytes", target->text,
+             sizeof(file->sun_path) - 1);
     }
-    if (colon == end || (colon && *colon != ':')) {
-        colon = NULL;
+    file->sun_family = AF_UNIX;
+    strcpy(file->sun_path, path);
+    target->address_size = sizeof(*file);
+    strcpy(target->host, "localhost"); /* it has no name that HTTP could give */
+}
+
+void target_add(const char *text) {
+    struct target *target = target_new();
+    char host[256];
+    char port[32];
+    snprintf(target->text, sizeof(target->text), "%s", text);
+    target->path = "/";
+    if (strncmp(text, "unix:", 5) == 0) {
+        add_file(target, text + 5);
+        return;
     }
-    if (!colon && !target.websocket) {
-        refuse("%s: the port is missing; %s", url, SHAPE);
+    const char *end = text + strcspn(text, "/"); /* a WebSocket's path */
+    const char *colon = memrchr(text, ':', (size_t)(end - text));
+    if (!colon || colon == text || (size_t)(colon - text) >= sizeof(host) ||
+        (size_t)(end - colon) > sizeof(port)) {
+        fail("%s: %s", text, SHAPE);
     }
-    const char *host_end = colon ? colon : end;
-    int length = (int)(host_end - from) - (close ? 2 : 0);
-    int port_length = colon ? (int)(end - colon) - 1 : 0;
-    if (length < 1 || length >= (int)sizeof(name) || port_length >= (int)sizeof(port) ||
-        end - from >= (long)sizeof(target.host) ||
-        strspn(colon ? colon + 1 : "", "0123456789") != (size_t)port_length ||
-        (colon && port_length == 0)) {
-        refuse("%s: %s", url, SHAPE);
+    if (*end && !wire_is_websocket()) {
+        fail("%s: only a WebSocket has a path; %s", text, SHAPE);
     }
-    if (*end && !target.websocket && strcmp(end, "/") != 0) {
-        refuse("%s: only ws:// has a path", url);
-    }
-    snprintf(name, sizeof(name), "%.*s", length, from + (close ? 1 : 0));
-    snprintf(port, sizeof(port), "%.*s", colon ? port_length : 2,
-             colon ? colon + 1 : "80");
-    snprintf(target.host, sizeof(target.host), "%.*s", (int)(end - from), from);
-    target.path = *end == '/' ? end : "/";
-    if (*end == '?' || strpbrk(target.path, "# \t\r\n")) {
-        refuse("%s: a path begins with / and has no blanks and no #", url);
+    bool brackets = text[0] == '[' && colon[-1] == ']';
+    snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * brackets,
+             text + brackets);
+    snprintf(port, sizeof(port), "%.*s", (int)(end - colon) - 1, colon + 1);
+    snprintf(target->host, sizeof(target->host), "%.*s", (int)(end - text), text);
+    target->path = *end ? end : "/";
+    const char *why = target_resolve(target, host, port, false);
+    if (why) {
+        fail("%s: %s", text, why);
     }
 }
 
@@ -79,7 +83,7 @@ static int try_address(const struct addrinfo *info) {
     if (error == EINPROGRESS) {
         socklen_t size = sizeof(error);
         error = ETIMEDOUT;
-        if (poll(&wait, 1, (int)(asked.timeout * 1000)) == 1) {
+        if (poll(&wait, 1, (int)(plan.patience * 1000)) == 1) {
             getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
         }
     }
@@ -89,74 +93,38 @@ static int try_address(const struct addrinfo *info) {
     return error;
 }
 
-void target_find(void) {
+const char *target_resolve(struct target *target, const char *name, const char *port,
+                           bool reach) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *all;
     int error = getaddrinfo(name, port, &hints, &all);
     if (error) {
-        refuse("%s: %s", asked.url, gai_strerror(error));
+        return gai_strerror(error);
     }
-    int why = 0;
-    for (struct addrinfo *info = all; info; info = info->ai_next) {
-        if ((why = try_address(info)) == 0) {
-            memcpy(&target.address, info->ai_addr, info->ai_addrlen);
-            target.address_size = info->ai_addrlen;
-            freeaddrinfo(all);
-            return;
-        }
+    const struct addrinfo *info = all;
+    while (reach && info && (error = try_address(info)) != 0) {
+        info = info->ai_next;
     }
-    refuse("%s: %s; is the server running?", asked.url, strerror(why));
+    if (info) {
+        memcpy(&target->address, info->ai_addr, info->ai_addrlen);
+        target->address_size = info->ai_addrlen;
+    }
+    freeaddrinfo(all);
+    return info ? NULL : strerror(error);
 }
 
-static bool is_loopback4(void) {
-    const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&target.address;
+bool target_is_loopback4(const struct target *target) {
+    const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&target->address;
     return ipv4->sin_family == AF_INET && ntohl(ipv4->sin_addr.s_addr) >> 24 == 127;
 }
 
-static int local_ports(void) {
-    int low = 32768;
-    int high = 60999;
-    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
-    if (file) {
-        if (fscanf(file, "%d %d", &low, &high) != 2) {
-            low = 32768;
-            high = 60999;
-        }
-        fclose(file);
-    }
-    return high - low + 1;
-}
-
-int target_most(const char **why) {
-    static char text[200];
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    getrlimit(RLIMIT_NOFILE, &files);
-    int most = files.rlim_cur > 10000000 ? 10000000 : (int)files.rlim_cur - FILES_KEPT;
-    snprintf(text, sizeof(text),
-             "this machine's file limit is %llu (ulimit -n), which is %d users",
-             (unsigned long long)files.rlim_cur, most);
-    int ports = local_ports();
-    if (!is_loopback4() && ports < most) {
-        most = ports;
-        snprintf(text, sizeof(text),
-                 "this machine has %d local ports towards one server "
-                 "(net.ipv4.ip_local_port_range)",
-                 ports);
-    }
-    *why = text;
-    return most;
-}
-
 int target_bind(int fd, int index) {
-    if (!is_loopback4() || asked.most <= PORTS_OF_ONE) {
+    if (!target_is_loopback4(target_of(index)) || plan.connections <= TARGET_PORTS) {
         return 0;
     }
     int on = 1;
     struct sockaddr_in from = {.sin_family = AF_INET};
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(index / PORTS_OF_ONE));
-    return bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ? errno : 0;
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(index / TARGET_PORTS));
+    return bind(fd, (struct sockaddr *)&from, sizeof(from));
 }

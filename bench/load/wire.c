@@ -44,47 +44,50 @@ static void fill_table(void) {
     static const char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     uint64_t state = 0x53594E43;
-    table = malloc(body + WINDOWS);
-    if (!table) {
-        fail("not enough memory");
-    }
+    free(table);
+    table = need(malloc(body + WINDOWS));
     for (size_t i = 0; i < body + WINDOWS; i++) {
         uint64_t bits = scramble(&state) >> 56;
         table[i] = is_text() ? letters[bits & 63] : (char)bits;
     }
 }
 
-static void fill_head(void) {
+/* What stands in front of a message of that length. Returns how long it is. */
+static size_t write_head(char *to, size_t length, uint32_t mask) {
     if (wire_is_websocket()) {
-        head_length =
-            ws_head(head, framing == FRAMING_WS_TEXT ? WS_TEXT : WS_BINARY, body, 0);
-        return;
+        return ws_head(to, framing == FRAMING_WS_TEXT ? WS_TEXT : WS_BINARY, length,
+                       mask);
     }
-    head_length = framing == FRAMING_LENGTH16 ? 2 : framing == FRAMING_LENGTH32 ? 4 : 0;
-    for (size_t i = 0; i < head_length; i++) {
-        head[i] = (char)(body >> (8 * (head_length - 1 - i)));
+    size_t wide = framing == FRAMING_LENGTH16 ? 2 : framing == FRAMING_LENGTH32 ? 4 : 0;
+    for (size_t i = 0; i < wide; i++) {
+        to[i] = (char)(length >> (8 * (wide - 1 - i)));
     }
+    return wide;
+}
+
+void wire_init_framing(int wanted) {
+    framing = wanted;
+    tail_length = framing == FRAMING_NULL || framing == FRAMING_LINE;
+    tail = framing == FRAMING_LINE ? '\n' : '\0';
+    if (getrandom(&random_state, sizeof(random_state), 0) != sizeof(random_state)) {
+        fail("no random bytes for the masks");
+    }
+    random_state |= 1;
 }
 
 void wire_init(int size, int wanted) {
-    framing = wanted;
+    wire_init_framing(wanted);
     body = (size_t)size;
     if (framing == FRAMING_LENGTH16 && body > UINT16_MAX) {
         fail("the framing length16 takes messages of at most %d bytes", UINT16_MAX);
     }
     id_length = body >= WIRE_ID ? WIRE_ID : 0;
-    tail_length = framing == FRAMING_NULL || framing == FRAMING_LINE;
-    tail = framing == FRAMING_LINE ? '\n' : '\0';
     for (int i = 0; i < 256; i++) {
         digit_pairs[i][0] = "0123456789abcdef"[i >> 4];
         digit_pairs[i][1] = "0123456789abcdef"[i & 15];
     }
-    if (getrandom(&random_state, sizeof(random_state), 0) != sizeof(random_state)) {
-        fail("no random bytes for the masks");
-    }
-    random_state |= 1;
     fill_table();
-    fill_head();
+    head_length = write_head(head, body, 0);
     answer_head = wire_is_websocket() ? 0 : head_length;
     answer_total = answer_head + body + tail_length;
 }
@@ -150,6 +153,21 @@ void wire_write(char *to, unsigned sender, unsigned number) {
     } else {
         wire_answer(to, sender, number);
     }
+}
+
+size_t wire_frame(char *to, const char *bytes, size_t length) {
+    uint32_t mask = wire_is_websocket() ? wire_mask() : 0;
+    char *at = to + write_head(to, length, mask);
+    if (wire_is_websocket()) {
+        ws_mask(at, bytes, length, mask);
+    } else {
+        memcpy(at, bytes, length);
+    }
+    at += length;
+    if (tail_length > 0) {
+        *at++ = tail;
+    }
+    return (size_t)(at - to);
 }
 
 /* Whether bytes from `from` to `end` of a message agree with a part of it, as far as both

@@ -1,28 +1,17 @@
 /* ws.c: WebSocket as a client speaks it. Extensions and subprotocols are never asked for,
  * so a server that grants one is wrong. */
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "sha1.h"
 #include "ws.h"
 
 /* Handshake */
 
-static void base64(char *to, const uint8_t *bytes, size_t length) {
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t at = 0; at < length; at += 3) {
-        size_t have = length - at;
-        uint32_t bits = (uint32_t)bytes[at] << 16;
-        bits |= have > 1 ? (uint32_t)bytes[at + 1] << 8 : 0;
-        bits |= have > 2 ? bytes[at + 2] : 0;
-        *to++ = digits[bits >> 18];
-        *to++ = digits[bits >> 12 & 63];
-        *to++ = have > 1 ? digits[bits >> 6 & 63] : '=';
-        *to++ = have > 2 ? digits[bits & 63] : '=';
-    }
-    *to = '\0';
+static void base64(char *to, const uint8_t *bytes, int length) {
+    EVP_EncodeBlock((unsigned char *)to, bytes, length);
 }
 
 void ws_key(char key[WS_KEY_SIZE], const uint8_t bytes[WS_KEY_BYTES]) {
@@ -31,11 +20,11 @@ void ws_key(char key[WS_KEY_SIZE], const uint8_t bytes[WS_KEY_BYTES]) {
 
 void ws_accept(char accept[29], const char *key) {
     char text[WS_KEY_SIZE + 36];
-    uint8_t digest[SHA1_SIZE];
+    uint8_t digest[SHA_DIGEST_LENGTH];
     int length =
         snprintf(text, sizeof(text), "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
-    sha1(text, (size_t)length, digest);
-    base64(accept, digest, SHA1_SIZE);
+    SHA1((unsigned char *)text, (size_t)length, digest);
+    base64(accept, digest, SHA_DIGEST_LENGTH);
 }
 
 size_t ws_request(char *to, size_t room, const char *host, const char *path,

@@ -1,7 +1,7 @@
 -- The server of `make bench-reconnect`: it keeps sessions, and so has to be asked by each
 -- client that returns whether it still knows it.
 --
---     sync-lua bench/reconnect/server.lua PORT
+--     sync-lua bench/peers/reconnect.lua PORT
 
 local sync = require "sync"
 

@@ -1,6 +1,6 @@
 -- The server of `make bench-tls`: one echo, plain on one port and in TLS on another.
 --
---     sync-lua bench/secure/server.lua CERTIFICATE KEY
+--     sync-lua bench/peers/tls.lua CERTIFICATE KEY
 
 local sync = require "sync"
 

@@ -14,8 +14,7 @@ import sys
 import time
 import urllib.request
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from runs import pinned  # noqa: E402
+from shared import begin, pinned
 
 BOTS = int(os.environ.get("BOTS") or 500)
 SECONDS = float(os.environ.get("SECONDS") or 20)
@@ -42,6 +41,7 @@ def percentile(before, after, name, share):
 
 
 def main():
+    begin()
     environment = dict(os.environ, CENTRAL_HOST="127.0.0.1", CENTRAL_PORT="0",
                        CENTRAL_PANEL=TOKEN)
     server = subprocess.Popen(pinned(0, ["./sync-lua", "examples/central/main.lua"]),

@@ -14,13 +14,11 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from runs import PYTHON, QUICK, Failed, Server, count_rounds, run_load, spread, table  # noqa: E402
+from shared import PYTHON, QUICK, Failed, Server, begin, count_rounds, run_load, spread, table
 
 ROUNDS = count_rounds(3)
 WARM_UP, SECONDS = (0.7, 0.7) if QUICK else (1.5, 2.0)
-DRIVE = "build/bench/drive"
-SERVE_LUA, SERVE_PY = "bench/jit/serve.lua", "bench/jit/serve.py"
+SERVE_LUA, SERVE_PY = "bench/peers/jit/serve.lua", "bench/peers/jit/serve.py"
 PAGE = "docs/jit.md"
 BAR_RATIO, BAR_MEMORY = 7.0, 2.0  # times, MiB
 
@@ -41,7 +39,11 @@ WORKS = {
     "game": "game step, 64 bodies",
     "rpc": "JSON-RPC call, 64 connections at depth 16",
 }
-HEARERS = 20  # as drive.c makes the members
+# The load's mode, and its connections and depth.
+LOADS = {"echo": ("walk", 64, 16), "chat": ("chat", 200, 16), "game": ("game", 8, 4),
+         "rpc": ("rpc", 64, 16)}
+SILENCE = 10  # seconds without an answer, until that is a failure
+HEARERS = 20  # as the load makes the members
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
 
 REASONS = {
@@ -76,8 +78,9 @@ def does(name, work):
 
 
 def drive(server, work):
-    return run_load(server, [DRIVE, work, server.port, server.pid, WARM_UP, SECONDS],
-                    WARM_UP + SECONDS)
+    mode, connections, depth = LOADS[work]
+    run = run_load(server, mode, ["-c", connections, "-d", depth, "-T", SILENCE], WARM_UP, SECONDS)
+    return {"rate": run["per_second"], **run["server"]}
 
 
 def measure(runtime, work):
@@ -203,9 +206,9 @@ def page(rounds, names, found, profiles, seen, took):
              "Written by `make bench-jit%s`, which took %d s." % (" QUICK=1" if QUICK else "", took)]
     if QUICK:
         lines += ["", "**This was a quick run, to see that all works. Its figures are rough.**"]
-    lines += ["", """Four handlers that a real server has, each in Lua (`bench/jit/*.lua`) and the same in Python on
-asyncio (`bench/jit/serve.py`). Server and load run on one machine over loopback, the server on
-one core and the load on another. A closed loop (`bench/jit/drive.c`) checks every answer; it
+    lines += ["", """Four handlers that a real server has, each in Lua (`bench/peers/jit/*.lua`) and the same in Python on
+asyncio (`bench/peers/jit/serve.py`). Server and load run on one machine over loopback, the server on
+one core and the load on another. A closed loop (`bench/load/modes/`) checks every answer; it
 computes the game itself, so all runtimes are shown to compute the same, to nine digits behind
 the point. Medians of %d round%s, in which the runtimes take turns; a run warms up for %.1f s,
 then counts for %.1f s. The ratio is taken within each round; in parentheses stand the least and
@@ -216,7 +219,7 @@ the greatest.""" % (ROUNDS, "" if ROUNDS == 1 else "s", WARM_UP, SECONDS), "", "
     lines += ["", "Memory the JIT takes (on less off, resident, MiB): " + "; ".join(
         "%s %s" % (work, spread(memory_difference(rounds, work))) for work in ONLY) + "."]
     lines += ["", "## Where the time goes, JIT on", "",
-              "By `sync-lua -jp=vl bench/jit/serve.lua HANDLER PORT`, by wall clock. Time in native code",
+              "By `sync-lua -jp=vl bench/peers/jit/serve.lua HANDLER PORT`, by wall clock. Time in native code",
               "that stands in `loop.lua` is mostly the C core, called from there: reading, making the",
               "message's string, writing.", ""] + profile_table(profiles)
     lines += ["", "By `-jv`, connecting and leaving included:", ""] + trace_table(seen)
@@ -224,7 +227,7 @@ the greatest.""" % (ROUNDS, "" if ROUNDS == 1 else "s", WARM_UP, SECONDS), "", "
     for work in ONLY:
         times = "**%s: %.1f ×.** " % (work, statistics.median(ratio(rounds, work, "off")))
         lines += ["", times + REASONS[work]]
-    lines += ["", "`sync-lua --jit-report bench/jit/serve.lua HANDLER PORT` says the same by handler,",
+    lines += ["", "`sync-lua --jit-report bench/peers/jit/serve.lua HANDLER PORT` says the same by handler,",
               "and `-jv` shows each trace.", "", "## Machine and versions", "",
               "%s, Linux %s, %d cores" % (
                   processor(), ".".join(platform.release().split(".")[:2]), os.cpu_count()), ""]
@@ -239,6 +242,7 @@ def processor():
 
 
 def main():
+    begin()
     began = time.monotonic()
     found = versions()
     names = [name for name in RUNTIMES if found[name]]
@@ -267,4 +271,4 @@ if __name__ == "__main__":
     try:
         main()
     except Failed as problem:
-        sys.exit("bench/jit: %s" % problem)
+        sys.exit("bench-jit: %s" % problem)

@@ -7,19 +7,17 @@ core 1. Ratios are taken within a round. ROUNDS=N sets the rounds (5), ONLY=sync
 peers. Writes docs/benchmarks.md and its plots.
 """
 import os
-import resource
 import statistics
 import subprocess
 import time
 
 import report
-from runs import PYTHON, QUICK, Failed, Server, can_pin, count_rounds, run_load
+from shared import PYTHON, QUICK, Failed, Server, begin, can_pin, count_rounds, run_load
 
 ROUNDS = count_rounds(5, quick=2)
 SECONDS, WARM_UP = (0.25, 0.2) if QUICK else (2.0, 0.8)
 IDLE_SECONDS = 1 if QUICK else 4  # a server may give memory back when it is calm
 PEERS = "bench/peers/"
-LOAD = "build/bench/load"
 
 
 class Peer:
@@ -133,11 +131,10 @@ def measure(peer, work, rate):
     if work.mode == "rate":
         options += ["-r", str(int(rate))]
     seconds = IDLE_SECONDS if work.mode == "idle" else SECONDS
-    options += ["-f", work.framing, "-t", str(seconds), "-w", str(WARM_UP), "--json"]
+    options += ["-f", work.framing]
     mode = "raw" if peer is RAW else work.server
     with Server(peer.command + [mode]) as server:
-        return run_load(server, [LOAD, work.mode, "127.0.0.1:%d" % server.port,
-                                 "-p", server.pid] + options, seconds + WARM_UP)
+        return run_load(server, work.mode, options, WARM_UP, seconds)
 
 
 def half_of_uv(results):
@@ -167,14 +164,8 @@ def run_work(work, peers, results):
         print("  %s: round %d of %d" % (work.title, turn + 1, work.rounds), flush=True)
 
 
-def raise_file_limit():
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def main():
-    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-    raise_file_limit()
+    begin()
     began = time.monotonic()
     only = [name for name in os.environ.get("ONLY", "").split(",") if name]
     peers = [peer for peer in ALL + [WS] if not only or peer.name in only]

@@ -1,13 +1,13 @@
 // Kills a server under a crowd of JavaScript clients, starts it again after a while, and
 // measures how they return: `make bench-reconnect` (CLIENTS=200, DOWN=0.5,3,8 seconds).
 //
-//   node bench/reconnect/run.mjs RESULTS.json
+//   node bench/runs/reconnect.mjs RESULTS.json
 //
 // The bounds are those of clients/js/README.md: the waits before a client's attempts are
 // left to chance, up to `first`, times `factor` with each attempt, at most `most`. So a
 // client is back when the wait that it is in has ended, and never later than `most` after
 // the server listens. Ends with 1 when a client waits longer than that, or when so many
-// return at once that chance can't be the reason. Writes the results for draw.py.
+// return at once that chance can't be the reason. Writes the results for reconnect_draw.py.
 
 import {spawn} from "node:child_process";
 import {once} from "node:events";
@@ -64,7 +64,7 @@ async function freePort() {
 let running; // the server
 
 async function serve(port) {
-  running = spawn(PROGRAM, ["bench/reconnect/server.lua", String(port)],
+  running = spawn(PROGRAM, ["bench/peers/reconnect.lua", String(port)],
     {stdio: ["ignore", "pipe", "pipe"]});
   let trouble = "";
   running.stderr.on("data", text => { trouble += text; });

@@ -1,13 +1,11 @@
-"""Draws what run.mjs has measured, in the manner of bench/plot.py.
+"""Draws what reconnect.mjs has measured, in the manner of plot.py.
 
-    python3 bench/reconnect/draw.py RESULTS.json PICTURE.svg
+    python3 bench/runs/reconnect_draw.py RESULTS.json PICTURE.svg
 """
 import json
-import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from plot import COLOURS, INK, MUTED, RULE, WIDTH, Picture  # noqa: E402
+from plot import COLOURS, INK, MUTED, RULE, WIDTH, Picture
 
 LEFT, RIGHT, TOP, HEIGHT, GAP = 72, WIDTH - 24, 116, 130, 62
 REFUSED, BACK, AWAY = "#c4cbd3", COLOURS["sync"], "#e9edf1"

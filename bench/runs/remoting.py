@@ -4,53 +4,51 @@
 A call of add(a, b), 64 connections with 16 calls under way each. Over WebSocket SYNC stands
 beside rpc-websockets, over TCP (a line each) beside jayson; they take turns, round by round,
 so that what slows the machine for a while slows all alike. A server runs alone on core 0,
-the load (load.c, which checks each answer) on core 1. Ratios are taken within a round.
+the load (its mode calls, which checks each answer) on core 1. Ratios are taken within a round.
 ROUNDS=N sets the rounds (5). Prints a table.
 """
-import json
 import os
 import statistics
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from runs import QUICK, Failed, Server, count_rounds, run_load, spread, table  # noqa: E402
+from shared import (QUICK, Failed, Server, begin, count_rounds, npm_version, run_load, spread,
+                    table)
 
 ROUNDS = count_rounds(5)
 WARM_UP, SECONDS = (0.5, 0.7) if QUICK else (1.0, 2.0)
 CONNECTIONS, DEPTH = 64, 16
 BAR = 5  # times the calls of each peer
 BUSY = 0.9  # of a core: who has less than this was kept from it, or waited
-HERE = "bench/remoting/"
-LOAD = "build/bench/remoting"
+PEERS = "bench/peers/remoting/"
 PACKAGES = "build/bench/remoting-npm/node_modules"
 
 SYNC, OFF = "SYNC", "SYNC, JIT off"
 COMMANDS = {
-    SYNC: ["./sync-lua", HERE + "server.lua"],
-    OFF: ["./sync-lua", "--jit=off", HERE + "server.lua"],
-    "rpc-websockets": ["node", HERE + "peers/rpc-websockets.js"],
-    "jayson": ["node", HERE + "peers/jayson.js"],
+    SYNC: ["./sync-lua", PEERS + "sync.lua"],
+    OFF: ["./sync-lua", "--jit=off", PEERS + "sync.lua"],
+    "rpc-websockets": ["node", PEERS + "rpc-websockets.js"],
+    "jayson": ["node", PEERS + "jayson.js"],
 }
+SILENCE = 10  # seconds without an answer, until that is a failure
+FRAMINGS = {"ws": "ws-text", "tcp": "line"}
 WORKS = {"ws": [SYNC, OFF, "rpc-websockets"], "tcp": [SYNC, OFF, "jayson"]}
 TITLES = {"ws": "WebSocket", "tcp": "TCP"}
 
 
 def measure(name, transport):
-    """One run. Returns what the load reported."""
+    """One run."""
     environment = dict(os.environ, NODE_PATH=PACKAGES, NODE_ENV="production")
     with Server(COMMANDS[name] + [transport], env=environment) as server:
-        return run_load(server, [LOAD, transport, server.port, server.pid, CONNECTIONS, DEPTH,
-                                 WARM_UP, SECONDS], WARM_UP + SECONDS)
+        run = run_load(server, "calls", ["-f", FRAMINGS[transport], "-c", CONNECTIONS,
+                                         "-d", DEPTH, "-T", SILENCE], WARM_UP, SECONDS)
+    return {"rate": run["per_second"], "user_us": run["server"]["user_ns"] / 1000,
+            "system_us": run["server"]["system_ns"] / 1000,
+            "server_busy": run["server"]["busy"], "load_busy": run["load"]["busy"]}
 
 
 def version(package):
-    """Of an npm package; None when it isn't installed."""
-    try:
-        with open(os.path.join(PACKAGES, package, "package.json")) as file:
-            return json.load(file)["version"]
-    except OSError:
-        return None
+    return npm_version(PACKAGES, package)
 
 
 def present():
@@ -134,7 +132,7 @@ def print_doubts(rounds):
 
 
 def main():
-    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+    begin()
     works, rounds, failed = present(), [], False
     for number in range(ROUNDS):
         results = {work: {} for work in works}

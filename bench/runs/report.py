@@ -1,11 +1,11 @@
-"""Turns what bench/run.py measured into a table, docs/benchmarks.md and its plots."""
+"""Turns what peers.py measured into a table, docs/benchmarks.md and its plots."""
 import datetime
 import os
 import platform
 from statistics import median
 
 import plot
-from runs import spread
+from shared import spread
 
 DOCS = "docs"
 PERCENTILES = ["p50", "p90", "p99", "p999"]

@@ -14,7 +14,6 @@ Prints tables and verdicts; writes docs/scaling-bus.svg.
 """
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,15 +21,14 @@ import tempfile
 import threading
 import time
 
-import draw
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from runs import (QUICK, TICK, Failed, Process, count_rounds, cpu_of, free_port,  # noqa: E402
-                  last_line, spread, table)
+import scale_draw
+from shared import (LOAD, QUICK, TICK, Failed, Process, begin, count_rounds, cpu_of, free_port,
+                    last_line, npm_version, spread, table)
 
 ROUNDS = count_rounds(5)
 ONLY = os.environ.get("ONLY") or "1,2,3"
 WARM_UP, SECONDS = (1.0, 1.5) if QUICK else (2.0, 4.0)
-HERE = "bench/scale/"
+PEERS = "bench/peers/scale/"
 PACKAGES = "build/bench/scale-npm/node_modules"
 CORES = len(os.sched_getaffinity(0))
 SAMPLE = 0.05   # seconds between looks at /proc
@@ -102,10 +100,10 @@ class Setup:
 
     def commands(self, mode, ports, url):
         if self.kind == "socketio":
-            return [["node", HERE + "socketio.js", str(port), url] for port in ports]
+            return [["node", PEERS + "socketio.js", str(port), url] for port in ports]
         workers = [f"--workers={self.count}"] if self.kind == "workers" else []
         engine = [url] if url else []
-        return [["./sync-lua", "--log=error"] + workers + [HERE + "node.lua", mode, str(port)] +
+        return [["./sync-lua", "--log=error"] + workers + [PEERS + "sync.lua", mode, str(port)] +
                 engine for port in ports]
 
     def needs_redis(self):
@@ -177,19 +175,19 @@ class Servers:
 # Works
 
 class Work:
-    """What the load does, to a mode of node.lua."""
+    """What the load does, to a mode of SYNC's server."""
 
-    def __init__(self, name, title, mode, clients, setups, rate=None, options=()):
+    def __init__(self, name, title, mode, clients, setups, load, options, rate=None):
         self.name, self.title, self.mode, self.clients = name, title, mode, clients
-        self.setups, self.rate, self.options = setups, rate, list(options)
+        self.load, self.setups, self.rate, self.options = setups, rate, list(options)
 
     def command(self, setup, ports):
-        if self.rate:
-            dialect = "socketio" if setup.kind == "socketio" else "sync"
-            return (["build/bench/scale", dialect, ",".join(map(str, ports)), str(self.clients)] +
-                    self.options + [str(WARM_UP), str(SECONDS)])
-        return ["build/bench/load", self.options[0], f"127.0.0.1:{ports[0]}", "-c", str(self.clients),
-                "-t", str(SECONDS), "-w", str(WARM_UP), "--json"] + self.options[1:]
+        mode, path = self.load, "/"
+        if setup.kind == "socketio":
+            mode, path = "socketio", "/socket.io/?EIO=4&transport=websocket"
+        targets = [f"127.0.0.1:{port}" + (path if self.rate else "") for port in ports]
+        return [LOAD, mode, *targets, "-c", str(self.clients), "-t", str(SECONDS),
+                "-w", str(WARM_UP), "--json"] + self.options
 
 
 def room(name, clients, rate, burst=1, size=64):
@@ -197,13 +195,14 @@ def room(name, clients, rate, burst=1, size=64):
     often = f"{rate // burst:,} times a second" + (f" {burst} messages at once" if burst > 1 else "")
     title = f"A room of {clients:,}, {often}: {clients * rate:,} deliveries/s of {size} B"
     return Work(name, title, "room", clients, [ALONE] + WORKERS[1:] + NODES + [SOCKETIO],
-                clients * rate, [str(size), str(rate), str(burst)])
+                "room", ["-f", "ws-text", "-s", str(size), "-r", str(rate), "-b", str(burst)],
+                clients * rate)
 
 
 COMPUTE = Work("compute", "A handler that computes, 64 connections, 4 messages in flight on each",
-               "work", 64, [WORKERS[0], WORKERS[1]], options=["echo", "-d", "4"])
+               "work", 64, [WORKERS[0], WORKERS[1]], "echo", ["-d", "4"])
 BROADCASTS = [Work(f"broadcast{depth}", f"Broadcast to 2,000 clients, 1 sender, depth {depth}", "all",
-                   2000, [ALONE, WORKERS[1]], options=["broadcast", "-d", str(depth)])
+                   2000, [ALONE, WORKERS[1]], "broadcast", ["-d", str(depth)])
               for depth in (1, 16)]
 ROOMS = [room("large", 1000, 40), room("small", 20, 1000), room("bursts", 300, 200, burst=10)]
 PARTS = {"1": [COMPUTE], "2": BROADCASTS, "3": ROOMS}
@@ -337,15 +336,6 @@ def print_doubts(results):
 
 # What there is to measure
 
-def version(package):
-    """Of an npm package; None when it isn't installed."""
-    try:
-        with open(os.path.join(PACKAGES, package, "package.json")) as file:
-            return json.load(file)["version"]
-    except OSError:
-        return None
-
-
 def first_line(command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -356,7 +346,7 @@ def first_line(command):
 
 def missing_kinds():
     """Says what is measured, and returns kinds of setups that can't run."""
-    packages = {name: version(name) for name in ("socket.io", "@socket.io/redis-adapter", "redis", "ws")}
+    packages = {name: npm_version(PACKAGES, name) for name in ("socket.io", "@socket.io/redis-adapter", "redis", "ws")}
     tools = {"redis-server": first_line(["redis-server", "--version"]),
              "node": first_line(["node", "--version"])}
     for name, found in {**tools, **packages}.items():
@@ -388,14 +378,8 @@ def run_round(works, missing, results):
     return fine
 
 
-def raise_file_limit():
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def main():
-    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-    raise_file_limit()
+    begin()
     began = time.monotonic()
     missing = missing_kinds()
     works = [work for part in PARTS if part in ONLY.split(",") for work in PARTS[part]]
@@ -411,7 +395,7 @@ def main():
     print_doubts(results)
     rooms = [work for work in ROOMS if work in works]
     if rooms:
-        draw.write("docs/scaling-bus.svg", rooms, results, QUICK)
+        scale_draw.write("docs/scaling-bus.svg", rooms, results, QUICK)
     sys.exit(0 if fine else 1)
 
 

@@ -1,10 +1,7 @@
-"""Draws what run.py has measured of the bus, in the manner of bench/plot.py."""
-import os
+"""Draws what scale.py has measured of the bus, in the manner of plot.py."""
 import statistics
-import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from plot import COLOURS, INK, MUTED, RULE, WIDTH, Picture, apart, short  # noqa: E402
+from plot import COLOURS, INK, MUTED, RULE, WIDTH, Picture, apart, short
 
 LEFT, RIGHT, TOP, HEIGHT, GAP = 84, WIDTH - 200, 104, 150, 74
 STEPS = [1, 2, 4]

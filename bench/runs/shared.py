@@ -1,6 +1,7 @@
 """What the benchmarks share: processes that have a core each, and how figures are told."""
 import json
 import os
+import resource
 import select
 import shutil
 import socket
@@ -14,6 +15,8 @@ QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 READY_SECONDS, END_SECONDS = 20, 10
 SERVER_CORE, LOAD_CORE = 0, 1
+LOAD = "build/bench/load"
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -24,6 +27,22 @@ class Failed(Exception):
 def count_rounds(usual, quick=1):
     """How many rounds ROUNDS= and QUICK= ask for."""
     return int(os.environ.get("ROUNDS") or (quick if QUICK else usual))
+
+
+def begin():
+    """Goes where all paths begin, and lets programs have as many connections as they may."""
+    os.chdir(ROOT)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def npm_version(folder, package):
+    """Of an npm package; None when it isn't installed."""
+    try:
+        with open(os.path.join(folder, package, "package.json")) as file:
+            return json.load(file)["version"]
+    except OSError:
+        return None
 
 
 def can_pin():
@@ -64,7 +83,8 @@ class Process:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors,
                                         **options)
         self.pid, self.word, self.times = self.process.pid, word, times
-        self.said = ""  # all that it wrote, when it has ended
+        self.greeting = ""  # what it wrote until it was ready
+        self.said = ""  # and from then to its end
 
     def trouble(self):
         """All of its standard error."""
@@ -81,6 +101,7 @@ class Process:
             if not piece:
                 raise Failed("the server did not start: " + last_line(self.trouble()))
             said += piece
+        self.greeting = said.decode(errors="replace")
 
     def end(self):
         """Ends the process that was started, which ends its own, and no other."""
@@ -112,11 +133,14 @@ class Server(Process):
         super().__init__(pinned(SERVER_CORE, command + [str(self.port)]), **options)
 
 
-def run_load(server, words, seconds):
-    """Runs a load that is to take so long; returns what it reports, as JSON."""
+def run_load(server, mode, options, warm_up, seconds, port=None):
+    """Runs a mode of the load client; returns what it reports, as JSON."""
+    words = [LOAD, mode, f"127.0.0.1:{port or server.port}", "-p", server.pid, "-w", warm_up,
+             "-t", seconds, "--json"] + list(options)
     command = pinned(LOAD_CORE, [str(word) for word in words])
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
+        done = subprocess.run(command, capture_output=True, text=True,
+                              timeout=warm_up + seconds + 30)
     except subprocess.TimeoutExpired:
         raise Failed("the load did not end") from None
     if done.returncode != 0:

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from runs import QUICK, count_rounds, cpu_of, pinned, spread, table  # noqa: E402
+from shared import (SERVER_CORE, QUICK, Failed, Process, begin, count_rounds, pinned, run_load,
+                    spread, table)
 
 ROUNDS = count_rounds(5)
 SECONDS = 0.8 if QUICK else 2.0
@@ -31,37 +31,28 @@ def certificate(folder):
     return files
 
 
-def measure(server, kind, port, size, depth):
-    """Messages a second, and the server's microseconds of processor time for each."""
-    before = cpu_of(server.pid)
-    load = subprocess.run(
-        pinned(1, ["build/bench/secure", kind, str(port), str(CONNECTIONS), str(depth),
-                   str(size), str(SECONDS)]), capture_output=True, text=True, timeout=60)
-    if load.returncode != 0:
-        sys.exit(f"bench-tls: {kind}, {size} bytes, depth {depth}: {load.stderr.strip()}")
-    messages, seconds, load_cpu = map(float, load.stdout.split())
-    # The warm-up is a fifth more, and the handshakes are in it.
-    spent = (cpu_of(server.pid) - before) / 1.2
-    return messages / seconds, spent / messages * 1e6, load_cpu / seconds
+def measure(server, port, size, depth, *options):
+    """Messages a second, the server's microseconds of processor time for each, and the load's
+    share of a core. The NUL that ends a message counts as one of its bytes."""
+    run = run_load(server, "echo", ["-c", CONNECTIONS, "-d", depth, "-s", size - 1, *options],
+                   SECONDS / 5, SECONDS, port)
+    spent = run["server"]["user_ns"] + run["server"]["system_ns"]
+    return run["per_second"], spent / 1000, run["load"]["busy"]
 
 
 def main():
+    begin()
     results = {work: [] for work in WORKS}
     with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(
-            pinned(0, ["./sync-lua", "--log=error", "bench/secure/server.lua",
-                       *certificate(folder)]), stdout=subprocess.PIPE, text=True)
-        try:
-            plain, encrypted = map(int, server.stdout.readline().split())
+        command = ["./sync-lua", "--log=error", "bench/peers/tls.lua", *certificate(folder)]
+        with Process(pinned(SERVER_CORE, command), b"\n") as server:
+            plain, encrypted = server.greeting.split()
             for number in range(ROUNDS):
                 for size, depth in WORKS:
-                    pair = [measure(server, "plain", plain, size, depth),
-                            measure(server, "tls", encrypted, size, depth)]
+                    pair = [measure(server, plain, size, depth),
+                            measure(server, encrypted, size, depth, "--tls")]
                     results[size, depth].append(pair)
                 print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
-        finally:
-            server.terminate()
-            server.wait()
     print(f"TLS 1.3 beside plain: echo, {CONNECTIONS} connections, medians of {ROUNDS} rounds\n")
     head = ["bytes", "depth", "plain /s", "TLS /s", "TLS ÷ plain", "server µs, plain",
             "server µs, TLS", "load's core, TLS"]
@@ -80,4 +71,8 @@ def main():
     print(f"\nBar: at least {BAR} of plain at {BAR_SIZE} bytes: {'holds' if held else 'does not hold'}")
 
 
-main()
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as problem:
+        sys.exit(f"bench-tls: {problem}")

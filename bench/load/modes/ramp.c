@@ -1,4 +1,4 @@
-/* run.c: adds users step by step and measures.
+/* ramp.c: adds users step by step and measures.
  *
  * Users send at their rate whatever the server does, and latency counts from when a
  * message was due, so that a server that stalls can't hide it. A step is measured once
@@ -6,56 +6,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
-#include "../load.h"
 #include "ramp.h"
 
-enum { EVENTS = 512, CONNECTING_MOST = 128 };
+enum { CONNECTING_MOST = 128, FILES_KEPT = 16, MILLISECOND = 1000000 };
 
-static struct user *users;
-static int *heap; /* of ready users, the one whose message is due first on top */
+/* A user that is ready, and when its next message is due. */
+struct turn {
+    int64_t due;
+    int index;
+};
+
+struct asked asked = {.start = 100, .step = 100, .limit_ms = 100};
+
+static struct turn *heap; /* the earliest on top */
 static int heap_count;
-static int epoll;
-static int opened, ready;
+static int opened, users_ready;
 static uint64_t errors, answers, sends, late_sends;
-static bool measuring;
-static char first_error[200];
+static char first_error[450];
 
 /* Called by user.c */
 
-void run_answered(int64_t due) {
+void ramp_answered(int64_t due) {
     answers++;
-    if (measuring) {
-        histogram_add(ramp_now() - due);
+    if (tally.on) {
+        histogram_add(now_ns() - due);
     }
 }
 
-void run_failed(const char *why) {
+void ramp_failed(const char *why) {
     if (errors++ == 0) {
         snprintf(first_error, sizeof(first_error), "%s", why);
     }
 }
 
-void run_ready(void) {
-    ready++;
-}
-
 /* The heap */
 
 static bool earlier(int a, int b) {
-    return users[heap[a]].due < users[heap[b]].due;
+    return heap[a].due < heap[b].due;
 }
 
 static void swap(int a, int b) {
-    int held = heap[a];
+    struct turn held = heap[a];
     heap[a] = heap[b];
     heap[b] = held;
 }
 
-static void heap_push(int index) {
+static void heap_push(struct turn turn) {
     int at = heap_count++;
-    heap[at] = index;
+    heap[at] = turn;
     for (; at > 0 && earlier(at, (at - 1) / 2); at = (at - 1) / 2) {
         swap(at, (at - 1) / 2);
     }
@@ -79,57 +78,60 @@ static void heap_sink(void) {
 /* The loop */
 
 static void send_due(int64_t now) {
-    int64_t period = (int64_t)(1e9 / asked.rate);
-    while (heap_count > 0 && users[heap[0]].due <= now) {
-        struct user *user = &users[heap[0]];
-        if (user->fd < 0) {
+    int64_t period = (int64_t)(1e9 / plan.rate);
+    while (heap_count > 0 && heap[0].due <= now) {
+        struct link *link = &links[heap[0].index];
+        int64_t due = heap[0].due;
+        if (link->fd < 0) {
             heap[0] = heap[--heap_count];
         } else {
-            int64_t due = user->due;
-            user->due += period;
+            heap[0].due += period;
             sends++;
             late_sends += (double)(now - due) > asked.limit_ms * 1e6 / 2;
-            user_send(user, due, now);
+            user_send(link, due, now);
         }
         heap_sink();
     }
 }
 
-static int until_due(int64_t now, int most) {
-    if (heap_count == 0) {
-        return most;
+static int64_t whole_milliseconds(int64_t wait) {
+    return (wait + MILLISECOND - 1) / MILLISECOND * MILLISECOND;
+}
+
+static void turn(int64_t most) {
+    int64_t now = now_ns();
+    int64_t wait = most;
+    send_due(now);
+    if (heap_count > 0 && heap[0].due - now < most) {
+        wait = heap[0].due > now ? heap[0].due - now : 0;
     }
-    int64_t wait = (users[heap[0]].due - now + 999999) / 1000000;
-    return wait < 0 ? 0 : wait < most ? (int)wait : most;
+    loop_turn(whole_milliseconds(wait));
 }
 
 /* A user that has become ready sends its first message at some time of its first period,
  * so that users don't send in step. */
-static void turn(int wait) {
+static void ready(struct link *link) {
     static uint32_t random = 12345;
-    struct epoll_event events[EVENTS];
-    int64_t now = ramp_now();
-    send_due(now);
-    int count = epoll_wait(epoll, events, EVENTS, until_due(now, wait));
-    for (int i = 0; i < count; i++) {
-        struct user *user = events[i].data.ptr;
-        bool was = user->ready;
-        user_event(user, events[i].events);
-        if (!was && user->ready) {
-            random = random * 1664525 + 1013904223;
-            user->due = ramp_now() + (int64_t)(random / 4294967296.0 * 1e9 / asked.rate);
-            heap_push(user->index);
-        }
-    }
+    random = random * 1664525 + 1013904223;
+    int64_t later = (int64_t)(random / 4294967296.0 * 1e9 / plan.rate);
+    users_ready++;
+    heap_push((struct turn){now_ns() + later, link->index});
+}
+
+static void broke(struct link *link, const char *why) {
+    char text[450];
+    snprintf(text, sizeof(text), "connection %d: %s", link->index, why);
+    user_free(link);
+    ramp_failed(text);
 }
 
 static void expire_connecting(int from) {
-    int64_t now = ramp_now();
+    int64_t now = now_ns();
     for (int i = from; i < opened; i++) {
-        if (users[i].fd >= 0 && !users[i].ready &&
-            (double)(now - users[i].begun) > asked.timeout * 1e9) {
-            run_failed(users[i].connected ? "a handshake was not answered in time"
-                                          : "a connection was not made in time");
+        if (links[i].fd >= 0 && !links[i].ready &&
+            (double)(now - links[i].begun) > plan.patience * 1e9) {
+            ramp_failed(links[i].connected ? "a handshake was not answered in time"
+                                           : "a connection was not made in time");
             return;
         }
     }
@@ -138,48 +140,39 @@ static void expire_connecting(int from) {
 /* Until there are so many users, or an error. */
 static void connect_until(int wanted) {
     int first = opened;
-    while (ready < wanted && errors == 0 && !interrupted) {
-        while (opened < wanted && opened - ready < CONNECTING_MOST && errors == 0) {
-            user_open(&users[opened], opened, epoll);
+    while (users_ready < wanted && errors == 0 && !interrupted) {
+        while (opened < wanted && opened - users_ready < CONNECTING_MOST && errors == 0) {
+            user_open(&links[opened], opened);
             opened++;
         }
-        turn(20);
+        turn(20 * MILLISECOND);
         expire_connecting(first);
     }
 }
 
-/* What still waits for an answer counts as late as it is by now. */
 static void count_waiting(void) {
-    int64_t now = ramp_now();
+    int64_t now = now_ns();
     for (int i = 0; i < opened; i++) {
-        struct user *user = &users[i];
-        if (user->fd < 0) {
-            continue;
-        }
-        user_expire(user, now);
-        for (unsigned k = 0; k < user->count; k++) {
-            int64_t age = now - user->waiting[(user->first + k) % user_ring()].due;
-            if ((double)age > asked.limit_ms * 1e6) {
-                histogram_add(age);
-            }
+        if (links[i].fd >= 0) {
+            user_expire(&links[i], now);
+            user_count_late(&links[i], now);
         }
     }
 }
 
 static void measure(struct step *step) {
-    int64_t from = ramp_now();
-    int64_t end = from + (int64_t)(asked.every * 1e9);
+    int64_t from = now_ns();
+    int64_t end = from + (int64_t)(plan.seconds * 1e9);
     histogram_clear();
     answers = sends = late_sends = 0;
-    measuring = true;
-    for (int64_t now = from; now < end && errors == 0 && !interrupted; now = ramp_now()) {
-        int64_t left = (end - now + 999999) / 1000000;
-        turn(left < 100 ? (int)left : 100);
+    tally.on = true;
+    for (int64_t now = from; now < end && errors == 0 && !interrupted; now = now_ns()) {
+        turn(end - now < SECOND / 10 ? end - now : SECOND / 10);
     }
-    send_due(ramp_now()); /* what was due while this program did not run is late, too */
-    measuring = false;
+    send_due(now_ns()); /* what was due while this program did not run is late, too */
+    tally.on = false;
     count_waiting();
-    step->per_second = (double)answers / ((double)(ramp_now() - from) / 1e9);
+    step->per_second = (double)answers / ((double)(now_ns() - from) / 1e9);
     step->p50_ms = histogram_percentile(50) / 1e6;
     step->p99_ms = histogram_percentile(99) / 1e6;
 }
@@ -205,7 +198,7 @@ static bool judge(struct found *found, const struct step *step) {
         snprintf(
             found->why, sizeof(found->why),
             "no message was due or answered in %g s: --every is too short for --rate",
-            asked.every);
+            plan.seconds);
     } else if (late_sends * 100 > sends) {
         found->stop = STOP_BEHIND;
         snprintf(found->why, sizeof(found->why),
@@ -221,44 +214,85 @@ static bool judge(struct found *found, const struct step *step) {
 }
 
 static void add(struct found *found, struct step step) {
-    struct step *more = realloc(found->steps, (found->count + 1) * sizeof(step));
-    if (!more) {
-        refuse("not enough memory");
-    }
-    found->steps = more;
+    found->steps = need(realloc(found->steps, (found->count + 1) * sizeof(step)));
     found->steps[found->count++] = step;
 }
 
-void run_steps(struct found *found, void (*progress)(const struct step *)) {
-    const char *bound;
-    int most = target_most(&bound);
-    int last = asked.most < most ? asked.most : most;
-    users = calloc((size_t)last, sizeof(*users));
-    heap = calloc((size_t)last, sizeof(*heap));
-    epoll = epoll_create1(0);
-    if (!users || !heap || epoll < 0) {
-        refuse("not enough memory");
+/* What this machine can be */
+
+static int local_ports(void) {
+    int low, high;
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    if (!file || fscanf(file, "%d %d", &low, &high) != 2) {
+        low = 32768;
+        high = 60999;
     }
+    if (file) {
+        fclose(file);
+    }
+    return high - low + 1;
+}
+
+/* The most users, and what bounds them. */
+static int most_users(char *why, size_t room) {
+    unsigned long long files = raise_file_limit();
+    int most = files > 10000000 ? 10000000 : (int)files - FILES_KEPT;
+    int ports = local_ports();
+    snprintf(why, room,
+             "this machine's file limit is %llu (ulimit -n), which is %d users", files,
+             most);
+    if (!target_is_loopback4(target_of(0)) && ports < most) {
+        most = ports;
+        snprintf(why, room,
+                 "this machine has %d local ports towards one server "
+                 "(net.ipv4.ip_local_port_range)",
+                 ports);
+    }
+    return most;
+}
+
+/* One step. Returns whether it held. */
+static bool take_step(struct found *found, int users) {
+    struct step step = {.users = users};
+    connect_until(users);
+    if (errors == 0 && !interrupted) {
+        measure(&step);
+    }
+    step.errors = errors;
+    step.held = judge(found, &step);
+    step.users = step.held ? users : users_ready;
+    add(found, step);
+    found->held = step.held ? users : found->held;
+    return step.held;
+}
+
+void ramp_run(struct found *found, void (*progress)(const struct step *)) {
+    char bound[200];
+    int most = most_users(bound, sizeof(bound));
+    int last = plan.connections < most ? plan.connections : most;
+    links = need(calloc((size_t)last, sizeof(*links)));
+    heap = need(calloc((size_t)last, sizeof(*heap)));
     for (int wanted = asked.start;; wanted += asked.step) {
-        struct step step = {.users = wanted < last ? wanted : last};
-        connect_until(step.users);
-        if (errors == 0 && !interrupted) {
-            measure(&step);
-        }
-        step.errors = errors;
-        step.held = judge(found, &step);
-        step.users = step.held ? step.users : ready;
-        add(found, step);
-        progress(&step);
-        if (!step.held) {
+        int users = wanted < last ? wanted : last;
+        bool held = take_step(found, users);
+        progress(&found->steps[found->count - 1]);
+        if (!held) {
             return;
         }
-        found->held = step.users;
-        if (step.users == last) {
-            found->stop = last < asked.most ? STOP_MACHINE : STOP_MAX;
+        if (users == last) {
+            found->stop = last < plan.connections ? STOP_MACHINE : STOP_MAX;
             snprintf(found->why, sizeof(found->why), "%s",
-                     last < asked.most ? bound : "--max was reached");
+                     last < plan.connections ? bound : "--max was reached");
             return;
         }
     }
 }
+
+/* Of sync-bench alone, which calls ramp_run itself. */
+const struct mode mode_ramp = {
+    .name = "ramp",
+    .any_kind = true,
+    .ready = ready,
+    .received = user_received,
+    .broke = broke,
+};

@@ -1,6 +1,6 @@
--- Serves one of the handlers beside this file, for bench/jit/run.py.
+-- Serves one of the handlers beside this file, for bench/runs/jit.py.
 --
---     sync-lua bench/jit/serve.lua echo|chat|game|rpc PORT
+--     sync-lua bench/peers/jit/serve.lua echo|chat|game|rpc PORT
 
 local sync = require "sync"
 

@@ -1,6 +1,6 @@
 -- The server of `make bench-remoting` on SYNC: a function that adds.
 --
---     sync-lua server.lua ws|tcp PORT
+--     sync-lua bench/peers/remoting/sync.lua ws|tcp PORT
 
 local sync = require "sync"
 

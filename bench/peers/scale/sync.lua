@@ -1,6 +1,6 @@
 -- A server of `make bench-scale`: alone, one of several workers, or a node of an engine.
 --
---     sync-lua [--workers=N] bench/scale/node.lua work|all|room PORT [ENGINE-URL]
+--     sync-lua [--workers=N] bench/peers/scale/sync.lua work|all|room PORT [ENGINE-URL]
 --
 -- To work, a message is some arithmetic and an echo; to all, it goes to all clients; a room's
 -- goes to those who are in one room, which all are.
@@ -33,7 +33,7 @@ local function sendToRoom(self, data)
 end
 
 local handlers = {work = work, all = sendToAll, room = sendToRoom}
-Node.onData = assert(handlers[mode], "usage: node.lua work|all|room PORT [ENGINE-URL]")
+Node.onData = assert(handlers[mode], "usage: sync.lua work|all|room PORT [ENGINE-URL]")
 
 function Node:onConnect()
   if mode == "room" then self:join("all") end
