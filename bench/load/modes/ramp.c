@@ -292,6 +292,7 @@ void ramp_run(struct found *found, void (*progress)(const struct step *)) {
 const struct mode mode_ramp = {
     .name = "ramp",
     .any_kind = true,
+    .greeted = true,
     .ready = ready,
     .received = user_received,
     .broke = broke,
