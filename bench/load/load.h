@@ -5,7 +5,7 @@
  * a table of functions (struct mode). All else is done once, here: connecting, TLS,
  * WebSocket, the loop, the measured time, latencies, and the report.
  *
- *     main.c, sync-bench.c      a command line each
+ *     main.c, sync-bench.c      a command line each; program.c, url.c
  *     modes/                    what is done
  *     loop.c, report.c          one epoll, and the time that is measured
  *     session.c, tls.c, cut.c   what is spoken on a connection
@@ -100,8 +100,8 @@ enum {
     WIRE_ID = 12,        /* bytes of a message that say whose and which it is */
     WIRE_FRAME_MOST = 15 /* bytes that framing adds */
 };
-void wire_init(int size, int framing);
-void wire_init_framing(int framing); /* for those who have messages of their own */
+void wire_init(int size, int wanted);
+void wire_init_framing(int wanted); /* for those who have messages of their own */
 bool wire_is_websocket(void);
 /* Bytes of a message as it is sent; and as it is compared when it comes: on a byte stream
  * with its framing, of a WebSocket the payload alone. */

@@ -9,7 +9,7 @@
 
 #include "load.h"
 
-enum { EVENTS = 512, CONNECTING_MOST = 256, MILLISECOND = 1000000 };
+enum { EVENTS = 256, CONNECTING_MOST = 256, MILLISECOND = 1000000 };
 
 struct link *links;
 int links_ready;

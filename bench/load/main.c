@@ -92,14 +92,12 @@ static int framing(const char *name) {
 }
 
 static const struct mode *find_mode(const char *name) {
-    char names[300] = "";
     for (int i = 0; modes[i]; i++) {
         if (strcmp(modes[i]->name, name) == 0) {
             return modes[i];
         }
-        strcat(strcat(names, i > 0 ? ", " : ""), modes[i]->name);
     }
-    fail("there is no mode %s; there are %s", name, names);
+    fail("there is no mode %s; load --help names those that there are", name);
 }
 
 static void parse(int argc, char **argv) {

@@ -36,9 +36,10 @@ static void add_file(struct target *target, const char *path) {
              sizeof(file->sun_path) - 1);
     }
     file->sun_family = AF_UNIX;
-    strcpy(file->sun_path, path);
+    memcpy(file->sun_path, path, strlen(path) + 1);
     target->address_size = sizeof(*file);
-    strcpy(target->host, "localhost"); /* it has no name that HTTP could give */
+    snprintf(target->host, sizeof(target->host),
+             "localhost"); /* it has no name that HTTP could give */
 }
 
 void target_add(const char *text) {

@@ -179,7 +179,7 @@ class Work:
 
     def __init__(self, name, title, mode, clients, setups, load, options, rate=None):
         self.name, self.title, self.mode, self.clients = name, title, mode, clients
-        self.load, self.setups, self.rate, self.options = setups, rate, list(options)
+        self.setups, self.load, self.options, self.rate = setups, load, options, rate
 
     def command(self, setup, ports):
         mode, path = self.load, "/"

@@ -37,7 +37,7 @@ static void prepare(void) {
 }
 
 static void begin(void) {
-    missing = need(calloc((size_t)(plan.senders * plan.depth), sizeof(*missing)));
+    missing = need(calloc((size_t)plan.senders, (size_t)plan.depth * sizeof(*missing)));
     crowd_open();
     for (int i = 0; i < plan.senders; i++) {
         links[i].times = need(calloc((size_t)plan.depth, sizeof(int64_t)));

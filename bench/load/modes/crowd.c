@@ -175,7 +175,7 @@ static void wait_until_accepted(void) {
 }
 
 void crowd_open(void) {
-    next = need(calloc((size_t)(plan.connections * plan.senders), sizeof(*next)));
+    next = need(calloc((size_t)plan.connections, (size_t)plan.senders * sizeof(*next)));
     links_open(plan.connections);
     wait_until_greeted();
     wait_until_accepted();

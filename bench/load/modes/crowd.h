@@ -14,7 +14,7 @@ struct dialect {
 typedef void crowd_delivered(struct link *link, unsigned sender, unsigned number,
                              int64_t now);
 
-void crowd_prepare(const struct dialect *dialect, crowd_delivered *delivered);
+void crowd_prepare(const struct dialect *wanted, crowd_delivered *called);
 /* Opens all links, and sends probes until one has reached everybody: connected isn't
  * accepted, and servers may still tell each other who is there. */
 void crowd_open(void);

@@ -170,7 +170,7 @@ static void forget(struct user *user) {
         free(user->kept);
         user->kept = NULL;
         user->kept_length = 0;
-    } else if (user->kept_length >= ID) {
+    } else if (user->kept && user->kept_length >= ID) {
         size_t rest = ID - 1;
         memmove(user->kept, user->kept + user->kept_length - rest, rest);
         user->kept_length = rest;
