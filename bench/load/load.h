@@ -102,6 +102,7 @@ enum {
 };
 void wire_init(int size, int wanted);
 void wire_init_framing(int wanted); /* for those who have messages of their own */
+void wire_repeat(void);             /* all messages are the same */
 bool wire_is_websocket(void);
 /* Bytes of a message as it is sent; and as it is compared when it comes: on a byte stream
  * with its framing, of a WebSocket the payload alone. */

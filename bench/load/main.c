@@ -49,6 +49,7 @@ static const char OPTIONS[] =
     "  -b N       burst: messages of room that are due at once (1)\n"
     "  -T N       seconds after which a message that did not come is missing (5)\n"
     "  -p PID     the server's process: its CPU time and memory are reported\n"
+    "  --same     each message is the same: a server that keeps texts makes no new one\n"
     "  --tls      TLS, of any certificate\n"
     "  --json     one JSON object instead of text\n"
     "  --help     this text\n"
@@ -64,11 +65,10 @@ static void help(void) {
     exit(0);
 }
 
-static const struct option options[] = {{"framing", required_argument, NULL, 'f'},
-                                        {"tls", no_argument, NULL, 'E'},
-                                        {"json", no_argument, NULL, 'J'},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {NULL, 0, NULL, 0}};
+static const struct option options[] = {
+    {"framing", required_argument, NULL, 'f'}, {"same", no_argument, NULL, 'R'},
+    {"tls", no_argument, NULL, 'E'},           {"json", no_argument, NULL, 'J'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
 
 static double number(const char *text, char option, double least, double most) {
     char *end;
@@ -116,6 +116,7 @@ static void parse(int argc, char **argv) {
         case 'b': plan.burst = (int)number(optarg, 'b', 1, 1000); break;
         case 'T': plan.patience = number(optarg, 'T', 0.01, 3600); break;
         case 'p': plan.pid = (int)number(optarg, 'p', 1, 1 << 22); break;
+        case 'R': wire_repeat(); break;
         case 'E': plan.tls = true; break;
         case 'J': plan.json = true; break;
         case 'h': help(); break;

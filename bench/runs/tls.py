@@ -4,7 +4,8 @@
 Plain and TLS take turns within each round, on one server that has a port for each, so that
 what slows the machine for a while slows both. The server runs on core 0, the load on core 1;
 the load's own TLS is part of what is measured, so the server's processor time a message is
-told as well. ROUNDS=N sets the rounds (5). Prints a table.
+told as well. All messages are the same, so that little but TLS is measured. ROUNDS=N sets the
+rounds (5). Prints a table.
 """
 import os
 import statistics
@@ -34,7 +35,8 @@ def certificate(folder):
 def measure(server, port, size, depth, *options):
     """Messages a second, the server's microseconds of processor time for each, and the load's
     share of a core. The NUL that ends a message counts as one of its bytes."""
-    run = run_load(server, "echo", ["-c", CONNECTIONS, "-d", depth, "-s", size - 1, *options],
+    run = run_load(server, "echo", ["-c", CONNECTIONS, "-d", depth, "-s", size - 1, "--same",
+                                    *options],
                    SECONDS / 5, SECONDS, port)
     spent = run["server"]["user_ns"] + run["server"]["system_ns"]
     return run["per_second"], spent / 1000, run["load"]["busy"]

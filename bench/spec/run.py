@@ -86,6 +86,8 @@ def right_servers():
         passes("idle", framing, servers.echo, "-p", str(os.getpid()))
     for framing in SOCKETS:
         passes("echo", framing, servers.fragmented, "-d", "2")
+    passes("echo", "null", servers.echo, "--same", "-d", "4")
+    fails("echo", "null", servers.swaps_bytes, "bytes .* of message 3 are swapped", "--same")
     for size in ["1", "11", "125", "126", "65535", "65536", "200000"]:
         passes("echo", "ws-binary", servers.echo, "-s", size)
         passes("echo", "length32", servers.echo, "-s", size)
