@@ -135,7 +135,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@sh spec/all
 
 include src/nats/nats.mk
--include spec/c/c.mk bench/bench.mk bench/jit/jit.mk bench/reconnect/reconnect.mk bench/secure/secure.mk bench/instructions/instructions.mk bench/remoting/remoting.mk bench/central/central.mk bench/scale/scale.mk
+-include spec/c/c.mk bench/bench.mk bench/instructions/instructions.mk
 
 # The same program with the address and undefined-behaviour sanitizers.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

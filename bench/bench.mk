@@ -1,36 +1,83 @@
-# The load generator, sync-bench, and the peer that is written in C. The top Makefile
-# includes this.
+# The load client, sync-bench, the peer that is written in C, and what is measured with
+# them. The top Makefile includes this.
 
-BENCH_FLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion
+# No fused multiply and add: the load computes a game's answers bit for bit as Lua does.
+BENCH_FLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion \
+    -ffp-contract=off -MMD -MP
+# sync-bench is one file, too, where the system has OpenSSL's archives.
+BENCH_LIBS := $(or $(filter %ssl.a %crypto.a,$(NET_LIBS)),-lssl -lcrypto) -ldl -lpthread
 
-# What both programs are made of.
-BENCH_PARTS := bench/ws.c bench/sha1.c bench/histogram.c
+LOAD_MAINS := bench/load/main.c bench/load/sync-bench.c
+LOAD_PARTS := $(filter-out $(LOAD_MAINS),$(wildcard bench/load/*.c bench/load/modes/*.c))
+load_objects = $(patsubst bench/%.c,$(BUILD)/bench/obj/%.o,$(1))
 
-$(BUILD)/bench/load: $(wildcard bench/*.[ch])
+$(BUILD)/bench/obj/%.o: bench/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BENCH_FLAGS) -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(BENCH_FLAGS) -c -o $@ $<
 
-$(BUILD)/sync-bench: $(wildcard bench/ramp/*.[ch]) $(BENCH_PARTS) $(wildcard bench/*.h)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(BENCH_FLAGS) -o $@ $(filter %.c,$^)
+$(BUILD)/bench/load: $(call load_objects,bench/load/main.c $(LOAD_PARTS))
+	$(Q)$(CC) -o $@ $^ -lssl -lcrypto
 
-$(BUILD)/bench/parts_test: bench/spec/parts_test.c spec/c/test.c bench/wire.c $(BENCH_PARTS) \
-    $(wildcard bench/*.h) spec/c/test.h
+$(BUILD)/sync-bench: $(call load_objects,bench/load/sync-bench.c $(LOAD_PARTS))
+	$(Q)$(CC) -o $@ $^ $(BENCH_LIBS)
+
+$(BUILD)/bench/parts_test: bench/spec/parts_test.c spec/c/test.c $(LOAD_PARTS) \
+    $(wildcard bench/load/*.h bench/load/modes/*.h) spec/c/test.h
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BENCH_FLAGS) -O1 $(SANITIZE) -o $@ $(filter %.c,$^)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(BENCH_FLAGS)) -O1 $(SANITIZE) -o $@ $(filter %.c,$^) \
+	  -lssl -lcrypto
 
 $(BUILD)/bench/uv: bench/peers/uv.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BENCH_FLAGS) -o $@ $< $$(pkg-config --cflags --libs libuv)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(BENCH_FLAGS)) -o $@ $< $$(pkg-config --cflags --libs libuv)
+
+# npm's packages of one run, by one command, since npm removes what it isn't told of.
+# Without them the rest runs.
+npm.remoting := rpc-websockets@^10 jayson@^5
+npm.scale := socket.io@^4 @socket.io/redis-adapter@^8 redis@^5
+$(BUILD)/bench/%-npm/installed: bench/bench.mk
+	@mkdir -p $(@D)
+	@echo 'Installing: npm $(npm.$*)'
+	@npm install --prefix $(@D) --no-audit --no-fund --no-save --loglevel=error \
+	  $(npm.$*:%='%') >/dev/null && touch $@ || echo 'missing: npm $(npm.$*)'
 
 bench-build: $(BUILD)/bench/load $(BUILD)/sync-bench $(BUILD)/bench/uv
 
-bench-test: bench-build $(BUILD)/bench/parts_test ## test the load generator against faulty servers
+bench-test: bench-build $(BUILD)/bench/parts_test ## test the load client against faulty servers
 	@python3 -B bench/spec/run.py
 
 bench: deps-build ## measure SYNC beside its peers (QUICK=1: under two minutes)
 	@$(MAKE) -s build bench-build
-	@sh bench/install.sh
-	@python3 -B bench/run.py
+	@sh bench/peers/install.sh
+	@python3 -B bench/runs/peers.py
 
-.PHONY: bench bench-build bench-test
+bench-jit: deps-build ## measure the JIT on four handlers (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/runs/jit.py
+
+bench-tls: deps-build ## measure what TLS costs an echo (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/runs/tls.py
+
+bench-remoting: deps-build ## measure a remote call beside npm's servers (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build $(BUILD)/bench/remoting-npm/installed
+	@python3 -B bench/runs/remoting.py
+
+bench-scale: deps-build ## measure workers, nodes and their bus beside Socket.IO (QUICK=1: two minutes)
+	@$(MAKE) -s build bench-build $(BUILD)/bench/scale-npm/installed
+	@python3 -B bench/runs/scale.py
+
+bench-central: deps-build ## 500 bots in examples/central: is the game's clock on time?
+	@$(MAKE) -s build
+	@python3 -B bench/runs/central.py
+
+bench-reconnect: deps-build ## kill a server under 200 clients, and see them return
+	@$(MAKE) -s build
+	@sh spec/browser/install.sh
+	@node bench/runs/reconnect.mjs $(BUILD)/reconnect.json
+	@python3 -B bench/runs/reconnect_draw.py $(BUILD)/reconnect.json docs/reconnect.svg
+
+-include $(shell find $(BUILD)/bench/obj -name '*.d' 2>/dev/null)
+
+.PHONY: bench bench-build bench-test bench-jit bench-tls bench-remoting bench-scale \
+    bench-central bench-reconnect

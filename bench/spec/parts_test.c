@@ -1,24 +1,20 @@
 /* parts_test.c: the parts of the load generator that need no server. The harness is that
  * of the C tests. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../spec/c/test.h"
-#include "../load.h"
-#include "../sha1.h"
-#include "../ws.h"
+#include "../load/load.h"
+#include "../load/modes/answer.h"
+#include "../load/ws.h"
 
 enum { FRAMINGS = FRAMING_WS_BINARY + 1 };
 
-/* What link.c gives the others. */
-void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    exit(2);
-}
+/* What a command line gives the others. */
+const char *program = "parts_test";
+int failure = 2;
+struct plan plan = {.mode = &mode_echo, .connections = 1};
 
 static void near(double seen, double wanted) {
     CHECK(seen >= wanted * 0.992 && seen <= wanted * 1.008);
@@ -71,30 +67,6 @@ TEST(histogram_of_small_of_huge_and_of_no_values) {
     histogram_clear();
     CHECK_INT(histogram_count(), 0);
     CHECK_INT(histogram_percentile(100), 0);
-}
-
-static void check_sha1(const char *text, size_t times, const char *wanted) {
-    size_t length = strlen(text) * times;
-    char *all = malloc(length + 1);
-    char hex[2 * SHA1_SIZE + 1];
-    uint8_t digest[SHA1_SIZE];
-    for (size_t i = 0; i < times; i++) {
-        memcpy(all + i * strlen(text), text, strlen(text));
-    }
-    sha1(all, length, digest);
-    for (int i = 0; i < SHA1_SIZE; i++) {
-        sprintf(hex + 2 * i, "%02x", digest[i]);
-    }
-    CHECK_TEXT(hex, wanted);
-    free(all);
-}
-
-TEST(sha1_of_the_standards_examples) {
-    check_sha1("", 1, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-    check_sha1("abc", 1, "a9993e364706816aba3e25717850c26c9cd0d89d");
-    check_sha1("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
-               "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
-    check_sha1("a", 1000000, "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
 }
 
 TEST(websocket_accept_of_the_rfcs_example) {
@@ -311,4 +283,85 @@ TEST(wire_bodies_differ) {
         }
         CHECK(same < 40);
     }
+}
+
+/* Cuts bytes that come in pieces of `step`, and counts the messages that are as expected.
+ */
+static int cut_all(const char *bytes, size_t length, size_t step) {
+    static const char *const wanted[] = {"abc", "", "d"};
+    struct link link = {.fd = 1};
+    int count = 0;
+    for (size_t at = 0; at < length;) {
+        size_t left = length - at < step ? length - at : step;
+        char *exact = malloc(left);
+        char *from = exact;
+        struct part part;
+        memcpy(exact, bytes + at, left);
+        at += left;
+        while (link_cut(&link, &from, &left, &part)) {
+            if (link_gather(&link, &part, 100)) {
+                CHECK_BYTES(part.bytes, part.length, wanted[count % 3],
+                            strlen(wanted[count % 3]));
+                count++;
+            }
+        }
+        CHECK_INT(left, 0);
+        free(exact);
+    }
+    CHECK_INT(link.partial, 0);
+    free(link.message);
+    return count;
+}
+
+/* What wire_frame makes of messages of any length, link_cut takes apart. */
+TEST(cut_finds_messages_in_any_pieces) {
+    static const char *const messages[] = {"abc", "", "d", "abc", "", "d"};
+    for (int framing = FRAMING_NULL; framing < FRAMING_WS_TEXT; framing++) {
+        char bytes[100];
+        size_t length = 0;
+        plan.framing = framing;
+        wire_init_framing(framing);
+        for (int i = 0; i < 6; i++) {
+            length += wire_frame(bytes + length, messages[i], strlen(messages[i]));
+        }
+        for (size_t step = 1; step <= length; step++) {
+            CHECK_INT(cut_all(bytes, length, step), 6);
+        }
+    }
+}
+
+TEST(wire_frames_and_masks_any_message) {
+    char framed[64 + WIRE_FRAME_MOST];
+    uint32_t mask;
+    wire_init_framing(FRAMING_WS_TEXT);
+    CHECK_INT(wire_frame(framed, "hello", 5), 11);
+    CHECK_BYTES(framed, 2, "\x81\x85", 2);
+    memcpy(&mask, framed + 2, 4);
+    ws_mask(framed, framed + 6, 5, mask);
+    CHECK_BYTES(framed, 5, "hello", 5);
+}
+
+static bool reads(const char *text, int64_t wanted_id, int64_t wanted) {
+    int64_t id = 0, result = 0;
+    size_t length = strlen(text);
+    char *exact = malloc(length + 1); /* so that reading on shows under ASan */
+    memcpy(exact + 1, text, length);
+    bool right = answer_read(exact + 1, length, &id, &result);
+    free(exact);
+    return right && id == wanted_id && result == wanted;
+}
+
+TEST(answer_has_its_three_members_and_nothing_else) {
+    static const char right[] = "{\"jsonrpc\":\"2.0\",\"result\":-17,\"id\":42}";
+    CHECK(reads(right, 42, -17));
+    CHECK(reads("{ \"id\" : 1, \"jsonrpc\": \"2.0\", \"result\": 0 }\r", 1, 0));
+    for (size_t i = 0; i < sizeof(right) - 1; i++) {
+        char *cut = strndup(right, i);
+        CHECK(!reads(cut, 42, -17));
+        free(cut);
+    }
+    CHECK(!reads("{\"jsonrpc\":\"2.0\",\"result\":1,\"result\":1,\"id\":2}", 2, 1));
+    CHECK(!reads("{\"jsonrpc\":\"1.0\",\"result\":1,\"id\":2}", 2, 1));
+    CHECK(!reads("{\"jsonrpc\":\"2.0\",\"error\":1,\"id\":2}", 2, 1));
+    CHECK(!reads("{\"jsonrpc\":\"2.0\",\"result\":1,\"id\":2}x", 2, 1));
 }

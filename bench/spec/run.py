@@ -8,8 +8,10 @@ import concurrent.futures
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
+import tempfile
 
 import servers
 from servers import Server, accept
@@ -27,9 +29,9 @@ class Wrong(Exception):
     """What a test saw, and should not have."""
 
 
-def load(mode, framing, answer, *options, handshake=accept, path="/path?a=b"):
+def load(mode, framing, answer, *options, handshake=accept, path="/path?a=b", tls=None):
     """Runs the load against a server. Returns its exit code and what it said."""
-    with Server(framing, answer, handshake) as server:
+    with Server(framing, answer, handshake, tls=tls) as server:
         target = "127.0.0.1:%d" % server.port
         target += path if framing in SOCKETS else ""
         command = [LOAD, mode, target, "--framing", framing, "-s", str(servers.SIZE),
@@ -84,6 +86,8 @@ def right_servers():
         passes("idle", framing, servers.echo, "-p", str(os.getpid()))
     for framing in SOCKETS:
         passes("echo", framing, servers.fragmented, "-d", "2")
+    passes("echo", "null", servers.echo, "--same", "-d", "4")
+    fails("echo", "null", servers.swaps_bytes, "bytes .* of message 3 are swapped", "--same")
     for size in ["1", "11", "125", "126", "65535", "65536", "200000"]:
         passes("echo", "ws-binary", servers.echo, "-s", size)
         passes("echo", "length32", servers.echo, "-s", size)
@@ -195,6 +199,89 @@ def faults_of_connecting():
               "-p", str(os.getpid()))
 
 
+def texts():
+    """The modes whose messages are texts of their own. A fault ends a run long before its
+    time, also on a machine that is busy."""
+    long = ("-t", "5")
+    for framing in ["null", "line", "length16", "ws-text"]:
+        passes("calls", framing, servers.adds)
+        passes("calls", framing, servers.adds_in_pairs, "-d", "4")
+        passes("rpc", framing, servers.adds, "-d", "4")
+        passes("walk", framing, servers.echo, "-d", "4")
+        passes("walk", framing, servers.in_pieces, "-d", "4")
+        for wrong, says in [(servers.adds_wrongly, r"connection \d: -?\d+ \+ -?\d+ is not -?\d+"),
+                            (servers.adds_twice, "an answer that was not asked for"),
+                            (servers.answers_something, "this is no answer to add"),
+                            (servers.drops, "no answer for 0.5 s")]:
+            fails("calls", framing, servers.but(servers.adds, wrong), says, *long)
+        fails("calls", framing, servers.adds_for_one,
+              "connection 1: nothing was answered in the measured time", "-t", "1")
+        fails("rpc", framing, servers.but(servers.adds, servers.adds_wrongly), "answer 3 is wrong", *long)
+        fails("walk", framing, servers.swaps_bytes, "answer 3 is wrong: player", *long)
+        fails("walk", framing, servers.repeats, "answer 4 is wrong: player", "-d", "3", *long)
+        fails("walk", framing, servers.drops, "no answer for 0.5 s", *long)
+        fails("walk", framing, servers.closes, "the server closed it .*after 3 messages", *long)
+        fails("game", framing, servers.echo, "answer 0 is wrong: step", *long)
+        passes("chat", framing, servers.chats, "-c", "21", "-d", "4")
+        fails("chat", framing, servers.tells_others, "answer 1 is wrong", "-c", "21", *long)
+        fails("chat", framing, servers.but(servers.chats, servers.drops), "no answer for 0.5 s",
+              "-c", "21", *long)
+
+
+def game():
+    """The load's answers are those that Python computes."""
+    port = servers.free_port()
+    with subprocess.Popen([sys.executable, "bench/peers/jit/serve.py", "game", str(port)],
+                          stdout=subprocess.PIPE) as server:
+        try:
+            server.stdout.readline()
+            done = subprocess.run([LOAD, "game", "127.0.0.1:%d" % port, "-c", "3", "-d", "4",
+                                   "-w", "0", "-t", "0.3", "--json"],
+                                  capture_output=True, text=True, timeout=20)
+        finally:
+            server.terminate()
+    if done.returncode != 0 or not json.loads(done.stdout)["messages"] > 10:
+        raise Wrong("exit code %d: %s %s" % (done.returncode, done.stdout, done.stderr))
+
+
+def rooms():
+    for framing in ALL[1:]:
+        passes("room", framing, servers.broadcast, "-c", "3", "-r", "100", "-b", "5")
+        passes("room", framing, servers.broadcast, "-c", "3", "-r", "100", "-S", "2")
+        for wrong, says in [(servers.drops, "message . .*(missing, or late|one is missing)"),
+                            (servers.swaps_bytes, "are swapped"),
+                            (servers.repeats, "one came twice")]:
+            fails("room", framing, servers.broadcast_fault(wrong), says, "-c", "3", "-r", "100")
+    greeting = {"handshake": servers.greeting}
+    passes("socketio", "ws-text", servers.socketio, "-c", "3", "-r", "100", **greeting)
+    fails("socketio", "ws-text", servers.socketio_drops, "message .* was due: one is missing", "-c", "3",
+          "-r", "100", **greeting)
+    fails("socketio", "ws-text", servers.socketio_says, "this was not sent: 42", "-r", "100",
+          **greeting)
+    fails("socketio", "ws-text", servers.echo, "0 of 2 clients were greeted")
+
+
+def over_tls():
+    with tempfile.TemporaryDirectory() as folder:
+        files = [os.path.join(folder, name) for name in ("certificate.pem", "key.pem")]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-out", files[0], "-keyout", files[1]],
+                       check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*files)
+    for framing in ["null", "length32", "ws-text"]:
+        passes("echo", framing, servers.echo, "--tls", "-d", "8", tls=context)
+        passes("echo", framing, servers.echo, "--tls", "-s", "200000", tls=context)
+        passes("storm", framing, servers.echo, "--tls", tls=context)
+        fails("echo", framing, servers.swaps_bytes, "bytes .* of message 3 are swapped", "--tls",
+              tls=context)
+        fails("echo", framing, servers.closes, "the server closed it .*after 3 messages", "--tls",
+              tls=context)
+    fails("echo", "raw", servers.fault(servers.closes.fault, 0),
+          "connection .: TLS handshake: the server closed it", "--tls")
+
+
 # sync-bench
 
 RAMP_FRAMINGS = {"ws-text": "text", "ws-binary": "binary"}
@@ -245,7 +332,7 @@ def ramps():
         ramp("holds", framing, servers.in_pieces, held_ten, "--message", "a {id}")
         ramp("never answers", framing, servers.never_answers,
              stopped("errors", "a message had no answer within 0.2 s"), "--timeout", "0.2")
-        ramp("closes", framing, servers.closes, stopped("errors", "the server closed a conn"))
+        ramp("closes", framing, servers.closes, stopped("errors", r"connection \d: the server closed it (without a Close frame )?after 3 mess"))
     for framing in ALL[1:]:
         ramp("sends ids", framing, servers.checks_ids, held_ten, "--message", ids)
         ramp("matches ids", framing, servers.counts_ids, held_ten, "--message", ids)
@@ -258,7 +345,7 @@ def ramps():
         ramp("ping", framing, servers.fragmented, held_ten)
         ramp("wrong frame", framing, servers.masks, stopped("errors", "a frame is masked"))
         ramp("close frame", framing, servers.closes_with_a_code,
-             stopped("errors", "closed a connection with code 1011: out of order"))
+             stopped("errors", r"the server closed it after 3 messages with code 1011: out of order"))
         ramp("no handshake", framing, servers.echo,
              stopped("errors", "a handshake was not answered in time"), handshake=lambda key: b"",
              *["--timeout", "0.3"])
@@ -333,6 +420,10 @@ def main():
     faults_of_broadcast()
     faults_of_websocket()
     faults_of_connecting()
+    texts()
+    rooms()
+    over_tls()
+    TESTS.append(("the game's steps are those of Python", game))
     ramps()
     passed, failed = parts()
     wanted = [test for test in TESTS if all(word in test[0] for word in sys.argv[1:])]

@@ -5,6 +5,7 @@ number of that message. `client.send` frames and sends what it is given.
 """
 import base64
 import hashlib
+import json
 import socket
 import struct
 import threading
@@ -14,6 +15,12 @@ SIZE = 64  # bytes of a message
 FAULTY = 3  # the message whose answer is wrong
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Gone(Exception):
@@ -159,9 +166,10 @@ def accept(key, status=b"101 Switching Protocols", upgrade=b"Upgrade: websocket\
 class Server:
     """Serves in threads, for as long as the `with` lasts."""
 
-    def __init__(self, framing, answer, handshake=accept, address="127.0.0.1"):
+    def __init__(self, framing, answer, handshake=accept, address="127.0.0.1", tls=None):
         self.framing, self.answer, self.handshake = framing, answer, handshake
         self.websocket = framing.startswith("ws-")
+        self.tls = tls  # an ssl.SSLContext
         self.clients, self.keys, self.wrong = [], set(), []
         self.held = {}
         self.lock = threading.Lock()
@@ -177,6 +185,8 @@ class Server:
 
     def serve(self, client):
         try:
+            if self.tls:
+                client.sock = self.tls.wrap_socket(client.sock, server_side=True)
             if self.websocket:
                 client.handshake()
                 client.ready = True
@@ -251,6 +261,49 @@ def fragmented(client, message):
         client.server.wrong.append("pongs that do not fit: %r" % client.pongs)
     if client.count > 5 and not client.pongs:  # on a busy machine some messages overtake them
         client.server.wrong.append("pings were not answered")
+
+
+def adds(client, message):
+    """Answers add(a, b) of JSON-RPC."""
+    call = json.loads(message)
+    client.send(added(call["id"], sum(call["params"])))
+
+
+def added(number, result):
+    return json.dumps({"id": number, "result": result, "jsonrpc": "2.0"}).encode()
+
+
+def adds_in_pairs(client, message):
+    """The second call of two is answered first."""
+    if client.count % 2 == 0:
+        client.server.held[client] = message
+    else:
+        adds(client, message)
+        adds(client, client.server.held[client])
+
+
+def chats(client, message):
+    """What one says, all hear who are of its team and near its level."""
+    if message.startswith(b"join"):
+        client.team, client.level = map(int, message.split()[1:])
+        client.send(b"joined")
+        return
+    for other in client.server.clients:
+        if other.team == client.team and abs(other.level - client.level) <= 45:
+            other.send(message)
+
+
+def socketio(client, message):
+    """Answers a greeting; what is said in Socket.IO's words, all get."""
+    if message == b"40":
+        client.send(b'40{"sid":"1"}')
+    elif message.startswith(b"42"):
+        broadcast(client, message)
+
+
+def greeting(key):
+    """A handshake's answer with Engine.IO's first message behind it."""
+    return accept(key, rest=frame(TEXT, b'0{"sid":"1"}'))
 
 
 # Wrong ones
@@ -365,6 +418,59 @@ def long_ping(client, message):
 def other_kind(client, message):
     client.opcode = TEXT + BINARY - client.opcode
     client.send(message)
+
+
+@fault
+def adds_wrongly(client, message):
+    call = json.loads(message)
+    client.send(added(call["id"], sum(call["params"]) + 1))
+
+
+@fault
+def adds_twice(client, message):
+    adds(client, message)
+    adds(client, message)
+
+
+@fault
+def answers_something(client, message):
+    client.send(b'{"jsonrpc":"2.0","id":1,"error":{}}')
+
+
+def but(right, wrong):
+    """A right answer, but for one message."""
+    def answer(client, message):
+        (wrong.fault if client.count == FAULTY else right)(client, message)
+    answer.__name__ = right.__name__ + ", one " + wrong.__name__
+    return answer
+
+
+def adds_for_one(client, message):
+    """The other client is forgotten."""
+    if client is client.server.clients[0]:
+        adds(client, message)
+
+
+def tells_others(client, message):
+    """Who is of another team hears, too."""
+    if message.startswith(b"join"):
+        chats(client, message)
+        return
+    for other in client.server.clients:
+        other.send(message)
+
+
+def socketio_drops(client, message):
+    """One message after the probe is given to nobody."""
+    if client.count != 1 + FAULTY:
+        socketio(client, message)
+
+
+def socketio_says(client, message):
+    """Something that nobody has said follows a message."""
+    socketio(client, message)
+    if client.count == 1 + FAULTY:
+        client.send(b'42["n","hello"]')
 
 
 def gets_slower(client, message):
