@@ -15,9 +15,9 @@
 -- @module sync.journal
 
 local buffer = require "string.buffer"
-local cjson = require "cjson"
 local cluster = require "sync.cluster"
 local core = require "sync.core"
+local json = require "sync.jsonwire"
 local loop = require "sync.loop"
 
 local now = core.C.sync_now
@@ -65,8 +65,9 @@ end
 local function fieldsOf(client)
   local fields = {}
   for _, name in ipairs(client.resumeFields) do
-    local value = rawget(client, name)
-    if value ~= nil then fields[name] = cjson.encode(value) end
+    local text = json.note(rawget(client, name), ("the field %s of a %s"):format(name,
+      getmetatable(client).name))
+    if text ~= "" then fields[name] = text end
   end
   return fields
 end
@@ -75,8 +76,7 @@ journal.fieldsOf = fieldsOf
 local function roomsOf(client)
   local rooms, joined = {}, client.joined
   for name in pairs(joined and joined.rooms or {}) do
-    local value = joined.values and joined.values[name]
-    rooms[name] = value ~= nil and cjson.encode(value) or ""
+    rooms[name] = json.note(joined.values and joined.values[name], "a member's value")
   end
   return rooms
 end
@@ -155,8 +155,7 @@ end
 -- were not for it.
 function journal.joined(client, room)
   local session, joined = client.session, client.joined
-  local value = joined.values and joined.values[room]
-  local text = value ~= nil and cjson.encode(value) or ""
+  local text = json.note(joined.values and joined.values[room], "a member's value")
   add({"join", session.sid, room, text}, #room + #text + ROOM_COST)
   for name, encoded in pairs(fieldsOf(client)) do
     add({"field", session.sid, name, encoded}, #name + #encoded)
