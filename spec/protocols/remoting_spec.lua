@@ -159,7 +159,7 @@ describe("protocols.remoting", function()
       local bytes, list, at = flash:received(), {}, 1
       while at <= #bytes do
         local length = bytes:byte(at + 2) * 256 + bytes:byte(at + 3)
-        local _, message = assert(amf3.decode(bytes:sub(at + 4, at + 3 + length)))
+        local _, message = amf3.decode(bytes:sub(at + 4, at + 3 + length), 1, {depth = 64})
         list[#list + 1] = {message.method, unpack(message.params)}
         at = at + 4 + length
       end
@@ -195,6 +195,15 @@ describe("protocols.remoting", function()
       support.logged(function() class.tell(flash.server) end)
       assert.same({{"on", {[""] = 1}}, {"on", "next"}}, events(page))
       assert.same({{"on", "next"}}, flashEvents())
+    end)
+
+    it("may hold what was read, however deep", function()
+      local deep = 1
+      for _ = 1, 30 do deep = amf.list {deep} end
+      function class.remote:pass(value) self.clients:fire("on", {{from = "x", value = value}}) end
+      flashCalls("pass", deep)
+      assert.equal(1, #flashEvents())
+      assert.equal(1, #events(page))
     end)
 
     it("does so when another node has fired it", function()
