@@ -128,13 +128,18 @@ local function eachAbsent(set, source, visit)
   end
 end
 
--- The texts of an event by wire, each made when a client first needs it.
+-- The texts of an event by wire, each made when a client first needs it. What one client said
+-- may be more than another's wire can say (NaN in JSON, an empty name in AMF3): false, then,
+-- so that the others get it.
 local function textsOf(name, ...)
   local arguments, count = {...}, select("#", ...)
   return setmetatable({}, {__index = function(texts, wire)
-    local text = write(wire, "fire", nil, name, unpack(arguments, 1, count))
-    texts[wire] = text
-    return text
+    local text, problem = wire.request(nil, name, unpack(arguments, 1, count))
+    if not text then
+      log.limited("error", "event", ("the event %s can't be told to all: %s"):format(name, problem))
+    end
+    texts[wire] = text or false
+    return texts[wire]
   end})
 end
 
@@ -142,14 +147,16 @@ end
 -- are sent it again when they resume.
 local function transmitEach(self, source, texts)
   local sent = 0
-  for client in self do
-    local ok, why = client:transmit(texts[client.wire], true)
+  local function transmit(client)
+    local text = texts[client.wire]
+    if not text then return end
+    local ok, why = client:transmit(text, true)
     if ok or why == "full" then sent = sent + 1 end
   end
-  if source.resumable then
-    eachAbsent(self, source, function(client) client:transmit(texts[client.wire], true) end)
-  end
-  return sent
+  for client in self do transmit(client) end
+  local here = sent
+  if source.resumable then eachAbsent(self, source, transmit) end
+  return here
 end
 
 --- Fires a local event at every client of a set: of `clients`, of a room, or of a view, on
@@ -160,11 +167,19 @@ end
 -- @treturn number how many clients of this process it was queued for
 function Set:fire(name, ...)
   local source, isWide = self:origin()
-  local text = write(json, "fire", nil, name, ...)
-  if source.outlet and isWide then Set.publish(source, FIRE, text) end
+  local texts, text
+  if source.mixed and type(name) == "string" then
+    texts = textsOf(name, ...)
+    text = texts[json]
+  else
+    text = write(json, "fire", nil, name, ...)
+  end
+  if text and source.outlet and isWide then Set.publish(source, FIRE, text) end
   if not source.resumable and not source.mixed then return self:sendHere(text) end
-  local texts = textsOf(name, ...)
-  texts[json] = text
+  if not texts then
+    texts = textsOf(name, ...)
+    texts[json] = text
+  end
   return transmitEach(self, source, texts)
 end
 Set.View.fire = Set.fire
@@ -189,7 +204,8 @@ end
 
 -- The same for one client.
 function Remote:deliverEvent(text)
-  self:transmit(self.wire == json and text or textsOf(readEvent(text))[self.wire])
+  text = self.wire == json and text or textsOf(readEvent(text))[self.wire]
+  if text then self:transmit(text) end
 end
 
 -- Flash Remoting.

@@ -17,6 +17,7 @@
 #include "connect.h"
 #include "core.h"
 #include "file.h"
+#include "json.h"
 #include "listener.h"
 #include "request.h"
 #include "resolve.h"
@@ -511,6 +512,10 @@ void sync_timer_stop(struct sync *sync, uint32_t id) {
 
 int32_t sync_is_text(const char *bytes, size_t length) {
     return utf8_valid(bytes, length);
+}
+
+int32_t sync_json_overflows(const char *text, size_t length) {
+    return json_overflows(text, length);
 }
 
 int32_t sync_random(char *bytes, size_t length) {

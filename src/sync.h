@@ -345,6 +345,9 @@ void sync_timer_stop(struct sync *sync, uint32_t id);
 /* Whether bytes are valid UTF-8 (RFC 3629). */
 int32_t sync_is_text(const char *bytes, size_t length);
 
+/* Whether a text of JSON holds a number that is too large for a double. */
+int32_t sync_json_overflows(const char *text, size_t length);
+
 /* Fills bytes with random ones that nobody can guess. Returns 0, or -1 when there is no
  * randomness. */
 int32_t sync_random(char *bytes, size_t length);

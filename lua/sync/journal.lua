@@ -15,10 +15,10 @@
 -- @module sync.journal
 
 local buffer = require "string.buffer"
-local cjson = require "cjson"
 local cluster = require "sync.cluster"
 local core = require "sync.core"
 local frame = require "sync.frame"
+local json = require "sync.jsonwire"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local Share = require "sync.share"
@@ -99,8 +99,9 @@ end
 local function fieldsOf(client)
   local fields = {}
   for _, name in ipairs(client.resumeFields) do
-    local value = rawget(client, name)
-    if value ~= nil then fields[name] = cjson.encode(value) end
+    local text = json.note(rawget(client, name), ("the field %s of a %s"):format(name,
+      getmetatable(client).name))
+    if text ~= "" then fields[name] = text end
   end
   return fields
 end
@@ -109,8 +110,7 @@ journal.fieldsOf = fieldsOf
 local function roomsOf(client)
   local rooms, joined = {}, client.joined
   for name in pairs(joined and joined.rooms or {}) do
-    local value = joined.values and joined.values[name]
-    rooms[name] = value ~= nil and cjson.encode(value) or ""
+    rooms[name] = json.note(joined.values and joined.values[name], "a member's value")
   end
   return rooms
 end
@@ -223,14 +223,14 @@ end
 --- The client has come into a room. The room's log notes it, too.
 function journal.joined(client, room)
   local session, joined = client.session, client.joined
-  local value = joined.values and joined.values[room]
-  local list = {{"join", room, value ~= nil and cjson.encode(value) or ""}}
+  local text = json.note(joined.values and joined.values[room], "a member's value")
+  local list = {{"join", room, text}}
   for name, encoded in pairs(fieldsOf(client)) do list[#list + 1] = {"field", name, encoded} end
   for _, each in ipairs(list) do
-    local kind, name, text = unpack(each)
-    local cost = #tostring(name) + #text + ROOM_COST
+    local kind, name, encoded = unpack(each)
+    local cost = #tostring(name) + #encoded + ROOM_COST
     if not pay(session, cost) then return end
-    add({kind, session.sid, name, text}, cost)
+    add({kind, session.sid, name, encoded}, cost)
   end
   keepBegin(cluster.topicOf(getmetatable(client).name, room), session.token)
 end

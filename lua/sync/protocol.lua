@@ -249,15 +249,17 @@ function Protocol:queued()
 end
 
 --- The room of this name: a set of the class's clients. Works on the class, too.
--- @tparam string name
+-- @tparam string name where a number stands for its text
 -- @treturn sync.Set empty when nobody is in it
 function Protocol:room(name)
-  local room = self.roomsByName[name]
+  -- Strings are hashed with a secret, and numbers without: those of clients could all collide.
+  local key = type(name) == "number" and ("%.17g"):format(name) or name
+  local room = self.roomsByName[key]
   if not room then
     if name == nil then error("room(name): name is nil", 2) end
     room = Set.new()
     room.name = name
-    self.roomsByName[name] = room
+    self.roomsByName[key] = room
     if self.clients.outlet then Set.addRoom(self.clients, room) end
   end
   return room

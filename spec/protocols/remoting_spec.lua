@@ -1,4 +1,6 @@
 local Process = require "spec.process"
+local amf = require "sync.amf"
+local amf3 = require "sync.amf3"
 local cjson = require "cjson"
 local core = require "sync.core"
 local loop = require "sync.loop"
@@ -148,6 +150,74 @@ describe("protocols.remoting", function()
     end)
   end)
 
+  -- What one client says may be more than another's encoding can say.
+  describe("an event of a set with two encodings", function()
+    local class, flash, page
+
+    local function flashEvents()
+      testing.settle()
+      local bytes, list, at = flash:received(), {}, 1
+      while at <= #bytes do
+        local length = bytes:byte(at + 2) * 256 + bytes:byte(at + 3)
+        local _, message = amf3.decode(bytes:sub(at + 4, at + 3 + length), 1, {depth = 64})
+        list[#list + 1] = {message.method, unpack(message.params)}
+        at = at + 4 + length
+      end
+      return list
+    end
+
+    local function flashCalls(name, ...)
+      local bytes = assert(amf3.encode {jsonrpc = "2.0", method = name, params = amf.list {...}})
+      flash:send(string.char(0, 0, 0, #bytes) .. bytes)
+    end
+
+    before_each(function()
+      class = protocol()
+      flash = support.connect(class, 1, {encoding = "amf3", framing = "length32"})
+      page = support.connect(class)
+      local last
+      function class.remote.say(_, value) last = value end
+      function class:tell()
+        for _, value in ipairs {last, "next"} do self.clients:fire("on", value) end
+      end
+    end)
+
+    it("reaches those who can be told it, and raises nothing", function()
+      flashCalls("say", 0 / 0)
+      local lines = support.logged(function() class.tell(page.server) end)
+      assert.equal(1, #lines)
+      assert.matches("the event on can't be told to all: .*number", lines[1])
+      assert.same({{"on", "next"}}, events(page))
+      local list = flashEvents()
+      assert.equal(2, #list)
+      assert.is_true(list[1][2] ~= list[1][2])
+      send(page, {method = "say", params = {{[""] = 1}}})
+      support.logged(function() class.tell(flash.server) end)
+      assert.same({{"on", {[""] = 1}}, {"on", "next"}}, events(page))
+      assert.same({{"on", "next"}}, flashEvents())
+    end)
+
+    it("may hold what was read, however deep", function()
+      local deep = 1
+      for _ = 1, 30 do deep = amf.list {deep} end
+      function class.remote:pass(value) self.clients:fire("on", {{from = "x", value = value}}) end
+      flashCalls("pass", deep)
+      assert.equal(1, #flashEvents())
+      assert.equal(1, #events(page))
+    end)
+
+    it("does so when another node has fired it", function()
+      send(page, {method = "say", params = {"x"}})
+      support.logged(function()
+        class.clients:deliverEvent('{"jsonrpc":"2.0","method":"on","params":[{"":1}]}')
+        flash.server:deliverEvent('{"jsonrpc":"2.0","method":"on","params":[{"":1}]}')
+      end)
+      class.clients:deliverEvent('{"jsonrpc":"2.0","method":"on","params":[2]}')
+      assert.same({{"on", {[""] = 1}}, {"on", 2}}, events(page))
+      assert.same({{"on", 2}}, flashEvents())
+    end)
+  end)
+
   describe("call", function()
     -- A client, a function that calls it, and the list of what came of that: each {result, err}.
     local function callee(fields)
@@ -275,7 +345,7 @@ describe("protocols.remoting", function()
         send(client, {id = other, result = 1})
       end
       send(client, {result = 1})
-      client:send('{"jsonrpc":"2.0","id":1e400,"result":1}\0')
+      client:send('{"jsonrpc":"2.0","id":1e300,"result":1}\0')
       assert.same({}, outcomes)
       assert.same({}, messages(client))
     end)
