@@ -68,6 +68,10 @@ struct core {
     uint32_t next_listener_id;
     uv_timer_t retry_timer; /* after accept failed */
     bool accept_paused;     /* some listener waits for a client to leave */
+    bool accept_held;       /* see sync_hold_accepting */
+
+    double memory_high;     /* bytes from which on the program is told, or 0 */
+    uint32_t memory_looked; /* when, in ms */
 
     struct worker *workers; /* those of this parent */
     struct asker *askers;

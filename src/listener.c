@@ -146,7 +146,8 @@ void listener_client_left(struct listener *listener) {
 
 static bool has_room(const struct listener *listener) {
     const struct sync *public = &listener->core->public;
-    return listener->clients < listener->options.max_clients &&
+    return !listener->core->accept_held &&
+           listener->clients < listener->options.max_clients &&
            public->client_count < public->client_limit;
 }
 
@@ -209,7 +210,9 @@ static bool accept_one(struct listening *socket) {
     struct listener *listener = socket->listener;
     if (!has_room(listener)) {
         pause_accepting(listener);
-        note(listener, SYNC_ACCEPT_PAUSED);
+        if (!listener->core->accept_held) { /* else the program knows why */
+            note(listener, SYNC_ACCEPT_PAUSED);
+        }
         return false;
     }
     struct sockaddr_storage peer;

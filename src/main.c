@@ -27,6 +27,7 @@ enum {
     OPTION_CHECK,
     OPTION_RUFFLE,
     OPTION_WORKERS,
+    OPTION_MEMORY,
     OPTION_CLUSTER
 };
 
@@ -44,6 +45,7 @@ static const struct option options[] = {
     {"check", no_argument, NULL, OPTION_CHECK},
     {"ruffle", no_argument, NULL, OPTION_RUFFLE},
     {"workers", required_argument, NULL, OPTION_WORKERS},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
     {"cluster", required_argument, NULL, OPTION_CLUSTER},
     {NULL, 0, NULL, 0},
 };
@@ -60,6 +62,7 @@ static const char *option_name(int option) {
     case OPTION_CHECK: return "check";
     case OPTION_RUFFLE: return "ruffle";
     case OPTION_WORKERS: return "workers";
+    case OPTION_MEMORY: return "memory";
     case OPTION_CLUSTER: return "cluster";
     case 'e': return "execute";
     case 'l': return "library";

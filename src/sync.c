@@ -19,6 +19,7 @@
 #include "file.h"
 #include "json.h"
 #include "listener.h"
+#include "memory.h"
 #include "request.h"
 #include "resolve.h"
 #include "signals.h"
@@ -182,6 +183,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     if (core->noted) {
         listener_push_notices(core);
     }
+    memory_look(core);
     core->filling = false;
     sync->events = core->batch.events;
     sync->event_count = core->batch.count;
@@ -357,6 +359,15 @@ uint32_t sync_queued(struct sync *sync, uint32_t slot) {
     return conn ? output_queued(conn) : 0;
 }
 
+uint32_t sync_held(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (!conn) {
+        return 0;
+    }
+    uint32_t held = output_queued(conn) + conn->backlog.capacity;
+    return conn->protocol == CONN_WEBSOCKET ? held + websocket_held(conn) : held;
+}
+
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
     struct conn *conn = core_conn(core_of(sync), slot);
     text[0] = '\0';
@@ -500,6 +511,14 @@ void sync_listener_end(struct sync *sync, uint32_t id) {
 void sync_limit_clients(struct sync *sync, uint32_t limit) {
     sync->client_limit = limit;
     listener_resume_all(core_of(sync));
+}
+
+void sync_hold_accepting(struct sync *sync, int32_t hold) {
+    struct core *core = core_of(sync);
+    core->accept_held = hold != 0;
+    if (!core->accept_held && core->accept_paused) {
+        listener_resume_all(core);
+    }
 }
 
 int32_t sync_timer_start(struct sync *sync, double delay, double interval) {

@@ -73,8 +73,9 @@ enum sync_notice {
     SYNC_ACCEPT_RESUMED,
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
-    SYNC_TLS_FAILED,  /* a handshake; data: why */
-    SYNC_ADDRESS_FULL /* data: who has max_per_address; more are refused, untold */
+    SYNC_TLS_FAILED,   /* a handshake; data: why */
+    SYNC_ADDRESS_FULL, /* data: who has max_per_address; more are refused, untold */
+    SYNC_MEMORY_HIGH   /* see sync_watch_memory; comes again and again */
 };
 
 enum sync_framing {
@@ -421,6 +422,20 @@ void sync_shares_close(struct sync *sync);
  * sockets from the parent. Returns its number and 65,536 times the count, 0 when it's no
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
+
+/* Bytes that the C library has given out: the core's, and in sync-lua Lua's. */
+double sync_memory_used(void);
+
+/* Tells, by SYNC_MEMORY_HIGH, when so many bytes or more are used; looked at 100 times a
+ * second while there is something to do. Returns 0 or an error code. */
+int32_t sync_watch_memory(struct sync *sync, double bytes);
+
+/* Bytes that the core holds for a client: unsent ones, and received ones that are no
+ * whole message yet. */
+uint32_t sync_held(struct sync *sync, uint32_t slot);
+
+/* Accepts nobody, until it is called with hold = 0. Who comes waits. */
+void sync_hold_accepting(struct sync *sync, int32_t hold);
 
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);

@@ -627,6 +627,10 @@ enum sync_sent websocket_send(struct conn *conn, const char *bytes, size_t lengt
     return output_send(conn, &frame, bytes, length, NULL);
 }
 
+uint32_t websocket_held(const struct conn *conn) {
+    return conn->websocket->message.capacity + conn->websocket->stream.capacity;
+}
+
 void websocket_trim(struct core *core) {
     deflater_free(core->deflater);
     inflater_free(core->spare_inflater);

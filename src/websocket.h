@@ -48,5 +48,8 @@ void websocket_sent_shared(struct conn *conn);
 struct shared *websocket_compress(struct core *core, uint8_t wire, bool text,
                                   const char *bytes, size_t length);
 
+/* Bytes that are held of messages that aren't complete. */
+uint32_t websocket_held(const struct conn *conn);
+
 /* Gives back what compressing for all holds. */
 void websocket_trim(struct core *core);

@@ -7,6 +7,7 @@
 -- @module sync.loop
 
 local core = require "sync.core"
+local limit = require "sync.limit"
 local log = require "sync.log"
 local memory = require "sync.memory"
 local Set = require "sync.set"
@@ -226,6 +227,7 @@ end
 
 local function noticed(event)
   local id, what = event.id, event.value
+  if what == C.SYNC_MEMORY_HIGH then return limit.reached() end
   local listener = loop.listeners[id]
   local where = {listener = listener and tostring(listener)}
   if what == C.SYNC_ACCEPT_PAUSED then
@@ -477,6 +479,7 @@ function loop.stopTimer(timer)
   end
 end
 
+limit.watch(loop)
 memory.watch(loop)
 
 return loop

@@ -1,4 +1,5 @@
--- The server that soak.c puts under load: what one client sends, all get.
+-- The server that soak.c puts under load: what one client sends, all get. What begins with a
+-- "j" is the name of a room to join.
 --
 --     sync-lua spec/soak/server.lua OVERFLOW    prints its port
 
@@ -9,6 +10,7 @@ All.framing = "null"
 All.overflow = ...
 
 function All:onData(data)
+  if data:byte() == 106 then return self:join(data) end
   self.clients:send(data)
 end
 

@@ -146,18 +146,22 @@ static void close_many(struct client *clients, int count) {
     free(clients);
 }
 
-static void send_message(int fd, unsigned number, size_t size) {
-    static char message[64 * 1024];
-    snprintf(message, sizeof(message), "%010u", number);
-    memset(message + DIGITS, 'a' + (int)(number % 26), size - DIGITS);
-    message[size] = '\0';
-    for (size_t sent = 0; sent < size + 1;) {
-        ssize_t part = write(fd, message + sent, size + 1 - sent);
+static void send_all(int fd, const char *bytes, size_t length) {
+    for (size_t sent = 0; sent < length;) {
+        ssize_t part = write(fd, bytes + sent, length - sent);
         if (part <= 0) {
             die("write");
         }
         sent += (size_t)part;
     }
+}
+
+static void send_message(int fd, unsigned number, size_t size) {
+    static char message[64 * 1024];
+    snprintf(message, sizeof(message), "%010u", number);
+    memset(message + DIGITS, 'a' + (int)(number % 26), size - DIGITS);
+    message[size] = '\0';
+    send_all(fd, message, size + 1);
 }
 
 /* Checks bytes: each message is its number and then letters that follow from it. */
@@ -312,6 +316,45 @@ static void never_reads(const char *overflow) {
     claim(errors == 0, "nothing is logged as an error", errors, "errors");
 }
 
+/* Joins as many rooms as a client may be in, under names as long as a message. */
+static void join_rooms(int fd, int client) {
+    static char name[60000];
+    for (int room = 0; room < 64; room++) {
+        memset(name, 'x', sizeof(name) - 1);
+        int length = snprintf(name, sizeof(name), "j%d %d", client, room);
+        name[length] = ' ';
+        send_all(fd, name, sizeof(name));
+    }
+}
+
+static void long_names(void) {
+    struct server server = start_server("close");
+    struct client *clients = connect_many(&server, ROOM);
+    int epoll = watch(clients, ROOM);
+    greet(epoll, clients, ROOM);
+    double before = resident_kib(&server);
+    double most = before;
+    unsigned said = 1;
+    for (int i = 0; i < ROOM; i++) {
+        join_rooms(clients[i].fd, i);
+        send_message(clients[i].fd, said++,
+                     64); /* when all have it the names were taken */
+        read_until_complete(epoll, clients, ROOM, said, 20);
+        double kib = resident_kib(&server);
+        most = kib > most ? kib : most;
+    }
+    int got = complete(clients, ROOM, said);
+    claim(got == ROOM, "100 clients with 64 long names each hear each other", got,
+          "clients");
+    claim(most - before <= 16384,
+          "their names are not kept: memory rises by at most 16 MiB", most - before,
+          "KiB");
+    close(epoll);
+    close_many(clients, ROOM);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
 /* Connects HALF clients, says so, and reads until all messages have come. */
 static void half(const struct server *server, int ready, unsigned messages) {
     struct client *clients = connect_many(server, HALF);
@@ -384,6 +427,7 @@ int main(int argc, char **argv) {
     crowd();
     never_reads("close");
     never_reads("drop");
+    long_names();
     killed();
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0;
