@@ -24,6 +24,8 @@ struct inflater;
 struct listener;
 struct timer;
 
+enum { RESERVE = 16 /* places for operators */ };
+
 struct folder {
     struct folder *next;
     int descriptor;
@@ -66,8 +68,10 @@ struct core {
 
     struct listener *listeners;
     uint32_t next_listener_id;
-    uv_timer_t retry_timer; /* after accept failed */
-    bool accept_paused;     /* some listener waits for a client to leave */
+    uv_timer_t retry_timer;        /* after accept failed */
+    bool accept_paused;            /* some listener waits for a client to leave */
+    struct conn *reserve[RESERVE]; /* beyond the bound: see reserve.h */
+    uint32_t reserved;
 
     struct worker *workers; /* those of this parent */
     struct asker *askers;

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "detect.h"
 #include "request.h"
+#include "reserve.h"
 #include "secure.h"
 #include "websocket.h"
 
@@ -215,7 +216,8 @@ void input_settle(struct conn *conn) {
     if (conn->protocol != CONN_DETECT) {
         return;
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
+    if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn) ||
+        !reserve_admits(conn)) {
         conn_abort(conn, SYNC_REFUSED, false);
     } else if (conn->backlog.length > 0) {
         input_begin_stream(conn);
@@ -266,7 +268,7 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
         default: return request_begin(conn);
         }
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS)) {
+    if (!(conn_transports(conn) & SYNC_STREAMS) || !reserve_admits(conn)) {
         conn_abort(conn, SYNC_REFUSED, true);
         return false;
     }

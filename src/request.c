@@ -8,6 +8,7 @@
 
 #include "file.h"
 #include "http.h"
+#include "reserve.h"
 #include "websocket.h"
 
 struct request {
@@ -83,6 +84,10 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why) {
 static void push_request(struct conn *conn) {
     const struct http_request *request = http_request(conn->request->http);
     struct core *core = conn->core;
+    if (!reserve_serves(conn, request)) {
+        request_refuse(conn, 503, "the server is full; try again later");
+        return;
+    }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
     conn->tick_messages++;
