@@ -11,6 +11,11 @@
 #include "reserve.h"
 #include "websocket.h"
 
+enum {
+    AHEAD = 64 * 1024,  /* unread bytes of answers behind which no request is taken */
+    UNSENT = 128 * 1024 /* bytes of a file that wait in the kernel for the network */
+};
+
 struct request {
     struct http *http;
     struct file *file; /* that answers, or NULL */
@@ -111,7 +116,8 @@ static bool act(struct conn *conn, enum http_state state) {
 
 size_t request_take(struct conn *conn, const char *bytes, size_t length) {
     struct request *request = conn->request;
-    if (conn->held || conn->out.bytes > conn_options(conn)->high_water) {
+    uint32_t high_water = conn_options(conn)->high_water;
+    if (conn->held || conn->out.bytes > (high_water < AHEAD ? high_water : AHEAD)) {
         conn->held = true; /* until its answers were read */
         return 0;
     }
@@ -252,6 +258,9 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
     request->offset = offset;
     request->left = count;
     request->progress = core_now(conn->core);
+    if (conn->transport == SYNC_TRANSPORT_TCP) {
+        socket_bound_unsent(&conn->socket, UNSENT); /* a slow reader's may be megabytes */
+    }
     return SYNC_SENT;
 }
 
