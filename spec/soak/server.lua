@@ -1,12 +1,14 @@
 -- The server that soak.c puts under load: what one client sends, all get.
 --
---     sync-lua spec/soak/server.lua OVERFLOW    prints its port
+--     sync-lua spec/soak/server.lua OVERFLOW [CERTIFICATE]    prints its port
 
 local sync = require "sync"
 
 local All = sync.Protocol:extend("All")
 All.framing = "null"
-All.overflow = ...
+local overflow, certificate = ...
+All.overflow = overflow
+All.tls = certificate ~= nil and {certificate = certificate, key = certificate}
 
 function All:onData(data)
   self.clients:send(data)
