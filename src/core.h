@@ -24,6 +24,8 @@ struct inflater;
 struct listener;
 struct timer;
 
+enum { RESERVE = 16 /* places for operators */ };
+
 struct folder {
     struct folder *next;
     int descriptor;
@@ -66,9 +68,11 @@ struct core {
 
     struct listener *listeners;
     uint32_t next_listener_id;
-    uv_timer_t retry_timer; /* after accept failed */
-    bool accept_paused;     /* some listener waits for a client to leave */
-    bool accept_held;       /* see sync_hold_accepting */
+    uv_timer_t retry_timer;        /* after accept failed */
+    bool accept_paused;            /* some listener waits for a client to leave */
+    bool accept_held;              /* see sync_hold_accepting */
+    struct conn *reserve[RESERVE]; /* beyond the bound: see reserve.h */
+    uint32_t reserved;
 
     double memory_high;     /* bytes from which on the program is told, or 0 */
     uint32_t memory_looked; /* when, in ms */

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "detect.h"
 #include "request.h"
+#include "reserve.h"
 #include "secure.h"
 #include "websocket.h"
 
@@ -259,7 +260,8 @@ void input_settle(struct conn *conn) {
         conn->scanned = 0;
         conn->unfinished = false;
         input_wait(conn);
-    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
+    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn) ||
+               !reserve_admits(conn)) {
         conn_abort(conn, SYNC_REFUSED, false);
     } else if (conn->backlog.length > 0) {
         input_begin_stream(conn);
@@ -311,7 +313,7 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
         default: return request_begin(conn);
         }
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS)) {
+    if (!(conn_transports(conn) & SYNC_STREAMS) || !reserve_admits(conn)) {
         conn_abort(conn, SYNC_REFUSED, true);
         return false;
     }

@@ -8,10 +8,14 @@
 
 #include "file.h"
 #include "http.h"
+#include "reserve.h"
 #include "websocket.h"
 
-/* A request takes the program as long as that many messages, or holds as many calls. */
-enum { REQUEST_WORK = 64 };
+enum {
+    REQUEST_WORK = 64,  /* messages, or calls, that take the program as long */
+    AHEAD = 64 * 1024,  /* unread bytes of answers behind which no request is taken */
+    UNSENT = 128 * 1024 /* bytes of a file that wait in the kernel for the network */
+};
 
 struct request {
     struct http *http;
@@ -87,6 +91,10 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why,
 static void push_request(struct conn *conn) {
     const struct http_request *request = http_request(conn->request->http);
     struct core *core = conn->core;
+    if (!reserve_serves(conn, request)) {
+        request_refuse(conn, 503, "the server is full; try again later");
+        return;
+    }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
     input_work(conn, REQUEST_WORK);
@@ -112,7 +120,8 @@ static bool act(struct conn *conn, enum http_state state) {
 
 size_t request_take(struct conn *conn, const char *bytes, size_t length) {
     struct request *request = conn->request;
-    if (conn->held || conn->out.bytes > conn_options(conn)->high_water) {
+    uint32_t high_water = conn_options(conn)->high_water;
+    if (conn->held || conn->out.bytes > (high_water < AHEAD ? high_water : AHEAD)) {
         conn->held = true; /* until its answers were read */
         return 0;
     }
@@ -253,6 +262,9 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
     request->offset = offset;
     request->left = count;
     request->progress = core_now(conn->core);
+    if (conn->transport == SYNC_TRANSPORT_TCP) {
+        socket_bound_unsent(&conn->socket, UNSENT); /* a slow reader's may be megabytes */
+    }
     return SYNC_SENT;
 }
 

@@ -233,6 +233,10 @@ local function noticed(event)
   if what == C.SYNC_ACCEPT_PAUSED then
     log.limited("warn", "accept paused", "as many clients as may connect are connected; " ..
       "more wait to be accepted (maxClients, or the file limit: ulimit -n)", where)
+  elseif what == C.SYNC_ACCEPT_FULL then
+    log.limited("warn", "full", "as many clients as this process may have are connected " ..
+      "(the file limit: ulimit -n); others are refused, but for /healthz, /metrics and /panel",
+      where)
   elseif what == C.SYNC_ACCEPT_RESUMED then
     log.limited("info", "accept resumed", "accepting clients again", where)
   elseif what == C.SYNC_ACCEPT_FILES then

@@ -46,7 +46,8 @@ Protocol.onFlood = "close"
 -- aren't counted, for many may be behind them: a proxy on the same network sees to this
 -- itself.
 Protocol.maxPerAddress = 1000
---- Most clients of a listener; false: the file limit less 64. More wait to be accepted.
+--- Most clients of a listener; false: the file limit less 64. More wait to be accepted; at
+-- the file limit a listener that serves HTTP answers operators and refuses others.
 Protocol.maxClients = false
 --- Seconds without a byte from the client until it is closed; false: never.
 Protocol.idleTimeout = false

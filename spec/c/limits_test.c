@@ -1,5 +1,6 @@
 /* limits_test.c: every bound holds, and what happens at it costs the others nothing. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -587,15 +588,22 @@ TEST(limits_client_that_is_owed_data_and_ends_costs_nothing) {
     server_close(&server);
 }
 
+static struct sync_options for_http(void) {
+    struct sync_options options = server_options(SYNC_FRAMING_RAW);
+    options.transports = SYNC_HTTP;
+    options.max_head = 1024;
+    options.max_headers = 10;
+    return options;
+}
+
+static const char get[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
 /* It isn't read until its request is answered; then what it sent behind that is thrown
  * away, and its end is seen. */
 TEST(limits_client_that_ended_behind_its_last_request_is_not_waited_for) {
     struct server server;
     static char more[200 * 1024];
-    struct sync_options options = server_options(SYNC_FRAMING_RAW);
-    options.transports = SYNC_HTTP;
-    options.max_head = 1024;
-    options.max_headers = 10;
+    struct sync_options options = for_http();
     options.close_timeout = 10000;
     server_open(&server);
     int fd = client_connect(server_listen(&server, &options));
@@ -615,4 +623,80 @@ TEST(limits_client_that_ended_behind_its_last_request_is_not_waited_for) {
     CHECK(client_sees_end(&server, fd));
     close(fd);
     server_close(&server);
+}
+
+/* Answers each request with 16 KiB. */
+static void answer_much(struct server *server, const struct sync_event *event) {
+    static char answer[16 * 1024] = "HTTP/1.1 200 OK\r\nContent-Length: 16338\r\n\r\n";
+    if (event->type == SYNC_REQUEST) {
+        sync_respond(server->sync, event->id, answer, sizeof(answer), 1);
+    }
+}
+
+TEST(limits_requests_in_a_row_wait_while_their_answers_are_not_read) {
+    enum { REQUESTS = 100, MOST = 80 * 1024 };
+    struct server server;
+    static char answers[MOST];
+    struct sync_options options = for_http();
+    server_open(&server);
+    server.handle = answer_much;
+    uint32_t listener = server_memory(&server, &options, 0);
+    CHECK_INT(sync_memory_connect(server.sync, listener), 1);
+    for (int i = 0; i < REQUESTS; i++) {
+        server_feed(&server, 1, get, sizeof(get) - 1);
+    }
+    server_settle(&server);
+    CHECK(sync_queued(server.sync, 1) > MOST / 2);
+    CHECK(sync_queued(server.sync, 1) <= MOST);
+    for (int i = 0; i < REQUESTS && server_saw(&server, SYNC_REQUEST, 1) < REQUESTS;
+         i++) {
+        server_take(&server, 1, answers, sizeof(answers));
+        server_settle(&server);
+    }
+    CHECK_INT(server_saw(&server, SYNC_REQUEST, 1), REQUESTS);
+    server_close(&server);
+}
+
+/* Answers a request with the file that it names. */
+static void answer_file(struct server *server, const struct sync_event *event) {
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n";
+    if (event->type == SYNC_REQUEST) {
+        CHECK_INT(sync_file_open(server->sync, event->id, "big"), 0);
+    } else if (event->type == SYNC_FILE) {
+        CHECK_INT(event->value, 0);
+        sync_respond_file(server->sync, event->id, head, sizeof(head) - 1, 0, 5000000, 1);
+    }
+}
+
+/* What the kernel has of a file that isn't read: less than it would take. */
+TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
+    struct server server;
+    char folder[] = "/tmp/sync-test-XXXXXX";
+    char path[64];
+    REQUIRE(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/big", folder);
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    CHECK(file >= 0 && ftruncate(file, 5000000) == 0);
+    close(file);
+    struct sync_options options = for_http();
+    server_open(&server);
+    server.handle = answer_file;
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_folder(server.sync, 1, folder), 0);
+    int fd = client_connect_slow(port, 4096);
+    CHECK(client_send(fd, get, sizeof(get) - 1));
+    WAIT(&server, server.sync->bytes_out > 0);
+    double before; /* until it gets no more */
+    do {
+        before = server.sync->bytes_out;
+        int32_t timer = sync_timer_start(server.sync, 100, 0);
+        WAIT(&server, server_saw(&server, SYNC_TIMER, (uint32_t)timer) == 1);
+        server_forget(&server);
+    } while (server.sync->bytes_out > before);
+    CHECK(before > 64 * 1024);
+    CHECK(before < 512 * 1024);
+    close(fd);
+    server_close(&server);
+    unlink(path);
+    rmdir(folder);
 }

@@ -1,13 +1,15 @@
 -- The server that soak.c puts under load: what one client sends, all get. What begins with a
 -- "j" is the name of a room to join.
 --
---     sync-lua spec/soak/server.lua OVERFLOW    prints its port
+--     sync-lua spec/soak/server.lua OVERFLOW [CERTIFICATE]    prints its port
 
 local sync = require "sync"
 
 local All = sync.Protocol:extend("All")
 All.framing = "null"
-All.overflow = ...
+local overflow, certificate = ...
+All.overflow = overflow
+All.tls = certificate ~= nil and {certificate = certificate, key = certificate}
 
 function All:onData(data)
   if data:byte() == 106 then return self:join(data) end

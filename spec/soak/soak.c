@@ -39,6 +39,7 @@ struct server {
 
 static int passed, failed;
 static const char *program, *script;
+static char certificate[] = "/tmp/sync-soak-XXXXXX"; /* and its key; empty without TLS */
 
 static void claim(bool holds, const char *text, double figure, const char *unit) {
     printf("%s %s (%.1f %s)\n", holds ? "ok    " : "NOT OK", text, figure, unit);
@@ -70,7 +71,8 @@ static struct server start_server(const char *overflow) {
         dup2(pipes[1], 1);
         dup2(log, 2);
         close(pipes[0]);
-        execl(program, program, script, overflow, (char *)NULL);
+        bool tls = access(certificate, R_OK) == 0;
+        execl(program, program, script, overflow, tls ? certificate : NULL, NULL);
         die(program);
     }
     close(pipes[1]);
@@ -412,6 +414,126 @@ static void killed(void) {
     claim(errors == 0, "nothing is logged as an error", errors, "errors");
 }
 
+/* Seconds of a processor that the server has used. */
+static double cpu_seconds(const struct server *server) {
+    char path[64];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)server->pid);
+    FILE *file = fopen(path, "r");
+    if (!file ||
+        fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+               &user, &system) != 2) {
+        die(path);
+    }
+    fclose(file);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Clients that read nothing of what all are sent, and end their side. */
+static void ended(void) {
+    enum { CLIENTS = 50, MESSAGES = 101, SECONDS = 3 };
+    struct server server = start_server("drop");
+    struct client *clients = connect_many(&server, CLIENTS);
+    int epoll = watch(clients, CLIENTS);
+    greet(epoll, clients, CLIENTS);
+    int speaker = watch(clients, 1);
+    for (unsigned number = 1; number < MESSAGES; number++) {
+        send_message(clients[0].fd, number, 60 * 1000);
+        read_until_complete(speaker, clients, 1, number + 1, 20);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        shutdown(clients[i].fd, SHUT_WR);
+    }
+    double cpu = cpu_seconds(&server);
+    sleep(SECONDS);
+    double share = (cpu_seconds(&server) - cpu) / SECONDS * 100;
+    close(speaker);
+    claim(share < 2, "clients that are owed data and end their side cost nothing", share,
+          "% of a processor");
+    close(epoll);
+    close_many(clients, CLIENTS);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
+/* What OpenSSL's client sends first. Returns its length. */
+static size_t read_hello(char *hello, size_t size) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 1) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
+        die("a port for OpenSSL");
+    }
+    char to[32];
+    snprintf(to, sizeof(to), "127.0.0.1:%d", ntohs(address.sin_port));
+    pid_t client = fork();
+    if (client == 0) {
+        execlp("openssl", "openssl", "s_client", "-connect", to, (char *)NULL);
+        die("openssl");
+    }
+    int peer = accept(fd, NULL, NULL);
+    ssize_t got = recv(peer, hello, 5, MSG_WAITALL);
+    size_t rest =
+        got == 5 ? (size_t)(unsigned char)hello[3] << 8 | (unsigned char)hello[4] : size;
+    if (rest > size - 5 || recv(peer, hello + 5, rest, MSG_WAITALL) != (ssize_t)rest) {
+        die("OpenSSL's hello");
+    }
+    kill(client, SIGKILL);
+    waitpid(client, NULL, 0);
+    close(peer);
+    close(fd);
+    return 5 + rest;
+}
+
+/* Connects clients that stop behind the answer to their hello. */
+static struct client *half_handshakes(const struct server *server, int count,
+                                      const char *hello, size_t length) {
+    struct client *clients = connect_many(server, count);
+    char byte;
+    for (int i = 0; i < count; i++) {
+        if (send(clients[i].fd, hello, length, 0) != (ssize_t)length ||
+            recv(clients[i].fd, &byte, 1, 0) != 1) {
+            die("a TLS handshake");
+        }
+    }
+    return clients;
+}
+
+static void handshakes(void) {
+    enum { HALVES = 2000 };
+    char command[256], hello[4096];
+    close(mkstemp(certificate));
+    snprintf(command, sizeof(command),
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+             "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout %s -out - "
+             "2>/dev/null >>%s",
+             certificate, certificate);
+    if (system(command) != 0) {
+        die("openssl req");
+    }
+    struct server server = start_server("close");
+    size_t length = read_hello(hello, sizeof(hello));
+    close_many(half_handshakes(&server, 20, hello, length), 20);
+    double before = resident_kib(&server);
+    struct client *clients = half_handshakes(&server, HALVES, hello, length);
+    struct client *last = half_handshakes(&server, 1, hello, length);
+    claim(resident_kib(&server) > 3 * before, "2,000 half TLS handshakes take memory",
+          resident_kib(&server) / before * 100, "% of before");
+    close_many(clients, HALVES);
+    double end = now() + 10, after;
+    while ((after = resident_kib(&server)) > before * 1.2 && now() < end) {
+        usleep(100000);
+    }
+    claim(after <= before * 1.2, "ten seconds after it is back within 20 %",
+          after / before * 100, "% of before");
+    close_many(last, 1);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+    unlink(certificate);
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) {
         fprintf(stderr, "usage: soak SYNC_LUA SERVER_LUA\n");
@@ -429,6 +551,8 @@ int main(int argc, char **argv) {
     never_reads("drop");
     long_names();
     killed();
+    ended();
+    handshakes();
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0;
 }
