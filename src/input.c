@@ -114,12 +114,11 @@ void input_wait(struct conn *conn) {
 }
 
 void input_push(struct conn *conn, const char *bytes, size_t length) {
-    struct core *core = conn->core;
-    batch_push(&core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
-    core->public.messages_in++;
+    conn->core->public.messages_in++;
     input_work(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
+    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
 }
 
 void input_unfinished(struct conn *conn, bool anew) {

@@ -292,11 +292,10 @@ static bool add_inflated(struct conn *conn, struct backlog *to, size_t length,
 
 /* Inflates a part of a message, as far as this tick's work goes; `last` is the end of it.
  * Never more than one byte above what it may be is inflated, so a bomb costs no more than
- * an honest message. What wasn't taken is given back as it came, masked. */
-static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool last) {
+ * an honest message. Sets *rest to how many bytes must wait. */
+static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
+                            bool last, size_t *rest) {
     struct websocket *websocket = conn->websocket;
-    const char *rest = bytes;
-    size_t length = *taken;
     bool stream = websocket->opcode == WS_BINARY && is_stream(conn);
     struct backlog *to = stream ? &websocket->stream : &websocket->message;
     size_t most = (size_t)conn_options(conn)->max_message + (stream ? STREAM_SPARE : 0);
@@ -315,7 +314,7 @@ static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool 
         enum inflated state =
             finishing
                 ? inflater_finish(inflater, websocket->receive_takeover, place, &size)
-                : inflater_run(inflater, &rest, &length, place, &size);
+                : inflater_run(inflater, &bytes, &length, place, &size);
         if (state == INFLATE_CORRUPT) {
             return fail(conn, WS_INVALID_DATA);
         }
@@ -333,7 +332,7 @@ static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool 
             return !stream || cut_stream(conn);
         }
         if (length > 0 && !input_has_room(conn)) {
-            *taken -= length;
+            *rest = length;
             input_wait(conn);
             return !stream || cut_stream(conn);
         }
@@ -388,21 +387,23 @@ static bool take_plain(struct conn *conn, const char *bytes, size_t length, bool
 static ssize_t take_payload(struct conn *conn, char *bytes, size_t length) {
     struct websocket *websocket = conn->websocket;
     uint32_t mask = websocket->mask;
-    ws_unmask(bytes, length, mask);
-    size_t taken = length;
-    bool fine = true;
-    bool last = websocket->left == length && websocket->fin;
-    if (conn->state == CONN_OPEN) { /* else only the answer to our Close is waited for */
-        fine = websocket->compressed ? take_compressed(conn, bytes, &taken, last)
-                                     : take_plain(conn, bytes, length, last);
+    websocket->mask = ws_unmask(bytes, length, mask);
+    websocket->left -= length;
+    if (conn->state != CONN_OPEN) {
+        return (ssize_t)length; /* only the answer to our Close is waited for */
     }
-    ws_unmask(bytes + taken, length - taken, ws_mask_after(mask, taken));
-    websocket->mask = ws_mask_after(mask, taken);
-    websocket->left -= taken;
-    if (fine && last && taken == length && conn->state == CONN_OPEN) {
+    bool last = websocket->left == 0 && websocket->fin;
+    size_t rest = 0;
+    bool fine = websocket->compressed ? take_compressed(conn, bytes, length, last, &rest)
+                                      : take_plain(conn, bytes, length, last);
+    if (rest > 0) { /* for the next tick, as it came */
+        websocket->mask = ws_mask_after(mask, length - rest);
+        websocket->left += rest;
+        ws_unmask(bytes + length - rest, rest, websocket->mask);
+    } else if (fine && last) {
         fine = end_message(conn, bytes, websocket->compressed ? 0 : length);
     }
-    return fine ? (ssize_t)taken : -1;
+    return fine ? (ssize_t)(length - rest) : -1;
 }
 
 static bool begin_frame(struct conn *conn, const struct ws_header *header) {
