@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "calls.h"
 #include "conn.h"
 #include "detect.h"
 #include "request.h"
@@ -114,8 +115,9 @@ void input_wait(struct conn *conn) {
 }
 
 void input_push(struct conn *conn, const char *bytes, size_t length) {
+    size_t calls = conn_options(conn)->counts_calls ? calls_count(bytes, length) : 1;
     conn->core->public.messages_in++;
-    input_work(conn, 1 + length / WORK_BYTES);
+    input_work(conn, calls + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
     batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
