@@ -11,6 +11,7 @@
 
 enum {
     SHARED_BITS = 15,     /* the window of what is compressed for all */
+    SMALL_BITS = 9,       /* and for all who have asked for any smaller one */
     LEVEL = 6,            /* of compression: zlib's own default */
     STREAM_SPARE = 65536, /* inflated bytes of a stream that one frame may hold above
                              max_message */
@@ -22,7 +23,7 @@ struct websocket {
     struct backlog message; /* begun and not ended, unmasked and inflated */
     struct backlog stream;  /* of binary frames: what isn't cut yet */
     struct inflater *inflater;
-    struct deflater *deflater; /* only with send_takeover, or a small window */
+    struct deflater *deflater; /* only with send_takeover */
     uint64_t left;             /* payload bytes to come of the frame under way */
     uint32_t mask;
     uint32_t pinged_since;
@@ -533,8 +534,8 @@ bool websocket_compresses(const struct conn *conn, size_t length) {
     return conn->websocket->send_window_bits && from > 0 && length >= from;
 }
 
-bool websocket_takes_shared(const struct conn *conn) {
-    return conn->websocket->send_window_bits == SHARED_BITS;
+bool websocket_window_is_small(const struct conn *conn) {
+    return conn->websocket->send_window_bits < SHARED_BITS;
 }
 
 void websocket_sent_shared(struct conn *conn) {
@@ -571,24 +572,25 @@ static struct shared *compress(struct deflater *deflater, bool keep, uint8_t wir
     return shared;
 }
 
-static struct deflater *shared_deflater(struct core *core) {
-    if (!core->deflater) {
-        core->deflater = deflater_new(SHARED_BITS, LEVEL);
+static struct deflater *shared_deflater(struct core *core, bool small) {
+    struct deflater **deflater = &core->deflaters[small];
+    if (!*deflater) {
+        *deflater = deflater_new(small ? SMALL_BITS : SHARED_BITS, LEVEL);
     }
-    return core->deflater;
+    return *deflater;
 }
 
-struct shared *websocket_compress(struct core *core, uint8_t wire, bool text,
+struct shared *websocket_compress(struct core *core, uint8_t wire, bool small, bool text,
                                   const char *bytes, size_t length) {
-    struct deflater *deflater = shared_deflater(core);
+    struct deflater *deflater = shared_deflater(core, small);
     return deflater ? compress(deflater, false, wire, text, bytes, length) : NULL;
 }
 
 /* The compressor that serves this client: its own, where it has to remember. */
 static struct deflater *own_deflater(struct conn *conn) {
     struct websocket *websocket = conn->websocket;
-    if (!websocket->send_takeover && websocket->send_window_bits == SHARED_BITS) {
-        return shared_deflater(conn->core);
+    if (!websocket->send_takeover) {
+        return shared_deflater(conn->core, websocket_window_is_small(conn));
     }
     if (!websocket->deflater) {
         websocket->deflater = deflater_new(websocket->send_window_bits, LEVEL);
@@ -629,8 +631,10 @@ enum sync_sent websocket_send(struct conn *conn, const char *bytes, size_t lengt
 }
 
 void websocket_trim(struct core *core) {
-    deflater_free(core->deflater);
+    for (int small = 0; small < 2; small++) {
+        deflater_free(core->deflaters[small]);
+        core->deflaters[small] = NULL;
+    }
     inflater_free(core->spare_inflater);
-    core->deflater = NULL;
     core->spare_inflater = NULL;
 }
