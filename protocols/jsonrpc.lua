@@ -26,6 +26,7 @@ local now = C.sync_now
 local Rpc = Protocol:extend("JsonRpc")
 
 Rpc.framing = "null"
+Rpc.countsCalls = true
 --- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
 -- frames of a WebSocket still are JSON.
 Rpc.encoding = "json"

@@ -60,7 +60,8 @@ struct core {
     struct conn *owing;    /* have an event to push other than messages */
     struct conn *released; /* freed when the tick ends */
 
-    struct deflater *deflater;       /* of messages to many WebSockets, or NULL */
+    struct deflater *deflaters[2]; /* for all WebSockets, and for those of a small window;
+                                      or NULL */
     struct inflater *spare_inflater; /* for the next client that needs one */
 
     struct wheel wheel; /* deadlines of connections */

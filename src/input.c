@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "calls.h"
 #include "conn.h"
 #include "detect.h"
 #include "request.h"
@@ -37,8 +38,10 @@ bool input_has_room(const struct conn *conn) {
 
 size_t input_appetite(struct conn *conn) {
     start_tick(conn);
-    bool waits = conn->in_ready || conn->held || !input_has_room(conn);
-    if (conn->state == CONN_OPEN && waits) {
+    bool waits = conn->in_ready || !input_has_room(conn);
+    bool opened = conn->state == CONN_OPEN;
+    /* What comes when it has ended is thrown away, but records are read until then. */
+    if ((opened || conn->tls) && (waits || (opened && conn->held))) {
         return 0;
     }
     return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
@@ -116,12 +119,12 @@ void input_wait(struct conn *conn) {
 }
 
 void input_push(struct conn *conn, const char *bytes, size_t length) {
-    struct core *core = conn->core;
-    batch_push(&core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
-    core->public.messages_in++;
-    input_work(conn, 1 + length / WORK_BYTES);
+    size_t calls = conn_options(conn)->counts_calls ? calls_count(bytes, length) : 1;
+    conn->core->public.messages_in++;
+    input_work(conn, calls + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
+    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
 }
 
 void input_unfinished(struct conn *conn, bool anew) {
@@ -452,6 +455,16 @@ static void resume(struct conn *conn) {
     }
 }
 
+/* Of one that takes no messages any more. */
+static void resume_ended(struct conn *conn) {
+    if (websocket_expects_close(conn) && conn->backlog.length > 0) {
+        take_backlog(conn); /* it may hold a Close that crossed ours */
+    }
+    if (conn->tls && conn->state != CONN_CLOSING) {
+        secure_receive(conn, NULL, 0);
+    }
+}
+
 void input_resume(struct core *core) {
     struct conn *conn = core->ready;
     struct conn *waiting = NULL; /* those this tick has no room for: first in the next */
@@ -468,8 +481,8 @@ void input_resume(struct core *core) {
             waiting_end = &conn->next_ready;
         } else if (conn->state == CONN_OPEN) {
             resume(conn);
-        } else if (websocket_expects_close(conn) && conn->backlog.length > 0) {
-            take_backlog(conn); /* it may hold a Close that crossed ours */
+        } else if (conn->state != CONN_CLOSING) {
+            resume_ended(conn);
         }
         conn = next;
     }

@@ -239,7 +239,7 @@ struct form {
     bool impossible; /* too long for the framing, or memory ran out */
 };
 
-enum { FORMS = 2 * WIRE_COUNT /* plain, and compressed */ };
+enum { FORMS = 3 * WIRE_COUNT /* plain, compressed, and for small windows */ };
 
 static bool is_text(struct message *message) {
     if (!message->checked) {
@@ -265,13 +265,13 @@ static void make_form(struct form *form, uint8_t wire, struct message *message) 
 }
 
 static void make_compressed(struct core *core, struct form *form, uint8_t wire,
-                            struct message *message) {
+                            bool small, struct message *message) {
     bool text = wire == WIRE_TEXT && is_text(message);
     form->made = true;
     form->impossible = message->length > wire_longest(wire);
     if (!form->impossible) {
         form->shared =
-            websocket_compress(core, wire, text, message->bytes, message->length);
+            websocket_compress(core, wire, small, text, message->bytes, message->length);
         form->impossible = form->shared == NULL;
     }
 }
@@ -282,12 +282,10 @@ static enum sync_sent send_form(struct core *core, struct conn *conn, struct for
     uint8_t wire = conn->wire;
     bool compressed =
         wire_is_websocket(wire) && websocket_compresses(conn, message->length);
-    if (compressed && !websocket_takes_shared(conn)) {
-        return websocket_send(conn, message->bytes, message->length);
-    }
-    struct form *form = &forms[compressed ? WIRE_COUNT + wire : wire];
+    bool small = compressed && websocket_window_is_small(conn);
+    struct form *form = &forms[WIRE_COUNT * (compressed + small) + wire];
     if (!form->made && compressed) {
-        make_compressed(core, form, wire, message);
+        make_compressed(core, form, wire, small, message);
     } else if (!form->made) {
         make_form(form, wire, message);
     }

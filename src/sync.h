@@ -193,6 +193,8 @@ struct sync_options {
     uint32_t message_interval; /* microseconds: a client's rate; 0: any */
     uint32_t message_burst;    /* how many may come at once after a silence */
     uint32_t flood;            /* enum sync_flood */
+    uint32_t counts_calls;     /* in a tick's budget, a JSON array is as many messages as
+                                  it has elements */
     uint32_t leads;            /* sync_flush writes to these connections before others */
 };
 
@@ -216,7 +218,9 @@ void sync_close(struct sync *sync);
 
 /* Ends the last tick and fills the next batch; with block != 0 it sleeps until there
  * is something. Returns the number of events, or -1 when nothing is left that could
- * make one. Reads at most 64 KiB and 1,024 messages of a connection a tick. */
+ * make one. A tick takes at most 64 KiB of a connection, and work of 1,024 messages, or
+ * of 8,192 for all. A message is as many as it has 128 bytes, and one; so are bytes that
+ * are inflated; an HTTP request is 64; see also counts_calls. */
 int32_t sync_poll(struct sync *sync, int32_t block);
 
 /* Writes what was queued: one gathered write a connection. Call it once a tick. */

@@ -38,14 +38,17 @@ enum sync_sent websocket_send(struct conn *conn, const char *bytes, size_t lengt
 /* Whether a message of this length is compressed for the client. */
 bool websocket_compresses(const struct conn *conn, size_t length);
 
-/* Whether what is compressed for all serves this client, too. It has then not seen what
- * its own compressor has, which begins anew. */
-bool websocket_takes_shared(const struct conn *conn);
+/* Whether the client has asked for a window below 15 bits. All who have are sent what
+ * fits the smallest: a client chooses no compressor of its own. */
+bool websocket_window_is_small(const struct conn *conn);
+
+/* The client gets what was compressed for all. Its own compressor has not seen that, and
+ * begins anew. */
 void websocket_sent_shared(struct conn *conn);
 
 /* A message as one frame with its payload compressed, referring to nothing before it, for
- * all clients of this wire; NULL when memory ran out. */
-struct shared *websocket_compress(struct core *core, uint8_t wire, bool text,
+ * all clients of this wire with such a window; NULL when memory ran out. */
+struct shared *websocket_compress(struct core *core, uint8_t wire, bool small, bool text,
                                   const char *bytes, size_t length);
 
 /* Bytes that are held of messages that aren't complete. */

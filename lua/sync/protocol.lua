@@ -119,6 +119,10 @@ Protocol.routes = {}
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
 
+-- Whether a message may be a batch, a JSON array: in what a tick takes of a client, each of
+-- its elements then counts as a message.
+Protocol.countsCalls = false
+
 -- What a WebSocket is closed with when this side gives one of these reasons.
 local CODES = {stop = 1001, error = 1011}
 

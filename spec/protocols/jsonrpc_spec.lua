@@ -1,6 +1,7 @@
 local Rpc = require "sync.protocols.jsonrpc"
 local cjson = require "cjson"
 local fault = require "sync.fault".new
+local loop = require "sync.loop"
 local method = require "sync.method".declare
 local support = require "spec.support"
 local sync = require "sync"
@@ -57,6 +58,20 @@ local NOT_A_REQUEST = "this is no request of JSON-RPC 2.0"
 
 describe("protocols.jsonrpc", function()
   after_each(support.cleanUp)
+
+  it("takes no more calls in a tick for coming in batches", function()
+    local calls, most, all = 0, 0, 0
+    local function ended() most, calls = math.max(most, calls), 0 end
+    local client = serve {count = function()
+      calls, all = calls + 1, all + 1
+      loop.atEnd(ended)
+    end}
+    local batch = "[" .. ('{"jsonrpc":"2.0","method":"count"},'):rep(63) ..
+      '{"jsonrpc":"2.0","method":"count"}]\0'
+    client:send(batch:rep(25))
+    assert.equal(25 * 64, all)
+    assert.is_true(most <= 1024)
+  end)
 
   describe("the examples of the specification", function()
     local client, updated
