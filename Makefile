@@ -45,7 +45,7 @@ BYTECODE := $(foreach m,$(MODULES) $(PROTOCOLS),$(BUILD)/lua/$(call module,$(m))
             $(BUILD)/lua/sync.cdef.o $(BUILD)/lua/sync.clientjs.o $(BUILD)/lua/sync.panelpage.o $(BUILD)/lua/sync.newfiles.o $(foreach m,$(JIT),$(BUILD)/lua/jit.$(m).o)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -164,6 +164,10 @@ $(BUILD)/soak: spec/soak/soak.c
 soak: deps-build ## 10,000 clients, clients that never read, clients that are killed
 	@$(MAKE) -s build $(BUILD)/soak
 	@$(BUILD)/soak ./sync-lua spec/soak/server.lua
+	@./sync-lua spec/soak/budgets.lua
+
+flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
+	@./sync-lua spec/cluster/flap.lua
 
 fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

@@ -40,11 +40,11 @@ describe("rooms that a client invents", function()
       ask(rogue, "visit", "first")
       testing.settle()
       local before = resident()
-      for i = 1, 40000 do
+      for i = 1, 20000 do
         ask(rogue, "visit", "at once " .. i)
         if i % 500 == 0 then testing.settle() rogue:received() end
       end
-      for i = 1, 10000 do
+      for i = 1, 5000 do
         ask(rogue, "enter", "a tick later " .. i)
         testing.settle()
         ask(rogue, "exit", "a tick later " .. i)
@@ -70,7 +70,7 @@ describe("rooms that a client invents", function()
       end
       local server = serve()
       local rogue, honest = server:connect(), server:connect()
-      for i = 1, 10000 do
+      for i = 1, 5000 do
         ask(rogue, "look", "looked " .. i)
         ask(rogue, "peek", "peeked " .. i)
         if i % 500 == 0 then testing.settle() rogue:received() end
