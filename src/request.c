@@ -92,7 +92,7 @@ static void push_request(struct conn *conn) {
     const struct http_request *request = http_request(conn->request->http);
     struct core *core = conn->core;
     if (!reserve_serves(conn, request)) {
-        request_refuse(conn, 503, "the server is full; try again later");
+        request_refuse(conn, 503, "the server is full; try again later", SYNC_REFUSED);
         return;
     }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
