@@ -72,6 +72,8 @@ struct core {
     bool accept_paused;            /* some listener waits for a client to leave */
     struct conn *reserve[RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
+    uint32_t files; /* that requests have open: each takes the place of a connection */
+    uint32_t files_before; /* when the last tick ended */
 
     struct worker *workers; /* those of this parent */
     struct asker *askers;
@@ -102,6 +104,11 @@ struct core {
 
 static inline struct core *core_of(struct sync *sync) {
     return (struct core *)sync;
+}
+
+/* Connections and files, for which the bound of connections stands. */
+static inline uint32_t core_descriptors(const struct core *core) {
+    return core->public.client_count - core->reserved + core->files;
 }
 
 static inline struct conn *core_conn(struct core *core, uint32_t slot) {

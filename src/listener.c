@@ -143,9 +143,8 @@ void listener_client_left(struct listener *listener) {
 
 bool listener_has_room(const struct listener *listener) {
     const struct core *core = listener->core;
-    const struct sync *public = &core->public;
     return listener->clients - listener->reserved < listener->options.max_clients &&
-           public->client_count - core->reserved < public->client_limit;
+           core_descriptors(core) < core->public.client_limit;
 }
 
 static void pause_accepting(struct listener *listener) {
