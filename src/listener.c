@@ -225,7 +225,9 @@ static bool accept_one(struct listening *socket) {
     if (!may_accept(listener)) {
         pause_accepting(listener);
         wait_for_reserve(listener->core);
-        note(listener, SYNC_ACCEPT_PAUSED);
+        if (!is_pause(listener->notice)) { /* nor full, a moment ago */
+            note(listener, SYNC_ACCEPT_PAUSED);
+        }
         return false;
     }
     struct sockaddr_storage peer;
