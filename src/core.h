@@ -74,6 +74,8 @@ struct core {
     bool accept_held;              /* see sync_hold_accepting */
     struct conn *reserve[RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
+    uint32_t files; /* that requests have open: each takes the place of a connection */
+    uint32_t files_before; /* when the last tick ended */
 
     double memory_high;     /* bytes from which on the program is told, or 0 */
     uint32_t memory_looked; /* when, in ms */
@@ -107,6 +109,11 @@ struct core {
 
 static inline struct core *core_of(struct sync *sync) {
     return (struct core *)sync;
+}
+
+/* Connections and files, for which the bound of connections stands. */
+static inline uint32_t core_descriptors(const struct core *core) {
+    return core->public.client_count - core->reserved + core->files;
 }
 
 static inline struct conn *core_conn(struct core *core, uint32_t slot) {

@@ -151,10 +151,9 @@ void listener_client_left(struct listener *listener) {
 
 bool listener_has_room(const struct listener *listener) {
     const struct core *core = listener->core;
-    const struct sync *public = &core->public;
     return !core->accept_held &&
            listener->clients - listener->reserved < listener->options.max_clients &&
-           public->client_count - core->reserved < public->client_limit;
+           core_descriptors(core) < core->public.client_limit;
 }
 
 static void pause_accepting(struct listener *listener) {
@@ -235,7 +234,8 @@ static bool accept_one(struct listening *socket) {
     if (!may_accept(listener)) {
         pause_accepting(listener);
         wait_for_reserve(listener->core);
-        if (!listener->core->accept_held) { /* else the program knows why */
+        /* Else the program knows why, or heard that it is full, a moment ago. */
+        if (!listener->core->accept_held && !is_pause(listener->notice)) {
             note(listener, SYNC_ACCEPT_PAUSED);
         }
         return false;

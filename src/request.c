@@ -49,9 +49,11 @@ bool request_begin(struct conn *conn) {
     return true;
 }
 
-static void close_file(struct request *request) {
+static void close_file(struct conn *conn) {
+    struct request *request = conn->request;
     if (request->file) {
         file_close(request->file);
+        conn->core->files--;
         request->file = NULL;
         request->found = false;
         request->reading = false;
@@ -59,7 +61,7 @@ static void close_file(struct request *request) {
 }
 
 void request_free(struct conn *conn) {
-    close_file(conn->request);
+    close_file(conn);
     http_free(conn->request->http);
     free(conn->request);
 }
@@ -157,7 +159,7 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
     if (sent != SYNC_SENT) {
         return sent;
     }
-    close_file(conn->request); /* it was found, and not wanted */
+    close_file(conn); /* it was found, and not wanted */
     conn->request->answered = true;
     conn->request->progress = core_now(conn->core);
     if (keep) {
@@ -184,7 +186,7 @@ static void on_opened(struct file *file, int status) {
         batch_spend(batch, text);
         request->found = true;
     } else {
-        close_file(request);
+        close_file(conn);
     }
     if (conn->state == CONN_OPEN) {
         uint32_t failure = text ? 0 : (uint32_t)file_http_status(status);
@@ -198,14 +200,18 @@ int request_open_file(struct conn *conn, const char *path) {
     if (!is_open(conn) || conn->request->file || !folder) {
         return UV_EINVAL;
     }
+    if (core_descriptors(conn->core) >= conn->core->public.client_limit) {
+        return UV_EMFILE;
+    }
     struct file *file = file_open(&conn->core->loop, folder->descriptor, path,
                                   "index.html", on_opened, conn);
     conn->request->file = file;
+    conn->core->files += file != NULL;
     return file ? 0 : UV_ENOMEM;
 }
 
 static void end_response(struct conn *conn) {
-    close_file(conn->request);
+    close_file(conn);
     if (conn->request->keep) {
         input_release(conn);
     } else {

@@ -10,8 +10,7 @@
 enum { GRACE = 50 /* ms that a request may take behind the handshake of TCP */ };
 
 static bool is_full(const struct core *core) {
-    const struct sync *public = &core->public;
-    return public->client_count - core->reserved >= public->client_limit;
+    return core_descriptors(core) >= core->public.client_limit;
 }
 
 /* Workers share their ports: what one has no room for is another's, if that has. */

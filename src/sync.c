@@ -150,7 +150,9 @@ static void end_tick(struct core *core) {
     core->crowded = false;
     timer_close_fired(core);
     input_resume(core);
-    if (conn_free_released(core) > 0 && core->accept_paused) {
+    uint32_t files = core->files_before;
+    core->files_before = core->files;
+    if ((conn_free_released(core) > 0 || core->files < files) && core->accept_paused) {
         listener_resume_all(core);
     }
     if (core->trim) {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "client.h"
 #include "server.h"
@@ -666,6 +667,37 @@ static void answer_file(struct server *server, const struct sync_event *event) {
         CHECK_INT(event->value, 0);
         sync_respond_file(server->sync, event->id, head, sizeof(head) - 1, 0, 5000000, 1);
     }
+}
+
+/* A file takes the place of a connection, for both are descriptors. */
+TEST(limits_files_count_as_connections) {
+    struct server server;
+    char byte;
+    struct sync_options options = for_http();
+    server_open(&server);
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_folder(server.sync, 1, "/etc"), 0);
+    sync_limit_clients(server.sync, 1);
+    int fd = client_connect(port);
+    CHECK(client_send(fd, get, sizeof(get) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 1) == 1);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), UV_EMFILE);
+    sync_limit_clients(server.sync, 2);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), 0);
+    WAIT(&server, server_saw(&server, SYNC_FILE, 1) == 1);
+    int other = client_connect(port);
+    CHECK(client_send(other, get, sizeof(get) - 1));
+    CHECK(client_gets(&server, other, "HTTP/1.1 503", 12));
+    CHECK_INT(sync_respond(server.sync, 1, "no", 2, 1), SYNC_SENT);
+    close(other);
+    other = client_connect(port);
+    CHECK(client_send(other, get, sizeof(get) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 0) == 2);
+    CHECK(client_gets(&server, fd, "no", 2));
+    CHECK(client_poll(other, &byte, 1) == -1);
+    close(fd);
+    close(other);
+    server_close(&server);
 }
 
 /* What the kernel has of a file that isn't read: less than it would take. */

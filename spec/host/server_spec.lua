@@ -541,6 +541,7 @@ describe("server", function()
       local silent = {}
       for i = 1, 200 do silent[i] = connect(port) end
       server:expect("stderr", "WARN  as many clients as this process may have are connected")
+      for i = 97, 200 do assert.equal("closed", select(2, silent[i]:receive(1))) end
       for _ = 1, 3 do
         local status, body = ask(port, "/healthz")
         assert.equal("200 ok\n", status .. " " .. body)
