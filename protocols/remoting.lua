@@ -14,6 +14,7 @@
 -- @classmod sync.Remote
 
 local Rpc = require "sync.protocols.jsonrpc"
+local Session = require "sync.session"
 local Set = require "sync.set"
 local core = require "sync.core"
 local FIRE = require("sync.frame").FIRE
@@ -36,6 +37,10 @@ Remote.resumeTime = false
 -- has missed more starts anew.
 Remote.resumeMessages = 256
 Remote.resumeBytes = 256 * 1024
+--- At most so many bytes are kept for all clients of the class in a process, those that are
+-- connected included; an event that many are sent counts once. Beyond that the clients for whom
+-- the most is kept lose it: one that has then missed something starts anew.
+Remote.resumeTotal = 64 * 1024 * 1024
 --- Clients of the class that may be away at a time; more are let go.
 Remote.maxAway = 10000
 
@@ -53,6 +58,7 @@ function Remote:extend(name)
   local class = Rpc.extend(self, name)
   class.sessions = {}  -- by token: instances, connected or away
   class.awayCount = 0
+  class.sessionGroup = Session.group(name)
   return class
 end
 
@@ -77,34 +83,25 @@ local function write(wire, verb, id, name, ...)
 end
 
 -- Keeps a text for a client that may have to be sent it again.
-local function keep(session, text, isShared)
-  if session.moving then handover().note(session, isShared) end
-  local first, last = session.first, session.last + 1
-  session.texts[last] = text
-  session.last = last
+local function keep(session, text, event)
+  if session.moving then handover().note(session, event) end
+  session:keep(text, event)
   if session.sid then
-    journal().note(session, last, isShared and cluster().eventName() or nil, text)
+    journal().note(session, session.last, event and cluster().eventName() or nil, text)
   end
-  session.bytes = session.bytes + #text
-  while last - first >= session.most or session.bytes > session.mostBytes and first <= last do
-    session.bytes = session.bytes - #session.texts[first]
-    session.texts[first] = nil
-    first = first + 1
-  end
-  session.first = first
 end
 
--- Sends a text that counts; one that is shared goes to a whole set. One that is away gets it
+-- Sends a text that counts; that of an event goes to a whole set. One that is away gets it
 -- when it's back; one that has come back to another node gets it from there.
-function Remote:transmit(text, isShared)
+function Remote:transmit(text, event)
   local session = self.session
   if session and session.heir then return handover().forward(session.heir, text) end
   if session and (session.away or session.isHeld) then
-    keep(session, text, isShared)
+    keep(session, text, event)
     return true
   end
   local ok, why = self:send(text)
-  if session and why ~= "dropped" and why ~= "too long" then keep(session, text, isShared) end
+  if session and why ~= "dropped" and why ~= "too long" then keep(session, text, event) end
   return ok, why
 end
 
@@ -128,26 +125,30 @@ local function eachAbsent(set, source, visit)
   end
 end
 
--- The texts of an event by wire, each made when a client first needs it.
-local function textsOf(name, ...)
+-- An event by wire, each made when a client first needs it.
+local function eventsOf(name, ...)
   local arguments, count = {...}, select("#", ...)
-  return setmetatable({}, {__index = function(texts, wire)
-    local text = write(wire, "fire", nil, name, unpack(arguments, 1, count))
-    texts[wire] = text
-    return text
+  return setmetatable({}, {__index = function(events, wire)
+    local event = Session.event(write(wire, "fire", nil, name, unpack(arguments, 1, count)))
+    events[wire] = event
+    return event
   end})
 end
 
 -- Sends an event to the clients of this process one by one: they speak several wires, or
 -- are sent it again when they resume.
-local function transmitEach(self, source, texts)
+local function transmitEach(self, source, events)
   local sent = 0
   for client in self do
-    local ok, why = client:transmit(texts[client.wire], true)
+    local event = events[client.wire]
+    local ok, why = client:transmit(event.text, event)
     if ok or why == "full" then sent = sent + 1 end
   end
   if source.resumable then
-    eachAbsent(self, source, function(client) client:transmit(texts[client.wire], true) end)
+    eachAbsent(self, source, function(client)
+      local event = events[client.wire]
+      client:transmit(event.text, event)
+    end)
   end
   return sent
 end
@@ -163,9 +164,9 @@ function Set:fire(name, ...)
   local text = write(json, "fire", nil, name, ...)
   if source.outlet and isWide then Set.publish(source, FIRE, text) end
   if not source.resumable and not source.mixed then return self:sendHere(text) end
-  local texts = textsOf(name, ...)
-  texts[json] = text
-  return transmitEach(self, source, texts)
+  local events = eventsOf(name, ...)
+  events[json] = Session.event(text)
+  return transmitEach(self, source, events)
 end
 Set.View.fire = Set.fire
 
@@ -182,14 +183,14 @@ end
 -- Fires an event of another node at this process's clients.
 function Set:deliverEvent(text)
   if not self.resumable and not self.mixed then return self:deliver(text, 0) end
-  local texts = textsOf(readEvent(text))
-  texts[json] = text
-  transmitEach(self, self, texts)
+  local events = eventsOf(readEvent(text))
+  events[json] = Session.event(text)
+  transmitEach(self, self, events)
 end
 
 -- The same for one client.
 function Remote:deliverEvent(text)
-  self:transmit(self.wire == json and text or textsOf(readEvent(text))[self.wire])
+  self:transmit(self.wire == json and text or eventsOf(readEvent(text))[self.wire].text)
 end
 
 -- Flash Remoting.
@@ -341,15 +342,14 @@ function Remote:begin(listener)
   local class = getmetatable(self)
   if (self.mirrors or self.wire ~= json) and not rawget(class, "isMixed") then mix(class) end
   if not self.resumeTime then return end
-  local session = {
-    token = core.randomHex(TOKEN_BYTES), away = false,
-    texts = {}, first = 1, last = 0, bytes = 0,
-    most = self.resumeMessages,
-    mostBytes = math.min(self.resumeBytes, listener.settings.maxQueue / 2), -- it's sent at once
-  }
-  if self.clients.outlet then session.token = handover().prefix() .. session.token end
+  local token = core.randomHex(TOKEN_BYTES)
+  if self.clients.outlet then token = handover().prefix() .. token end
+  local group = class.sessionGroup
+  group.most = self.resumeTotal
+  local session = Session.new(group, token, self.resumeMessages,
+    math.min(self.resumeBytes, listener.settings.maxQueue / 2)) -- it's sent at once
   self.session = session
-  self.sessions[session.token] = self
+  self.sessions[token] = self
   if self.clients.outlet and self.wire == json then journal().begin(self) end
   self.clients:remember()
   greet(self, session)
@@ -361,6 +361,7 @@ function Remote:finish()
   if session then
     self.sessions[session.token] = nil
     if session.sid then journal().finish(session) end
+    session:finish()
   end
   failCalls(self)
 end
@@ -518,7 +519,7 @@ local function resume(newcomer, params, id)
   takeOver(self, newcomer)
   answerResume(self, id, {resumed = true, missed = session.last - received})
   local last = session.last
-  for number = received + 1, last do self:send(session.texts[number]) end
+  for number = received + 1, last do self:send(session:text(number)) end
   if not try("onResume", self, self.onResume, self) then self:close("error") end
 end
 

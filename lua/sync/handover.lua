@@ -35,8 +35,8 @@ end
 
 --- Notes the name of the text that is kept next, for a session that is on its way. One that
 -- is for this client alone has none.
-function handover.note(session, isShared)
-  session.moving.names[session.last + 1] = isShared and cluster.eventName() or ""
+function handover.note(session, event)
+  session.moving.names[session.last + 1] = event and cluster.eventName() or ""
 end
 
 -- The node that has a session.
@@ -45,7 +45,7 @@ end
 local function kept(session, from)
   local texts, names = {}, {}
   for number = from + 1, session.last do
-    texts[#texts + 1] = session.texts[number]
+    texts[#texts + 1] = session:text(number)
     names[#texts] = session.moving.names[number] or ""
   end
   return texts, names
@@ -114,7 +114,7 @@ local function finish(take, missed)
   local session = take.client.session
   session.isHeld, session.moving = false, nil
   -- The session begins anew, with what is kept from now on.
-  session.texts, session.first, session.last, session.bytes = {}, 1, 0, 0
+  session:restart()
   journal.restart(take.client)
   take.done(missed, take.left ~= nil)
 end
@@ -138,7 +138,7 @@ end
 local function begin(take, given)
   local client = take.client
   take.missed = given.texts
-  client.session.texts, client.session.first, client.session.last = {}, 1, 0
+  client.session:restart()
   client.session.isHeld = true
   client.session.moving = {names = {}}
   for name, text in pairs(given.fields) do client[name] = decode(text) end
@@ -156,7 +156,7 @@ local function complete(take, texts, known)
   if session.first > 1 then return finish(take, nil) end -- too much has come
   for number = 1, session.last do
     local name = session.moving.names[number]
-    if name == "" or not known[name] then missed[#missed + 1] = session.texts[number] end
+    if name == "" or not known[name] then missed[#missed + 1] = session:text(number) end
   end
   finish(take, missed)
 end

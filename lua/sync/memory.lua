@@ -1,7 +1,8 @@
 --- Gives memory back when things have calmed down: after many clients came (their
--- beginnings leave garbage) and after many have left.
+-- beginnings leave garbage), after many have left, and after much was freed that was no
+-- client's, as by connections that never became one.
 --
--- Nothing is done while the number of clients still changes much. Garbage is collected in
+-- Nothing is done while the number of connections still changes much. Garbage is collected in
 -- small steps between ticks, so that no client waits for it.
 -- @module sync.memory
 
@@ -16,11 +17,13 @@ local STEP_WAIT = 0.002 -- seconds between steps
 local STEPS = 50        -- of a few KiB each
 local PACE = 1          -- steps for each handshake
 local CYCLES = 2        -- the one under way may have passed what is garbage now
+local FREED = 1024 * 1024 -- bytes that something else must have left
 
 local memory = {}
 
 local loop          -- told by memory.watch
 local settled = 0   -- clients when memory was last given back
+local freed = 0     -- bytes of garbage that were told of since
 local looking = false
 
 -- A new key makes Lua fit a table to what is in it.
@@ -55,23 +58,30 @@ local function lookLater(before)
 end
 
 function look(before)
-  local count = loop.count
-  if isMuch(math.abs(count - before), math.max(count, before)) then
-    lookLater(count)
+  local connections = handle.client_count
+  if isMuch(math.abs(connections - before), math.max(connections, before)) then
+    lookLater(connections)
     return
   end
-  if count < settled then fit(loop.clients) end
-  settled = count
+  if loop.count < settled then fit(loop.clients) end
+  settled, freed = loop.count, 0
   collect(CYCLES)
 end
 
 --- Called when a client has come or left.
 function memory.consider()
   local count = loop.count
-  if not looking and isMuch(math.abs(count - settled), math.max(count, settled)) then
+  if not looking and (freed >= FREED or
+    isMuch(math.abs(count - settled), math.max(count, settled))) then
     looking = true
-    lookLater(count)
+    lookLater(handle.client_count)
   end
+end
+
+--- Called when so many bytes that something has kept are garbage now.
+function memory.freed(bytes)
+  freed = freed + bytes
+  memory.consider()
 end
 
 --- Called when something has left much garbage, as a handshake does: lets the collector keep

@@ -766,6 +766,78 @@ describe("protocols.remoting", function()
       end
     end)
 
+    describe("holds at most resumeTotal of all clients", function()
+      -- Kept of all, by what they may have missed.
+      local function keptOf(clients)
+        local count = 0
+        for _, client in ipairs(clients) do
+          local session = client.session
+          for number = session.first, session.last do count = count + #session:text(number) end
+        end
+        return count
+      end
+
+      it("who then may have missed nothing; who has the most loses it first", function()
+        local class, server = sessions {resumeTotal = 40000}
+        local quiet, nosy = connect(server), connect(server)
+        quiet.server:fire("on", "kept")
+        quiet:leave()
+        local many = {}
+        local lines = support.logged(function()
+          for i = 1, 10 do
+            local client = connect(server)
+            many[i] = client.server
+            for _ = 1, 5 do client.server:fire("on", ("x"):rep(1500)) end
+            client:received()
+            client:leave()
+            assert.is_true(keptOf(many) <= 40000)
+            assert.is_true(class.sessionGroup.bytes <= 40000)
+          end
+        end)
+        assert.matches("resumeTotal", table.concat(lines))
+        assert.is_true(keptOf(many) > 20000)
+        assert.equal(11, class.awayCount)
+        nosy:leave()
+        local _, result, missed = comeBack(server, quiet.token, 0)
+        assert.same({resumed = true, missed = 1}, result)
+        assert.same({"kept"}, firedAt(missed))
+        assert.same({resumed = true, missed = 0}, (select(2, comeBack(server, nosy.token, 0))))
+      end)
+
+      it("where an event that all are sent counts once", function()
+        local class, server = sessions {resumeTotal = 40000}
+        local clients = {}
+        for i = 1, 20 do clients[i] = connect(server) end
+        for i = 11, 20 do clients[i]:leave() end
+        for i = 1, 10 do class.clients:fire("on", i, ("x"):rep(1000)) end
+        for i = 1, 20 do assert.equal(10, clients[i].server.session.last) end
+        for i = 1, 20 do assert.equal(1, clients[i].server.session.first) end
+        local bytes = class.sessionGroup.bytes
+        assert.is_true(bytes > 10000 and bytes < 30000, bytes)
+        for i = 1, 20 do clients[i].server:close() end
+        messages(clients[1])
+        for i = 2, 10 do messages(clients[i]) end
+        assert.equal(0, class.sessionGroup.bytes)
+        assert.equal(0, class.sessionGroup.count)
+      end)
+
+      it("and nothing of those who have gone for good", function()
+        local class, server = sessions {resumeTime = 0.01}
+        local clients = {}
+        for i = 1, 5 do
+          clients[i] = connect(server)
+          clients[i].server:fire("on", ("x"):rep(5000))
+          messages(clients[i])
+          clients[i]:leave()
+        end
+        runUntil("all sessions end", function() return class.awayCount == 0 end)
+        assert.equal(0, class.sessionGroup.bytes)
+        clients[1].server:fire("on", ("x"):rep(5000)) -- what an application still says to it
+        assert.equal(0, class.sessionGroup.bytes)
+        assert.is_nil(next(class.sessionGroup.sessions))
+      end)
+    end)
+
     it("a refused resume is not counted, so nothing comes twice later", function()
       local _, server = sessions()
       local b, result = comeBack(server, ("0"):rep(32), 0)

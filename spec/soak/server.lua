@@ -1,18 +1,29 @@
--- The server that soak.c puts under load: what one client sends, all get.
+-- The servers that soak.c puts under load. They print their port.
 --
---     sync-lua spec/soak/server.lua OVERFLOW    prints its port
+--     sync-lua spec/soak/server.lua OVERFLOW    what one client sends, all get
+--     sync-lua spec/soak/server.lua sessions    a client may come back within 5 s, and is sent
+--                                               250 KB that are its own when it calls `fill`
 
 local sync = require "sync"
 
 local All = sync.Protocol:extend("All")
 All.framing = "null"
-All.overflow = ...
 
 function All:onData(data)
   self.clients:send(data)
 end
 
-local listener = sync.enable("127.0.0.1", 0, All)
+local Game = sync.Remote:extend("Game")
+Game.resumeTime = 5
+
+function Game.remote:fill()
+  for i = 1, 16 do self:fire("on", ("%d.%d."):format(self.id, i):rep(1600):sub(1, 15900)) end
+end
+
+local kind = ...
+local isGame = kind == "sessions"
+if not isGame then All.overflow = kind end
+local listener = sync.enable("127.0.0.1", 0, isGame and Game or All)
 io.stdout:write(listener.port, "\n")
 io.stdout:flush()
 sync.start()
