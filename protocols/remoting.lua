@@ -525,6 +525,7 @@ end
 
 Remote.own = setmetatable({
   ["sync.resume"] = function(self, params, id)
+    if not self.session then return true, {resumed = false} end
     return resume(self, params, id)
   end,
 }, {__index = Rpc.own})
