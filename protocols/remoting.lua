@@ -360,6 +360,7 @@ function Remote:finish()
   local session = self.session
   if session then
     self.sessions[session.token] = nil
+    if session.moving then handover().stop(session) end
     if session.sid then journal().finish(session) end
     session:finish()
   end
@@ -424,17 +425,18 @@ function Remote:onAway() end
 --- Called when it is back, and before it gets what it has missed.
 function Remote:onResume() end
 
--- The connection has ended. Returns whether the client is kept for a while.
+-- The connection has ended. Returns whether the client is kept for a while, though onAway may
+-- have ended that. While a session is on its way here from another node, the way back is there.
 function Remote:suspend(reason, code)
   local session, class = self.session, getmetatable(self)
-  if not session or not MAY_RETURN[reason] or code == 1000 or loop.isStopping() or
-    class.awayCount >= self.maxAway then
+  if not session or session.moving or not MAY_RETURN[reason] or code == 1000 or
+    loop.isStopping() or class.awayCount >= self.maxAway then
     return false
   end
+  session.away = loop.startTimer(self.resumeTime, 0, function() expire(self) end)
   leaveSets(self, true)
   self.slot = 0
   session.reason, session.code = reason, code
-  session.away = loop.startTimer(self.resumeTime, 0, function() expire(self) end)
   class.awayCount = class.awayCount + 1
   loop.away[self] = true
   try("onAway", self, self.onAway, self)
@@ -454,6 +456,7 @@ local function takeOver(self, newcomer)
   local session = self.session
   loop.stopTimer(session.away)
   session.away = false
+  if session.moving then handover().stop(session) end
   loop.away[self] = nil
   getmetatable(self).awayCount = getmetatable(self).awayCount - 1
   enterSets(self)
@@ -465,68 +468,79 @@ local function answerResume(self, id, result)
   if id ~= nil then self:send(self.wire.result(id, result)) end
 end
 
--- Finds the instance of a token, which has no connection then: one that is broken, unnoticed,
--- is given up. nil when it doesn't last.
+-- Makes sure that an instance has no connection: one that is broken, unnoticed, is given up.
+-- Returns whether the session lasts, which onAway may have ended.
 local function release(self)
-  if not self.session.away and self.slot ~= 0 then
+  if not self.session.away then
     loop.detach(self)
     if not self:suspend("reset") then
       leaveSets(self)
       self.slot, self.joined, self.closing = 0, nil, "reset"
       loop.closed(self, "reset")
-      return nil
     end
   end
-  return self
+  return self.session.away ~= false
 end
 
 --- What lua/sync/handover.lua needs to move sessions between nodes.
 Remote.sessionTools = {expire = expire, greet = greet, release = release}
 
+-- Calls onResume, unless a function that was called on the way has closed the client.
+local function resumed(self)
+  if self.closing then return end
+  if not try("onResume", self, self.onResume, self) then self:close("error") end
+end
+
 -- The session may be another node's. Returns whether that is asked.
 local function resumeElsewhere(newcomer, token, received, id)
-  if not newcomer.session or not newcomer.clients.outlet then return false end
+  if not newcomer.clients.outlet then return false end
   return handover().take(newcomer, token, received, function(missed, isRebuilt)
-    if newcomer.slot == 0 then return end
     if not missed then return answerResume(newcomer, id, {resumed = false}) end
     answerResume(newcomer, id,
       {resumed = true, missed = #missed, callsLost = isRebuilt or nil})
     for _, text in ipairs(missed) do newcomer:send(text) end
     greet(newcomer, newcomer.session)
-    if not try("onResume", newcomer, newcomer.onResume, newcomer) then newcomer:close("error") end
+    resumed(newcomer)
   end)
 end
 
--- Answers by itself.
-local function resume(newcomer, params, id)
-  local token = type(params) == "table" and params[1]
-  local received = type(params) == "table" and params[2]
-  local self = type(token) == "string" and newcomer.sessions[token]
-  local isNumber = type(received) == "number" and received % 1 == 0
-  if not self and isNumber and type(token) == "string" and
-    resumeElsewhere(newcomer, token, received, id) then
-    return
-  end
-  if not newcomer.session or not self or self == newcomer or self.closing or not isNumber then
-    return answerResume(newcomer, id, {resumed = false})
-  end
-  if not release(self) then return answerResume(newcomer, id, {resumed = false}) end
+-- Whether an instance has no connection, and is what a client with so many messages was.
+-- One that can't be ends.
+local function fits(self, newcomer, received)
+  if not release(self) then return false end
   local session = self.session
-  if newcomer.wire ~= self.wire or received > session.last or received + 1 < session.first then
-    expire(self)
+  if newcomer.wire == self.wire and received <= session.last and received + 1 >= session.first then
+    return true
+  end
+  expire(self)
+  return false
+end
+
+-- Answers by itself. Each step calls functions of the class, which may close either side.
+local function resume(newcomer, token, received, id)
+  local self = newcomer.sessions[token]
+  if not self and resumeElsewhere(newcomer, token, received, id) then return end
+  if not self or self == newcomer or self.closing or newcomer.session.moving or
+    not fits(self, newcomer, received) then
     return answerResume(newcomer, id, {resumed = false})
   end
+  if newcomer.closing then return end -- its place is no longer to be had
   takeOver(self, newcomer)
+  local session = self.session
   answerResume(self, id, {resumed = true, missed = session.last - received})
-  local last = session.last
-  for number = received + 1, last do self:send(session:text(number)) end
-  if not try("onResume", self, self.onResume, self) then self:close("error") end
+  for number = received + 1, session.last do self:send(session:text(number)) end
+  resumed(self)
 end
 
 Remote.own = setmetatable({
   ["sync.resume"] = function(self, params, id)
     if not self.session then return true, {resumed = false} end
-    return resume(self, params, id)
+    local token, received
+    if type(params) == "table" then token, received = params[1], params[2] end
+    if type(token) ~= "string" or type(received) ~= "number" or received % 1 ~= 0 then
+      return answerResume(self, id, {resumed = false})
+    end
+    return resume(self, token, received, id)
   end,
 }, {__index = Rpc.own})
 

@@ -901,6 +901,59 @@ describe("protocols.remoting", function()
       assert.is_true((select(2, comeBack(server, a.token, 0))).resumed)
     end)
 
+    -- What each function that is called while a client comes back may do to either side: who is
+    -- left, and what was called of whom.
+    for _, case in ipairs {
+      {"onAway", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 1 gone", resumed = false, left = 1},
+      {"onAway", "the one that comes back", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 1 aborted", resumed = false, left = 1},
+      {"onAway", "the newcomer", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 gone", left = 0, away = 1},
+      {"onAway", "the newcomer", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 aborted", left = 0, away = 1},
+      {"onClose", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onClose 1 gone", left = 0},
+      {"onClose", "the one that comes back", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onClose 1 aborted", left = 0},
+      {"onResume", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onResume 1, onClose 1 gone",
+        resumed = true, left = 0},
+    } do
+      local handler, whom, how, expected = unpack(case)
+      it(("lasts, and ends once, if %s does %s to %s"):format(handler, how, whom), function()
+        local class, server, lives = sessions()
+        local a, c = connect(server), connect(server)
+        local names = {[a.server.id] = 1, [c.server.id] = 2}
+        local target = whom == "the newcomer" and c.server or a.server
+        local note, isDone = class[handler], false
+        class[handler] = function(self, ...)
+          note(self, ...)
+          if not isDone then
+            isDone = true
+            target[how](target, "gone")
+          end
+        end
+        send(c, {id = "resume", method = "sync.resume", params = {a.token, 0}})
+        c.server = loop.clients[c.slot]
+        local answer = messages(c)[1]
+        if case.resumed ~= nil then assert.equal(case.resumed, answer.result.resumed) end
+        for i, life in ipairs(lives) do
+          lives[i] = life:gsub("%d+", function(id) return names[tonumber(id)] end)
+        end
+        assert.equal(expected, table.concat(lives, ", "))
+        assert.equal(case.left, class.clients:count())
+        assert.equal(case.away or 0, class.awayCount)
+        local kept = 0
+        for _, client in pairs(class.sessions) do
+          kept = kept + 1
+          assert.is_false(client.closing)
+        end
+        assert.equal(case.left + class.awayCount, kept)
+        assert.equal(kept, class.sessionGroup.count)
+      end)
+    end
+
     it("an error in onClose leaves nothing behind", function()
       local class, server = sessions()
       local a = connect(server)
