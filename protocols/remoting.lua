@@ -460,7 +460,6 @@ local function takeOver(self, newcomer)
   loop.away[self] = nil
   getmetatable(self).awayCount = getmetatable(self).awayCount - 1
   enterSets(self)
-  loop.closed(newcomer, "resumed")
 end
 
 -- Does not count, so it goes past `transmit`.
@@ -483,7 +482,7 @@ local function release(self)
 end
 
 --- What lua/sync/handover.lua needs to move sessions between nodes.
-Remote.sessionTools = {expire = expire, greet = greet, release = release}
+Remote.sessionTools = {expire = expire, release = release}
 
 -- Calls onResume, unless a function that was called on the way has closed the client.
 local function resumed(self)
@@ -516,7 +515,7 @@ local function fits(self, newcomer, received)
   return false
 end
 
--- Answers by itself. Each step calls functions of the class, which may close either side.
+-- Answers by itself. What `fits` and `loop.closed` call may close either side, and send.
 local function resume(newcomer, token, received, id)
   local self = newcomer.sessions[token]
   if not self and resumeElsewhere(newcomer, token, received, id) then return end
@@ -529,6 +528,7 @@ local function resume(newcomer, token, received, id)
   local session = self.session
   answerResume(self, id, {resumed = true, missed = session.last - received})
   for number = received + 1, session.last do self:send(session:text(number)) end
+  loop.closed(newcomer, "resumed")
   resumed(self)
 end
 

@@ -284,6 +284,90 @@ describe("a session on its way", function()
     ]])
   end)
 
+  it("leaves nothing behind, whatever comes in whichever order", function()
+    local out = run [[
+      journal({"state", 1, DEAD .. 1, "Game", 0, {hall = ""}, {}})
+      math.randomseed(20)
+      local random, clients, tokens, questions = math.random, {}, {ALIVE, DEAD .. 1, DEAD .. 2}, {}
+      local function any(list) return list[random(math.max(1, #list))] end
+      -- One that still has the connection with which it has come.
+      local function anyClient()
+        local client = any(clients)
+        return client and client.server.slot == client.slot and client or nil
+      end
+      local closed, twice = {}, 0
+      -- What handlers do, now and then: to the client itself, or to any other.
+      local function meddle(self)
+        local client = random(2) == 1 and self or (any(clients) or {}).server or self
+        local act = random(12)
+        if act == 1 then client:close "meddled" end
+        if act == 2 then client:abort() end
+        if act == 3 then client:fire("on", 1) end
+        if act == 4 then client:join("room" .. random(5)) end
+        if act == 5 then Game.clients:fire("on", 2) end
+        if act == 6 then client:call("f", function() client:close() end) end
+      end
+      Game.onConnect, Game.onAway, Game.onResume = meddle, meddle, meddle
+      function Game:onClose()
+        if closed[self] then twice = twice + 1 end
+        closed[self] = true
+        meddle(self)
+      end
+      Game.resumeTime = 0.2
+      Game.resumeTotal = 20000
+      local acts = {
+        function()
+          local client = server:connect()
+          local list = client.server and messages(client) or {}
+          if not list[1] then return end
+          client.token = list[1].params[1].token
+          clients[#clients + 1] = client
+          tokens[#tokens + 1] = client.token
+        end,
+        function()
+          local client = anyClient()
+          if client then ask(client, any(tokens), random(0, 2)) end
+          if client then client.server = loop.clients[client.slot] or client.server end
+        end,
+        function()
+          local client = anyClient()
+          if client then client:leave() end
+        end,
+        function()
+          local asked = told(frame.TAKE)
+          if asked then questions[#questions + 1] = asked.number end
+          local answer = {number = any(questions) or 1, texts = {'{"method":"on"}'}, names = {""},
+            rooms = {hall = "", lobby = "1"}, fields = {nick = '"ann"'}}
+          if random(3) == 1 then answer = {number = answer.number, isRefused = true} end
+          hear(frame.GIVEN, answer)
+        end,
+        function()
+          hear(frame.TAKE, {number = 1, class = "Game", token = any(tokens), received = 0,
+            isRest = random(2) == 1, id = 1})
+        end,
+        function()
+          local client = anyClient()
+          if client then client.server:fire("on", ("x"):rep(random(1000))) end
+          if client then client:received() end
+          if #clients > 20 then table.remove(clients, 1) end
+        end,
+      }
+      local stop = now() + 3
+      while now() < stop do
+        acts[random(#acts)]()
+        if #published > 500 then published = {published[#published]} end
+        if #tokens > 40 then table.remove(tokens, random(3, 20)) end
+      end
+      waitFor(8, function()
+        for _, client in pairs(loop.clients) do client:abort() end
+        return not next(Game.sessions)
+      end)
+      print(twice, stated(), Game.awayCount, Game.clients:count(), Game.sessionGroup.count,
+        Game.sessionGroup.bytes, next(loop.away), next(Game.clients.absent))
+    ]]
+    assert.equal("0\t0\t0\t0\t0\t0\tnil\tnil\n", out)
+  end)
+
   it("costs others little, however often it is asked for", function()
     local reads, longest = run [[
       -- A journal as a node leaves it that had many clients and was busy.

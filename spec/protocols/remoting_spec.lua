@@ -710,6 +710,21 @@ describe("protocols.remoting", function()
       assert.same({"missed", "welcome back"}, firedAt(missed))
     end)
 
+    it("sends what was missed before the newcomer's onClose sends more than is kept", function()
+      local class, server = sessions {resumeMessages = 5}
+      local a = connect(server)
+      local instance = a.server
+      a:leave()
+      instance:fire("on", "missed")
+      function class:onClose(reason)
+        if reason ~= "resumed" then return end
+        for i = 1, 10 do instance:fire("on", i) end
+      end
+      local _, result, missed = comeBack(server, a.token, 0)
+      assert.same({resumed = true, missed = 1}, result)
+      assert.same({"missed", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, firedAt(missed))
+    end)
+
     it("closes one whose onResume raises an error", function()
       local class, server = sessions()
       function class.onResume() error("in onResume") end
