@@ -780,6 +780,21 @@ describe("protocols.remoting", function()
       assert.same({"missed", "welcome back"}, firedAt(missed))
     end)
 
+    it("sends what was missed before the newcomer's onClose sends more than is kept", function()
+      local class, server = sessions {resumeMessages = 5}
+      local a = connect(server)
+      local instance = a.server
+      a:leave()
+      instance:fire("on", "missed")
+      function class:onClose(reason)
+        if reason ~= "resumed" then return end
+        for i = 1, 10 do instance:fire("on", i) end
+      end
+      local _, result, missed = comeBack(server, a.token, 0)
+      assert.same({resumed = true, missed = 1}, result)
+      assert.same({"missed", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, firedAt(missed))
+    end)
+
     it("closes one whose onResume raises an error", function()
       local class, server = sessions()
       function class.onResume() error("in onResume") end
@@ -834,6 +849,78 @@ describe("protocols.remoting", function()
         assert.equal(0, room:count())
         assert.is_nil(next(room.absent))
       end
+    end)
+
+    describe("holds at most resumeTotal of all clients", function()
+      -- Kept of all, by what they may have missed.
+      local function keptOf(clients)
+        local count = 0
+        for _, client in ipairs(clients) do
+          local session = client.session
+          for number = session.first, session.last do count = count + #session:text(number) end
+        end
+        return count
+      end
+
+      it("who then may have missed nothing; who has the most loses it first", function()
+        local class, server = sessions {resumeTotal = 40000}
+        local quiet, nosy = connect(server), connect(server)
+        quiet.server:fire("on", "kept")
+        quiet:leave()
+        local many = {}
+        local lines = support.logged(function()
+          for i = 1, 10 do
+            local client = connect(server)
+            many[i] = client.server
+            for _ = 1, 5 do client.server:fire("on", ("x"):rep(1500)) end
+            client:received()
+            client:leave()
+            assert.is_true(keptOf(many) <= 40000)
+            assert.is_true(class.sessionGroup.bytes <= 40000)
+          end
+        end)
+        assert.matches("resumeTotal", table.concat(lines))
+        assert.is_true(keptOf(many) > 20000)
+        assert.equal(11, class.awayCount)
+        nosy:leave()
+        local _, result, missed = comeBack(server, quiet.token, 0)
+        assert.same({resumed = true, missed = 1}, result)
+        assert.same({"kept"}, firedAt(missed))
+        assert.same({resumed = true, missed = 0}, (select(2, comeBack(server, nosy.token, 0))))
+      end)
+
+      it("where an event that all are sent counts once", function()
+        local class, server = sessions {resumeTotal = 40000}
+        local clients = {}
+        for i = 1, 20 do clients[i] = connect(server) end
+        for i = 11, 20 do clients[i]:leave() end
+        for i = 1, 10 do class.clients:fire("on", i, ("x"):rep(1000)) end
+        for i = 1, 20 do assert.equal(10, clients[i].server.session.last) end
+        for i = 1, 20 do assert.equal(1, clients[i].server.session.first) end
+        local bytes = class.sessionGroup.bytes
+        assert.is_true(bytes > 10000 and bytes < 30000, bytes)
+        for i = 1, 20 do clients[i].server:close() end
+        messages(clients[1])
+        for i = 2, 10 do messages(clients[i]) end
+        assert.equal(0, class.sessionGroup.bytes)
+        assert.equal(0, class.sessionGroup.count)
+      end)
+
+      it("and nothing of those who have gone for good", function()
+        local class, server = sessions {resumeTime = 0.01}
+        local clients = {}
+        for i = 1, 5 do
+          clients[i] = connect(server)
+          clients[i].server:fire("on", ("x"):rep(5000))
+          messages(clients[i])
+          clients[i]:leave()
+        end
+        runUntil("all sessions end", function() return class.awayCount == 0 end)
+        assert.equal(0, class.sessionGroup.bytes)
+        clients[1].server:fire("on", ("x"):rep(5000)) -- what an application still says to it
+        assert.equal(0, class.sessionGroup.bytes)
+        assert.is_nil(next(class.sessionGroup.sessions))
+      end)
     end)
 
     it("a refused resume is not counted, so nothing comes twice later", function()
@@ -898,6 +985,59 @@ describe("protocols.remoting", function()
       assert.equal(before, loop.count)
       assert.is_true((select(2, comeBack(server, a.token, 0))).resumed)
     end)
+
+    -- What each function that is called while a client comes back may do to either side: who is
+    -- left, and what was called of whom.
+    for _, case in ipairs {
+      {"onAway", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 1 gone", resumed = false, left = 1},
+      {"onAway", "the one that comes back", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 1 aborted", resumed = false, left = 1},
+      {"onAway", "the newcomer", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 gone", left = 0, away = 1},
+      {"onAway", "the newcomer", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 aborted", left = 0, away = 1},
+      {"onClose", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onClose 1 gone", left = 0},
+      {"onClose", "the one that comes back", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onClose 1 aborted", left = 0},
+      {"onResume", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onResume 1, onClose 1 gone",
+        resumed = true, left = 0},
+    } do
+      local handler, whom, how, expected = unpack(case)
+      it(("lasts, and ends once, if %s does %s to %s"):format(handler, how, whom), function()
+        local class, server, lives = sessions()
+        local a, c = connect(server), connect(server)
+        local names = {[a.server.id] = 1, [c.server.id] = 2}
+        local target = whom == "the newcomer" and c.server or a.server
+        local note, isDone = class[handler], false
+        class[handler] = function(self, ...)
+          note(self, ...)
+          if not isDone then
+            isDone = true
+            target[how](target, "gone")
+          end
+        end
+        send(c, {id = "resume", method = "sync.resume", params = {a.token, 0}})
+        c.server = loop.clients[c.slot]
+        local answer = messages(c)[1]
+        if case.resumed ~= nil then assert.equal(case.resumed, answer.result.resumed) end
+        for i, life in ipairs(lives) do
+          lives[i] = life:gsub("%d+", function(id) return names[tonumber(id)] end)
+        end
+        assert.equal(expected, table.concat(lives, ", "))
+        assert.equal(case.left, class.clients:count())
+        assert.equal(case.away or 0, class.awayCount)
+        local kept = 0
+        for _, client in pairs(class.sessions) do
+          kept = kept + 1
+          assert.is_false(client.closing)
+        end
+        assert.equal(case.left + class.awayCount, kept)
+        assert.equal(kept, class.sessionGroup.count)
+      end)
+    end
 
     it("an error in onClose leaves nothing behind", function()
       local class, server = sessions()

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 enum { DIGITS = 10, CROWD = 10000, ROOM = 100, HALF = 500 };
+enum { DEPARTED = 2000, FILLS = 16, RESUME_SECONDS = 5 }; /* see server.lua */
 
 struct client {
     int fd;
@@ -534,6 +535,52 @@ static void handshakes(void) {
     unlink(certificate);
 }
 
+/* Connects clients one after the other, has each sent what would be kept for it, and
+ * leaves. */
+static void depart(const struct server *server, int count) {
+    static const char call[] = "{\"jsonrpc\":\"2.0\",\"method\":\"fill\"}";
+    for (int i = 0; i < count; i++) {
+        struct client client;
+        connect_client(&client, server, i);
+        if (write(client.fd, call, sizeof(call)) != sizeof(call)) {
+            die("write");
+        }
+        static char bytes[64 * 1024];
+        for (int messages = 0; messages < FILLS + 1;) { /* and a greeting */
+            ssize_t length = recv(client.fd, bytes, sizeof(bytes), 0);
+            if (length <= 0) {
+                die("recv");
+            }
+            for (ssize_t at = 0; at < length; at++) {
+                messages += bytes[at] == '\0';
+            }
+        }
+        close(client.fd);
+    }
+}
+
+static void departed(void) {
+    struct server server = start_server("sessions");
+    depart(&server, 200); /* so that its code is loaded and compiled */
+    sleep(RESUME_SECONDS + 5);
+    double before = resident_kib(&server);
+    depart(&server, DEPARTED);
+    double most = resident_kib(&server);
+    claim(most - before <= 192 * 1024,
+          "what 2,000 clients left, who may come back, has a bound",
+          (most - before) / 1024, "MiB");
+    double end = now() + RESUME_SECONDS + 10;
+    double after;
+    while ((after = resident_kib(&server)) > before * 1.2 && now() < end) {
+        usleep(100000);
+    }
+    claim(after <= before * 1.2,
+          "ten seconds after the last could, memory is back within 20 %",
+          after / before * 100, "% of before");
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) {
         fprintf(stderr, "usage: soak SYNC_LUA SERVER_LUA\n");
@@ -553,6 +600,7 @@ int main(int argc, char **argv) {
     killed();
     ended();
     handshakes();
+    departed();
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0;
 }
