@@ -420,7 +420,7 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && core->batch.work >= BATCH_WORK / 2) {
+        if (conn->state == CONN_OPEN && batch_is_half_full(&core->batch)) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;
@@ -432,6 +432,7 @@ void input_resume(struct core *core) {
         }
         conn = next;
     }
+    batch_leave_room(&core->batch);
     if (waiting) {
         *waiting_end = core->ready;
         core->ready_end = core->ready ? core->ready_end : waiting_end;
