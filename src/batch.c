@@ -5,8 +5,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "sync.h"
-
 /* Messages of a tick: those begun before leave room for as many as there may be fresh. */
 enum { MESSAGES_MOST = BATCH_WORK + BATCH_FRESH };
 
@@ -76,16 +74,6 @@ int batch_reserve(struct batch *batch, uint32_t events) {
 
 void batch_unreserve(struct batch *batch, uint32_t events) {
     batch->reserved -= events;
-}
-
-void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
-                const char *data, size_t length) {
-    struct sync_event *event = &batch->events[batch->count++];
-    event->type = type;
-    event->id = id;
-    event->value = value;
-    event->length = (uint32_t)length;
-    event->data = data;
 }
 
 char *batch_block_new(size_t size) {

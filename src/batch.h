@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct sync_event;
+#include "sync.h"
 
 enum {
     BATCH_WORK = 8192,        /* of one tick; a message is 1 of it at least */
@@ -42,8 +42,15 @@ int batch_reserve(struct batch *batch, uint32_t events);
 void batch_unreserve(struct batch *batch, uint32_t events);
 
 /* Appends an event; messages only while batch_has_room, and with their work counted. */
-void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
-                const char *data, size_t length);
+static inline void batch_push(struct batch *batch, uint32_t type, uint32_t id,
+                              uint32_t value, const char *data, size_t length) {
+    struct sync_event *event = &batch->events[batch->count++];
+    event->type = type;
+    event->id = id;
+    event->value = value;
+    event->length = (uint32_t)length;
+    event->data = data;
+}
 
 static inline int batch_has_room(const struct batch *batch) {
     return batch->work < batch->limit;
