@@ -159,9 +159,9 @@ check: deps-build-test-check ## run the C tests and the specs under sanitizers a
 
 $(BUILD)/soak: spec/soak/soak.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -o $@ $< -lz
 
-soak: deps-build ## 10,000 clients, clients that never read, clients that are killed
+soak: deps-build ## 10,000 clients, clients that never read, are killed, or send what inflates
 	@$(MAKE) -s build $(BUILD)/soak
 	@$(BUILD)/soak ./sync-lua spec/soak/server.lua
 	@./sync-lua spec/soak/budgets.lua

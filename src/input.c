@@ -118,13 +118,19 @@ void input_wait(struct conn *conn) {
     }
 }
 
+static void count_calls(struct conn *conn, const char *bytes, size_t length) {
+    input_work(conn, calls_count(bytes, length) - 1); /* one was counted */
+}
+
 void input_push(struct conn *conn, const char *bytes, size_t length) {
-    size_t calls = conn_options(conn)->counts_calls ? calls_count(bytes, length) : 1;
     conn->core->public.messages_in++;
-    input_work(conn, calls + length / WORK_BYTES);
+    input_work(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
     batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
+    if (conn_options(conn)->counts_calls) {
+        count_calls(conn, bytes, length);
+    }
 }
 
 void input_unfinished(struct conn *conn, bool anew) {
@@ -474,7 +480,7 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && core->batch.work >= BATCH_WORK / 2) {
+        if (conn->state == CONN_OPEN && batch_is_half_full(&core->batch)) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;
@@ -486,6 +492,7 @@ void input_resume(struct core *core) {
         }
         conn = next;
     }
+    batch_leave_room(&core->batch);
     if (waiting) {
         *waiting_end = core->ready;
         core->ready_end = core->ready ? core->ready_end : waiting_end;

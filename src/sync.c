@@ -231,6 +231,7 @@ struct message {
     bool share; /* its forms are made once, and sent by reference */
     bool checked;
     bool text; /* valid UTF-8; looked at when it was checked */
+    struct small_forms *small;
 };
 
 /* A message in one of the forms in which it leaves. */
@@ -241,7 +242,7 @@ struct form {
     bool impossible; /* too long for the framing, or memory ran out */
 };
 
-enum { FORMS = 3 * WIRE_COUNT /* plain, compressed, and for small windows */ };
+enum { FORMS = 2 * WIRE_COUNT /* plain, and compressed */ };
 
 static bool is_text(struct message *message) {
     if (!message->checked) {
@@ -267,13 +268,13 @@ static void make_form(struct form *form, uint8_t wire, struct message *message) 
 }
 
 static void make_compressed(struct core *core, struct form *form, uint8_t wire,
-                            bool small, struct message *message) {
+                            struct message *message) {
     bool text = wire == WIRE_TEXT && is_text(message);
     form->made = true;
     form->impossible = message->length > wire_longest(wire);
     if (!form->impossible) {
         form->shared =
-            websocket_compress(core, wire, small, text, message->bytes, message->length);
+            websocket_compress(core, wire, text, message->bytes, message->length);
         form->impossible = form->shared == NULL;
     }
 }
@@ -284,10 +285,13 @@ static enum sync_sent send_form(struct core *core, struct conn *conn, struct for
     uint8_t wire = conn->wire;
     bool compressed =
         wire_is_websocket(wire) && websocket_compresses(conn, message->length);
-    bool small = compressed && websocket_window_is_small(conn);
-    struct form *form = &forms[WIRE_COUNT * (compressed + small) + wire];
+    if (compressed && websocket_window_is_small(conn)) {
+        return websocket_send_small(conn, message->small, message->bytes,
+                                    message->length);
+    }
+    struct form *form = &forms[compressed ? WIRE_COUNT + wire : wire];
     if (!form->made && compressed) {
-        make_compressed(core, form, wire, small, message);
+        make_compressed(core, form, wire, message);
     } else if (!form->made) {
         make_form(form, wire, message);
     }
@@ -304,7 +308,10 @@ uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count
                         uint32_t except, const char *bytes, size_t length) {
     struct core *core = core_of(sync);
     struct form forms[FORMS] = {0};
-    struct message message = {.bytes = bytes,
+    struct small_forms small;
+    small.used = false;
+    struct message message = {.small = &small,
+                              .bytes = bytes,
                               .length = length,
                               .share = length >= SHARE_FROM && length <= UINT32_MAX - 64};
     uint32_t sent = 0;
@@ -319,6 +326,9 @@ uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count
         if (forms[i].shared) {
             shared_release(forms[i].shared);
         }
+    }
+    if (small.used) {
+        websocket_release_small(&small);
     }
     return sent;
 }

@@ -580,10 +580,36 @@ static struct deflater *shared_deflater(struct core *core, bool small) {
     return *deflater;
 }
 
-struct shared *websocket_compress(struct core *core, uint8_t wire, bool small, bool text,
+struct shared *websocket_compress(struct core *core, uint8_t wire, bool text,
                                   const char *bytes, size_t length) {
-    struct deflater *deflater = shared_deflater(core, small);
+    struct deflater *deflater = shared_deflater(core, false);
     return deflater ? compress(deflater, false, wire, text, bytes, length) : NULL;
+}
+
+enum sync_sent websocket_send_small(struct conn *conn, struct small_forms *small,
+                                    const char *bytes, size_t length) {
+    if (!small->used) {
+        *small = (struct small_forms){.used = true};
+    }
+    struct shared **form = &small->form[conn->wire];
+    struct deflater *deflater = shared_deflater(conn->core, true);
+    if (!*form && deflater && length <= wire_longest(conn->wire)) {
+        bool text = conn->wire == WIRE_TEXT && utf8_valid(bytes, length);
+        *form = compress(deflater, false, conn->wire, text, bytes, length);
+    }
+    if (!*form) {
+        return SYNC_TOO_LONG;
+    }
+    websocket_sent_shared(conn);
+    return output_send(conn, NULL, NULL, 0, *form);
+}
+
+void websocket_release_small(struct small_forms *small) {
+    for (int i = 0; i < WIRE_COUNT; i++) {
+        if (small->form[i]) {
+            shared_release(small->form[i]);
+        }
+    }
 }
 
 /* The compressor that serves this client: its own, where it has to remember. */

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "conn.h"
+#include "wire.h"
 
 /* Makes a WebSocket of a connection whose handshake was accepted. Returns 0, or -1 when
  * memory ran out. */
@@ -46,9 +47,19 @@ bool websocket_window_is_small(const struct conn *conn);
  * begins anew. */
 void websocket_sent_shared(struct conn *conn);
 
+/* A message's forms that are compressed for small windows, by wire; the caller sets
+ * `used` to false, and where it has become true, releases them. */
+struct small_forms {
+    bool used;
+    struct shared *form[WIRE_COUNT];
+};
+enum sync_sent websocket_send_small(struct conn *conn, struct small_forms *small,
+                                    const char *bytes, size_t length);
+void websocket_release_small(struct small_forms *small);
+
 /* A message as one frame with its payload compressed, referring to nothing before it, for
- * all clients of this wire with such a window; NULL when memory ran out. */
-struct shared *websocket_compress(struct core *core, uint8_t wire, bool small, bool text,
+ * all clients of this wire but those with a small window; NULL when memory ran out. */
+struct shared *websocket_compress(struct core *core, uint8_t wire, bool text,
                                   const char *bytes, size_t length);
 
 /* Bytes that are held of messages that aren't complete. */

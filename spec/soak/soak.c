@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { DIGITS = 10, CROWD = 10000, ROOM = 100, HALF = 500 };
 enum { DEPARTED = 2000, FILLS = 16, RESUME_SECONDS = 5 }; /* see server.lua */
@@ -60,7 +61,8 @@ static void die(const char *what) {
     exit(2);
 }
 
-static struct server start_server(const char *overflow) {
+static struct server start_serving(const char *overflow, const char *what,
+                                   const char *max_message) {
     struct server server = {.log = "/tmp/sync-soak-XXXXXX"};
     int log = mkstemp(server.log);
     int pipes[2];
@@ -73,7 +75,8 @@ static struct server start_server(const char *overflow) {
         dup2(log, 2);
         close(pipes[0]);
         bool tls = access(certificate, R_OK) == 0;
-        execl(program, program, script, overflow, tls ? certificate : NULL, NULL);
+        execl(program, program, script, overflow, what, max_message,
+              tls ? certificate : (char *)NULL, (char *)NULL);
         die(program);
     }
     close(pipes[1]);
@@ -85,6 +88,10 @@ static struct server start_server(const char *overflow) {
     close(pipes[0]);
     server.port = atoi(text);
     return server;
+}
+
+static struct server start_server(const char *overflow) {
+    return start_serving(overflow, "all", "65536");
 }
 
 /* Stops it and returns how many lines of its log are errors. */
@@ -560,7 +567,7 @@ static void depart(const struct server *server, int count) {
 }
 
 static void departed(void) {
-    struct server server = start_server("sessions");
+    struct server server = start_serving("close", "sessions", "65536");
     depart(&server, 200); /* so that its code is loaded and compiled */
     sleep(RESUME_SECONDS + 5);
     double before = resident_kib(&server);
@@ -577,6 +584,107 @@ static void departed(void) {
     claim(after <= before * 1.2,
           "ten seconds after the last could, memory is back within 20 %",
           after / before * 100, "% of before");
+}
+
+/* Messages of 'a' in compressed frames, as many as 63,000 bytes hold. */
+static size_t pack_frames(char *frames, size_t message) {
+    static char text[1 << 20], packed[1 << 16];
+    memset(text, 'a', message);
+    z_stream stream = {.next_in = (Bytef *)text,
+                       .avail_in = (uInt)message,
+                       .next_out = (Bytef *)packed,
+                       .avail_out = sizeof(packed)};
+    if (deflateInit2(&stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
+        deflate(&stream, Z_SYNC_FLUSH) != Z_OK) {
+        die("deflate");
+    }
+    size_t size = sizeof(packed) - stream.avail_out - 4; /* the tail isn't sent */
+    deflateEnd(&stream);
+    unsigned char head[8] = {0xc1, (unsigned char)(0x80 | (size > 125 ? 126 : size)),
+                             (unsigned char)(size >> 8), (unsigned char)size};
+    size_t head_size = size > 125 ? 4 : 2;
+    size_t total = 0;
+    while (total + head_size + 4 + size <= 63000) {
+        memcpy(frames + total, head, head_size);
+        memset(frames + total + head_size, 0, 4); /* the mask */
+        memcpy(frames + total + head_size + 4, packed, size);
+        total += head_size + 4 + size;
+    }
+    return total;
+}
+
+static void upgrade(int fd) {
+    static const char request[] = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                                  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Version: 13\r\n"
+                                  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                                  "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    char answer[1024];
+    if (write(fd, request, sizeof(request) - 1) != sizeof(request) - 1 ||
+        read(fd, answer, sizeof(answer)) < 12 || memcmp(answer + 9, "101", 3) != 0) {
+        die("a WebSocket");
+    }
+}
+
+/* Sends from all clients as fast as they take it, and reads what is answered. */
+static void send_packed(const struct server *server, size_t message, double seconds) {
+    enum { ATTACKERS = 20 };
+    static char frames[64 * 1024], answers[64 * 1024];
+    struct client *clients = connect_many(server, ATTACKERS);
+    size_t length = pack_frames(frames, message);
+    size_t sent[ATTACKERS] = {0};
+    struct pollfd polls[ATTACKERS];
+    for (int i = 0; i < ATTACKERS; i++) {
+        upgrade(clients[i].fd);
+        polls[i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN | POLLOUT};
+    }
+    for (double end = now() + seconds; now() < end;) {
+        poll(polls, ATTACKERS, 10);
+        for (int i = 0; i < ATTACKERS; i++) {
+            ssize_t part = send(polls[i].fd, frames + sent[i], length - sent[i],
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent[i] = part > 0 ? (sent[i] + (size_t)part) % length : sent[i];
+            if (recv(polls[i].fd, answers, sizeof(answers), MSG_DONTWAIT) == 0) {
+                _exit(1);
+            }
+        }
+    }
+    _exit(0);
+}
+
+/* The time until a message has come back, in ms. */
+static double echo_ms(int fd) {
+    char answer[8];
+    double begin = now();
+    if (write(fd, "hello", 6) != 6 || recv(fd, answer, 6, MSG_WAITALL) != 6) {
+        die("an echo");
+    }
+    return (now() - begin) * 1000;
+}
+
+/* Twenty clients send 63 KB of messages at a time that each become `message` bytes. */
+static void inflaters(size_t message) {
+    struct server server = start_serving("close", "self", "1048576");
+    struct client honest;
+    connect_client(&honest, &server, 0);
+    double most_ms = 0, most_kib = 0;
+    echo_ms(honest.fd);
+    pid_t attack = fork();
+    if (attack == 0) {
+        send_packed(&server, message, 5);
+    }
+    int status = -1;
+    while (waitpid(attack, &status, WNOHANG) == 0) {
+        double ms = echo_ms(honest.fd), kib = resident_kib(&server);
+        most_ms = ms > most_ms ? ms : most_ms;
+        most_kib = kib > most_kib ? kib : most_kib;
+        usleep(2000);
+    }
+    printf("       20 clients, 63 KB of messages of %zu bytes, deflated\n", message);
+    claim(status == 0, "nobody of those who send is closed", status, "status");
+    claim(most_ms < 50, "an honest echo takes less than 50 ms", most_ms, "ms");
+    claim(most_kib < 64 * 1024, "memory stays below 64 MiB", most_kib / 1024, "MiB");
+    close(honest.fd);
     int errors = stop_server(&server);
     claim(errors == 0, "nothing is logged as an error", errors, "errors");
 }
@@ -601,6 +709,8 @@ int main(int argc, char **argv) {
     ended();
     handshakes();
     departed();
+    inflaters(65000);
+    inflaters(1 << 20);
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0;
 }
