@@ -58,7 +58,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -155,11 +155,15 @@ check: deps-build-test-check ## run the C tests and the specs under sanitizers a
 
 $(BUILD)/soak: spec/soak/soak.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -o $@ $< -lz
 
-soak: deps-build ## 10,000 clients, clients that never read, clients that are killed
+soak: deps-build ## 10,000 clients, clients that never read, are killed, or send what inflates
 	@$(MAKE) -s build $(BUILD)/soak
 	@$(BUILD)/soak ./sync-lua spec/soak/server.lua
+	@./sync-lua spec/soak/budgets.lua
+
+flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
+	@./sync-lua spec/cluster/flap.lua
 
 fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

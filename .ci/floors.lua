@@ -44,6 +44,7 @@ floors.table = {
   }, {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
   }, {
+    "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call
   }, {
     "protocols/",
@@ -66,6 +67,10 @@ floors.exceptions = {
     "settings of higher floors are checked below, not registered"},
   {"lua/sync/listener.lua", "lua/sync/flash/policy.lua",
     "settings of higher floors are checked below, not registered"},
+  {"lua/sync/options.lua", "lua/sync/http/hosts.lua",
+    "settings of higher floors are checked below, not registered"},
+  {"lua/sync/limit.lua", "lua/sync/cli/init.lua",
+    "the limit knows its option by the command line's words"},
   {"lua/sync/options.lua", "lua/sync/http/origins.lua",
     "settings of higher floors are checked below, not registered"},
   {"lua/sync/options.lua", "lua/sync/flash/policy.lua",
@@ -90,8 +95,12 @@ floors.exceptions = {
     "conn/protocol.h and conn/transport.h are to be asked"},
   {"src/conn/conn.c", "src/websocket/websocket.h",
     "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/workers/spawn.h",
+  {"src/conn/conn.c", "src/workers/shares.h",
     "conn/protocol.h and conn/transport.h are to be asked"},
+  {"src/conn/reserve.c", "src/http/parser.h",
+    "the reserve asks what a request wants"},
+  {"src/conn/reserve.c", "src/workers/spawn.h",
+    "the reserve asks whether other workers are full"},
   {"src/conn/conn.h", "src/listen/listener.h",
     "a connection knows its listener, not its settings alone"},
   {"src/conn/input.c", "src/http/request.h",

@@ -14,6 +14,8 @@
 
 #include "conn/conn.h"
 #include "core/core.h"
+#include "core/json.h"
+#include "core/memory.h"
 #include "core/resolve.h"
 #include "core/signals.h"
 #include "core/timer.h"
@@ -149,7 +151,9 @@ static void end_tick(struct core *core) {
     core->crowded = false;
     timer_close_fired(core);
     input_resume(core);
-    if (conn_free_released(core) > 0 && core->accept_paused) {
+    uint32_t files = core->files_before;
+    core->files_before = core->files;
+    if ((conn_free_released(core) > 0 || core->files < files) && core->accept_paused) {
         listener_resume_all(core);
     }
     if (core->trim) {
@@ -182,6 +186,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     if (core->noted) {
         listener_push_notices(core);
     }
+    memory_look(core);
     core->filling = false;
     sync->events = core->batch.events;
     sync->event_count = core->batch.count;
@@ -227,6 +232,7 @@ struct message {
     bool share; /* its forms are made once, and sent by reference */
     bool checked;
     bool text; /* valid UTF-8; looked at when it was checked */
+    struct small_forms *small;
 };
 
 /* A message in one of the forms in which it leaves. */
@@ -280,8 +286,9 @@ static enum sync_sent send_form(struct core *core, struct conn *conn, struct for
     uint8_t wire = conn->wire;
     bool compressed =
         wire_is_websocket(wire) && websocket_compresses(conn, message->length);
-    if (compressed && !websocket_takes_shared(conn)) {
-        return websocket_send(conn, message->bytes, message->length);
+    if (compressed && websocket_window_is_small(conn)) {
+        return websocket_send_small(conn, message->small, message->bytes,
+                                    message->length);
     }
     struct form *form = &forms[compressed ? WIRE_COUNT + wire : wire];
     if (!form->made && compressed) {
@@ -302,7 +309,10 @@ uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count
                         uint32_t except, const char *bytes, size_t length) {
     struct core *core = core_of(sync);
     struct form forms[FORMS] = {0};
-    struct message message = {.bytes = bytes,
+    struct small_forms small;
+    small.used = false;
+    struct message message = {.small = &small,
+                              .bytes = bytes,
                               .length = length,
                               .share = length >= SHARE_FROM && length <= UINT32_MAX - 64};
     uint32_t sent = 0;
@@ -317,6 +327,9 @@ uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count
         if (forms[i].shared) {
             shared_release(forms[i].shared);
         }
+    }
+    if (small.used) {
+        websocket_release_small(&small);
     }
     return sent;
 }
@@ -355,6 +368,15 @@ void sync_abort(struct sync *sync, uint32_t slot) {
 uint32_t sync_queued(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
     return conn ? output_queued(conn) : 0;
+}
+
+uint32_t sync_held(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (!conn) {
+        return 0;
+    }
+    uint32_t held = output_queued(conn) + conn->backlog.capacity;
+    return conn->protocol == CONN_WEBSOCKET ? held + websocket_held(conn) : held;
 }
 
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
@@ -502,6 +524,14 @@ void sync_limit_clients(struct sync *sync, uint32_t limit) {
     listener_resume_all(core_of(sync));
 }
 
+void sync_hold_accepting(struct sync *sync, int32_t hold) {
+    struct core *core = core_of(sync);
+    core->accept_held = hold != 0;
+    if (!core->accept_held && core->accept_paused) {
+        listener_resume_all(core);
+    }
+}
+
 int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
     return timer_start(core_of(sync), delay, interval);
 }
@@ -512,6 +542,10 @@ void sync_timer_stop(struct sync *sync, uint32_t id) {
 
 int32_t sync_is_text(const char *bytes, size_t length) {
     return utf8_valid(bytes, length);
+}
+
+int32_t sync_json_overflows(const char *text, size_t length) {
+    return json_overflows(text, length);
 }
 
 int32_t sync_random(char *bytes, size_t length) {

@@ -68,12 +68,14 @@ enum sync_reason {
 };
 
 enum sync_notice {
-    SYNC_ACCEPT_PAUSED = 1, /* max_clients or the file limit is reached */
+    SYNC_ACCEPT_PAUSED = 1, /* max_clients or the file limit is reached: more wait */
     SYNC_ACCEPT_RESUMED,
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
-    SYNC_TLS_FAILED,  /* a handshake; data: why */
-    SYNC_ADDRESS_FULL /* data: who has max_per_address; more are refused, untold */
+    SYNC_TLS_FAILED,   /* a handshake; data: why */
+    SYNC_ACCEPT_FULL,  /* the file limit is reached: others than operators are refused */
+    SYNC_ADDRESS_FULL, /* data: who has max_per_address; more are refused, untold */
+    SYNC_MEMORY_HIGH   /* see sync_watch_memory; comes again and again */
 };
 
 enum sync_framing {
@@ -200,6 +202,8 @@ struct sync_options {
     uint32_t message_interval; /* microseconds: a client's rate; 0: any */
     uint32_t message_burst;    /* how many may come at once after a silence */
     uint32_t flood;            /* enum sync_flood */
+    uint32_t counts_calls;     /* in a tick's budget, a JSON array is as many messages as
+                                  it has elements */
     uint32_t leads;            /* sync_flush writes to these connections before others */
 };
 
@@ -223,7 +227,9 @@ void sync_close(struct sync *sync);
 
 /* Ends the last tick and fills the next batch; with block != 0 it sleeps until there
  * is something. Returns the number of events, or -1 when nothing is left that could
- * make one. Reads at most 64 KiB and 1,024 messages of a connection a tick. */
+ * make one. A tick takes at most 64 KiB of a connection, and work of 1,024 messages, or
+ * of 8,192 for all. A message is as many as it has 128 bytes, and one; so are bytes that
+ * are inflated; an HTTP request is 64; see also counts_calls. */
 int32_t sync_poll(struct sync *sync, int32_t block);
 
 /* Writes what was queued: one gathered write a connection. Call it once a tick. */
@@ -354,6 +360,9 @@ void sync_timer_stop(struct sync *sync, uint32_t id);
 /* Whether bytes are valid UTF-8 (RFC 3629). */
 int32_t sync_is_text(const char *bytes, size_t length);
 
+/* Whether a text of JSON holds a number that is too large for a double. */
+int32_t sync_json_overflows(const char *text, size_t length);
+
 /* Fills bytes with random ones that nobody can guess. Returns 0, or -1 when there is no
  * randomness. */
 int32_t sync_random(char *bytes, size_t length);
@@ -427,6 +436,20 @@ void sync_shares_close(struct sync *sync);
  * sockets from the parent. Returns its number and 65,536 times the count, 0 when it's no
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
+
+/* Bytes that the C library has given out: the core's, and in sync-lua Lua's. */
+double sync_memory_used(void);
+
+/* Tells, by SYNC_MEMORY_HIGH, when so many bytes or more are used; looked at 100 times a
+ * second while there is something to do. Returns 0 or an error code. */
+int32_t sync_watch_memory(struct sync *sync, double bytes);
+
+/* Bytes that the core holds for a client: unsent ones, and received ones that are no
+ * whole message yet. */
+uint32_t sync_held(struct sync *sync, uint32_t slot);
+
+/* Accepts nobody, until it is called with hold = 0. Who comes waits. */
+void sync_hold_accepting(struct sync *sync, int32_t hold);
 
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);

@@ -7,6 +7,7 @@
 -- @module sync.loop
 
 local core = require "sync.core"
+local limit = require "sync.limit"
 local log = require "sync.log"
 local memory = require "sync.memory"
 local Set = require "sync.set"
@@ -214,11 +215,16 @@ end
 
 local function noticed(event)
   local id, what = event.id, event.value
+  if what == C.SYNC_MEMORY_HIGH then return limit.reached() end
   local listener = loop.listeners[id]
   local where = {listener = listener and tostring(listener)}
   if what == C.SYNC_ACCEPT_PAUSED then
     log.limited("warn", "accept paused", "as many clients as may connect are connected; " ..
       "more wait to be accepted (maxClients, or the file limit: ulimit -n)", where)
+  elseif what == C.SYNC_ACCEPT_FULL then
+    log.limited("warn", "full", "as many clients as this process may have are connected " ..
+      "(the file limit: ulimit -n); others are refused, but for /healthz, /metrics and /panel",
+      where)
   elseif what == C.SYNC_ACCEPT_RESUMED then
     log.limited("info", "accept resumed", "accepting clients again", where)
   elseif what == C.SYNC_ACCEPT_FILES then
@@ -489,6 +495,7 @@ function loop.stopTimer(timer)
   end
 end
 
+limit.watch(loop)
 memory.watch(loop)
 
 return loop

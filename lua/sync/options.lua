@@ -259,6 +259,7 @@ function options.merge(class, given)
     end
     settings[name] = value
   end
+  settings.countsCalls = class.countsCalls
   local transports = {}
   for _, name in ipairs(settings.transports) do transports[name] = true end
   settings.transports = transports
@@ -309,6 +310,7 @@ function options.forCore(settings, maxClients)
     message_interval = settings.messageRate and math.ceil(10 ^ 6 / settings.messageRate) or 0,
     message_burst = settings.messageBurst or math.max(1, math.floor(settings.messageRate or 1)),
     flood = settings.onFlood == "pause" and C.SYNC_FLOOD_PAUSE or C.SYNC_FLOOD_CLOSE,
+    counts_calls = settings.countsCalls and 1 or 0,
     compress_from = settings.compression and settings.compressFrom or 0,
   }
 end

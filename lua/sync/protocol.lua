@@ -46,7 +46,8 @@ Protocol.onFlood = "close"
 -- aren't counted, for many may be behind them: a proxy on the same network sees to this
 -- itself.
 Protocol.maxPerAddress = 1000
---- Most clients of a listener; false: the file limit less 64. More wait to be accepted.
+--- Most clients of a listener; false: the file limit less 64. More wait to be accepted; at
+-- the file limit a listener that serves HTTP answers operators and refuses others.
 Protocol.maxClients = false
 --- Seconds without a byte from the client until it is closed; false: never.
 Protocol.idleTimeout = false
@@ -117,6 +118,10 @@ Protocol.routes = {}
 
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
+
+-- Whether a message may be a batch, a JSON array: in what a tick takes of a client, each of
+-- its elements then counts as a message.
+Protocol.countsCalls = false
 
 -- What a WebSocket is closed with when this side gives one of these reasons.
 local CODES = {stop = 1001, error = 1011}
@@ -249,15 +254,17 @@ function Protocol:queued()
 end
 
 --- The room of this name: a set of the class's clients. Works on the class, too.
--- @tparam string name
+-- @tparam string name where a number stands for its text
 -- @treturn sync.Set empty when nobody is in it
 function Protocol:room(name)
-  local room = self.roomsByName[name]
+  -- Strings are hashed with a secret, and numbers without: those of clients could all collide.
+  local key = type(name) == "number" and ("%.17g"):format(name) or name
+  local room = self.roomsByName[key]
   if not room then
     if name == nil then error("room(name): name is nil", 2) end
     room = Set.new()
     room.name = name
-    self.roomsByName[name] = room
+    self.roomsByName[key] = room
     if self.clients.outlet then Set.addRoom(self.clients, room) end
   end
   return room

@@ -12,7 +12,7 @@ local Room = sync.Protocol:extend("Room")
 Room.framing = "null"
 Room.maxMessage = 256 * 1024
 Room.detectTimeout = 1 -- the TCP client waits for its greeting, and pages make spare connections
-Room.origins = {select(2, ...)}
+Room.origins = select("#", ...) > 1 and {select(2, ...)} -- else its own pages
 
 -- The WebSocket page, from the port that its WebSocket goes to.
 Room.routes["GET /"] = function()

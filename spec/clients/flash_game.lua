@@ -10,7 +10,7 @@ local sync = require "sync"
 local Game = sync.Remote:extend("Game")
 Game.framing = "null"
 Game.resumeTime = 20
-Game.origins = {select(3, ...)}
+Game.origins = select("#", ...) > 2 and {select(3, ...)} -- else its own pages
 
 function Game.remote:join(name)
   self.name = name

@@ -40,11 +40,11 @@ describe("rooms that a client invents", function()
       ask(rogue, "visit", "first")
       testing.settle()
       local before = resident()
-      for i = 1, 40000 do
+      for i = 1, 20000 do
         ask(rogue, "visit", "at once " .. i)
         if i % 500 == 0 then testing.settle() rogue:received() end
       end
-      for i = 1, 10000 do
+      for i = 1, 5000 do
         ask(rogue, "enter", "a tick later " .. i)
         testing.settle()
         ask(rogue, "exit", "a tick later " .. i)
@@ -70,7 +70,7 @@ describe("rooms that a client invents", function()
       end
       local server = serve()
       local rogue, honest = server:connect(), server:connect()
-      for i = 1, 10000 do
+      for i = 1, 5000 do
         ask(rogue, "look", "looked " .. i)
         ask(rogue, "peek", "peeked " .. i)
         if i % 500 == 0 then testing.settle() rogue:received() end
@@ -155,11 +155,9 @@ describe("an event that was not kept", function()
             told = texts and table.concat(texts, " ") or "anew: " .. why
           end)
         end)
-        for _ = 1, 1000 do
-          if told then return told end
-          testing.settle()
-        end
-        error "nothing is told"
+        local deadline = os.time() + 20
+        repeat testing.settle() until told or os.time() > deadline
+        return told
       end
       local function check(wanted, ...)
         local told = missed(...)

@@ -289,6 +289,21 @@ describe("the gateway of Flash Remoting", function()
     assert.is_nil(head:find("Access-Control-Allow-Origin", 1, true))
   end)
 
+  it("has no session: resuming is refused, as each other call is answered", function()
+    for _, fields in ipairs {{}, {resumeTime = 5}} do
+      local port = serve(support.protocol(fields, sync.Remote))
+      local lines = support.logged(function()
+        local values = call(port, {
+          {target = "sync.resume", response = "/1", value = {("0"):rep(32), 0}},
+          {target = "sync.resume", response = "/2", value = {}},
+        })
+        assert.same({resumed = false}, values["/1/onResult"])
+        assert.same({resumed = false}, values["/2/onResult"])
+      end)
+      assert.same({}, lines)
+    end
+  end)
+
   it("takes no other POST", function()
     local port = serve(game())
     assert.equal(404, (post(port, "{}", {["Content-Type"] = "application/json"})))

@@ -1,5 +1,5 @@
 /* codec.c: what every codec's fuzz target does. */
-#include "codec.h"
+#include "conn/codec.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -2,18 +2,20 @@
  *
  * Memory connections are fed, read, sent to and closed in any order, under limits of a
  * few bytes. Whatever happens, the core keeps its word: no event of a slot before its
- * SYNC_CONNECT or after its SYNC_CLOSE, no message over max_message, no queue over
- * max_queue, and what a client takes is what it was sent.
+ * SYNC_CONNECT or after its SYNC_CLOSE, no message over max_message, no more of a client
+ * in a tick than its share, no queue over max_queue, and what a client takes is what it
+ * was sent.
  */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/calls.h"
 #include "conn/codec.h"
 #include "fuzz.h"
 #include "sync.h"
 
-enum { SLOTS = 8, MOST_QUEUE = 4096, MOST_ACTIONS = 2000 };
+enum { SLOTS = 8, MOST_QUEUE = 4096, MOST_ACTIONS = 2000, TICK_WORK = 1024 };
 
 struct client {
     bool connected; /* between SYNC_CONNECT and SYNC_CLOSE */
@@ -21,6 +23,8 @@ struct client {
     uint32_t framing;
     size_t max_message;
     size_t max_queue;
+    bool counts_calls;
+    size_t work;             /* of the tick, by its messages */
     char wanted[MOST_QUEUE]; /* what it was sent and hasn't taken */
     size_t length;
     double messages; /* bytes of its messages */
@@ -50,6 +54,10 @@ static void look_at(const struct sync_event *event) {
         FUZZ_REQUIRE(client->connected);
         FUZZ_REQUIRE(event->length <= client->max_message);
         client->messages += event->length;
+        FUZZ_REQUIRE(client->work < TICK_WORK);
+        client->work += event->length / 128;
+        client->work +=
+            client->counts_calls ? calls_count(event->data, event->length) : 1;
         FUZZ_REQUIRE(client->messages <= client->fed);
         for (uint32_t i = 0; i < event->length; i++) {
             noise[i % sizeof(noise)] ^= event->data[i]; /* every byte is readable */
@@ -68,6 +76,9 @@ static void look_at(const struct sync_event *event) {
 
 static void tick(void) {
     int32_t count = sync_poll(core, 0);
+    for (uint32_t slot = 1; slot <= SLOTS; slot++) {
+        clients[slot].work = 0;
+    }
     FUZZ_REQUIRE(count >= -1);
     FUZZ_REQUIRE(core->event_count == (uint32_t)(count < 0 ? 0 : count));
     for (int32_t i = 0; i < count; i++) {
@@ -81,9 +92,12 @@ static void connect_one(struct input *input) {
     }
     uint32_t old = listener;
     if (listener == 0 || input_byte(input) % 4 == 0) {
+        uint32_t framing = input_below(input, CODEC_COUNT);
+        uint8_t how = input_byte(input);
         options = (struct sync_options){
-            .framing = input_below(input, CODEC_COUNT),
-            .overflow = input_byte(input) % 2,
+            .framing = framing,
+            .overflow = how % 2,
+            .counts_calls = how / 2 % 2,
             .max_message = input_below(input, 300),
             .max_queue = input_below(input, MOST_QUEUE),
             .high_water = input_below(input, MOST_QUEUE),
@@ -107,6 +121,7 @@ static void connect_one(struct input *input) {
     forget(client);
     client->framing = options.framing;
     client->max_message = options.max_message;
+    client->counts_calls = options.counts_calls;
     client->max_queue = options.max_queue;
 }
 

@@ -61,6 +61,24 @@ static void check_beginnings(const char *bytes, size_t length, uint32_t transpor
     }
 }
 
+/* A request's line is told by its end, whether it's looked at anew or goes on. */
+static void check_request_line(const char *bytes, size_t length) {
+    enum detected last = DETECT_MORE;
+    size_t scanned = 0;
+    for (size_t part = 0; part <= length && part <= 200; part++) {
+        char *copy = malloc(part ? part : 1);
+        FUZZ_REQUIRE(copy != NULL);
+        memcpy(copy, bytes, part);
+        size_t fresh = 0;
+        enum detected found = detect_request_line(copy, part, &fresh);
+        FUZZ_REQUIRE(last != DETECT_MORE ||
+                     detect_request_line(copy, part, &scanned) == found);
+        FUZZ_REQUIRE(last == DETECT_MORE || found == last);
+        free(copy);
+        last = found;
+    }
+}
+
 /* Through connections */
 
 static const char policy[] = "<cross-domain-policy/>";
@@ -167,6 +185,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
     uint32_t seed = input_byte(&input);
     const char *text = (const char *)input.bytes;
     check_beginnings(text, input.length, transports);
+    check_request_line(text, input.length);
     struct story whole;
     struct story single;
     struct story pieces;

@@ -28,10 +28,7 @@ math.randomseed(seed)
 -- What must not happen, and has. The checks don't raise errors: those are caught.
 local violation
 local function violated(...) violation = violation or string.format(...) end
-log.write = function(line)
-  -- What at_once was given may be a number that is infinite.
-  if not line:find("the result of Target.remote:at_once", 1, true) then violated("%s", line) end
-end
+log.write = function(line) violated("%s", line) end -- what was read can be written, too
 
 -- The class under test. What a type lets through is written here a second time.
 
@@ -281,11 +278,17 @@ local strict = cjson.new()
 strict.decode_invalid_numbers(false)
 strict.decode_max_depth(Target.maxDepth)
 
+-- Whether a number in a text may be too large, in which case the text is no JSON: what is
+-- too large exactly is spec/c/json_test.c's.
+local function mayOverflow(text)
+  return text:find("[eE]%+?%d%d%d") or text:find(("%d"):rep(250))
+end
+
 -- A request that is fine as such is answered once, with its id.
 local function checkOne(text, list, waiting)
   local ok, message = pcall(strict.decode, text)
   if not ok or type(message) ~= "table" or text:find("^%s*%[") or text:find("\0", 1, true) or
-    not core.isText(text) then
+    not core.isText(text) or mayOverflow(text) then
     return
   end
   local fine = message.jsonrpc == "2.0" and type(message.method) == "string" and

@@ -4,7 +4,8 @@
  * either its very bytes, or choices that frames are made of, masked and compressed
  * rightly. Three clients send it, whole, byte by byte and in pieces of other sizes. All
  * three must give the program the same messages, none over max_message, be sent the same
- * frames, and end for the same reason with the same code.
+ * frames, and end for the same reason with the same code. However well a message packs,
+ * no tick gives more than its share.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,9 +18,12 @@
 #include "websocket/deflate.h"
 
 enum {
-    STREAM_MOST = 1 << 16, /* bytes that a client sends */
-    STORY_MOST = 1 << 16,  /* bytes of messages that are kept */
-    CLOSE = 8,             /* opcodes */
+    STREAM_MOST = 1 << 16,   /* bytes that a client sends */
+    STORY_MOST = 1 << 18,    /* bytes of messages that are kept */
+    REPEATED_MOST = 1 << 18, /* bytes of a message that packs well */
+    TICK_WORK = 1024,        /* of one client, in messages or times 128 bytes */
+    QUIET_TICKS = 4,         /* in which a message may be inflated without an event */
+    CLOSE = 8,               /* opcodes */
     PING = 9,
     PONG = 10,
     PACKED = 0x40, /* RSV1 */
@@ -79,7 +83,7 @@ static void add_frame(struct stream *stream, uint8_t first, const char *payload,
 /* A compressed message, in one frame; or, without FIN, in two with a ping between. */
 static void add_packed(struct stream *stream, struct deflater *deflater, uint8_t first,
                        const char *payload, size_t length, uint32_t mask) {
-    char packed[1024];
+    static char packed[REPEATED_MOST];
     ssize_t size = deflater_message(deflater, settings.receive_takeover, payload, length,
                                     packed, sizeof(packed));
     FUZZ_REQUIRE(size > 0);
@@ -89,6 +93,19 @@ static void add_packed(struct stream *stream, struct deflater *deflater, uint8_t
         add_frame(stream, FIN | PING, payload, length < 125 ? length : 125, mask);
         add_frame(stream, FIN, packed + part, (size_t)size - part, mask);
     }
+}
+
+/* Bytes that repeat others up to a length which their first ones choose. */
+static const char *repeat(const char *payload, size_t *length) {
+    static char bytes[REPEATED_MOST];
+    size_t total =
+        *length < 2 ? 0 : (size_t)(uint8_t)payload[0] << (uint8_t)payload[1] % 10;
+    total = total > *length ? total : *length;
+    for (size_t i = 0; i < total; i++) {
+        bytes[i] = payload[i % *length];
+    }
+    *length = total;
+    return bytes;
 }
 
 static void build(struct stream *stream, struct input *input) {
@@ -107,7 +124,9 @@ static void build(struct stream *stream, struct input *input) {
         length = length < input->length ? length : input->length;
         const char *payload = (const char *)input->bytes;
         if (settings.deflate && (first & PACKED)) {
-            add_packed(stream, deflater, first, payload, length, mask);
+            size_t whole = length;
+            const char *repeated = mask & 1 ? repeat(payload, &whole) : payload;
+            add_packed(stream, deflater, first, repeated, whole, mask);
         } else {
             add_frame(stream, first, payload, length, mask);
         }
@@ -154,9 +173,12 @@ static uint32_t take_sent(struct story *story) {
 /* One tick. Returns whether something happened. */
 static bool tick(struct story *story) {
     int32_t count = sync_poll(core, 0);
+    uint32_t work = 0;
     for (int32_t i = 0; i < count; i++) {
         struct sync_event event = core->events[i];
         FUZZ_REQUIRE(event.id == story->slot);
+        FUZZ_REQUIRE(work < TICK_WORK || event.type != SYNC_DATA);
+        work += event.type == SYNC_DATA ? 1 + event.length / 128 : 0;
         hear(story, &event);
     }
     sync_flush(core);
@@ -167,10 +189,12 @@ static bool tick(struct story *story) {
 /* Ticks until nothing more happens. What is sent stays until then, as a close takes the
  * connection away when it was read. */
 static void settle(struct story *story) {
-    bool busy;
-    do {
-        busy = tick(story);
-    } while (!story->capped && (busy || take_sent(story) > 0));
+    for (int quiet = 0; quiet < QUIET_TICKS && !story->capped; quiet++) {
+        bool busy = tick(story);
+        if (busy || take_sent(story) > 0) {
+            quiet = -1;
+        }
+    }
 }
 
 /* Feeds pieces of `step` bytes, or of random sizes when it is 0. */
@@ -269,7 +293,7 @@ static void choose(struct input *input) {
     uint8_t deflate = input_byte(input);
     options = (struct sync_options){
         .framing = how % CODEC_COUNT,
-        .max_message = input_below(input, 3000),
+        .max_message = input_below(input, 3000) << deflate % 2 * (how / 32),
         .max_queue = 1 << 20,
         .high_water = 1 << 20,
         .max_clients = 10,

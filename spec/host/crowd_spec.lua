@@ -233,4 +233,48 @@ describe("crowd", function()
     end
     stop(server)
   end)
+
+  it("that has gone and may come back costs what resumeTotal says, and then nothing", function()
+    local server, port = serve [[
+      local Game = sync.Remote:extend("Game")
+      Game.transports = {"tcp"}
+      Game.framing = "line"
+      Game.resumeTime = 1
+      Game.resumeTotal = 4 * 1024 * 1024
+      function Game.remote:fill()
+        for i = 1, 16 do self:fire("on", ("%d.%d."):format(self.id, i):rep(1600):sub(1, 15000)) end
+        return "filled"
+      end
+      function Game:onClose()
+        if next(Game.sessions, next(Game.sessions)) == nil then print("all gone") io.flush() end
+      end
+      sync.enable("127.0.0.1", 0, Game)
+      sync.start()
+    ]]
+    local function depart(count)
+      local before = select(2, server:stdout():gsub("all gone", ""))
+      for _ = 1, count do
+        local client = connect(port)
+        client:send '{"jsonrpc":"2.0","id":1,"method":"fill"}\n'
+        repeat until client:receive("*l"):find("filled", 1, true)
+        client:close()
+      end
+      local most = server:memory()
+      Process.eventually("their time ends", function()
+        return select(2, server:stdout():gsub("all gone", "")) > before
+      end)
+      return most
+    end
+    depart(20)
+    local before = server:memory()
+    local most = depart(300) -- 72 MB, if all were kept
+    if not Program.path:find("asan") then -- the sanitizer keeps what was freed
+      local text = ("%d KiB became %d KiB"):format(before, most)
+      assert.is_true(most < before + 32 * 1024, text)
+      Process.eventually(function() return "memory is back within 20 %: " .. text end, function()
+        return server:memory() < before * 1.2
+      end)
+    end
+    stop(server)
+  end)
 end)

@@ -487,10 +487,20 @@ describe("server", function()
   end)
 
   describe("at the file limit", function()
-    it("lets clients wait, and neither spins nor dies", function()
+    local function serveLimited(code)
       local server = Process.start {"sh", "-c", 'ulimit -n 160 && exec "$0" "$1"', Program.path,
-        Process.file('local sync = require "sync" ' .. Program.ECHO)}
-      local port = tonumber((server:expect("stderr", "listens on %S-:(%d+)")))
+        Process.file('local sync = require "sync" ' .. code)}
+      return server, tonumber((server:expect("stderr", "listens on %S-:(%d+)")))
+    end
+
+    it("lets clients wait, and neither spins nor dies", function()
+      local server, port = serveLimited [[
+        local Echo = sync.Protocol:extend("Echo")
+        Echo.transports = {"tcp"}
+        function Echo:onData(data) self:send(data) end
+        sync.enable("127.0.0.1", 0, Echo)
+        sync.start()
+      ]]
       local clients = {}
       for i = 1, 200 do clients[i] = connect(port) end
       server:expect("stderr", "WARN  as many clients as may connect are connected")
@@ -509,6 +519,84 @@ describe("server", function()
       assert.is_true(lines < 20, server:stderr())
       stop(server)
     end)
+
+    -- The first line of an answer, its body, and whether the connection ended then.
+    local function ask(port, target)
+      local client = connect(port)
+      client:send("GET " .. target .. " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+      local all, why, partial = client:receive("*a")
+      client:close()
+      all = all or partial
+      return all:match("^HTTP/1.1 (%d+)"), all:match("\r\n\r\n(.*)$"), why
+    end
+
+    it("answers operators, refuses others, and then serves all again", function()
+      local server, port = serveLimited [[
+        local Ops = sync.Protocol:extend("Ops")
+        Ops.panel, Ops.detectTimeout = "a long secret", 60
+        Ops.routes["GET /"] = function() return "welcome" end
+        sync.enable("127.0.0.1", 0, Ops)
+        sync.start()
+      ]]
+      local silent = {}
+      for i = 1, 200 do silent[i] = connect(port) end
+      server:expect("stderr", "WARN  as many clients as this process may have are connected")
+      for i = 97, 200 do assert.equal("closed", select(2, silent[i]:receive(1))) end
+      for _ = 1, 3 do
+        local status, body = ask(port, "/healthz")
+        assert.equal("200 ok\n", status .. " " .. body)
+        assert.equal("401", (ask(port, "/metrics")))
+        status, body = ask(port, "/metrics?token=a+long+secret")
+        assert.equal("200", status)
+        assert.matches("\nsync_connections %d+\n", body)
+        assert.equal("200", (ask(port, "/panel.json?token=a+long+secret")))
+        assert.equal("200", (ask(port, "/panel?token=a+long+secret")))
+        assert.equal("503", (ask(port, "/")))
+        assert.equal("503", (ask(port, "/healthz/other")))
+      end
+      local stream = connect(port)
+      stream:send("no request\n")
+      assert.equal("closed", select(2, stream:receive(1)))
+      stream:close()
+      for i = 1, 200 do silent[i]:close() end
+      server:expect("stderr", "INFO  accepting clients again")
+      Process.eventually("others are served", function() return ask(port, "/") == "200" end)
+      assert.equal("200", (ask(port, "/")))
+      local _, lines = server:stderr():gsub("\n", "")
+      assert.is_true(lines < 10, server:stderr())
+      stop(server)
+    end)
+
+    it("gives an operator's place to others when it is silent, and ends it in two seconds",
+      function()
+        local server, port = serveLimited [[
+          local Ops = sync.Protocol:extend("Ops")
+          Ops.detectTimeout = 60
+          sync.enable("127.0.0.1", 0, Ops)
+          sync.start()
+        ]]
+        local clients = {}
+        for i = 1, 96 do clients[i] = connect(port) end
+        local operators = {}
+        for i = 1, 16 do
+          operators[i] = connect(port)
+          operators[i]:send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+          assert.equal("HTTP/1.1 200 OK", operators[i]:receive("*l"))
+        end
+        for _ = 1, 3 do assert.equal("200", (ask(port, "/healthz"))) end
+        local begin = socket.gettime()
+        for i = 1, 16 do
+          assert.equal("closed", select(2, operators[i]:receive("*a")))
+        end
+        assert.is_true(socket.gettime() - begin < 10)
+        -- Those who came before are still there.
+        for i = 1, 96 do
+          clients[i]:settimeout(0)
+          assert.equal("timeout", select(2, clients[i]:receive(1)))
+          clients[i]:close()
+        end
+        stop(server)
+      end)
   end)
 
   describe("stops", function()

@@ -36,6 +36,8 @@ describe("permessage-deflate", function()
     local text, agreed = deflate.negotiate("permessage-deflate; client_max_window_bits=12", ON)
     assert.equal("permessage-deflate; client_max_window_bits=12", text)
     assert.equal(12, agreed.receiveBits)
+    agreed = select(2, deflate.negotiate("permessage-deflate; client_max_window_bits=12", OFF))
+    assert.equal(15, agreed.receiveBits)
   end)
 
   it("declines what it can't do, and takes the next offer", function()

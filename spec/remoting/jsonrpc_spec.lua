@@ -1,6 +1,7 @@
 local Rpc = require "sync.remoting.jsonrpc"
 local cjson = require "cjson"
 local fault = require "sync.remoting.fault".new
+local loop = require "sync.loop"
 local method = require "sync.remoting.method".declare
 local support = require "spec.support"
 local sync = require "sync"
@@ -57,6 +58,20 @@ local NOT_A_REQUEST = "this is no request of JSON-RPC 2.0"
 
 describe("protocols.jsonrpc", function()
   after_each(support.cleanUp)
+
+  it("takes no more calls in a tick for coming in batches", function()
+    local calls, most, all = 0, 0, 0
+    local function ended() most, calls = math.max(most, calls), 0 end
+    local client = serve {count = function()
+      calls, all = calls + 1, all + 1
+      loop.atEnd(ended)
+    end}
+    local batch = "[" .. ('{"jsonrpc":"2.0","method":"count"},'):rep(63) ..
+      '{"jsonrpc":"2.0","method":"count"}]\0'
+    client:send(batch:rep(25))
+    assert.equal(25 * 64, all)
+    assert.is_true(most <= 1024)
+  end)
 
   describe("the examples of the specification", function()
     local client, updated
@@ -173,8 +188,8 @@ describe("protocols.jsonrpc", function()
     it("of another kind, or too long, are refused, and the function isn't called", function()
       local called = false
       local client = serve {f = function() called = true end}
-      for _, id in ipairs {"1.5", "9007199254740994", "1e400", "-1e400", "true", "false", "[1]",
-        '{"a":1}', '"' .. ("x"):rep(129) .. '"'} do
+      for _, id in ipairs {"1.5", "9007199254740994", "true", "false", "[1]", '{"a":1}',
+        '"' .. ("x"):rep(129) .. '"'} do
         assert.equal(-32600, (code(client, ('{"jsonrpc":"2.0","id":%s,"method":"f"}'):format(id))))
       end
       assert.is_false(called)
@@ -237,6 +252,28 @@ describe("protocols.jsonrpc", function()
         assert.equal(-32700, (code(client, text)), text)
       end
       assert.equal(1, (call(client, "f")))
+    end)
+
+    it("nor is a number that no double holds, which could not be told to others", function()
+      local client = serve {f = function(_, value) return value end}
+      for _, text in ipairs {"1e999", "-1e999", "[1e309]", '{"a":1' .. ("0"):rep(400) .. "}"} do
+        local errorCode, message = code(client,
+          '{"jsonrpc":"2.0","id":1,"method":"f","params":[' .. text .. "]}")
+        assert.equal(-32700, errorCode, text)
+        assert.equal("this is no JSON: a number in it is too large", message)
+      end
+      assert.equal(1e308, (call(client, "f", "[1e308]")))
+      assert.equal("1e999", (call(client, "f", '["1e999"]')))
+    end)
+
+    it("nor is what is nested deeper than could be written, whatever maxDepth is", function()
+      local client = serve({f = function(_, value) return value end}, {maxDepth = 1000})
+      local function nested(depth) return ("["):rep(depth) .. ("]"):rep(depth) end
+      local function request(depth) return '{"jsonrpc":"2.0","id":1,"method":"f","params":[' ..
+        nested(depth) .. "]}" end
+      assert.equal(-32700, (code(client, request(63))))
+      client:send(request(62) .. "\0")
+      assert.is_nil(client:received():find("error", 1, true))
     end)
 
     it("nor is what isn't UTF-8", function()
@@ -364,10 +401,10 @@ describe("protocols.jsonrpc", function()
       assert.equal(1, (call(client, "f", "[" .. zeros(30000) .. "]")))
     end)
 
-    it("keep numbers as they are; too large ones are infinite", function()
+    it("keep numbers as they are", function()
       local seen
       local client = serve {f = function(_, n) seen = n end}
-      for text, number in pairs {["1e400"] = math.huge, ["-1e400"] = -math.huge, ["-0"] = 0,
+      for text, number in pairs {["1e308"] = 1e308, ["-1e308"] = -1e308, ["-0"] = 0,
         ["9007199254740993"] = 2 ^ 53, ["0.1"] = 0.1, ["1E-400"] = 0, ["1."] = 1,
         ["123456789012345678901234567890"] = 123456789012345678901234567890} do
         call(client, "f", "[" .. text .. "]")

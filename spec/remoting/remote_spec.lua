@@ -1,4 +1,6 @@
 local Process = require "spec.support.process"
+local amf = require "sync.amf"
+local amf3 = require "sync.flash.amf3"
 local cjson = require "cjson"
 local core = require "sync.core"
 local loop = require "sync.loop"
@@ -148,6 +150,74 @@ describe("protocols.remoting", function()
     end)
   end)
 
+  -- What one client says may be more than another's encoding can say.
+  describe("an event of a set with two encodings", function()
+    local class, flash, page
+
+    local function flashEvents()
+      testing.settle()
+      local bytes, list, at = flash:received(), {}, 1
+      while at <= #bytes do
+        local length = bytes:byte(at + 2) * 256 + bytes:byte(at + 3)
+        local _, message = amf3.decode(bytes:sub(at + 4, at + 3 + length), 1, {depth = 64})
+        list[#list + 1] = {message.method, unpack(message.params)}
+        at = at + 4 + length
+      end
+      return list
+    end
+
+    local function flashCalls(name, ...)
+      local bytes = assert(amf3.encode {jsonrpc = "2.0", method = name, params = amf.list {...}})
+      flash:send(string.char(0, 0, 0, #bytes) .. bytes)
+    end
+
+    before_each(function()
+      class = protocol()
+      flash = support.connect(class, 1, {encoding = "amf3", framing = "length32"})
+      page = support.connect(class)
+      local last
+      function class.remote.say(_, value) last = value end
+      function class:tell()
+        for _, value in ipairs {last, "next"} do self.clients:fire("on", value) end
+      end
+    end)
+
+    it("reaches those who can be told it, and raises nothing", function()
+      flashCalls("say", 0 / 0)
+      local lines = support.logged(function() class.tell(page.server) end)
+      assert.equal(1, #lines)
+      assert.matches("the event on can't be told to all: .*number", lines[1])
+      assert.same({{"on", "next"}}, events(page))
+      local list = flashEvents()
+      assert.equal(2, #list)
+      assert.is_true(list[1][2] ~= list[1][2])
+      send(page, {method = "say", params = {{[""] = 1}}})
+      support.logged(function() class.tell(flash.server) end)
+      assert.same({{"on", {[""] = 1}}, {"on", "next"}}, events(page))
+      assert.same({{"on", "next"}}, flashEvents())
+    end)
+
+    it("may hold what was read, however deep", function()
+      local deep = 1
+      for _ = 1, 30 do deep = amf.list {deep} end
+      function class.remote:pass(value) self.clients:fire("on", {{from = "x", value = value}}) end
+      flashCalls("pass", deep)
+      assert.equal(1, #flashEvents())
+      assert.equal(1, #events(page))
+    end)
+
+    it("does so when another node has fired it", function()
+      send(page, {method = "say", params = {"x"}})
+      support.logged(function()
+        class.clients:deliverEvent('{"jsonrpc":"2.0","method":"on","params":[{"":1}]}')
+        flash.server:deliverEvent('{"jsonrpc":"2.0","method":"on","params":[{"":1}]}')
+      end)
+      class.clients:deliverEvent('{"jsonrpc":"2.0","method":"on","params":[2]}')
+      assert.same({{"on", {[""] = 1}}, {"on", 2}}, events(page))
+      assert.same({{"on", 2}}, flashEvents())
+    end)
+  end)
+
   describe("call", function()
     -- A client, a function that calls it, and the list of what came of that: each {result, err}.
     local function callee(fields)
@@ -275,7 +345,7 @@ describe("protocols.remoting", function()
         send(client, {id = other, result = 1})
       end
       send(client, {result = 1})
-      client:send('{"jsonrpc":"2.0","id":1e400,"result":1}\0')
+      client:send('{"jsonrpc":"2.0","id":1e300,"result":1}\0')
       assert.same({}, outcomes)
       assert.same({}, messages(client))
     end)
@@ -362,7 +432,7 @@ describe("protocols.remoting", function()
       local client = server:connect()
       local list = messages(client)
       assert.equal(1, #list)
-      assert.equal("sync.session", list[1].method)
+      assert.equal("sync.remoting.session", list[1].method)
       client.token = list[1].params[1].token
       client.time = list[1].params[1].time
       return client
@@ -710,6 +780,21 @@ describe("protocols.remoting", function()
       assert.same({"missed", "welcome back"}, firedAt(missed))
     end)
 
+    it("sends what was missed before the newcomer's onClose sends more than is kept", function()
+      local class, server = sessions {resumeMessages = 5}
+      local a = connect(server)
+      local instance = a.server
+      a:leave()
+      instance:fire("on", "missed")
+      function class:onClose(reason)
+        if reason ~= "resumed" then return end
+        for i = 1, 10 do instance:fire("on", i) end
+      end
+      local _, result, missed = comeBack(server, a.token, 0)
+      assert.same({resumed = true, missed = 1}, result)
+      assert.same({"missed", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, firedAt(missed))
+    end)
+
     it("closes one whose onResume raises an error", function()
       local class, server = sessions()
       function class.onResume() error("in onResume") end
@@ -764,6 +849,78 @@ describe("protocols.remoting", function()
         assert.equal(0, room:count())
         assert.is_nil(next(room.absent))
       end
+    end)
+
+    describe("holds at most resumeTotal of all clients", function()
+      -- Kept of all, by what they may have missed.
+      local function keptOf(clients)
+        local count = 0
+        for _, client in ipairs(clients) do
+          local session = client.session
+          for number = session.first, session.last do count = count + #session:text(number) end
+        end
+        return count
+      end
+
+      it("who then may have missed nothing; who has the most loses it first", function()
+        local class, server = sessions {resumeTotal = 40000}
+        local quiet, nosy = connect(server), connect(server)
+        quiet.server:fire("on", "kept")
+        quiet:leave()
+        local many = {}
+        local lines = support.logged(function()
+          for i = 1, 10 do
+            local client = connect(server)
+            many[i] = client.server
+            for _ = 1, 5 do client.server:fire("on", ("x"):rep(1500)) end
+            client:received()
+            client:leave()
+            assert.is_true(keptOf(many) <= 40000)
+            assert.is_true(class.sessionGroup.bytes <= 40000)
+          end
+        end)
+        assert.matches("resumeTotal", table.concat(lines))
+        assert.is_true(keptOf(many) > 20000)
+        assert.equal(11, class.awayCount)
+        nosy:leave()
+        local _, result, missed = comeBack(server, quiet.token, 0)
+        assert.same({resumed = true, missed = 1}, result)
+        assert.same({"kept"}, firedAt(missed))
+        assert.same({resumed = true, missed = 0}, (select(2, comeBack(server, nosy.token, 0))))
+      end)
+
+      it("where an event that all are sent counts once", function()
+        local class, server = sessions {resumeTotal = 40000}
+        local clients = {}
+        for i = 1, 20 do clients[i] = connect(server) end
+        for i = 11, 20 do clients[i]:leave() end
+        for i = 1, 10 do class.clients:fire("on", i, ("x"):rep(1000)) end
+        for i = 1, 20 do assert.equal(10, clients[i].server.session.last) end
+        for i = 1, 20 do assert.equal(1, clients[i].server.session.first) end
+        local bytes = class.sessionGroup.bytes
+        assert.is_true(bytes > 10000 and bytes < 30000, bytes)
+        for i = 1, 20 do clients[i].server:close() end
+        messages(clients[1])
+        for i = 2, 10 do messages(clients[i]) end
+        assert.equal(0, class.sessionGroup.bytes)
+        assert.equal(0, class.sessionGroup.count)
+      end)
+
+      it("and nothing of those who have gone for good", function()
+        local class, server = sessions {resumeTime = 0.01}
+        local clients = {}
+        for i = 1, 5 do
+          clients[i] = connect(server)
+          clients[i].server:fire("on", ("x"):rep(5000))
+          messages(clients[i])
+          clients[i]:leave()
+        end
+        runUntil("all sessions end", function() return class.awayCount == 0 end)
+        assert.equal(0, class.sessionGroup.bytes)
+        clients[1].server:fire("on", ("x"):rep(5000)) -- what an application still says to it
+        assert.equal(0, class.sessionGroup.bytes)
+        assert.is_nil(next(class.sessionGroup.sessions))
+      end)
     end)
 
     it("a refused resume is not counted, so nothing comes twice later", function()
@@ -828,6 +985,59 @@ describe("protocols.remoting", function()
       assert.equal(before, loop.count)
       assert.is_true((select(2, comeBack(server, a.token, 0))).resumed)
     end)
+
+    -- What each function that is called while a client comes back may do to either side: who is
+    -- left, and what was called of whom.
+    for _, case in ipairs {
+      {"onAway", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 1 gone", resumed = false, left = 1},
+      {"onAway", "the one that comes back", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 1 aborted", resumed = false, left = 1},
+      {"onAway", "the newcomer", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 gone", left = 0, away = 1},
+      {"onAway", "the newcomer", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 aborted", left = 0, away = 1},
+      {"onClose", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onClose 1 gone", left = 0},
+      {"onClose", "the one that comes back", "abort",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onClose 1 aborted", left = 0},
+      {"onResume", "the one that comes back", "close",
+        "onConnect 1, onConnect 2, onAway 1, onClose 2 resumed, onResume 1, onClose 1 gone",
+        resumed = true, left = 0},
+    } do
+      local handler, whom, how, expected = unpack(case)
+      it(("lasts, and ends once, if %s does %s to %s"):format(handler, how, whom), function()
+        local class, server, lives = sessions()
+        local a, c = connect(server), connect(server)
+        local names = {[a.server.id] = 1, [c.server.id] = 2}
+        local target = whom == "the newcomer" and c.server or a.server
+        local note, isDone = class[handler], false
+        class[handler] = function(self, ...)
+          note(self, ...)
+          if not isDone then
+            isDone = true
+            target[how](target, "gone")
+          end
+        end
+        send(c, {id = "resume", method = "sync.resume", params = {a.token, 0}})
+        c.server = loop.clients[c.slot]
+        local answer = messages(c)[1]
+        if case.resumed ~= nil then assert.equal(case.resumed, answer.result.resumed) end
+        for i, life in ipairs(lives) do
+          lives[i] = life:gsub("%d+", function(id) return names[tonumber(id)] end)
+        end
+        assert.equal(expected, table.concat(lives, ", "))
+        assert.equal(case.left, class.clients:count())
+        assert.equal(case.away or 0, class.awayCount)
+        local kept = 0
+        for _, client in pairs(class.sessions) do
+          kept = kept + 1
+          assert.is_false(client.closing)
+        end
+        assert.equal(case.left + class.awayCount, kept)
+        assert.equal(kept, class.sessionGroup.count)
+      end)
+    end
 
     it("an error in onClose leaves nothing behind", function()
       local class, server = sessions()

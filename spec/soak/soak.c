@@ -19,8 +19,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { DIGITS = 10, CROWD = 10000, ROOM = 100, HALF = 500 };
+enum { DEPARTED = 2000, FILLS = 16, RESUME_SECONDS = 5 }; /* see server.lua */
 
 struct client {
     int fd;
@@ -39,6 +41,7 @@ struct server {
 
 static int passed, failed;
 static const char *program, *script;
+static char certificate[] = "/tmp/sync-soak-XXXXXX"; /* and its key; empty without TLS */
 
 static void claim(bool holds, const char *text, double figure, const char *unit) {
     printf("%s %s (%.1f %s)\n", holds ? "ok    " : "NOT OK", text, figure, unit);
@@ -58,7 +61,8 @@ static void die(const char *what) {
     exit(2);
 }
 
-static struct server start_server(const char *overflow) {
+static struct server start_serving(const char *overflow, const char *what,
+                                   const char *max_message) {
     struct server server = {.log = "/tmp/sync-soak-XXXXXX"};
     int log = mkstemp(server.log);
     int pipes[2];
@@ -70,7 +74,9 @@ static struct server start_server(const char *overflow) {
         dup2(pipes[1], 1);
         dup2(log, 2);
         close(pipes[0]);
-        execl(program, program, script, overflow, (char *)NULL);
+        bool tls = access(certificate, R_OK) == 0;
+        execl(program, program, script, overflow, what, max_message,
+              tls ? certificate : (char *)NULL, (char *)NULL);
         die(program);
     }
     close(pipes[1]);
@@ -82,6 +88,10 @@ static struct server start_server(const char *overflow) {
     close(pipes[0]);
     server.port = atoi(text);
     return server;
+}
+
+static struct server start_server(const char *overflow) {
+    return start_serving(overflow, "all", "65536");
 }
 
 /* Stops it and returns how many lines of its log are errors. */
@@ -146,18 +156,22 @@ static void close_many(struct client *clients, int count) {
     free(clients);
 }
 
-static void send_message(int fd, unsigned number, size_t size) {
-    static char message[64 * 1024];
-    snprintf(message, sizeof(message), "%010u", number);
-    memset(message + DIGITS, 'a' + (int)(number % 26), size - DIGITS);
-    message[size] = '\0';
-    for (size_t sent = 0; sent < size + 1;) {
-        ssize_t part = write(fd, message + sent, size + 1 - sent);
+static void send_all(int fd, const char *bytes, size_t length) {
+    for (size_t sent = 0; sent < length;) {
+        ssize_t part = write(fd, bytes + sent, length - sent);
         if (part <= 0) {
             die("write");
         }
         sent += (size_t)part;
     }
+}
+
+static void send_message(int fd, unsigned number, size_t size) {
+    static char message[64 * 1024];
+    snprintf(message, sizeof(message), "%010u", number);
+    memset(message + DIGITS, 'a' + (int)(number % 26), size - DIGITS);
+    message[size] = '\0';
+    send_all(fd, message, size + 1);
 }
 
 /* Checks bytes: each message is its number and then letters that follow from it. */
@@ -312,6 +326,45 @@ static void never_reads(const char *overflow) {
     claim(errors == 0, "nothing is logged as an error", errors, "errors");
 }
 
+/* Joins as many rooms as a client may be in, under names as long as a message. */
+static void join_rooms(int fd, int client) {
+    static char name[60000];
+    for (int room = 0; room < 64; room++) {
+        memset(name, 'x', sizeof(name) - 1);
+        int length = snprintf(name, sizeof(name), "j%d %d", client, room);
+        name[length] = ' ';
+        send_all(fd, name, sizeof(name));
+    }
+}
+
+static void long_names(void) {
+    struct server server = start_server("close");
+    struct client *clients = connect_many(&server, ROOM);
+    int epoll = watch(clients, ROOM);
+    greet(epoll, clients, ROOM);
+    double before = resident_kib(&server);
+    double most = before;
+    unsigned said = 1;
+    for (int i = 0; i < ROOM; i++) {
+        join_rooms(clients[i].fd, i);
+        send_message(clients[i].fd, said++,
+                     64); /* when all have it the names were taken */
+        read_until_complete(epoll, clients, ROOM, said, 20);
+        double kib = resident_kib(&server);
+        most = kib > most ? kib : most;
+    }
+    int got = complete(clients, ROOM, said);
+    claim(got == ROOM, "100 clients with 64 long names each hear each other", got,
+          "clients");
+    claim(most - before <= 16384,
+          "their names are not kept: memory rises by at most 16 MiB", most - before,
+          "KiB");
+    close(epoll);
+    close_many(clients, ROOM);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
 /* Connects HALF clients, says so, and reads until all messages have come. */
 static void half(const struct server *server, int ready, unsigned messages) {
     struct client *clients = connect_many(server, HALF);
@@ -369,6 +422,273 @@ static void killed(void) {
     claim(errors == 0, "nothing is logged as an error", errors, "errors");
 }
 
+/* Seconds of a processor that the server has used. */
+static double cpu_seconds(const struct server *server) {
+    char path[64];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)server->pid);
+    FILE *file = fopen(path, "r");
+    if (!file ||
+        fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+               &user, &system) != 2) {
+        die(path);
+    }
+    fclose(file);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Clients that read nothing of what all are sent, and end their side. */
+static void ended(void) {
+    enum { CLIENTS = 50, MESSAGES = 101, SECONDS = 3 };
+    struct server server = start_server("drop");
+    struct client *clients = connect_many(&server, CLIENTS);
+    int epoll = watch(clients, CLIENTS);
+    greet(epoll, clients, CLIENTS);
+    int speaker = watch(clients, 1);
+    for (unsigned number = 1; number < MESSAGES; number++) {
+        send_message(clients[0].fd, number, 60 * 1000);
+        read_until_complete(speaker, clients, 1, number + 1, 20);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        shutdown(clients[i].fd, SHUT_WR);
+    }
+    double cpu = cpu_seconds(&server);
+    sleep(SECONDS);
+    double share = (cpu_seconds(&server) - cpu) / SECONDS * 100;
+    close(speaker);
+    claim(share < 2, "clients that are owed data and end their side cost nothing", share,
+          "% of a processor");
+    close(epoll);
+    close_many(clients, CLIENTS);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
+/* What OpenSSL's client sends first. Returns its length. */
+static size_t read_hello(char *hello, size_t size) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 1) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
+        die("a port for OpenSSL");
+    }
+    char to[32];
+    snprintf(to, sizeof(to), "127.0.0.1:%d", ntohs(address.sin_port));
+    pid_t client = fork();
+    if (client == 0) {
+        execlp("openssl", "openssl", "s_client", "-connect", to, (char *)NULL);
+        die("openssl");
+    }
+    int peer = accept(fd, NULL, NULL);
+    ssize_t got = recv(peer, hello, 5, MSG_WAITALL);
+    size_t rest =
+        got == 5 ? (size_t)(unsigned char)hello[3] << 8 | (unsigned char)hello[4] : size;
+    if (rest > size - 5 || recv(peer, hello + 5, rest, MSG_WAITALL) != (ssize_t)rest) {
+        die("OpenSSL's hello");
+    }
+    kill(client, SIGKILL);
+    waitpid(client, NULL, 0);
+    close(peer);
+    close(fd);
+    return 5 + rest;
+}
+
+/* Connects clients that stop behind the answer to their hello. */
+static struct client *half_handshakes(const struct server *server, int count,
+                                      const char *hello, size_t length) {
+    struct client *clients = connect_many(server, count);
+    char byte;
+    for (int i = 0; i < count; i++) {
+        if (send(clients[i].fd, hello, length, 0) != (ssize_t)length ||
+            recv(clients[i].fd, &byte, 1, 0) != 1) {
+            die("a TLS handshake");
+        }
+    }
+    return clients;
+}
+
+static void handshakes(void) {
+    enum { HALVES = 2000 };
+    char command[256], hello[4096];
+    close(mkstemp(certificate));
+    snprintf(command, sizeof(command),
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+             "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout %s -out - "
+             "2>/dev/null >>%s",
+             certificate, certificate);
+    if (system(command) != 0) {
+        die("openssl req");
+    }
+    struct server server = start_server("close");
+    size_t length = read_hello(hello, sizeof(hello));
+    close_many(half_handshakes(&server, 20, hello, length), 20);
+    double before = resident_kib(&server);
+    struct client *clients = half_handshakes(&server, HALVES, hello, length);
+    struct client *last = half_handshakes(&server, 1, hello, length);
+    claim(resident_kib(&server) > 3 * before, "2,000 half TLS handshakes take memory",
+          resident_kib(&server) / before * 100, "% of before");
+    close_many(clients, HALVES);
+    double end = now() + 10, after;
+    while ((after = resident_kib(&server)) > before * 1.2 && now() < end) {
+        usleep(100000);
+    }
+    claim(after <= before * 1.2, "ten seconds after it is back within 20 %",
+          after / before * 100, "% of before");
+    close_many(last, 1);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+    unlink(certificate);
+}
+
+/* Connects clients one after the other, has each sent what would be kept for it, and
+ * leaves. */
+static void depart(const struct server *server, int count) {
+    static const char call[] = "{\"jsonrpc\":\"2.0\",\"method\":\"fill\"}";
+    for (int i = 0; i < count; i++) {
+        struct client client;
+        connect_client(&client, server, i);
+        if (write(client.fd, call, sizeof(call)) != sizeof(call)) {
+            die("write");
+        }
+        static char bytes[64 * 1024];
+        for (int messages = 0; messages < FILLS + 1;) { /* and a greeting */
+            ssize_t length = recv(client.fd, bytes, sizeof(bytes), 0);
+            if (length <= 0) {
+                die("recv");
+            }
+            for (ssize_t at = 0; at < length; at++) {
+                messages += bytes[at] == '\0';
+            }
+        }
+        close(client.fd);
+    }
+}
+
+static void departed(void) {
+    struct server server = start_serving("close", "sessions", "65536");
+    depart(&server, 200); /* so that its code is loaded and compiled */
+    sleep(RESUME_SECONDS + 5);
+    double before = resident_kib(&server);
+    depart(&server, DEPARTED);
+    double most = resident_kib(&server);
+    claim(most - before <= 192 * 1024,
+          "what 2,000 clients left, who may come back, has a bound",
+          (most - before) / 1024, "MiB");
+    double end = now() + RESUME_SECONDS + 10;
+    double after;
+    while ((after = resident_kib(&server)) > before * 1.2 && now() < end) {
+        usleep(100000);
+    }
+    claim(after <= before * 1.2,
+          "ten seconds after the last could, memory is back within 20 %",
+          after / before * 100, "% of before");
+}
+
+/* Messages of 'a' in compressed frames, as many as 63,000 bytes hold. */
+static size_t pack_frames(char *frames, size_t message) {
+    static char text[1 << 20], packed[1 << 16];
+    memset(text, 'a', message);
+    z_stream stream = {.next_in = (Bytef *)text,
+                       .avail_in = (uInt)message,
+                       .next_out = (Bytef *)packed,
+                       .avail_out = sizeof(packed)};
+    if (deflateInit2(&stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
+        deflate(&stream, Z_SYNC_FLUSH) != Z_OK) {
+        die("deflate");
+    }
+    size_t size = sizeof(packed) - stream.avail_out - 4; /* the tail isn't sent */
+    deflateEnd(&stream);
+    unsigned char head[8] = {0xc1, (unsigned char)(0x80 | (size > 125 ? 126 : size)),
+                             (unsigned char)(size >> 8), (unsigned char)size};
+    size_t head_size = size > 125 ? 4 : 2;
+    size_t total = 0;
+    while (total + head_size + 4 + size <= 63000) {
+        memcpy(frames + total, head, head_size);
+        memset(frames + total + head_size, 0, 4); /* the mask */
+        memcpy(frames + total + head_size + 4, packed, size);
+        total += head_size + 4 + size;
+    }
+    return total;
+}
+
+static void upgrade(int fd) {
+    static const char request[] = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                                  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Version: 13\r\n"
+                                  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                                  "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    char answer[1024];
+    if (write(fd, request, sizeof(request) - 1) != sizeof(request) - 1 ||
+        read(fd, answer, sizeof(answer)) < 12 || memcmp(answer + 9, "101", 3) != 0) {
+        die("a WebSocket");
+    }
+}
+
+/* Sends from all clients as fast as they take it, and reads what is answered. */
+static void send_packed(const struct server *server, size_t message, double seconds) {
+    enum { ATTACKERS = 20 };
+    static char frames[64 * 1024], answers[64 * 1024];
+    struct client *clients = connect_many(server, ATTACKERS);
+    size_t length = pack_frames(frames, message);
+    size_t sent[ATTACKERS] = {0};
+    struct pollfd polls[ATTACKERS];
+    for (int i = 0; i < ATTACKERS; i++) {
+        upgrade(clients[i].fd);
+        polls[i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN | POLLOUT};
+    }
+    for (double end = now() + seconds; now() < end;) {
+        poll(polls, ATTACKERS, 10);
+        for (int i = 0; i < ATTACKERS; i++) {
+            ssize_t part = send(polls[i].fd, frames + sent[i], length - sent[i],
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent[i] = part > 0 ? (sent[i] + (size_t)part) % length : sent[i];
+            if (recv(polls[i].fd, answers, sizeof(answers), MSG_DONTWAIT) == 0) {
+                _exit(1);
+            }
+        }
+    }
+    _exit(0);
+}
+
+/* The time until a message has come back, in ms. */
+static double echo_ms(int fd) {
+    char answer[8];
+    double begin = now();
+    if (write(fd, "hello", 6) != 6 || recv(fd, answer, 6, MSG_WAITALL) != 6) {
+        die("an echo");
+    }
+    return (now() - begin) * 1000;
+}
+
+/* Twenty clients send 63 KB of messages at a time that each become `message` bytes. */
+static void inflaters(size_t message) {
+    struct server server = start_serving("close", "self", "1048576");
+    struct client honest;
+    connect_client(&honest, &server, 0);
+    double most_ms = 0, most_kib = 0;
+    echo_ms(honest.fd);
+    pid_t attack = fork();
+    if (attack == 0) {
+        send_packed(&server, message, 5);
+    }
+    int status = -1;
+    while (waitpid(attack, &status, WNOHANG) == 0) {
+        double ms = echo_ms(honest.fd), kib = resident_kib(&server);
+        most_ms = ms > most_ms ? ms : most_ms;
+        most_kib = kib > most_kib ? kib : most_kib;
+        usleep(2000);
+    }
+    printf("       20 clients, 63 KB of messages of %zu bytes, deflated\n", message);
+    claim(status == 0, "nobody of those who send is closed", status, "status");
+    claim(most_ms < 50, "an honest echo takes less than 50 ms", most_ms, "ms");
+    claim(most_kib < 64 * 1024, "memory stays below 64 MiB", most_kib / 1024, "MiB");
+    close(honest.fd);
+    int errors = stop_server(&server);
+    claim(errors == 0, "nothing is logged as an error", errors, "errors");
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) {
         fprintf(stderr, "usage: soak SYNC_LUA SERVER_LUA\n");
@@ -384,7 +704,13 @@ int main(int argc, char **argv) {
     crowd();
     never_reads("close");
     never_reads("drop");
+    long_names();
     killed();
+    ended();
+    handshakes();
+    departed();
+    inflaters(65000);
+    inflaters(1 << 20);
     printf("%d passed, %d failed\n", passed, failed);
     return failed > 0;
 }

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conn/reserve.h"
 #include "http/request.h"
 #include "listen/connect.h"
 #include "tls/tls.h"
 #include "tls/transport.h"
 #include "websocket/websocket.h"
 #include "workers/shares.h"
+#include "workers/spawn.h"
 
 enum {
     CONN_EVENTS =
@@ -216,6 +218,7 @@ uint32_t conn_free_released(struct core *core) {
             release(conn); /* once more, when sync_flush has passed it */
         } else {
             wheel_remove(&core->wheel, &conn->deadline);
+            reserve_leave(conn);
             out_clear(&core->pool, &conn->out);
             batch_block_free(conn->backlog.block);
             tls_free(conn->tls);
@@ -390,8 +393,8 @@ static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t
 static void consider_detecting(struct clock *clock, uint32_t now,
                                const struct conn *conn) {
     const struct sync_options *options = conn_options(conn);
-    if (secure_handshaking(conn)) {
-        return; /* it's unfinished */
+    if (secure_handshaking(conn) || conn->reserved) {
+        return; /* it's unfinished, or isn't waited for */
     }
     if (conn->guessed && !conn->unfinished) {
         consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
@@ -449,6 +452,9 @@ static struct clock next_clock(const struct conn *conn) {
     if (conn_is_paused(conn)) {
         return (struct clock){input_release_due(conn), CLOCK_RELEASE};
     }
+    if (conn->reserved && !conn->held && conn->out.bytes == 0) {
+        consider(&clock, now, conn->closing_since, RESERVE_STAY, SYNC_REFUSED);
+    }
     switch (conn->protocol) {
     case CONN_DETECT: consider_detecting(&clock, now, conn); break;
     case CONN_HTTP: consider_request(&clock, now, conn); break;
@@ -488,6 +494,8 @@ static void ran_out(struct conn *conn, int reason) {
         websocket_ping(conn);
     } else if (reason == CLOCK_RELEASE) {
         input_release(conn);
+    } else if (reason == SYNC_REFUSED && reserve_admits(conn)) {
+        return; /* there is room for it now */
     } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
                conn->state == CONN_OPEN && conn->unfinished) {
         request_refuse(conn, 408, "the request did not come in time",

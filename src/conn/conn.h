@@ -87,6 +87,7 @@ struct conn {
     bool spoken_to : 1;  /* since then */
     bool proven : 1;     /* a byte stream whose first bytes are no HTTP request */
     bool held : 1;       /* not read: its request must be answered, or it has flooded */
+    bool reserved : 1;   /* beyond the bound: see reserve.h */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
     bool handed : 1; /* a message, in its tick */

@@ -7,8 +7,10 @@
  */
 #include <string.h>
 
+#include "conn/calls.h"
 #include "conn/conn.h"
 #include "conn/detect.h"
+#include "conn/reserve.h"
 #include "http/request.h"
 #include "tls/transport.h"
 #include "websocket/websocket.h"
@@ -36,8 +38,10 @@ bool input_has_room(const struct conn *conn) {
 
 size_t input_appetite(struct conn *conn) {
     start_tick(conn);
-    bool waits = conn->in_ready || conn->held || !input_has_room(conn);
-    if (conn->state == CONN_OPEN && waits) {
+    bool waits = conn->in_ready || !input_has_room(conn);
+    bool opened = conn->state == CONN_OPEN;
+    /* What comes when it has ended is thrown away, but records are read until then. */
+    if ((opened || conn->tls) && (waits || (opened && conn->held))) {
         return 0;
     }
     return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
@@ -114,13 +118,19 @@ void input_wait(struct conn *conn) {
     }
 }
 
+static void count_calls(struct conn *conn, const char *bytes, size_t length) {
+    input_work(conn, calls_count(bytes, length) - 1); /* one was counted */
+}
+
 void input_push(struct conn *conn, const char *bytes, size_t length) {
-    struct core *core = conn->core;
-    batch_push(&core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
-    core->public.messages_in++;
+    conn->core->public.messages_in++;
     input_work(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
+    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
+    if (conn_options(conn)->counts_calls) {
+        count_calls(conn, bytes, length);
+    }
 }
 
 void input_unfinished(struct conn *conn, bool anew) {
@@ -259,7 +269,8 @@ void input_settle(struct conn *conn) {
         conn->scanned = 0;
         conn->unfinished = false;
         input_wait(conn);
-    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn)) {
+    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn) ||
+               !reserve_admits(conn)) {
         conn_abort(conn, SYNC_REFUSED, false);
     } else if (conn->backlog.length > 0) {
         input_begin_stream(conn);
@@ -311,7 +322,7 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
         default: return request_begin(conn);
         }
     }
-    if (!(conn_transports(conn) & SYNC_STREAMS)) {
+    if (!(conn_transports(conn) & SYNC_STREAMS) || !reserve_admits(conn)) {
         conn_abort(conn, SYNC_REFUSED, true);
         return false;
     }
@@ -450,6 +461,16 @@ static void resume(struct conn *conn) {
     }
 }
 
+/* Of one that takes no messages any more. */
+static void resume_ended(struct conn *conn) {
+    if (websocket_expects_close(conn) && conn->backlog.length > 0) {
+        take_backlog(conn); /* it may hold a Close that crossed ours */
+    }
+    if (conn->tls && conn->state != CONN_CLOSING) {
+        secure_receive(conn, NULL, 0);
+    }
+}
+
 void input_resume(struct core *core) {
     struct conn *conn = core->ready;
     struct conn *waiting = NULL; /* those this tick has no room for: first in the next */
@@ -459,18 +480,19 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && core->batch.work >= BATCH_WORK / 2) {
+        if (conn->state == CONN_OPEN && batch_is_half_full(&core->batch)) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;
             waiting_end = &conn->next_ready;
         } else if (conn->state == CONN_OPEN) {
             resume(conn);
-        } else if (websocket_expects_close(conn) && conn->backlog.length > 0) {
-            take_backlog(conn); /* it may hold a Close that crossed ours */
+        } else if (conn->state != CONN_CLOSING) {
+            resume_ended(conn);
         }
         conn = next;
     }
+    batch_leave_room(&core->batch);
     if (waiting) {
         *waiting_end = core->ready;
         core->ready_end = core->ready ? core->ready_end : waiting_end;

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "sync.h"
+/* Messages of a tick: those begun before leave room for as many as there may be fresh. */
+enum { MESSAGES_MOST = BATCH_WORK + BATCH_FRESH };
 
 /* Header of a block; keeps the bytes behind it aligned. */
 struct spent {
@@ -28,13 +29,13 @@ static int resize(struct batch *batch, uint32_t capacity) {
 }
 
 int batch_init(struct batch *batch) {
-    *batch = (struct batch){0};
+    *batch = (struct batch){.limit = BATCH_WORK};
     batch->arena = mmap(NULL, BATCH_ARENA, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (batch->arena == MAP_FAILED) {
         batch->arena = NULL;
     }
-    if (resize(batch, BATCH_WORK) < 0 || !batch->arena) {
+    if (resize(batch, MESSAGES_MOST) < 0 || !batch->arena) {
         batch_free(batch);
         return -1;
     }
@@ -53,6 +54,7 @@ void batch_free(struct batch *batch) {
 void batch_reset(struct batch *batch) {
     batch->count = 0;
     batch->work = 0;
+    batch->limit = BATCH_WORK;
     batch->arena_used = 0;
     while (batch->spent) {
         struct spent *block = batch->spent;
@@ -62,7 +64,7 @@ void batch_reset(struct batch *batch) {
 }
 
 int batch_reserve(struct batch *batch, uint32_t events) {
-    uint32_t needed = BATCH_WORK + batch->reserved + events;
+    uint32_t needed = MESSAGES_MOST + batch->reserved + events;
     if (needed > batch->capacity && resize(batch, needed + needed / 2) < 0) {
         return -1;
     }
@@ -72,16 +74,6 @@ int batch_reserve(struct batch *batch, uint32_t events) {
 
 void batch_unreserve(struct batch *batch, uint32_t events) {
     batch->reserved -= events;
-}
-
-void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
-                const char *data, size_t length) {
-    struct sync_event *event = &batch->events[batch->count++];
-    event->type = type;
-    event->id = id;
-    event->value = value;
-    event->length = (uint32_t)length;
-    event->data = data;
 }
 
 char *batch_block_new(size_t size) {
@@ -104,7 +96,7 @@ void batch_spend(struct batch *batch, char *block) {
 }
 
 void batch_trim(struct batch *batch) {
-    uint32_t needed = BATCH_WORK + batch->reserved;
+    uint32_t needed = MESSAGES_MOST + batch->reserved;
     if (batch->count <= needed && batch->capacity > 2 * needed) {
         resize(batch, needed);
     }

@@ -8,17 +8,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct sync_event;
+#include "sync.h"
 
 enum {
     BATCH_WORK = 8192,        /* of one tick; a message is 1 of it at least */
+    BATCH_FRESH = 4096,       /* of which what wasn't begun before has so much at least */
     BATCH_ARENA = 1024 * 1024 /* bytes read in one tick */
 };
 
 struct batch {
     struct sync_event *events;
     uint32_t count;
-    uint32_t work; /* that was done for this tick's messages, and that they will be */
+    uint32_t work;  /* that was done for this tick's messages, and that they will be */
+    uint32_t limit; /* of the work */
     uint32_t capacity;
     uint32_t reserved; /* other events that may come in a tick */
     char *arena;
@@ -40,11 +42,31 @@ int batch_reserve(struct batch *batch, uint32_t events);
 void batch_unreserve(struct batch *batch, uint32_t events);
 
 /* Appends an event; messages only while batch_has_room, and with their work counted. */
-void batch_push(struct batch *batch, uint32_t type, uint32_t id, uint32_t value,
-                const char *data, size_t length);
+static inline void batch_push(struct batch *batch, uint32_t type, uint32_t id,
+                              uint32_t value, const char *data, size_t length) {
+    struct sync_event *event = &batch->events[batch->count++];
+    event->type = type;
+    event->id = id;
+    event->value = value;
+    event->length = (uint32_t)length;
+    event->data = data;
+}
 
 static inline int batch_has_room(const struct batch *batch) {
-    return batch->work < BATCH_WORK;
+    return batch->work < batch->limit;
+}
+
+/* Whether what was begun in earlier ticks has had its part of this one. */
+static inline int batch_is_half_full(const struct batch *batch) {
+    return batch->work >= BATCH_WORK - BATCH_FRESH;
+}
+
+/* That part is over. One long message may have taken more than all of it: nobody else
+ * waits for that. */
+static inline void batch_leave_room(struct batch *batch) {
+    if (batch->limit < batch->work + BATCH_FRESH) {
+        batch->limit = batch->work + BATCH_FRESH;
+    }
 }
 
 /* A block that batch_spend may be given; NULL when memory ran out. */

@@ -24,6 +24,8 @@ struct inflater;
 struct listener;
 struct timer;
 
+enum { RESERVE = 16 /* places for operators */ };
+
 struct folder {
     struct folder *next;
     int descriptor;
@@ -58,7 +60,8 @@ struct core {
     struct conn *owing;    /* have an event to push other than messages */
     struct conn *released; /* freed when the tick ends */
 
-    struct deflater *deflater;       /* of messages to many WebSockets, or NULL */
+    struct deflater *deflaters[2]; /* for all WebSockets, and for those of a small window;
+                                      or NULL */
     struct inflater *spare_inflater; /* for the next client that needs one */
 
     struct wheel wheel; /* deadlines of connections */
@@ -66,8 +69,16 @@ struct core {
 
     struct listener *listeners;
     uint32_t next_listener_id;
-    uv_timer_t retry_timer; /* after accept failed */
-    bool accept_paused;     /* some listener waits for a client to leave */
+    uv_timer_t retry_timer;        /* after accept failed */
+    bool accept_paused;            /* some listener waits for a client to leave */
+    bool accept_held;              /* see sync_hold_accepting */
+    struct conn *reserve[RESERVE]; /* beyond the bound: see reserve.h */
+    uint32_t reserved;
+    uint32_t files; /* that requests have open: each takes the place of a connection */
+    uint32_t files_before; /* when the last tick ended */
+
+    double memory_high;     /* bytes from which on the program is told, or 0 */
+    uint32_t memory_looked; /* when, in ms */
 
     struct worker *workers; /* those of this parent */
     struct asker *askers;
@@ -98,6 +109,11 @@ struct core {
 
 static inline struct core *core_of(struct sync *sync) {
     return (struct core *)sync;
+}
+
+/* Connections and files, for which the bound of connections stands. */
+static inline uint32_t core_descriptors(const struct core *core) {
+    return core->public.client_count - core->reserved + core->files;
 }
 
 static inline struct conn *core_conn(struct core *core, uint32_t slot) {

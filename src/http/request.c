@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/reserve.h"
 #include "http/file.h"
 #include "http/parser.h"
 #include "websocket/websocket.h"
 
-/* A request takes the program as long as that many messages, or holds as many calls. */
-enum { REQUEST_WORK = 64 };
+enum {
+    REQUEST_WORK = 64,  /* messages, or calls, that take the program as long */
+    AHEAD = 64 * 1024,  /* unread bytes of answers behind which no request is taken */
+    UNSENT = 128 * 1024 /* bytes of a file that wait in the kernel for the network */
+};
 
 struct request {
     struct http *http;
@@ -45,9 +49,11 @@ bool request_begin(struct conn *conn) {
     return true;
 }
 
-static void close_file(struct request *request) {
+static void close_file(struct conn *conn) {
+    struct request *request = conn->request;
     if (request->file) {
         file_close(request->file);
+        conn->core->files--;
         request->file = NULL;
         request->found = false;
         request->reading = false;
@@ -55,7 +61,7 @@ static void close_file(struct request *request) {
 }
 
 void request_free(struct conn *conn) {
-    close_file(conn->request);
+    close_file(conn);
     http_free(conn->request->http);
     free(conn->request);
 }
@@ -87,6 +93,10 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why,
 static void push_request(struct conn *conn) {
     const struct http_request *request = http_request(conn->request->http);
     struct core *core = conn->core;
+    if (!reserve_serves(conn, request)) {
+        request_refuse(conn, 503, "the server is full; try again later", SYNC_REFUSED);
+        return;
+    }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
     input_work(conn, REQUEST_WORK);
@@ -112,7 +122,8 @@ static bool act(struct conn *conn, enum http_state state) {
 
 size_t request_take(struct conn *conn, const char *bytes, size_t length) {
     struct request *request = conn->request;
-    if (conn->held || conn->out.bytes > conn_options(conn)->high_water) {
+    uint32_t high_water = conn_options(conn)->high_water;
+    if (conn->held || conn->out.bytes > (high_water < AHEAD ? high_water : AHEAD)) {
         conn->held = true; /* until its answers were read */
         return 0;
     }
@@ -148,7 +159,7 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
     if (sent != SYNC_SENT) {
         return sent;
     }
-    close_file(conn->request); /* it was found, and not wanted */
+    close_file(conn); /* it was found, and not wanted */
     conn->request->answered = true;
     conn->request->progress = core_now(conn->core);
     if (keep) {
@@ -182,7 +193,7 @@ static void on_opened(struct file *file, int status) {
     request->found = found != NULL;
     uint32_t failure = found ? 0 : (uint32_t)file_http_status(status);
     if (!found) {
-        close_file(request);
+        close_file(conn);
     }
     if (conn->state == CONN_OPEN) {
         batch_push(batch, SYNC_FILE, conn->slot, failure, (const char *)found,
@@ -195,14 +206,18 @@ int request_open_file(struct conn *conn, const char *path) {
     if (!is_open(conn) || conn->request->file || !folder) {
         return UV_EINVAL;
     }
+    if (core_descriptors(conn->core) >= conn->core->public.client_limit) {
+        return UV_EMFILE;
+    }
     struct file *file = file_open(&conn->core->loop, folder->descriptor, path,
                                   "index.html", on_opened, conn);
     conn->request->file = file;
+    conn->core->files += file != NULL;
     return file ? 0 : UV_ENOMEM;
 }
 
 static void end_response(struct conn *conn) {
-    close_file(conn->request);
+    close_file(conn);
     if (conn->request->keep) {
         input_release(conn);
     } else {
@@ -259,6 +274,9 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
     request->offset = offset;
     request->left = count;
     request->progress = core_now(conn->core);
+    if (conn->transport == SYNC_TRANSPORT_TCP) {
+        socket_bound_unsent(&conn->socket, UNSENT); /* a slow reader's may be megabytes */
+    }
     return SYNC_SENT;
 }
 

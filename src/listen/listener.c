@@ -16,11 +16,13 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "conn/reserve.h"
 #include "http/file.h"
 #include "net/bind.h"
 #include "tls/tls.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
+#include "workers/spawn.h"
 
 enum {
     ACCEPTS = 64,     /* of one socket in a tick */
@@ -52,9 +54,13 @@ static void note(struct listener *listener, enum sync_notice notice) {
     core_wake(listener->core);
 }
 
+static bool is_pause(uint8_t notice) {
+    return notice == SYNC_ACCEPT_PAUSED || notice == SYNC_ACCEPT_FULL;
+}
+
 /* A listener that resumed and paused again within a tick has no news. */
 static bool is_news(struct listener *listener) {
-    bool paused = listener->notice == SYNC_ACCEPT_PAUSED;
+    bool paused = is_pause(listener->notice);
     if (!paused && listener->notice != SYNC_ACCEPT_RESUMED) {
         return listener->notice != 0;
     }
@@ -144,10 +150,11 @@ void listener_client_left(struct listener *listener) {
     free_if_done(listener);
 }
 
-static bool has_room(const struct listener *listener) {
-    const struct sync *public = &listener->core->public;
-    return listener->clients < listener->options.max_clients &&
-           public->client_count < public->client_limit;
+bool listener_has_room(const struct listener *listener) {
+    const struct core *core = listener->core;
+    return !core->accept_held &&
+           listener->clients - listener->reserved < listener->options.max_clients &&
+           core_descriptors(core) < core->public.client_limit;
 }
 
 static void pause_accepting(struct listener *listener) {
@@ -188,6 +195,7 @@ static void refuse(struct listener *listener, int fd, struct peer *peer) {
 static int admit(struct listener *listener, int fd, uint8_t transport,
                  const struct sockaddr *address) {
     struct core *core = listener->core;
+    bool room = listener_has_room(listener);
     uint32_t most = listener->options.max_per_address;
     struct peer *peer = peers_enter(&core->peers, address);
     if (peer && most > 0 && peer->count > most) {
@@ -200,16 +208,37 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
         peers_leave(&core->peers, peer);
         return slot;
     }
-    core_conn(core, (uint32_t)slot)->peer = peer;
+    struct conn *conn = core_conn(core, (uint32_t)slot);
+    conn->peer = peer;
+    if (!room) {
+        reserve_enter(conn);
+        core->accept_paused = true; /* to tell when there's room */
+        note(listener, SYNC_ACCEPT_FULL);
+    }
     return 0;
+}
+
+static bool may_accept(struct listener *listener) {
+    return listener_has_room(listener) || reserve_takes(listener);
+}
+
+/* Nothing tells when a place of the reserve is silent for long enough. */
+static void wait_for_reserve(struct core *core) {
+    if (core->reserved > 0) {
+        uv_timer_start(&core->retry_timer, listener_on_retry, RETRY_WAIT, 0);
+    }
 }
 
 /* Accepts one client. Returns whether to go on. */
 static bool accept_one(struct listening *socket) {
     struct listener *listener = socket->listener;
-    if (!has_room(listener)) {
+    if (!may_accept(listener)) {
         pause_accepting(listener);
-        note(listener, SYNC_ACCEPT_PAUSED);
+        wait_for_reserve(listener->core);
+        /* Else the program knows why, or heard that it is full, a moment ago. */
+        if (!listener->core->accept_held && !is_pause(listener->notice)) {
+            note(listener, SYNC_ACCEPT_PAUSED);
+        }
         return false;
     }
     struct sockaddr_storage peer;
@@ -280,16 +309,19 @@ static int start_polling(struct listener *listener) {
 void listener_resume_all(struct core *core) {
     core->accept_paused = false;
     for (struct listener *l = core->listeners; l; l = l->next) {
-        if (!l->paused || l->closed) {
+        bool told = l->told_paused || is_pause(l->notice);
+        if ((!l->paused && !told) || l->closed) {
             continue;
         }
-        if (!has_room(l) || start_polling(l) < 0) {
+        if (!may_accept(l) || (l->paused && start_polling(l) < 0)) {
             core->accept_paused = true;
+            wait_for_reserve(core);
             continue;
         }
         l->paused = false;
-        bool told = l->told_paused || l->notice == SYNC_ACCEPT_PAUSED;
-        if (!l->failing && told) {
+        if (!listener_has_room(l)) {
+            core->accept_paused = true;
+        } else if (!l->failing && told) {
             note(l, SYNC_ACCEPT_RESUMED);
         }
     }

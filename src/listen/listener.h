@@ -19,6 +19,7 @@ struct listener {
     const struct folder *folder; /* the core's, or NULL */
     uint32_t socket_count;
     uint32_t clients;
+    uint32_t reserved; /* of which in the core's reserve */
     uint32_t id;
     struct peer *full; /* to be told of when the poll ends, or NULL */
     uint8_t notice;    /* enum sync_notice to be pushed when the poll ends, or 0 */
@@ -45,6 +46,9 @@ int listener_set_folder(struct listener *listener, const char *path);
 int listener_set_policy(struct listener *listener, const char *text, size_t length);
 uint32_t listener_port(const struct listener *listener);
 uint32_t listener_addresses(const struct listener *listener, char *text, size_t size);
+
+/* Whether it may have one more connection. */
+bool listener_has_room(const struct listener *listener);
 
 /* A connection of the listener was freed; the listener may be, too. */
 void listener_client_left(struct listener *listener);

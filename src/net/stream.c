@@ -50,6 +50,10 @@ void socket_tune(int fd, uint32_t keepalive) {
     }
 }
 
+void socket_bound_unsent(struct socket *socket, uint32_t bytes) {
+    setsockopt(socket->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
 void socket_watch_room(struct socket *socket, bool full) {
     if (socket->full != full) {
         socket->full = full;

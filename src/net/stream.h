@@ -32,6 +32,9 @@ void socket_ready(struct conn *conn, uint32_t events);
  * asks whether the other side is still there (0: never). */
 void socket_tune(int fd, uint32_t keepalive);
 
+/* The kernel takes no more while it has so many bytes that it hasn't begun to send. */
+void socket_bound_unsent(struct socket *socket, uint32_t bytes);
+
 /* Begins or ends to watch for room to write, or for bytes to read. */
 void socket_watch_room(struct socket *socket, bool full);
 void socket_watch_bytes(struct socket *socket, bool wanted);

@@ -14,6 +14,10 @@
 
 #include "tls/store.h"
 
+/* A record that brings no data, as one that changes the keys, takes some ten times as
+ * long as a short one that does. */
+enum { RECORD_HEAD = 5, RECORD_WORK = 8, READ_WORK = 1024 };
+
 /* Bytes from `begin` to `end`. Empty, it has no storage. */
 struct buffer {
     char *storage;
@@ -26,6 +30,9 @@ struct tls {
     struct tls_store *store; /* outlives the handshake: the BIO's method is in it */
     struct buffer in;
     struct buffer out;
+    size_t record;       /* bytes that OpenSSL hasn't got yet of the record under way */
+    uint32_t idle;       /* records that it got since it gave data */
+    uint32_t work;       /* of the last tls_read, without these */
     unsigned long error; /* OpenSSL's, of a failed connection; 0: out of memory */
     bool established;
     bool ended; /* by the other side */
@@ -85,10 +92,27 @@ static int bio_write(BIO *bio, const char *bytes, size_t length, size_t *written
     return buffer_append(&tls->out, bytes, length) == 0;
 }
 
+static bool has_worked_enough(const struct tls *tls) {
+    return tls->work + tls->idle * RECORD_WORK >= READ_WORK;
+}
+
+/* How many bytes OpenSSL may have of what is held: those of one record, so that it does
+ * no more than it should before it asks again. */
+static size_t record_part(struct tls *tls) {
+    size_t held = tls->in.end - tls->in.begin;
+    if (tls->record == 0 && held >= RECORD_HEAD && !has_worked_enough(tls)) {
+        const unsigned char *head =
+            (const unsigned char *)tls->in.storage + tls->in.begin;
+        tls->record = RECORD_HEAD + ((size_t)head[3] << 8 | head[4]);
+        tls->idle++;
+    }
+    return tls->record < held ? tls->record : held;
+}
+
 static int bio_read(BIO *bio, char *bytes, size_t size, size_t *read) {
     struct tls *tls = BIO_get_data(bio);
-    size_t held = tls->in.end - tls->in.begin;
-    size_t length = size < held ? size : held;
+    size_t part = record_part(tls);
+    size_t length = size < part ? size : part;
     BIO_clear_retry_flags(bio);
     *read = length;
     if (length == 0) {
@@ -97,6 +121,7 @@ static int bio_read(BIO *bio, char *bytes, size_t size, size_t *read) {
     }
     memcpy(bytes, tls->in.storage + tls->in.begin, length);
     buffer_consume(&tls->in, length);
+    tls->record -= length;
     return 1;
 }
 
@@ -217,20 +242,29 @@ static ssize_t explain(struct tls *tls) {
 ssize_t tls_read(struct tls *tls, char *plain, size_t size) {
     size_t total = 0;
     ssize_t end = tls->failed ? TLS_FAILED : tls->ended ? TLS_ENDED : 0;
-    while (total < size && end == 0) {
+    tls->work = 0;
+    tls->idle = 0;
+    while (total < size && end == 0 && !has_worked_enough(tls)) {
         size_t length;
         forget_errors();
         if (!SSL_read_ex(tls->ssl, plain + total, size - total, &length)) {
             end = explain(tls);
+            end = end == 0 && has_worked_enough(tls) ? TLS_LATER : end;
             break;
         }
         total += length;
+        tls->work += tls->idle > 0 ? 1 + (tls->idle - 1) * RECORD_WORK : 0;
+        tls->idle = 0;
         if (tls->in.begin == tls->in.end && !SSL_has_pending(tls->ssl)) {
             break; /* asking again would only be told so, at a third of a read's cost */
         }
     }
     tls->established = tls->established || SSL_is_init_finished(tls->ssl);
     return total > 0 ? (ssize_t)total : end;
+}
+
+uint32_t tls_work(const struct tls *tls) {
+    return tls->work + tls->idle * RECORD_WORK;
 }
 
 ssize_t tls_write(struct tls *tls, const char *plain, size_t length) {

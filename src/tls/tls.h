@@ -24,7 +24,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { TLS_ENDED = -1, TLS_FAILED = -2 };
+enum { TLS_ENDED = -1, TLS_FAILED = -2, TLS_LATER = -3 };
 
 enum {
     TLS_RECORD_MOST = 16384, /* plain bytes of one record */
@@ -108,8 +108,13 @@ int tls_feed(struct tls *tls, const char *cipher, size_t length);
  * it sends no more (close_notify; one may still write to it); or TLS_FAILED. Then
  * tls_problem says why, and what still waits to be sent is the alert that tells the
  * other side. Reading may queue bytes, never more than a handshake's, or than were fed.
- */
+ *
+ * A call takes 1,024 records at most, or 128 that bring no data; TLS_LATER says that only
+ * such came, and more may be there: feed nothing, and call again. */
 ssize_t tls_read(struct tls *tls, char *plain, size_t size);
+
+/* What the last tls_read has done: 1 is a record that brought data, 8 another. */
+uint32_t tls_work(const struct tls *tls);
 
 /* Encrypts. Returns `length`: all was queued, with at most TLS_OVERHEAD bytes for each
  * call and for each TLS_RECORD_MOST in it, so small messages are better joined. Returns 0

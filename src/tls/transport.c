@@ -6,7 +6,10 @@
 #include "listen/connect.h"
 #include "tls/tls.h"
 
-enum { PIECES = 16 /* that are joined into a record */ };
+enum {
+    PIECES = 16,             /* that are joined into a record */
+    ANSWERS_MOST = 64 * 1024 /* to key updates, of a client that doesn't read */
+};
 
 bool secure_handshaking(const struct conn *conn) {
     return conn->tls && !tls_established(conn->tls);
@@ -55,7 +58,7 @@ static bool decrypt(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
     size_t room = input_room(conn);
     if (room == 0) {
-        if (!conn->held) {
+        if (conn->state != CONN_OPEN || !conn->held) {
             input_wait(conn);
         }
         return false;
@@ -63,6 +66,7 @@ static bool decrypt(struct conn *conn) {
     bool handshaking = secure_handshaking(conn);
     char *plain = batch->arena + batch->arena_used;
     ssize_t count = tls_read(conn->tls, plain, room);
+    input_work(conn, tls_work(conn->tls));
     if (handshaking && tls_established(conn->tls)) {
         conn->unfinished = false;
         conn_arm(conn);
@@ -81,7 +85,10 @@ static bool decrypt(struct conn *conn) {
     } else if (count == TLS_FAILED) {
         failed(conn);
     }
-    return count > 0 && conn->state != CONN_CLOSING;
+    if (tls_peek(conn->tls, NULL) > ANSWERS_MOST) {
+        conn_abort(conn, SYNC_QUEUE_FULL, true);
+    }
+    return (count > 0 || count == TLS_LATER) && conn->state != CONN_CLOSING;
 }
 
 void secure_receive(struct conn *conn, const char *cipher, size_t length) {

@@ -11,6 +11,7 @@
 
 enum {
     SHARED_BITS = 15,     /* the window of what is compressed for all */
+    SMALL_BITS = 9,       /* and for all who have asked for any smaller one */
     LEVEL = 6,            /* of compression: zlib's own default */
     STREAM_SPARE = 65536, /* inflated bytes of a stream that one frame may hold above
                              max_message */
@@ -22,7 +23,7 @@ struct websocket {
     struct backlog message; /* begun and not ended, unmasked and inflated */
     struct backlog stream;  /* of binary frames: what isn't cut yet */
     struct inflater *inflater;
-    struct deflater *deflater; /* only with send_takeover, or a small window */
+    struct deflater *deflater; /* only with send_takeover */
     uint64_t left;             /* payload bytes to come of the frame under way */
     uint32_t mask;
     uint32_t pinged_since;
@@ -292,11 +293,10 @@ static bool add_inflated(struct conn *conn, struct backlog *to, size_t length,
 
 /* Inflates a part of a message, as far as this tick's work goes; `last` is the end of it.
  * Never more than one byte above what it may be is inflated, so a bomb costs no more than
- * an honest message. What wasn't taken is given back as it came, masked. */
-static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool last) {
+ * an honest message. Sets *rest to how many bytes must wait. */
+static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
+                            bool last, size_t *rest) {
     struct websocket *websocket = conn->websocket;
-    const char *rest = bytes;
-    size_t length = *taken;
     bool stream = websocket->opcode == WS_BINARY && is_stream(conn);
     struct backlog *to = stream ? &websocket->stream : &websocket->message;
     size_t most = (size_t)conn_options(conn)->max_message + (stream ? STREAM_SPARE : 0);
@@ -315,7 +315,7 @@ static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool 
         enum inflated state =
             finishing
                 ? inflater_finish(inflater, websocket->receive_takeover, place, &size)
-                : inflater_run(inflater, &rest, &length, place, &size);
+                : inflater_run(inflater, &bytes, &length, place, &size);
         if (state == INFLATE_CORRUPT) {
             return fail(conn, WS_INVALID_DATA);
         }
@@ -333,7 +333,7 @@ static bool take_compressed(struct conn *conn, char *bytes, size_t *taken, bool 
             return !stream || cut_stream(conn);
         }
         if (length > 0 && !input_has_room(conn)) {
-            *taken -= length;
+            *rest = length;
             input_wait(conn);
             return !stream || cut_stream(conn);
         }
@@ -388,21 +388,23 @@ static bool take_plain(struct conn *conn, const char *bytes, size_t length, bool
 static ssize_t take_payload(struct conn *conn, char *bytes, size_t length) {
     struct websocket *websocket = conn->websocket;
     uint32_t mask = websocket->mask;
-    ws_unmask(bytes, length, mask);
-    size_t taken = length;
-    bool fine = true;
-    bool last = websocket->left == length && websocket->fin;
-    if (conn->state == CONN_OPEN) { /* else only the answer to our Close is waited for */
-        fine = websocket->compressed ? take_compressed(conn, bytes, &taken, last)
-                                     : take_plain(conn, bytes, length, last);
+    websocket->mask = ws_unmask(bytes, length, mask);
+    websocket->left -= length;
+    if (conn->state != CONN_OPEN) {
+        return (ssize_t)length; /* only the answer to our Close is waited for */
     }
-    ws_unmask(bytes + taken, length - taken, ws_mask_after(mask, taken));
-    websocket->mask = ws_mask_after(mask, taken);
-    websocket->left -= taken;
-    if (fine && last && taken == length && conn->state == CONN_OPEN) {
+    bool last = websocket->left == 0 && websocket->fin;
+    size_t rest = 0;
+    bool fine = websocket->compressed ? take_compressed(conn, bytes, length, last, &rest)
+                                      : take_plain(conn, bytes, length, last);
+    if (rest > 0) { /* for the next tick, as it came */
+        websocket->mask = ws_mask_after(mask, length - rest);
+        websocket->left += rest;
+        ws_unmask(bytes + length - rest, rest, websocket->mask);
+    } else if (fine && last) {
         fine = end_message(conn, bytes, websocket->compressed ? 0 : length);
     }
-    return fine ? (ssize_t)taken : -1;
+    return fine ? (ssize_t)(length - rest) : -1;
 }
 
 static bool begin_frame(struct conn *conn, const struct ws_header *header) {
@@ -532,8 +534,8 @@ bool websocket_compresses(const struct conn *conn, size_t length) {
     return conn->websocket->send_window_bits && from > 0 && length >= from;
 }
 
-bool websocket_takes_shared(const struct conn *conn) {
-    return conn->websocket->send_window_bits == SHARED_BITS;
+bool websocket_window_is_small(const struct conn *conn) {
+    return conn->websocket->send_window_bits < SHARED_BITS;
 }
 
 void websocket_sent_shared(struct conn *conn) {
@@ -570,24 +572,51 @@ static struct shared *compress(struct deflater *deflater, bool keep, uint8_t wir
     return shared;
 }
 
-static struct deflater *shared_deflater(struct core *core) {
-    if (!core->deflater) {
-        core->deflater = deflater_new(SHARED_BITS, LEVEL);
+static struct deflater *shared_deflater(struct core *core, bool small) {
+    struct deflater **deflater = &core->deflaters[small];
+    if (!*deflater) {
+        *deflater = deflater_new(small ? SMALL_BITS : SHARED_BITS, LEVEL);
     }
-    return core->deflater;
+    return *deflater;
 }
 
 struct shared *websocket_compress(struct core *core, uint8_t wire, bool text,
                                   const char *bytes, size_t length) {
-    struct deflater *deflater = shared_deflater(core);
+    struct deflater *deflater = shared_deflater(core, false);
     return deflater ? compress(deflater, false, wire, text, bytes, length) : NULL;
+}
+
+enum sync_sent websocket_send_small(struct conn *conn, struct small_forms *small,
+                                    const char *bytes, size_t length) {
+    if (!small->used) {
+        *small = (struct small_forms){.used = true};
+    }
+    struct shared **form = &small->form[conn->wire];
+    struct deflater *deflater = shared_deflater(conn->core, true);
+    if (!*form && deflater && length <= wire_longest(conn->wire)) {
+        bool text = conn->wire == WIRE_TEXT && utf8_valid(bytes, length);
+        *form = compress(deflater, false, conn->wire, text, bytes, length);
+    }
+    if (!*form) {
+        return SYNC_TOO_LONG;
+    }
+    websocket_sent_shared(conn);
+    return output_send(conn, NULL, NULL, 0, *form);
+}
+
+void websocket_release_small(struct small_forms *small) {
+    for (int i = 0; i < WIRE_COUNT; i++) {
+        if (small->form[i]) {
+            shared_release(small->form[i]);
+        }
+    }
 }
 
 /* The compressor that serves this client: its own, where it has to remember. */
 static struct deflater *own_deflater(struct conn *conn) {
     struct websocket *websocket = conn->websocket;
-    if (!websocket->send_takeover && websocket->send_window_bits == SHARED_BITS) {
-        return shared_deflater(conn->core);
+    if (!websocket->send_takeover) {
+        return shared_deflater(conn->core, websocket_window_is_small(conn));
     }
     if (!websocket->deflater) {
         websocket->deflater = deflater_new(websocket->send_window_bits, LEVEL);
@@ -627,9 +656,15 @@ enum sync_sent websocket_send(struct conn *conn, const char *bytes, size_t lengt
     return output_send(conn, &frame, bytes, length, NULL);
 }
 
+uint32_t websocket_held(const struct conn *conn) {
+    return conn->websocket->message.capacity + conn->websocket->stream.capacity;
+}
+
 void websocket_trim(struct core *core) {
-    deflater_free(core->deflater);
+    for (int small = 0; small < 2; small++) {
+        deflater_free(core->deflaters[small]);
+        core->deflaters[small] = NULL;
+    }
     inflater_free(core->spare_inflater);
-    core->deflater = NULL;
     core->spare_inflater = NULL;
 }

@@ -21,6 +21,9 @@ What stands behind the script's name is the script's own.
   --workers=N       N processes that share the ports and are one server; auto: one for
                     each core
   --cluster=URL     be one server with all that have the same redis:// or nats:// URL
+  --memory=SIZE     the memory that clients may use, as in 512M: near it none is accepted,
+                    at it the heaviest are closed; off: none. By itself four fifths of
+                    what the container or the service may have. Workers have shares
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -95,6 +98,14 @@ end
 
 actions["jit-report"] = function()
   require "sync.jit".watch()
+  return true
+end
+
+function actions.memory(value)
+  local limit = require "sync.limit"
+  local bytes, problem = limit.parse(value)
+  if bytes == nil then return nil, problem end
+  limit.set(bytes and math.floor(bytes / (require "sync.core".workers or 1)))
   return true
 end
 
@@ -274,7 +285,7 @@ function cli.main(given)
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
     not wanted.help and not wanted.version and (script or wanted.execute) and script ~= "new" then
     for _, option in ipairs(given) do
-      local code = option[1] == "log" and apply("log", option[2])
+      local code = (option[1] == "log" or option[1] == "memory") and apply(unpack(option))
       if code then return code end
     end
     return runWorkers(wanted.workers)

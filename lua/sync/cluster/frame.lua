@@ -35,6 +35,7 @@ local frame = {
   CHANGES = 8, -- who has come into a room, and gone
   TAKE = 9,    -- give me this session
   GIVEN = 10,  -- it is, or isn't
+  BACK = 11,   -- that the node was away: others tell again what they have sent
 }
 
 local head = ffi.new "struct sync_frame"

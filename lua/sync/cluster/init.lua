@@ -25,9 +25,11 @@ local now = core.C.sync_now
 local BEAT_SECONDS = 1
 local SILENT_SECONDS = 5    -- of a node that has died
 local FORGET_SECONDS = 60   -- in which one that comes back goes on where it was
-local CLAIM_BEATS = 3       -- how often a node tells what it has sent last
+local CLAIM_BEATS = 3       -- how often a node tells what it has sent last, and again when one of
+                            -- the two was away: it may have been so for longer
 local MOST_CLAIMS = 2000    -- in one beat; others wait for the next
 local MOST_RECENT = 20000   -- outlets of which beats tell; further ones are left out
+local MANY_RECENT = 10000   -- then those that were told are forgotten at once
 local MOST_UNSENT = 6 * 1024 * 1024 -- bytes that wait for the engine; its own bounds are above
 local MOST_NODES = 16383    -- so that ids have at most 14 digits
 local IDS_A_NODE = 2 ^ 32
@@ -51,7 +53,8 @@ local cluster = {
 local nodes = cluster.nodes
 local sets = {}      -- by topic that this node hears of; false where there is no set
 local classes = {}   -- by name
-local recent = {}    -- outlets that have sent in the last beats
+local recent = {}    -- outlets that have sent in the last FORGET_SECONDS
+local byTopic = {}   -- these, but for those of control frames
 local epoch = 0
 local lastStream = 0
 local shed = 0       -- messages that were not given to the engine
@@ -70,8 +73,24 @@ end
 
 local function newOutlet(topic, key)
   lastStream = lastStream + 1
-  return {topic = topic, key = key or topic, stream = lastStream, number = 0, beats = 0,
-    control = false}
+  return {topic = topic, key = key or topic, stream = lastStream, number = 0, control = false,
+    isRecent = false, -- whether it is in `recent`
+    sentAt = 0,       -- about when it has sent last
+    beats = 0}        -- that are yet to tell of it
+end
+
+-- A room may have been forgotten, and made anew, since it has sent: its numbers go on.
+local function outletOf(topic)
+  return byTopic[topic] or newOutlet(topic)
+end
+
+local function noteSending(outlet)
+  if not outlet.isRecent then
+    if #recent >= MOST_RECENT then return end
+    recent[#recent + 1], outlet.isRecent = outlet, true
+    if outlet.key == outlet.topic then byTopic[outlet.topic] = outlet end
+  end
+  outlet.beats = CLAIM_BEATS
 end
 
 local everybody = newOutlet(EVERYBODY)
@@ -96,8 +115,7 @@ end
 -- finds room, so that none takes another for dead.
 local function publish(outlet, type, body)
   if isControl(type) then outlet = controlOf(outlet) end
-  if outlet.beats == 0 and #recent < MOST_RECENT then recent[#recent + 1] = outlet end
-  if outlet.beats > 0 or recent[#recent] == outlet then outlet.beats = CLAIM_BEATS end
+  noteSending(outlet)
   if not isControl(type) and cluster.engine:unsent() > MOST_UNSENT then
     outlet.number = outlet.number + 1 -- others notice that it's missing
     shed = shed + 1
@@ -323,18 +341,31 @@ end
 
 -- What this node has sent lately: key, stream, number, …
 local function claims()
-  local list, later = {}, {}
-  for i, outlet in ipairs(recent) do
-    if i <= MOST_CLAIMS then
+  local list, kept, time, isLong = {}, {}, now(), #recent > MANY_RECENT
+  for _, outlet in ipairs(recent) do
+    if outlet.beats == CLAIM_BEATS then outlet.sentAt = time end
+    if outlet.beats > 0 and #list < 3 * MOST_CLAIMS then
       list[#list + 1], list[#list + 2], list[#list + 3] =
         outlet.key, outlet.stream, outlet.number
       outlet.beats = outlet.beats - 1
     end
-    if outlet.beats > 0 then later[#later + 1] = outlet end
+    outlet.isRecent = outlet.beats > 0 or not isLong and time - outlet.sentAt <= FORGET_SECONDS
+    if outlet.isRecent then
+      kept[#kept + 1] = outlet
+    elseif byTopic[outlet.topic] == outlet then
+      byTopic[outlet.topic] = nil
+    end
   end
-  recent = later
+  recent = kept
   return list
 end
+
+-- Tells again what was sent in the last FORGET_SECONDS. This node was away, or another.
+local function claimAgain()
+  for _, outlet in ipairs(recent) do outlet.beats = CLAIM_BEATS end
+end
+
+receive[frame.BACK] = claimAgain
 
 local function beat()
   local counts = {}
@@ -395,7 +426,7 @@ local function addRoom(all, room)
       "stay on this node", {room = tostring(room.name):sub(1, 40)})
     return
   end
-  room.outlet = newOutlet(topic)
+  room.outlet = outletOf(topic)
   presence.watch(room)
 end
 
@@ -411,7 +442,7 @@ function cluster.addClass(class)
   end
   classes[class.name] = class
   class.clients.name = class.name
-  class.clients.outlet = newOutlet(cluster.topicOf(class.name))
+  class.clients.outlet = outletOf(cluster.topicOf(class.name))
   if class.resumeTime then class.clients:remember() end
   subscribe(class.clients.outlet.topic, class.clients)
   for _, room in pairs(class.roomsByName) do addRoom(class.clients, room) end
@@ -520,7 +551,9 @@ local function begin(open, number)
     onMessage = onMessage,
     onUp = function()
       if number == nil then claimNumber() end
+      claimAgain()
       beat()
+      cluster.tellAll(frame.BACK, {})
       presence.askAll()
     end,
     onDown = function() end,

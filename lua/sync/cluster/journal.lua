@@ -15,10 +15,10 @@
 -- @module sync.cluster.journal
 
 local buffer = require "string.buffer"
-local cjson = require "cjson"
 local cluster = require "sync.cluster"
 local core = require "sync.core"
 local frame = require "sync.cluster.frame"
+local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local Share = require "sync.cluster.share"
@@ -38,9 +38,12 @@ local STATE_SECONDS = 10   -- after which all of a session is written again
 local ENTRY = 48 * 1024    -- bytes, about
 local ROOM_COST, NUMBER_COST, ENTRY_COST = 40, 8, 100
 local GAPS = "e/!"         -- the log of events of which not even their room's log says anything
-local READ = 1000          -- entries at once
-local MOST_READ = 40       -- times
-local READING_SECONDS = 2  -- that a journal which was read is kept
+local READ = 32            -- entries at once: what a worker is told in one message holds them
+local MOST_READ = 64 * 1024 * 1024 -- bytes of a log
+local MOST_READING = 8     -- logs at a time
+local READING_SECONDS = 2  -- that a journal which was read is kept, at least
+local READING_SHARE = 4    -- and as many times as long as reading took
+local CHORES_SECONDS = 0.005 -- that reading, and what follows, may have of a tick
 
 local journal = {}
 
@@ -99,8 +102,9 @@ end
 local function fieldsOf(client)
   local fields = {}
   for _, name in ipairs(client.resumeFields) do
-    local value = rawget(client, name)
-    if value ~= nil then fields[name] = cjson.encode(value) end
+    local text = json.note(rawget(client, name), ("the field %s of a %s"):format(name,
+      getmetatable(client).name))
+    if text ~= "" then fields[name] = text end
   end
   return fields
 end
@@ -109,8 +113,7 @@ journal.fieldsOf = fieldsOf
 local function roomsOf(client)
   local rooms, joined = {}, client.joined
   for name in pairs(joined and joined.rooms or {}) do
-    local value = joined.values and joined.values[name]
-    rooms[name] = value ~= nil and cjson.encode(value) or ""
+    rooms[name] = json.note(joined.values and joined.values[name], "a member's value")
   end
   return rooms
 end
@@ -196,6 +199,7 @@ function journal.finish(session)
   if not session.sid then return end
   sessions[session.sid] = nil
   add({"end", session.sid}, NUMBER_COST)
+  session.sid = nil
 end
 
 --- A text was sent, or is kept, as the session's `number`-th. Events of a set have a name.
@@ -223,14 +227,14 @@ end
 --- The client has come into a room. The room's log notes it, too.
 function journal.joined(client, room)
   local session, joined = client.session, client.joined
-  local value = joined.values and joined.values[room]
-  local list = {{"join", room, value ~= nil and cjson.encode(value) or ""}}
+  local text = json.note(joined.values and joined.values[room], "a member's value")
+  local list = {{"join", room, text}}
   for name, encoded in pairs(fieldsOf(client)) do list[#list + 1] = {"field", name, encoded} end
   for _, each in ipairs(list) do
-    local kind, name, text = unpack(each)
-    local cost = #tostring(name) + #text + ROOM_COST
+    local kind, name, encoded = unpack(each)
+    local cost = #tostring(name) + #encoded + ROOM_COST
     if not pay(session, cost) then return end
-    add({kind, session.sid, name, text}, cost)
+    add({kind, session.sid, name, encoded}, cost)
   end
   keepBegin(cluster.topicOf(getmetatable(client).name, room), session.token)
 end
@@ -260,127 +264,208 @@ function journal.keepEvent(topic, name, text)
     KEEP_SECONDS)
 end
 
--- Reading.
+-- Reading. What many clients make this node do is done bit by bit, so that others don't wait.
 
-local function decode(bytes)
-  local ok, value = pcall(frame.decode, bytes, 0)
-  return ok and type(value) == "table" and value or {}
+local chores, firstChore, lastChore, isBusy = {}, 1, 0, false
+
+local function doChores()
+  local stop = now() + CHORES_SECONDS
+  repeat
+    local fn = chores[firstChore]
+    chores[firstChore] = nil
+    firstChore = firstChore + 1
+    local ok, problem = xpcall(fn, debug.traceback)
+    if not ok then
+      log.limited("error", "journal", "error in what was read of a journal: " .. tostring(problem))
+    end
+  until firstChore > lastChore or now() >= stop
+  if firstChore <= lastChore then return loop.startTimer(0, 0, doChores) end
+  firstChore, lastChore, isBusy = 1, 0, false
 end
 
--- Reads a log to its end, and calls `done` with its entries, or nil.
-local function readAll(name, done)
-  local all, times = {}, 0
-  local function more(list, problem)
-    times = times + 1
-    if not list then return done(nil, "the engine: " .. problem) end
-    if times > MOST_READ then return done(nil, "its journal is too long") end
-    for _, entry in ipairs(list) do all[#all + 1] = decode(entry.bytes) end
-    if #list < READ then return done(all) end
-    cluster.engine:read(name, list[#list].id, READ, more)
+local function later(fn)
+  lastChore = lastChore + 1
+  chores[lastChore] = fn
+  if not isBusy then loop.startTimer(0, 0, doChores) end
+  isBusy = true
+end
+
+-- Readings of logs, a few at a time. Those who ask for the same one share it: of the log of a
+-- room if it hasn't begun, for they want what comes until they ask; of a journal, which
+-- changes no more, also while it is read, and a while longer.
+local readings = {}        -- by log, which may still be shared
+local waiting, firstWaiting, lastWaiting, underWay = {}, 1, 0, 0
+
+local startNext
+
+-- Ends a reading. Who waits is told.
+local function tellAll(self, problem)
+  self.problem, self.isDone = problem, true
+  underWay = underWay - 1
+  if self.isLasting then
+    local seconds = math.max(READING_SECONDS, READING_SHARE * (now() - self.begun))
+    loop.startTimer(seconds, 0, function() readings[self.name] = nil end)
   end
-  cluster.engine:read(name, "", READ, more)
+  for _, done in ipairs(self.waiting) do later(function() done(self) end) end
+  self.waiting = nil
+  startNext()
 end
 
--- What an item does to the session that is looked for. Returns it.
+local function takeEntries(self, list)
+  for _, entry in ipairs(list) do
+    self.bytes = self.bytes + #entry.bytes
+    self:add(frame.decode(entry.bytes, 0))
+  end
+end
+
+local readOn
+
+local function takePage(self, list, problem)
+  if not list then return tellAll(self, "the engine: " .. tostring(problem)) end
+  if not pcall(takeEntries, self, list) then return tellAll(self, "its log can't be read") end
+  if #list < READ then return tellAll(self) end
+  if self.bytes > MOST_READ then return tellAll(self, "its log is too long") end
+  readOn(self, list[#list].id)
+end
+
+function readOn(self, after)
+  local function done(list, problem)
+    later(function() takePage(self, list, problem) end)
+  end
+  local engine = cluster.engine
+  local ok, problem = pcall(engine.read, engine, self.name, after, READ, done)
+  if not ok then done(nil, problem) end
+end
+
+function startNext()
+  while underWay < MOST_READING and firstWaiting <= lastWaiting do
+    local self = waiting[firstWaiting]
+    waiting[firstWaiting] = nil
+    firstWaiting = firstWaiting + 1
+    underWay = underWay + 1
+    if not self.isLasting then readings[self.name] = nil end
+    self.begun = now()
+    readOn(self, "")
+  end
+end
+
+-- Calls `done` with the reading of a log, which `Kind.new` makes.
+local function read(name, Kind, done)
+  local self = readings[name]
+  if self and self.isDone then return later(function() done(self) end) end
+  if not self then
+    self = Kind.new()
+    self.name, self.bytes, self.waiting = name, 0, {}
+    readings[name] = self
+    lastWaiting = lastWaiting + 1
+    waiting[lastWaiting] = self
+  end
+  table.insert(self.waiting, done)
+  startNext()
+end
+
+-- A node's journal: its sessions by token.
+local Sessions = {isLasting = true}
+Sessions.__index = Sessions
+
+function Sessions.new()
+  return setmetatable({bySid = {}, byToken = {}}, Sessions)
+end
+
+-- What items do.
 local apply = {}
 
-function apply.state(session, item, token)
-  local _, sid, itsToken, class, last, rooms, fields = unpack(item)
-  if itsToken ~= token then return session end
+function Sessions:add(entry)
+  for _, item in ipairs(entry) do
+    local act = apply[item[1]]
+    if act then act(self, item) end
+  end
+end
+
+function apply.state(self, item)
+  local _, sid, token, class, last, rooms, fields = unpack(item)
+  local session = self.bySid[sid]
   if session then -- it is known to here; the item says the same
     session.rooms, session.fields = rooms, fields
     if last ~= session.last then session.isBroken = true end
-    return session
+    return
   end
-  return {sid = sid, class = class, last = last, first = last, rooms = rooms, fields = fields,
-    names = {}, texts = {}, delivered = {}}
+  session = {token = token, class = class, first = last, last = last, rooms = rooms,
+    fields = fields,
+    names = {},  -- of events, from that behind `first` on; false where it was no event
+    texts = {}}  -- of those, by number
+  self.bySid[sid], self.byToken[token] = session, session
 end
 
-local function deliver(session, number)
+local function deliver(session, number, name)
   if number ~= session.last + 1 then session.isBroken = true end
   session.last = number
+  if not session.isBroken then session.names[number - session.first] = name end
 end
 
-function apply.event(session, item)
-  for i = 3, session and #item or 0, 2 do
-    if item[i] == session.sid then
-      deliver(session, item[i + 1])
-      session.names[item[i + 1]] = item[2]
-      session.delivered[item[2]] = true
-    end
+function apply.event(self, item)
+  local bySid = self.bySid
+  for i = 3, #item, 2 do
+    local session = bySid[item[i]]
+    if session then deliver(session, item[i + 1], item[2]) end
   end
-  return session
 end
 
-function apply.text(session, item)
-  if session and item[2] == session.sid then
-    deliver(session, item[3])
-    session.texts[item[3]] = item[4]
-  end
-  return session
+function apply.text(self, item)
+  local session = self.bySid[item[2]]
+  if not session then return end
+  deliver(session, item[3], false)
+  session.texts[item[3]] = item[4]
 end
 
-function apply.join(session, item)
-  if session and item[2] == session.sid then session.rooms[item[3]] = item[4] end
-  return session
+function apply.join(self, item)
+  local session = self.bySid[item[2]]
+  if session then session.rooms[item[3]] = item[4] end
 end
 
-function apply.field(session, item)
-  if session and item[2] == session.sid then session.fields[item[3]] = item[4] end
-  return session
+function apply.field(self, item)
+  local session = self.bySid[item[2]]
+  if session then session.fields[item[3]] = item[4] end
 end
 
-function apply.leave(session, item)
-  if session and item[2] == session.sid then session.rooms[item[3]] = nil end
-  return session
+function apply.leave(self, item)
+  local session = self.bySid[item[2]]
+  if session then session.rooms[item[3]] = nil end
 end
 
-apply["end"] = function(session, item)
-  if session and item[2] == session.sid then return nil end
-  return session
-end
-
--- Many clients of a node that has died come at once: its journal is read for all who ask while
--- that is done, and a moment longer.
-local readings = {}        -- by log: {entries or nil, problem, those who wait or nil}
-
-local function readOnce(name, done)
-  local reading = readings[name]
-  if reading and reading.waiting then
-    table.insert(reading.waiting, done)
-    return
-  elseif reading then
-    return done(reading.entries, reading.problem)
-  end
-  reading = {waiting = {done}}
-  readings[name] = reading
-  readAll(name, function(entries, problem)
-    local waiting = reading.waiting
-    reading.entries, reading.problem, reading.waiting = entries, problem, nil
-    loop.startTimer(READING_SECONDS, 0, function() readings[name] = nil end)
-    for _, each in ipairs(waiting) do each(entries, problem) end
-  end)
+apply["end"] = function(self, item)
+  local session = self.bySid[item[2]]
+  if not session then return end
+  self.bySid[item[2]] = nil
+  if self.byToken[session.token] == session then self.byToken[session.token] = nil end
 end
 
 --- Looks for a session of a node that has died. `done` gets what is known of it, or nil and why
 -- nothing is.
 function journal.find(node, epoch, token, done)
-  readOnce(logName(node, epoch), function(entries, problem)
-    if not entries then return done(nil, problem) end
-    local session
-    for _, entry in ipairs(entries) do
-      for _, item in ipairs(entry) do
-        local act = apply[item[1]]
-        if act then session = act(session, item, token) end
-      end
-    end
+  read(logName(node, epoch), Sessions, function(reading)
+    local session = reading.byToken[token]
+    if reading.problem then return done(nil, reading.problem) end
     if not session then return done(nil, "its node's journal does not know it") end
     if session.isBroken then return done(nil, "its node's journal has a gap") end
     done(session)
   end)
 end
 
--- Reads the logs of the rooms, one after the other: lists of {name, text}.
+-- The log of a set: its events.
+local Events = {}
+Events.__index = Events
+
+function Events.new()
+  return setmetatable({list = {}, textOf = {}}, Events)
+end
+
+function Events:add(entry)
+  self.list[#self.list + 1] = entry
+  self.textOf[entry[1]] = entry[2]
+end
+
+-- Reads the logs of the class and of the rooms, one after the other.
 local function readRooms(session, done)
   local topics, logs = {cluster.topicOf(session.class)}, {}
   for room in pairs(session.rooms) do
@@ -388,27 +473,33 @@ local function readRooms(session, done)
   end
   local function following(i)
     if i > #topics then return done(logs) end
-    readAll("e/" .. topics[i], function(entries, problem)
-      if not entries then return done(nil, problem) end
-      logs[i] = entries
+    read("e/" .. topics[i], Events, function(reading)
+      if reading.problem then return done(nil, reading.problem) end
+      logs[i] = reading
       following(i + 1)
     end)
   end
-  readAll(GAPS, function(gaps, problem)
-    if not gaps then return done(nil, problem) end
-    if #gaps > 0 then return done(nil, "events were not kept: clients fire too many") end
+  read(GAPS, Events, function(gaps)
+    if gaps.problem then return done(nil, gaps.problem) end
+    if #gaps.list > 0 then return done(nil, "events were not kept: clients fire too many") end
     following(1)
   end)
+end
+
+local function textIn(logs, name)
+  for _, kept in ipairs(logs) do
+    if kept.textOf[name] then return kept.textOf[name] end
+  end
 end
 
 -- Events of a log that come after what is known to have been for the client, and that it
 -- wasn't sent.
 -- Returns false when that can't be told: one was not kept, or the log's beginning wasn't.
-local function addLater(session, token, entries, missed, known)
+local function addLater(token, reading, missed, known)
   local hasBegun, hasEvents = false, false
-  for _, entry in ipairs(entries) do
+  for _, entry in ipairs(reading.list) do
     local name, text = entry[1], entry[2]
-    if name == "+" .. token or session.delivered[name] then
+    if name == "+" .. token or known[name] then
       hasBegun = true
     elseif name:byte() ~= PLUS then -- no other client's
       hasEvents = true
@@ -432,19 +523,18 @@ function journal.missed(session, token, received, done)
   end
   readRooms(session, function(logs, problem)
     if not logs then return done(nil, problem) end
-    local textOf = {}
-    for _, entries in ipairs(logs) do
-      for _, entry in ipairs(entries) do textOf[entry[1]] = entry[2] end
-    end
     local missed, known = {}, {}
-    for name in pairs(session.delivered) do known[name] = true end
+    for _, name in ipairs(session.names) do
+      if name then known[name] = true end
+    end
     for number = received + 1, session.last do
-      local text = session.texts[number] or textOf[session.names[number]]
+      local name = session.names[number - session.first]
+      local text = session.texts[number] or name and textIn(logs, name)
       if not text then return done(nil, "a message was not kept") end
       missed[#missed + 1] = text
     end
-    for _, entries in ipairs(logs) do
-      if not addLater(session, token, entries, missed, known) then
+    for _, reading in ipairs(logs) do
+      if not addLater(token, reading, missed, known) then
         return done(nil, "an event was not kept")
       end
     end

@@ -14,6 +14,7 @@ local buffer = require "string.buffer"
 local cjson = require "cjson"
 local core = require "sync.core"
 local frame = require "sync.cluster.frame"
+local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local Share = require "sync.cluster.share"
@@ -167,8 +168,7 @@ end
 
 local function valueOf(client, room)
   local values = client.joined and client.joined.values
-  local value = values and values[room.name]
-  return value ~= nil and cjson.encode(value) or ""
+  return json.note(values and values[room.name], "a member's value")
 end
 
 -- A client has come into the room, or gone.

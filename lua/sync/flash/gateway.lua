@@ -164,7 +164,8 @@ function gateway.serve(exchange)
   if not origins.allow(listener.settings.origins, request.origin, request.headers.host) then
     return say(answer, 403, origins.refuse(class, request))
   end
-  local packet, problem = amfpacket.decode(request.body, {depth = class.maxDepth})
+  local packet, problem = amfpacket.decode(request.body,
+    {depth = math.min(class.maxDepth, amfpacket.MOST_DEPTH)})
   if not packet then return say(answer, 400, "this is no AMF: " .. problem) end
   if #packet.messages > class.maxBatch then
     return say(answer, 400, ("a request holds at most %d calls"):format(class.maxBatch))

@@ -13,6 +13,9 @@ local bit = require "bit"
 
 local amfpacket = {}
 
+--- As deep a packet may be nested that is written; what is read to be written again, too.
+amfpacket.MOST_DEPTH = 64
+
 local UNKNOWN_LENGTH = 0xffffffff
 local TO_AMF3 = "\17" -- what switches from AMF0
 local MOST = 0xffff   -- headers, messages, and bytes of a name
@@ -80,7 +83,7 @@ end
 
 -- Writing. Nothing is written by reference unless it is asked for: Ruffle reads none.
 
-local PLAIN = {references = false}
+local PLAIN = {references = false, depth = amfpacket.MOST_DEPTH}
 
 local function encodeValue(value, version, options)
   if version ~= 3 then return amf0.encode(value, options) end
@@ -141,7 +144,7 @@ end
 
 --- Writes a packet.
 -- @tparam table packet
--- @tparam[opt={references=false}] table options see `sync.amf3.encode`; `size` is that of
+-- @tparam[opt={references=false,depth=64}] table options see `sync.amf3.encode`; `size` is that of
 -- the whole packet
 -- @treturn string|nil the bytes, or nil
 -- @treturn string|nil and which value in it can't be written, and why

@@ -8,9 +8,12 @@ local null = require "cjson".null
 
 local amfwire = {}
 
+local MOST_DEPTH = 64
+local DEEP = {depth = MOST_DEPTH} -- what was read can be written, within other tables, too
+
 --- As in `sync.jsonwire`.
 function amfwire.decode(bytes, depth)
-  local ok, value, position = amf3.decode(bytes, 1, {depth = depth})
+  local ok, value, position = amf3.decode(bytes, 1, {depth = math.min(depth, MOST_DEPTH)})
   if not ok then return false, "this is no AMF3: " .. tostring(value) end
   if position <= #bytes then return false, "there are bytes behind the AMF3 value" end
   return true, value, false
@@ -19,20 +22,20 @@ end
 --- As in `sync.jsonwire`.
 function amfwire.result(id, value)
   if value == nil then value = null end
-  return amf3.encode {jsonrpc = "2.0", id = id, result = value}
+  return amf3.encode({jsonrpc = "2.0", id = id, result = value}, DEEP)
 end
 
 --- As in `sync.jsonwire`.
 function amfwire.fault(id, err)
   local body = {code = err.code, message = err.message, data = err.data}
-  return amf3.encode {jsonrpc = "2.0", id = id, error = body} or
+  return amf3.encode({jsonrpc = "2.0", id = id, error = body}, DEEP) or
     amf3.encode {jsonrpc = "2.0", id = id, error = {code = err.code, message = "error"}}
 end
 
 -- The first argument that can't be written.
 local function culprit(params)
   for i, value in ipairs(params) do
-    local bytes, problem = amf3.encode(value)
+    local bytes, problem = amf3.encode(value, DEEP)
     if not bytes then return problem, i end
   end
 end
@@ -43,8 +46,8 @@ function amfwire.request(id, name, ...)
   for i = 1, select("#", ...) do
     if params[i] == nil then params[i] = null end
   end
-  local bytes, problem = amf3.encode {jsonrpc = "2.0", id = id, method = name,
-    params = values.list(params)}
+  local bytes, problem = amf3.encode({jsonrpc = "2.0", id = id, method = name,
+    params = values.list(params)}, DEEP)
   if bytes then return bytes end
   local why, argument = culprit(params)
   return nil, why or problem, argument or 0

@@ -88,7 +88,8 @@ function deflate.negotiate(header, settings)
       end
       local most = given.client_max_window_bits
       if type(most) == "number" and most > 8 then
-        agreed.receiveBits = most
+        -- Without takeover a window is one of all clients, which holds smaller ones.
+        if agreed.receiveTakeover then agreed.receiveBits = most end
         answer[#answer + 1] = "client_max_window_bits=" .. most
       end
       return table.concat(answer, "; "), agreed

@@ -1,17 +1,22 @@
 --- The messages of JSON-RPC 2.0 as JSON texts.
 --
--- JSON is lua-cjson's: numbers go out with 14 digits, an empty table as an object.
+-- JSON is lua-cjson's: numbers go out with 14 digits, an empty table as an object. What can be
+-- read can be written: one client's value may have to be told to others.
 -- @module sync.remoting.json
 
 local cjson = require "cjson"
 local core = require "sync.core"
+local log = require "sync.log"
 
 local jsonwire = {}
 
 local null = cjson.null
+local overflows = core.C.sync_json_overflows
+
+local MOST_DEPTH = 64
 
 local encoder = cjson.new()
-encoder.encode_max_depth(64)
+encoder.encode_max_depth(MOST_DEPTH)
 encoder.encode_sparse_array(true, 4, 64)
 encoder.encode_invalid_numbers(false)
 encoder.encode_keep_buffer(true)
@@ -47,16 +52,32 @@ end
 
 local encode = jsonwire.encode
 
+--- A value of the program's own as JSON, for other nodes: "" for nil. One that JSON can't say
+-- is nil there, and told by the log: it may be told long after it was set, on behalf of others.
+-- @tparam any value
+-- @tparam string what it is, for the log
+-- @treturn string
+function jsonwire.note(value, what)
+  if value == nil then return "" end
+  local ok, text = pcall(cjson.encode, value)
+  if ok then return text end
+  log.limited("error", "note", ("%s can't be told to other nodes: %s"):format(what, text))
+  return ""
+end
+
 --- Reads a message.
 -- @tparam string bytes
--- @tparam number depth to which it may be nested
+-- @tparam number depth to which it may be nested, at most 64
 -- @treturn boolean,any,boolean true, the value, and whether it is a batch; or false and what
 -- is wrong
 function jsonwire.decode(bytes, depth)
   if not core.isText(bytes) then return false, "this is not UTF-8" end
   -- cjson would take it for the end.
   if bytes:find("\0", 1, true) then return false, "this is no JSON: there is a NUL in it" end
-  local ok, value = pcall(decoderFor(depth).decode, bytes)
+  if overflows(bytes, #bytes) ~= 0 then
+    return false, "this is no JSON: a number in it is too large" -- cjson says infinity
+  end
+  local ok, value = pcall(decoderFor(math.min(depth, MOST_DEPTH)).decode, bytes)
   if not ok then return false, "this is no JSON: " .. tostring(value) end
   local isBatch = bytes:byte(1) ~= OBJECT and type(value) == "table" and
     bytes:find("^%s*%[") ~= nil

@@ -26,10 +26,11 @@ local now = C.sync_now
 local Rpc = Protocol:extend("JsonRpc")
 
 Rpc.framing = "null"
+Rpc.countsCalls = true
 --- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
 -- frames of a WebSocket still are JSON.
 Rpc.encoding = "json"
---- Nesting of what a client sends; deeper is an error of parsing.
+--- Nesting of what a client sends, 64 at most; deeper is an error of parsing.
 Rpc.maxDepth = 32
 --- Calls in one batch.
 Rpc.maxBatch = 64

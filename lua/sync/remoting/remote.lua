@@ -14,6 +14,7 @@
 -- @classmod sync.Remote
 
 local Rpc = require "sync.remoting.jsonrpc"
+local Session = require "sync.remoting.session"
 local Set = require "sync.set"
 local core = require "sync.core"
 local FIRE = require("sync.cluster.frame").FIRE
@@ -36,6 +37,10 @@ Remote.resumeTime = false
 -- has missed more starts anew.
 Remote.resumeMessages = 256
 Remote.resumeBytes = 256 * 1024
+--- At most so many bytes are kept for all clients of the class in a process, those that are
+-- connected included; an event that many are sent counts once. Beyond that the clients for whom
+-- the most is kept lose it: one that has then missed something starts anew.
+Remote.resumeTotal = 64 * 1024 * 1024
 --- Clients of the class that may be away at a time; more are let go.
 Remote.maxAway = 10000
 
@@ -53,6 +58,7 @@ function Remote:extend(name)
   local class = Rpc.extend(self, name)
   class.sessions = {}  -- by token: instances, connected or away
   class.awayCount = 0
+  class.sessionGroup = Session.group(name)
   return class
 end
 
@@ -77,34 +83,25 @@ local function write(wire, verb, id, name, ...)
 end
 
 -- Keeps a text for a client that may have to be sent it again.
-local function keep(session, text, isShared)
-  if session.moving then handover().note(session, isShared) end
-  local first, last = session.first, session.last + 1
-  session.texts[last] = text
-  session.last = last
+local function keep(session, text, event)
+  if session.moving then handover().note(session, event) end
+  session:keep(text, event)
   if session.sid then
-    journal().note(session, last, isShared and cluster().eventName() or nil, text)
+    journal().note(session, session.last, event and cluster().eventName() or nil, text)
   end
-  session.bytes = session.bytes + #text
-  while last - first >= session.most or session.bytes > session.mostBytes and first <= last do
-    session.bytes = session.bytes - #session.texts[first]
-    session.texts[first] = nil
-    first = first + 1
-  end
-  session.first = first
 end
 
--- Sends a text that counts; one that is shared goes to a whole set. One that is away gets it
+-- Sends a text that counts; that of an event goes to a whole set. One that is away gets it
 -- when it's back; one that has come back to another node gets it from there.
-function Remote:transmit(text, isShared)
+function Remote:transmit(text, event)
   local session = self.session
   if session and session.heir then return handover().forward(session.heir, text) end
   if session and (session.away or session.isHeld) then
-    keep(session, text, isShared)
+    keep(session, text, event)
     return true
   end
   local ok, why = self:send(text)
-  if session and why ~= "dropped" and why ~= "too long" then keep(session, text, isShared) end
+  if session and why ~= "dropped" and why ~= "too long" then keep(session, text, event) end
   return ok, why
 end
 
@@ -128,28 +125,35 @@ local function eachAbsent(set, source, visit)
   end
 end
 
--- The texts of an event by wire, each made when a client first needs it.
-local function textsOf(name, ...)
+-- An event by wire, each made when a client first needs it. What one client said may be more
+-- than another's wire can say (NaN in JSON, an empty name in AMF3): false, then, so that the
+-- others get it.
+local function eventsOf(name, ...)
   local arguments, count = {...}, select("#", ...)
-  return setmetatable({}, {__index = function(texts, wire)
-    local text = write(wire, "fire", nil, name, unpack(arguments, 1, count))
-    texts[wire] = text
-    return text
+  return setmetatable({}, {__index = function(events, wire)
+    local text, problem = wire.request(nil, name, unpack(arguments, 1, count))
+    if not text then
+      log.limited("error", "event", ("the event %s can't be told to all: %s"):format(name, problem))
+    end
+    events[wire] = text and Session.event(text) or false
+    return events[wire]
   end})
 end
 
 -- Sends an event to the clients of this process one by one: they speak several wires, or
 -- are sent it again when they resume.
-local function transmitEach(self, source, texts)
+local function transmitEach(self, source, events)
   local sent = 0
-  for client in self do
-    local ok, why = client:transmit(texts[client.wire], true)
+  local function transmit(client)
+    local event = events[client.wire]
+    if not event then return end
+    local ok, why = client:transmit(event.text, event)
     if ok or why == "full" then sent = sent + 1 end
   end
-  if source.resumable then
-    eachAbsent(self, source, function(client) client:transmit(texts[client.wire], true) end)
-  end
-  return sent
+  for client in self do transmit(client) end
+  local here = sent
+  if source.resumable then eachAbsent(self, source, transmit) end
+  return here
 end
 
 --- Fires a local event at every client of a set: of `clients`, of a room, or of a view, on
@@ -160,12 +164,20 @@ end
 -- @treturn number how many clients of this process it was queued for
 function Set:fire(name, ...)
   local source, isWide = self:origin()
-  local text = write(json, "fire", nil, name, ...)
-  if source.outlet and isWide then Set.publish(source, FIRE, text) end
+  local events, text
+  if source.mixed and type(name) == "string" then
+    events = eventsOf(name, ...)
+    text = events[json] and events[json].text
+  else
+    text = write(json, "fire", nil, name, ...)
+  end
+  if text and source.outlet and isWide then Set.publish(source, FIRE, text) end
   if not source.resumable and not source.mixed then return self:sendHere(text) end
-  local texts = textsOf(name, ...)
-  texts[json] = text
-  return transmitEach(self, source, texts)
+  if not events then
+    events = eventsOf(name, ...)
+    events[json] = Session.event(text)
+  end
+  return transmitEach(self, source, events)
 end
 Set.View.fire = Set.fire
 
@@ -182,14 +194,16 @@ end
 -- Fires an event of another node at this process's clients.
 function Set:deliverEvent(text)
   if not self.resumable and not self.mixed then return self:deliver(text, 0) end
-  local texts = textsOf(readEvent(text))
-  texts[json] = text
-  transmitEach(self, self, texts)
+  local events = eventsOf(readEvent(text))
+  events[json] = Session.event(text)
+  transmitEach(self, self, events)
 end
 
 -- The same for one client.
 function Remote:deliverEvent(text)
-  self:transmit(self.wire == json and text or textsOf(readEvent(text))[self.wire])
+  if self.wire == json then return self:transmit(text) end
+  local event = eventsOf(readEvent(text))[self.wire]
+  if event then self:transmit(event.text) end
 end
 
 -- Flash Remoting.
@@ -300,7 +314,7 @@ end
 -- Sessions.
 
 local function greet(self, session)
-  self:send(self.wire.request(nil, "sync.session",
+  self:send(self.wire.request(nil, "sync.remoting.session",
     {token = session.token, time = self.resumeTime}))
 end
 
@@ -341,15 +355,14 @@ function Remote:begin(listener)
   local class = getmetatable(self)
   if (self.mirrors or self.wire ~= json) and not rawget(class, "isMixed") then mix(class) end
   if not self.resumeTime then return end
-  local session = {
-    token = core.randomHex(TOKEN_BYTES), away = false,
-    texts = {}, first = 1, last = 0, bytes = 0,
-    most = self.resumeMessages,
-    mostBytes = math.min(self.resumeBytes, listener.settings.maxQueue / 2), -- it's sent at once
-  }
-  if self.clients.outlet then session.token = handover().prefix() .. session.token end
+  local token = core.randomHex(TOKEN_BYTES)
+  if self.clients.outlet then token = handover().prefix() .. token end
+  local group = class.sessionGroup
+  group.most = self.resumeTotal
+  local session = Session.new(group, token, self.resumeMessages,
+    math.min(self.resumeBytes, listener.settings.maxQueue / 2)) -- it's sent at once
   self.session = session
-  self.sessions[session.token] = self
+  self.sessions[token] = self
   if self.clients.outlet and self.wire == json then journal().begin(self) end
   self.clients:remember()
   greet(self, session)
@@ -360,7 +373,9 @@ function Remote:finish()
   local session = self.session
   if session then
     self.sessions[session.token] = nil
+    if session.moving then handover().stop(session) end
     if session.sid then journal().finish(session) end
+    session:finish()
   end
   failCalls(self)
 end
@@ -423,17 +438,18 @@ function Remote:onAway() end
 --- Called when it is back, and before it gets what it has missed.
 function Remote:onResume() end
 
--- The connection has ended. Returns whether the client is kept for a while.
+-- The connection has ended. Returns whether the client is kept for a while, though onAway may
+-- have ended that. While a session is on its way here from another node, the way back is there.
 function Remote:suspend(reason, code)
   local session, class = self.session, getmetatable(self)
-  if not session or not MAY_RETURN[reason] or code == 1000 or loop.isStopping() or
-    class.awayCount >= self.maxAway then
+  if not session or session.moving or not MAY_RETURN[reason] or code == 1000 or
+    loop.isStopping() or class.awayCount >= self.maxAway then
     return false
   end
+  session.away = loop.startTimer(self.resumeTime, 0, function() expire(self) end)
   leaveSets(self, true)
   self.slot = 0
   session.reason, session.code = reason, code
-  session.away = loop.startTimer(self.resumeTime, 0, function() expire(self) end)
   class.awayCount = class.awayCount + 1
   loop.away[self] = true
   try("onAway", self, self.onAway, self)
@@ -453,10 +469,10 @@ local function takeOver(self, newcomer)
   local session = self.session
   loop.stopTimer(session.away)
   session.away = false
+  if session.moving then handover().stop(session) end
   loop.away[self] = nil
   getmetatable(self).awayCount = getmetatable(self).awayCount - 1
   enterSets(self)
-  loop.closed(newcomer, "resumed")
 end
 
 -- Does not count, so it goes past `transmit`.
@@ -464,67 +480,80 @@ local function answerResume(self, id, result)
   if id ~= nil then self:send(self.wire.result(id, result)) end
 end
 
--- Finds the instance of a token, which has no connection then: one that is broken, unnoticed,
--- is given up. nil when it doesn't last.
+-- Makes sure that an instance has no connection: one that is broken, unnoticed, is given up.
+-- Returns whether the session lasts, which onAway may have ended.
 local function release(self)
-  if not self.session.away and self.slot ~= 0 then
+  if not self.session.away then
     loop.detach(self)
     if not self:suspend("reset") then
       leaveSets(self)
       self.slot, self.joined, self.closing = 0, nil, "reset"
       loop.closed(self, "reset")
-      return nil
     end
   end
-  return self
+  return self.session.away ~= false
 end
 
 --- What lua/sync/cluster/handover.lua needs to move sessions between nodes.
-Remote.sessionTools = {expire = expire, greet = greet, release = release}
+Remote.sessionTools = {expire = expire, release = release}
+
+-- Calls onResume, unless a function that was called on the way has closed the client.
+local function resumed(self)
+  if self.closing then return end
+  if not try("onResume", self, self.onResume, self) then self:close("error") end
+end
 
 -- The session may be another node's. Returns whether that is asked.
 local function resumeElsewhere(newcomer, token, received, id)
-  if not newcomer.session or not newcomer.clients.outlet then return false end
+  if not newcomer.clients.outlet then return false end
   return handover().take(newcomer, token, received, function(missed, isRebuilt)
-    if newcomer.slot == 0 then return end
     if not missed then return answerResume(newcomer, id, {resumed = false}) end
     answerResume(newcomer, id,
       {resumed = true, missed = #missed, callsLost = isRebuilt or nil})
     for _, text in ipairs(missed) do newcomer:send(text) end
     greet(newcomer, newcomer.session)
-    if not try("onResume", newcomer, newcomer.onResume, newcomer) then newcomer:close("error") end
+    resumed(newcomer)
   end)
 end
 
--- Answers by itself.
-local function resume(newcomer, params, id)
-  local token = type(params) == "table" and params[1]
-  local received = type(params) == "table" and params[2]
-  local self = type(token) == "string" and newcomer.sessions[token]
-  local isNumber = type(received) == "number" and received % 1 == 0
-  if not self and isNumber and type(token) == "string" and
-    resumeElsewhere(newcomer, token, received, id) then
-    return
-  end
-  if not newcomer.session or not self or self == newcomer or self.closing or not isNumber then
-    return answerResume(newcomer, id, {resumed = false})
-  end
-  if not release(self) then return answerResume(newcomer, id, {resumed = false}) end
+-- Whether an instance has no connection, and is what a client with so many messages was.
+-- One that can't be ends.
+local function fits(self, newcomer, received)
+  if not release(self) then return false end
   local session = self.session
-  if newcomer.wire ~= self.wire or received > session.last or received + 1 < session.first then
-    expire(self)
+  if newcomer.wire == self.wire and received <= session.last and received + 1 >= session.first then
+    return true
+  end
+  expire(self)
+  return false
+end
+
+-- Answers by itself. What `fits` and `loop.closed` call may close either side, and send.
+local function resume(newcomer, token, received, id)
+  local self = newcomer.sessions[token]
+  if not self and resumeElsewhere(newcomer, token, received, id) then return end
+  if not self or self == newcomer or self.closing or newcomer.session.moving or
+    not fits(self, newcomer, received) then
     return answerResume(newcomer, id, {resumed = false})
   end
+  if newcomer.closing then return end -- its place is no longer to be had
   takeOver(self, newcomer)
+  local session = self.session
   answerResume(self, id, {resumed = true, missed = session.last - received})
-  local last = session.last
-  for number = received + 1, last do self:send(session.texts[number]) end
-  if not try("onResume", self, self.onResume, self) then self:close("error") end
+  for number = received + 1, session.last do self:send(session:text(number)) end
+  loop.closed(newcomer, "resumed")
+  resumed(self)
 end
 
 Remote.own = setmetatable({
   ["sync.resume"] = function(self, params, id)
-    return resume(self, params, id)
+    if not self.session then return true, {resumed = false} end
+    local token, received
+    if type(params) == "table" then token, received = params[1], params[2] end
+    if type(token) ~= "string" or type(received) ~= "number" or received % 1 ~= 0 then
+      return answerResume(self, id, {resumed = false})
+    end
+    return resume(self, token, received, id)
   end,
 }, {__index = Rpc.own})
 

@@ -369,7 +369,7 @@ TEST(detect_hands_out_a_raw_chunk_that_might_have_been_a_request) {
     for (int ends = 0; ends < 2; ends++) {
         struct server server;
         open_streams(&server, SYNC_FRAMING_RAW);
-        server_feed(&server, 1, "GET out", 7);
+        server_feed(&server, 1, BYTES("GET out"));
         server_settle(&server);
         CHECK_INT(server_saw(&server, SYNC_DATA, 1), 0);
         if (ends) {
@@ -383,7 +383,7 @@ TEST(detect_hands_out_a_raw_chunk_that_might_have_been_a_request) {
         const char *messages = server_messages(&server, 1, '|', &length);
         CHECK_BYTES(messages, length, "GET out|", 8);
         if (!ends) {
-            server_feed(&server, 1, "GET / HTTP/1.1\r\n", 16); /* the stream goes on */
+            server_feed(&server, 1, BYTES("GET / HTTP/1.1\r\n")); /* the stream goes on */
             server_settle(&server);
             CHECK_INT(server_saw(&server, SYNC_DATA, 1), 2);
         }
@@ -405,7 +405,7 @@ TEST(detect_refuses_a_request_on_a_connection_that_was_greeted) {
     }
     server_wait_end(&server);
     sync_send(server.sync, 1, "hello", 5);
-    server_feed(&server, 1, "POST / HTTP/1.1\r\nHost: a\r\n\r\npay\n", 35);
+    server_feed(&server, 1, BYTES("POST / HTTP/1.1\r\nHost: a\r\n\r\npay\n"));
     server_settle(&server);
     char answer[400] = "";
     server_take(&server, 1, answer, sizeof(answer));

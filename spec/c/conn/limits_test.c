@@ -1,11 +1,13 @@
 /* limits_test.c: every bound holds, and what happens at it costs the others nothing. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "client.h"
 #include "server.h"
@@ -587,15 +589,22 @@ TEST(limits_client_that_is_owed_data_and_ends_costs_nothing) {
     server_close(&server);
 }
 
+static struct sync_options for_http(void) {
+    struct sync_options options = server_options(SYNC_FRAMING_RAW);
+    options.transports = SYNC_HTTP;
+    options.max_head = 1024;
+    options.max_headers = 10;
+    return options;
+}
+
+static const char get[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
 /* It isn't read until its request is answered; then what it sent behind that is thrown
  * away, and its end is seen. */
 TEST(limits_client_that_ended_behind_its_last_request_is_not_waited_for) {
     struct server server;
     static char more[200 * 1024];
-    struct sync_options options = server_options(SYNC_FRAMING_RAW);
-    options.transports = SYNC_HTTP;
-    options.max_head = 1024;
-    options.max_headers = 10;
+    struct sync_options options = for_http();
     options.close_timeout = 10000;
     server_open(&server);
     int fd = client_connect(server_listen(&server, &options));
@@ -615,4 +624,111 @@ TEST(limits_client_that_ended_behind_its_last_request_is_not_waited_for) {
     CHECK(client_sees_end(&server, fd));
     close(fd);
     server_close(&server);
+}
+
+/* Answers each request with 16 KiB. */
+static void answer_much(struct server *server, const struct sync_event *event) {
+    static char answer[16 * 1024] = "HTTP/1.1 200 OK\r\nContent-Length: 16338\r\n\r\n";
+    if (event->type == SYNC_REQUEST) {
+        sync_respond(server->sync, event->id, answer, sizeof(answer), 1);
+    }
+}
+
+TEST(limits_requests_in_a_row_wait_while_their_answers_are_not_read) {
+    enum { REQUESTS = 100, MOST = 80 * 1024 };
+    struct server server;
+    static char answers[MOST];
+    struct sync_options options = for_http();
+    server_open(&server);
+    server.handle = answer_much;
+    uint32_t listener = server_memory(&server, &options, 0);
+    CHECK_INT(sync_memory_connect(server.sync, listener), 1);
+    for (int i = 0; i < REQUESTS; i++) {
+        server_feed(&server, 1, get, sizeof(get) - 1);
+    }
+    server_settle(&server);
+    CHECK(sync_queued(server.sync, 1) > MOST / 2);
+    CHECK(sync_queued(server.sync, 1) <= MOST);
+    for (int i = 0; i < REQUESTS && server_saw(&server, SYNC_REQUEST, 1) < REQUESTS;
+         i++) {
+        server_take(&server, 1, answers, sizeof(answers));
+        server_settle(&server);
+    }
+    CHECK_INT(server_saw(&server, SYNC_REQUEST, 1), REQUESTS);
+    server_close(&server);
+}
+
+/* Answers a request with the file that it names. */
+static void answer_file(struct server *server, const struct sync_event *event) {
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n";
+    if (event->type == SYNC_REQUEST) {
+        CHECK_INT(sync_file_open(server->sync, event->id, "big"), 0);
+    } else if (event->type == SYNC_FILE) {
+        CHECK_INT(event->value, 0);
+        sync_respond_file(server->sync, event->id, head, sizeof(head) - 1, 0, 5000000, 1);
+    }
+}
+
+/* A file takes the place of a connection, for both are descriptors. */
+TEST(limits_files_count_as_connections) {
+    struct server server;
+    char byte;
+    struct sync_options options = for_http();
+    server_open(&server);
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_folder(server.sync, 1, "/etc"), 0);
+    sync_limit_clients(server.sync, 1);
+    int fd = client_connect(port);
+    CHECK(client_send(fd, get, sizeof(get) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 1) == 1);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), UV_EMFILE);
+    sync_limit_clients(server.sync, 2);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), 0);
+    WAIT(&server, server_saw(&server, SYNC_FILE, 1) == 1);
+    int other = client_connect(port);
+    CHECK(client_send(other, get, sizeof(get) - 1));
+    CHECK(client_gets(&server, other, "HTTP/1.1 503", 12));
+    CHECK_INT(sync_respond(server.sync, 1, "no", 2, 1), SYNC_SENT);
+    close(other);
+    other = client_connect(port);
+    CHECK(client_send(other, get, sizeof(get) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 0) == 2);
+    CHECK(client_gets(&server, fd, "no", 2));
+    CHECK(client_poll(other, &byte, 1) == -1);
+    close(fd);
+    close(other);
+    server_close(&server);
+}
+
+/* What the kernel has of a file that isn't read: less than it would take. */
+TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
+    struct server server;
+    char folder[] = "/tmp/sync-test-XXXXXX";
+    char path[64];
+    REQUIRE(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/big", folder);
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    CHECK(file >= 0 && ftruncate(file, 5000000) == 0);
+    close(file);
+    struct sync_options options = for_http();
+    server_open(&server);
+    server.handle = answer_file;
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_folder(server.sync, 1, folder), 0);
+    int fd = client_connect_slow(port, 4096);
+    CHECK(client_send(fd, get, sizeof(get) - 1));
+    WAIT(&server, server.sync->bytes_out > 0);
+    double before; /* until it gets no more */
+    do {
+        before = server.sync->bytes_out;
+        int32_t timer = sync_timer_start(server.sync, 100, 0);
+        WAIT(&server, server_saw(&server, SYNC_TIMER, (uint32_t)timer) == 1);
+        server_forget(&server);
+    } while (server.sync->bytes_out > before);
+    CHECK(before > 64 * 1024);
+    CHECK(before < 512 * 1024);
+    close(fd);
+    server_close(&server);
+    unlink(path);
+    rmdir(folder);
 }

@@ -265,6 +265,26 @@ TEST(memory_hands_out_at_most_1024_messages_of_a_client_a_tick) {
     server_close(&server);
 }
 
+TEST(memory_counts_the_calls_of_a_batch_as_messages_where_that_is_asked_for) {
+    enum { BATCHES = 300 };
+    static const char batch[] = "[1,2,3,4,5,6,7,8]";
+    for (uint32_t counts = 0; counts < 2; counts++) {
+        struct server server;
+        server_open(&server);
+        struct sync_options options = server_options(SYNC_FRAMING_NULL);
+        options.counts_calls = counts;
+        server_memory(&server, &options, 1);
+        for (int i = 0; i < BATCHES; i++) {
+            server_feed(&server, 1, batch, sizeof(batch));
+        }
+        server_tick(&server, false);
+        CHECK_INT(server_saw(&server, SYNC_DATA, 1), counts ? 1024 / 8 : BATCHES);
+        server_settle(&server);
+        CHECK_INT(server_saw(&server, SYNC_DATA, 1), BATCHES);
+        server_close(&server);
+    }
+}
+
 TEST(memory_starves_nobody_while_many_have_much_to_say) {
     enum { CLIENTS = 12, COUNT = 20000 };
     struct server server;

@@ -22,6 +22,23 @@ TEST(batch_keeps_events_in_order) {
     batch_free(&batch);
 }
 
+TEST(batch_leaves_room_whatever_was_begun_before) {
+    static const uint32_t before[] = {0, BATCH_WORK - BATCH_FRESH, BATCH_WORK, 100000};
+    struct batch batch;
+    CHECK_INT(batch_init(&batch), 0);
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        batch.work = before[i];
+        CHECK_INT(batch_is_half_full(&batch), i > 0);
+        batch_leave_room(&batch);
+        CHECK_INT(batch.limit, i < 2 ? BATCH_WORK : before[i] + BATCH_FRESH);
+        batch.work = batch.limit;
+        CHECK(!batch_has_room(&batch));
+        batch_reset(&batch);
+        CHECK_INT(batch.limit, BATCH_WORK);
+    }
+    batch_free(&batch);
+}
+
 TEST(batch_has_room_for_a_full_tick_and_all_that_is_reserved) {
     struct batch batch;
     enum { OTHERS = 30000 };

@@ -1,12 +1,14 @@
-/* tls_test.c: OpenSSL's client against our server, by memory alone. Keys and certificates
- * are made anew for each run, in a folder that is removed at its end. */
+/* tls_test.c: OpenSSL's client against our server, most by memory alone. Keys and
+ * certificates are made anew for each run, in a folder that is removed at its end. */
 #include <fcntl.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +18,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "client.h"
+#include "server.h"
 #include "test.h"
 #include "tls/tls.h"
 
@@ -304,7 +308,7 @@ static void client_note(struct pair *pair) {
     }
 }
 
-static void client_read(struct pair *pair) {
+static void client_hear(struct pair *pair) {
     char plain[5000];
     size_t length;
     ERR_clear_error();
@@ -345,13 +349,13 @@ static bool move_to_client(struct pair *pair) {
     }
     need(BIO_write(pair->to_client, cipher, (int)length) == (int)length);
     tls_consume(pair->server, length);
-    client_read(pair);
+    client_hear(pair);
     return true;
 }
 
 /* Moves bytes until there are none to move. */
 static void settle(struct pair *pair) {
-    client_read(pair);
+    client_hear(pair);
     bool to_server;
     bool to_client;
     do {
@@ -559,7 +563,7 @@ TEST(tls_writes_nothing_before_the_handshake_is_done) {
         struct pair pair;
         pair_open(&pair, store, versions[i], NULL);
         pair.step = 1;
-        client_read(&pair);
+        client_hear(&pair);
         do {
             if (!tls_established(pair.server)) {
                 size_t queued = tls_peek(pair.server, NULL);
@@ -666,7 +670,7 @@ TEST(tls_bytes_that_wait_are_those_written_and_the_records_around_them) {
             CHECK_INT(tls_peek(pair.server, NULL), waits - taken);
             most -= taken;
             CHECK(waits - taken <= most);
-            client_read(&pair);
+            client_hear(&pair);
         }
         settle(&pair);
         CHECK_INT(pair.client_got.length, wrote);
@@ -768,6 +772,33 @@ TEST(tls_updates_its_keys_when_asked) {
     CHECK_INT(pair.server_end, 0);
     CHECK(tls_peek(pair.server, NULL) > 0);
     CHECK(tls_peek(pair.server, NULL) <= pair.fed - fed);
+    CHECK(talks(&pair));
+    pair_close(&pair);
+    tls_store_free(store);
+}
+
+TEST(tls_takes_so_many_records_without_data_at_a_time) {
+    enum { UPDATES = 300 };
+    struct tls_store *store = store_of("ec");
+    struct pair pair;
+    char cipher[UPDATES * 40];
+    char plain[10];
+    pair_open(&pair, store, TLS1_3_VERSION, NULL);
+    CHECK(talks(&pair));
+    for (int i = 0; i < UPDATES; i++) {
+        need(SSL_key_update(pair.client, SSL_KEY_UPDATE_NOT_REQUESTED) &&
+             SSL_do_handshake(pair.client) == 1);
+    }
+    client_write(&pair, "end", 3);
+    int length = BIO_read(pair.to_server, cipher, sizeof(cipher));
+    need(length > 0 && tls_feed(pair.server, cipher, (size_t)length) == 0);
+    for (int left = UPDATES; left >= 128; left -= 128) {
+        CHECK_INT(tls_read(pair.server, plain, sizeof(plain)), TLS_LATER);
+        CHECK_INT(tls_work(pair.server), 1024);
+        CHECK_INT(tls_write(pair.server, "x", 1), 1);
+    }
+    CHECK_INT(tls_read(pair.server, plain, sizeof(plain)), 3);
+    CHECK_INT(tls_read(pair.server, plain, sizeof(plain)), 0);
     CHECK(talks(&pair));
     pair_close(&pair);
     tls_store_free(store);
@@ -941,7 +972,7 @@ TEST(tls_outlives_a_hello_with_any_byte_wrong) {
     struct tls_store *store = store_of("rsa ec");
     struct pair pair;
     pair_open(&pair, store, 0, "ec.test");
-    client_read(&pair);
+    client_hear(&pair);
     char *hello;
     long length = BIO_get_mem_data(pair.to_server, &hello);
     REQUIRE(length > 100);
@@ -1495,4 +1526,102 @@ TEST(tls_client_needs_files_that_can_be_read) {
     struct tls_store *system = tls_store_trusting(NULL, message, sizeof(message));
     CHECK(system != NULL);
     tls_store_free(system);
+}
+
+/* Over a socket */
+
+/* A client over a socket of a server that speaks TLS. */
+struct far {
+    struct server server;
+    SSL *client;
+    int fd;
+};
+
+static void far_open(struct far *far) {
+    char message[200];
+    make_files();
+    server_open(&far->server);
+    struct sync_options options = server_options(SYNC_FRAMING_NULL);
+    options.transports = SYNC_STREAMS | SYNC_TLS_ONLY | SYNC_TLS;
+    uint32_t port = server_listen(&far->server, &options);
+    const char *files[] = {path("ec", "pem"), path("ec", "key")};
+    CHECK_INT(
+        sync_listener_tls(far->server.sync, 1, files, 1, 12, message, sizeof(message)),
+        0);
+    far->client = client_new();
+    far->fd = client_connect_slow(port, 4096);
+    need(SSL_set_fd(far->client, far->fd));
+    SSL_set_connect_state(far->client);
+    need(fcntl(far->fd, F_SETFL, O_NONBLOCK) == 0);
+    WAIT(&far->server, SSL_do_handshake(far->client) == 1);
+    need(SSL_write(far->client, "first", 6) == 6);
+    WAIT(&far->server, server_saw(&far->server, SYNC_DATA, 1) == 1);
+}
+
+static void far_close(struct far *far) {
+    SSL_free(far->client);
+    close(far->fd);
+    server_close(&far->server);
+}
+
+/* Makes the client ask for new keys so often, as far as the socket takes it. */
+static bool far_update(struct far *far, int count, int kind) {
+    for (int i = 0; i < count; i++) {
+        ERR_clear_error();
+        if (!SSL_key_update(far->client, kind) || SSL_do_handshake(far->client) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+TEST(tls_key_updates_are_spread_over_ticks) {
+    enum { UPDATES = 1000 };
+    struct far far;
+    far_open(&far);
+    need(far_update(&far, UPDATES, SSL_KEY_UPDATE_NOT_REQUESTED));
+    need(SSL_write(far.client, "last", 5) == 5);
+    uint32_t before = far.server.ticks;
+    WAIT(&far.server, server_saw(&far.server, SYNC_DATA, 1) == 2);
+    CHECK(far.server.ticks - before >= UPDATES / 128);
+    /* Also of one that the server has told to go. */
+    need(far_update(&far, UPDATES, SSL_KEY_UPDATE_NOT_REQUESTED));
+    sync_end(far.server.sync, 1, 0, "", 0);
+    before = far.server.ticks;
+    need(shutdown(far.fd, SHUT_WR) == 0);
+    server_wait_gone(&far.server);
+    CHECK(far.server.ticks - before >= UPDATES / 128);
+    far_close(&far);
+}
+
+/* The kernel keeps little of what the server sends: else it takes 2 MB first. */
+static void far_narrow(const struct far *far) {
+    struct sockaddr_in own;
+    struct sockaddr_in peer;
+    socklen_t length = sizeof(own);
+    int size = 4096;
+    int narrowed = 0;
+    need(getsockname(far->fd, (struct sockaddr *)&own, &length) == 0);
+    for (int fd = 3; fd < 256; fd++) {
+        length = sizeof(peer);
+        bool same = getpeername(fd, (struct sockaddr *)&peer, &length) == 0 &&
+                    peer.sin_port == own.sin_port;
+        narrowed +=
+            same && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0;
+    }
+    CHECK_INT(narrowed, 1);
+}
+
+static bool far_is_closed(struct far *far) {
+    far_update(far, 500, SSL_KEY_UPDATE_REQUESTED);
+    return server_close_reason(&far->server, 1) != 0;
+}
+
+TEST(tls_a_client_that_reads_no_answers_to_its_key_updates_is_closed) {
+    struct far far;
+    far_open(&far);
+    far_narrow(&far);
+    WAIT(&far.server, far_is_closed(&far));
+    CHECK_INT(server_close_reason(&far.server, 1), SYNC_QUEUE_FULL);
+    far_close(&far);
 }

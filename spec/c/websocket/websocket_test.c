@@ -1,4 +1,5 @@
 /* websocket_test.c: WebSockets over memory connections, whatever way their bytes come. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1136,6 +1137,46 @@ TEST(websocket_compresses_what_it_sends_from_a_length_on) {
         text_clear(&stream);
         peer_close(&peer);
     }
+}
+
+TEST(websocket_clients_choose_no_compressor_of_their_own) {
+    enum { CLIENTS = 100 };
+    static char text[4000];
+    for (size_t i = 0; i < sizeof(text); i++) { /* it refers back by 600 bytes */
+        text[i] = (char)('a' + test_random(26));
+        text[i] = i % 1200 < 600 ? text[i] : text[i - 600];
+    }
+    struct peer peer;
+    struct sync_options options = options_of(SYNC_FRAMING_NULL);
+    options.compress_from = 10;
+    peer_open(&peer, &options);
+    uint32_t slots[CLIENTS];
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        peer.settings = deflate_of(false);
+        peer.settings.send_window_bits = 9 + i % 7;
+        slots[i] = peer_connect(&peer);
+    }
+    struct mallinfo2 before = mallinfo2();
+    CHECK_INT(sync_send_many(peer.server.sync, slots, CLIENTS, 0, text, sizeof(text)),
+              CLIENTS);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        CHECK_INT(sync_send(peer.server.sync, slots[i], "0123456789", 10), SYNC_SENT);
+    }
+    struct mallinfo2 after = mallinfo2();
+    CHECK(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd < 300 * 1024);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        struct text wanted = {NULL, 0};
+        text_add(&wanted, "packed text ", 12);
+        text_add(&wanted, text, sizeof(text));
+        text_add(&wanted, "|packed text 0123456789|", 24);
+        peer.inflater = inflater_new(9 + (int)i % 7);
+        REQUIRE(peer.inflater);
+        check_sent(&peer, slots[i], wanted.bytes, wanted.length);
+        inflater_free(peer.inflater);
+        peer.inflater = NULL;
+        text_clear(&wanted);
+    }
+    peer_close(&peer);
 }
 
 TEST(websocket_keeps_the_contexts_of_clients_apart) {
