@@ -14,7 +14,6 @@
 #include "tls/transport.h"
 #include "websocket/websocket.h"
 #include "workers/shares.h"
-#include "workers/spawn.h"
 
 enum {
     CONN_EVENTS =

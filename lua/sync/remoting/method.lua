@@ -21,7 +21,7 @@ end
 
 -- What AMF has made of a value: nil for a plain table, and for all that JSON has.
 local function kindOf(value)
-  return getmetatable(value) and require "sync.amf".kind(value)
+  return getmetatable(value) and require "sync.flash.values".kind(value)
 end
 
 local LISTS = {list = true, vector = true}

@@ -1,0 +1,2 @@
+--- `sync.Remote` as a module: see `sync.remoting.remote`.
+return require "sync.remoting.remote"
