@@ -150,7 +150,8 @@ describe("timer", function()
     end)
     timer:stop()
     assert.is_true(client:isOpen())
-    assert.matches("ERROR error in a timer, no client is closed: .*timer_spec.lua:%d+: in a timer", lines[1])
+    assert.matches("ERROR error in a timer, no client is closed: .*timer_spec.lua:%d+: in a timer",
+      lines[1])
   end)
 
   it("can push to clients", function()
