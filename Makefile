@@ -165,8 +165,9 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua
 
-fuzz: deps-build-check ## run each fuzz target for FUZZ_SECONDS (10)
+fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
+	@./sync-lua spec/fuzz/frame.lua
 
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .

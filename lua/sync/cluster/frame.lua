@@ -85,18 +85,19 @@ end
 -- Tables, as string.buffer writes them: tags, of which each but a string's has a fixed size, and
 -- counts of one, two or five bytes.
 local TABLE, MIXED = 9, 13 -- the tags of tables that have counts; of hash parts, arrays and both
+local ENDLESS = 2 ^ 40
 local STRING = 0x20        -- and above: its length is told by the tag
 local SIZES = {[0] = 0, 0, 0, 0, 4, 8, 4, 8, 0, [0x10] = 8, [0x11] = 8, [0x12] = 16}
 
--- A count that begins at an offset, and where it ends: behind the bytes when it isn't whole.
+-- A count that begins at an offset, and where it ends. One that is cut off is more than there is.
 local function readCount(bytes, at, length)
-  if at >= length then return 0, length + 1 end
+  if at >= length then return ENDLESS, length end
   local first = bytes[at]
   if first < 0xe0 then return first, at + 1 end
   if first < 0xff then
     return (first - 0xe0) * 256 + (at + 1 < length and bytes[at + 1] or 0) + 0xe0, at + 2
   end
-  if at + 5 > length then return 0, length + 1 end
+  if at + 5 > length then return ENDLESS, length end
   return bytes[at + 1] + bytes[at + 2] * 2 ^ 8 + bytes[at + 3] * 2 ^ 16 + bytes[at + 4] * 2 ^ 24,
     at + 5
 end
@@ -107,7 +108,7 @@ local function skip(bytes, at, length)
   local tag = bytes[at]
   if tag >= STRING then
     local count, behind = readCount(bytes, at, length)
-    return behind + count - STRING, 0
+    return count >= STRING and behind + count - STRING, 0 -- tags may be written longer: not here
   elseif tag < TABLE or tag > MIXED then
     local size = SIZES[tag]
     return size and at + 1 + size, 0
