@@ -4,8 +4,8 @@
 --     ./sync-lua spec/fuzz/frame.lua [HOW_MANY=100000] [SEED=1]
 
 local buffer = require "string.buffer"
-local frame = require "sync.frame"
-local hiredis = require "sync.hiredis"
+local frame = require "sync.cluster.frame"
+local hiredis = require "sync.cluster.redis.hiredis"
 
 assert(hiredis.load())
 
