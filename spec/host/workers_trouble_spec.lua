@@ -288,7 +288,7 @@ describe("workers", function()
           assert.equal("closed", problem)
         end
       end
-      assert.matches("worker 1 was ended by signal 9", server:stderr())
+      server:expect("stderr", "worker 1 was ended by signal 9")
       stop(server, meetAll(port, 2))
     end)
 
@@ -299,7 +299,7 @@ describe("workers", function()
         local _, number, _, process = meet(port)
         return number == 2 and process ~= processes[2]
       end)
-      assert.matches("INFO  worker 2 was told to stop; it is started again", server:stderr())
+      server:expect("stderr", "INFO  worker 2 was told to stop; it is started again")
       assert.is_nil(server:stderr():find("ERROR", 1, true))
       stop(server, meetAll(port, 2))
     end)
