@@ -99,7 +99,7 @@ floors.exceptions = {
     "conn/protocol.h and conn/transport.h are to be asked"},
   {"src/conn/reserve.c", "src/http/parser.h",
     "the reserve asks what a request wants"},
-  {"src/conn/reserve.c", "src/workers/spawn.h",
+  {"src/conn/reserve.c", "src/workers/shares.h",
     "the reserve asks whether other workers are full"},
   {"src/conn/conn.h", "src/listen/listener.h",
     "a connection knows its listener, not its settings alone"},
@@ -111,8 +111,6 @@ floors.exceptions = {
     "conn/protocol.h and conn/transport.h are to be asked"},
   {"src/conn/output.c", "src/tls/transport.h",
     "conn/transport.h is to be asked"},
-  {"src/net/stream.c", "src/conn/conn.h",
-    "the poller is to know a callback, not connections"},
   {"src/tls/transport.c", "src/listen/connect.h",
     "who connects is told of the handshake by name"},
 }

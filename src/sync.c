@@ -59,7 +59,7 @@ struct sync *sync_open(void) {
         free(core);
         return NULL;
     }
-    if (poller_open(&core->poller, &core->loop) < 0) {
+    if (poller_open(&core->poller, &core->loop, conn_ready) < 0) {
         uv_loop_close(&core->loop);
         batch_free(&core->batch);
         free(core);

@@ -51,7 +51,7 @@ static void release(struct conn *conn) {
     conn->core->released = conn;
 }
 
-void conn_socket_closed(struct conn *conn) {
+static void socket_closed(struct conn *conn) {
     conn->socket_closed = true;
     if (conn->close_pushed) {
         release(conn);
@@ -75,7 +75,7 @@ static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
 /* Watches the socket. Returns 0, or an error code; then fd is closed, and the connection
  * will be released. */
 static int open_socket(struct conn *conn, int fd) {
-    int error = socket_open(conn, fd);
+    int error = stream_open(&conn->core->poller, &conn->stream, fd);
     if (error < 0) {
         conn->state = CONN_CLOSING;
         conn->close_pushed = true; /* nobody has heard of it */
@@ -259,10 +259,10 @@ static void close_socket(struct conn *conn, enum sync_reason reason, bool reset)
     owe_close(conn, reason);
     if (conn->transport == SYNC_TRANSPORT_MEMORY) {
         out_clear(&conn->core->pool, &conn->out);
-        conn_socket_closed(conn);
     } else {
-        socket_close(conn, reset);
+        stream_close(&conn->core->poller, &conn->stream, reset);
     }
+    socket_closed(conn);
 }
 
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
@@ -322,7 +322,7 @@ void conn_close_answered(struct conn *conn) {
 void conn_write_failed(struct conn *conn) {
     conn->write_broken = true;
     if (conn->transport != SYNC_TRANSPORT_MEMORY) {
-        socket_watch_room(&conn->socket, false);
+        stream_watch_room(&conn->core->poller, &conn->stream, false);
     }
     out_clear(&conn->core->pool, &conn->out);
     if (conn->state == CONN_OPEN && !conn->client_ended) {
@@ -337,7 +337,7 @@ void conn_write_failed(struct conn *conn) {
  * in either case what comes meanwhile is read. */
 static void end_our_side(struct conn *conn) {
     if (!websocket_expects_close(conn)) {
-        socket_end(&conn->socket);
+        stream_end(&conn->stream);
     }
     conn->state = CONN_LINGERING;
     owe_close(conn, SYNC_BY_SERVER);

@@ -31,7 +31,7 @@ struct backlog {
 };
 
 struct conn {
-    struct socket socket;
+    struct stream stream; /* first, so that the two pointers are one */
     struct core *core;
     struct listener *listener;
     struct peer *peer; /* whose connection it is, or NULL */
@@ -120,9 +120,6 @@ void conn_end(struct conn *conn, enum sync_reason reason);
 void conn_client_ended(struct conn *conn);
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset);
 
-/* The socket was closed. */
-void conn_socket_closed(struct conn *conn);
-
 /* The client reads no more. What it has sent is still taken, for a while. */
 void conn_write_failed(struct conn *conn);
 
@@ -153,6 +150,9 @@ void conn_announce(struct conn *conn);
 
 /* What the client may use, as far as that is still open: enum sync_transports. */
 uint32_t conn_transports(const struct conn *conn);
+
+/* A poller_ready: a connection's socket, which is the first in it, is ready or broken. */
+void conn_ready(void *data, uint32_t events);
 
 /* input.c: from bytes to messages. */
 

@@ -412,7 +412,7 @@ static bool wants_bytes(const struct conn *conn) {
 
 void input_watch(struct conn *conn) {
     if (conn->transport != SYNC_TRANSPORT_MEMORY) {
-        socket_watch_bytes(&conn->socket, wants_bytes(conn));
+        stream_watch_bytes(&conn->core->poller, &conn->stream, wants_bytes(conn));
     }
 }
 
@@ -560,7 +560,7 @@ void input_ready(struct conn *conn) {
         return;
     }
     char *bytes = batch->arena + batch->arena_used;
-    ssize_t count = socket_read(&conn->socket, bytes, room);
+    ssize_t count = stream_read(&conn->stream, bytes, room);
     if (count > 0) {
         conn->round = conn->core->round;
     }

@@ -88,7 +88,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
         return SYNC_TOO_LONG;
     }
     size_t queued = output_queued(conn) + total;
-    if (queued > options->high_water && !conn->socket.full) {
+    if (queued > options->high_water && !conn->stream.full) {
         /* Much in one tick: what the client can take mustn't count as unread. */
         output_flush(conn);
         if (conn->state != CONN_OPEN || conn->write_broken) {
@@ -132,7 +132,7 @@ static enum written write_now(struct conn *conn) {
     while (conn->out.bytes > 0) {
         struct iovec pieces[WRITE_PIECES];
         int count = out_gather(&conn->out, pieces, WRITE_PIECES);
-        ssize_t written = socket_write(&conn->socket, pieces, count);
+        ssize_t written = stream_write(&conn->stream, pieces, count);
         if (written == UV_EAGAIN) {
             return FULL;
         }
@@ -147,7 +147,7 @@ static enum written write_now(struct conn *conn) {
 }
 
 void output_flush(struct conn *conn) {
-    if (conn->socket.full || conn->write_broken || conn->state == CONN_CLOSING) {
+    if (conn->stream.full || conn->write_broken || conn->state == CONN_CLOSING) {
         return;
     }
     if (conn->transport == SYNC_TRANSPORT_MEMORY) {
@@ -160,15 +160,27 @@ void output_flush(struct conn *conn) {
     if (written == WRITTEN) {
         conn_emptied(conn);
     } else if (written == FULL) {
-        socket_watch_room(&conn->socket, true);
+        stream_watch_room(&conn->core->poller, &conn->stream, true);
     }
 }
 
 void output_ready(struct conn *conn) {
-    conn->socket.full = false;
+    conn->stream.full = false;
     output_flush(conn);
-    if (!conn->socket.full && conn->state != CONN_CLOSING) {
-        conn->socket.full = true; /* libuv still watches for room */
-        socket_watch_room(&conn->socket, false);
+    if (!conn->stream.full && conn->state != CONN_CLOSING) {
+        conn->stream.full = true; /* libuv still watches for room */
+        stream_watch_room(&conn->core->poller, &conn->stream, false);
+    }
+}
+
+void conn_ready(void *data, uint32_t events) {
+    struct conn *conn = data;
+    /* What came before a connection broke is still read. */
+    if ((events & ~(uint32_t)EPOLLOUT) && conn->state != CONN_CLOSING) {
+        input_ready(conn);
+    }
+    if ((events & ~(uint32_t)EPOLLIN) && conn->stream.full &&
+        conn->state != CONN_CLOSING) {
+        output_ready(conn);
     }
 }

@@ -5,7 +5,7 @@
 
 #include "conn/conn.h"
 #include "http/parser.h"
-#include "workers/spawn.h"
+#include "workers/shares.h"
 
 enum { GRACE = 50 /* ms that a request may take behind the handshake of TCP */ };
 

@@ -275,7 +275,7 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
     request->left = count;
     request->progress = core_now(conn->core);
     if (conn->transport == SYNC_TRANSPORT_TCP) {
-        socket_bound_unsent(&conn->socket, UNSENT); /* a slow reader's may be megabytes */
+        stream_bound_unsent(&conn->stream, UNSENT); /* a slow reader's may be megabytes */
     }
     return SYNC_SENT;
 }

@@ -139,7 +139,7 @@ static int begin(const struct sockaddr_storage *peer, socklen_t size,
         return -errno;
     }
     if (peer->ss_family != AF_UNIX) {
-        socket_tune(fd, keepalive);
+        stream_tune(fd, keepalive);
     }
     if (connect(fd, (const struct sockaddr *)peer, size) < 0 && errno != EINPROGRESS) {
         int error = -errno;

@@ -48,7 +48,7 @@ static void failed(struct conn *conn) {
     alert.iov_len = tls_peek(conn->tls, &cipher);
     alert.iov_base = (char *)cipher;
     if (alert.iov_len > 0) {
-        socket_write(&conn->socket, &alert, 1);
+        stream_write(&conn->stream, &alert, 1);
     }
     conn_abort(conn, SYNC_BROKE_PROTOCOL, false);
 }
@@ -139,7 +139,7 @@ enum written secure_write(struct conn *conn) {
         size_t length = tls_peek(conn->tls, &cipher);
         if (length > 0) {
             struct iovec piece = {(char *)cipher, length};
-            ssize_t written = socket_write(&conn->socket, &piece, 1);
+            ssize_t written = stream_write(&conn->stream, &piece, 1);
             if (written == UV_EAGAIN) {
                 return FULL;
             }
