@@ -153,7 +153,11 @@ static void end_tick(struct core *core) {
     input_resume(core);
     uint32_t files = core->files_before;
     core->files_before = core->files;
-    if ((conn_free_released(core) > 0 || core->files < files) && core->accept_paused) {
+    bool freed = conn_free_released(core) > 0;
+    if (freed) {
+        shares_tell(core);
+    }
+    if ((freed || core->files < files) && core->accept_paused) {
         listener_resume_all(core);
     }
     if (core->trim) {
@@ -414,7 +418,7 @@ uint32_t sync_sends_text(struct sync *sync, uint32_t slot) {
 
 uint32_t sync_listener_of(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn ? conn->listener->id : 0;
+    return conn ? conn->service->id : 0;
 }
 
 static struct conn *request_conn(struct sync *sync, uint32_t slot) {
@@ -662,8 +666,9 @@ uint32_t sync_file_limit(void) {
 
 int32_t sync_memory_connect(struct sync *sync, uint32_t listener) {
     struct listener *found = listener_find(core_of(sync), listener);
-    return found && !found->closed ? conn_open(found, -1, SYNC_TRANSPORT_MEMORY, NULL)
-                                   : UV_EINVAL;
+    return found && !found->closed
+               ? conn_open(&found->service, -1, SYNC_TRANSPORT_MEMORY, NULL)
+               : UV_EINVAL;
 }
 
 static struct conn *memory_conn(struct sync *sync, uint32_t slot) {

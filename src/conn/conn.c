@@ -13,7 +13,6 @@
 #include "tls/tls.h"
 #include "tls/transport.h"
 #include "websocket/websocket.h"
-#include "workers/shares.h"
 
 enum {
     CONN_EVENTS =
@@ -85,9 +84,9 @@ static int open_socket(struct conn *conn, int fd) {
     return error;
 }
 
-int conn_open(struct listener *listener, int fd, uint8_t transport,
+int conn_open(struct service *service, int fd, uint8_t transport,
               const struct sockaddr *peer) {
-    struct core *core = listener->core;
+    struct core *core = service->core;
     struct conn *conn = slab_take_zeroed(&core->conn_slabs, sizeof(*conn));
     bool reserved = conn && batch_reserve(&core->batch, CONN_EVENTS) == 0;
     uint32_t slot = reserved ? table_add(&core->conns, conn) : 0;
@@ -103,11 +102,10 @@ int conn_open(struct listener *listener, int fd, uint8_t transport,
     }
     core->public.client_count++;
     add_weight(core, sizeof(*conn));
-    shares_tell(core);
-    listener->clients++;
+    service->clients++;
     conn->core = core;
-    conn->listener = listener;
-    conn->wire = (uint8_t)listener->options.framing;
+    conn->service = service;
+    conn->wire = (uint8_t)service->options.framing;
     conn->transport = transport;
     conn->slot = slot;
     conn->last_read = core_now(core);
@@ -131,7 +129,7 @@ uint32_t conn_transports(const struct conn *conn) {
     uint32_t transports = conn_options(conn)->transports;
     uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
     bool memory = conn->transport == SYNC_TRANSPORT_MEMORY;
-    if (conn->tls || !conn->listener->tls || memory) {
+    if (conn->tls || !conn->service->tls || memory) {
         return plain;
     }
     return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;
@@ -140,7 +138,7 @@ uint32_t conn_transports(const struct conn *conn) {
 void conn_announce(struct conn *conn) {
     struct core *core = conn->core;
     if (core->filling) {
-        batch_push(&core->batch, SYNC_CONNECT, conn->slot, conn->listener->id, NULL, 0);
+        batch_push(&core->batch, SYNC_CONNECT, conn->slot, conn->service->id, NULL, 0);
     } else {
         conn->owes_connect = true;
         conn_owe(conn);
@@ -172,7 +170,7 @@ static void push_owed(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
     if (conn->owes_connect) {
         conn->owes_connect = false;
-        batch_push(batch, SYNC_CONNECT, conn->slot, conn->listener->id, NULL, 0);
+        batch_push(batch, SYNC_CONNECT, conn->slot, conn->service->id, NULL, 0);
     }
     if (conn->owes_overflow && !conn->owes_close) {
         batch_push(batch, SYNC_OVERFLOW, conn->slot, 0, NULL, 0);
@@ -217,7 +215,6 @@ uint32_t conn_free_released(struct core *core) {
             release(conn); /* once more, when sync_flush has passed it */
         } else {
             wheel_remove(&core->wheel, &conn->deadline);
-            reserve_leave(conn);
             out_clear(&core->pool, &conn->out);
             batch_block_free(conn->backlog.block);
             tls_free(conn->tls);
@@ -228,11 +225,9 @@ uint32_t conn_free_released(struct core *core) {
             }
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
-            peers_leave(&core->peers, conn->peer);
             core->public.client_count--;
             core->weight -= sizeof(*conn) + (conn->tls ? (uint64_t)TLS_WEIGHT : 0);
-            shares_tell(core);
-            listener_client_left(conn->listener);
+            conn->service->left(conn);
             slab_give(&core->conn_slabs, conn);
             freed++;
         }
@@ -452,7 +447,7 @@ static struct clock next_clock(const struct conn *conn) {
         return (struct clock){input_release_due(conn), CLOCK_RELEASE};
     }
     if (conn->reserved && !conn->held && conn->out.bytes == 0) {
-        consider(&clock, now, conn->closing_since, RESERVE_STAY, SYNC_REFUSED);
+        consider(&clock, now, reserve_since(conn), RESERVE_STAY, SYNC_REFUSED);
     }
     switch (conn->protocol) {
     case CONN_DETECT: consider_detecting(&clock, now, conn); break;

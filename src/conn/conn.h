@@ -11,8 +11,8 @@
 #pragma once
 
 #include "conn/codec.h"
+#include "conn/service.h"
 #include "core/core.h"
-#include "listen/listener.h"
 #include "net/stream.h"
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSING };
@@ -33,7 +33,7 @@ struct backlog {
 struct conn {
     struct stream stream; /* first, so that the two pointers are one */
     struct core *core;
-    struct listener *listener;
+    struct service *service;
     struct peer *peer; /* whose connection it is, or NULL */
     union {            /* of its protocol */
         struct attempt
@@ -94,7 +94,7 @@ struct conn {
 };
 
 static inline const struct sync_options *conn_options(const struct conn *conn) {
-    return &conn->listener->options;
+    return &conn->service->options;
 }
 
 /* Whether this side made it, and its TLS handshake is under way. */
@@ -111,7 +111,7 @@ static inline bool conn_is_paused(const struct conn *conn) {
 
 /* Takes over an accepted socket; fd is -1 and peer NULL for one without
  * (SYNC_TRANSPORT_MEMORY). Returns the slot, or an error code; then fd is closed. */
-int conn_open(struct listener *listener, int fd, uint8_t transport,
+int conn_open(struct service *service, int fd, uint8_t transport,
               const struct sockaddr *peer);
 
 /* Closes gracefully, for a reason of ours; because the client ended its side; or at

@@ -300,7 +300,7 @@ static bool take_guess_back(struct conn *conn) {
 
 /* Answers a request for a Flash policy, and ends. */
 static void answer_policy(struct conn *conn) {
-    const struct shared *policy = conn->listener->policy;
+    const struct shared *policy = conn->service->policy;
     if (policy) {
         output_raw(conn, policy->bytes, policy->length);
     }

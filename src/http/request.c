@@ -90,10 +90,23 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why,
     input_end(conn, reason);
 }
 
+/* Whether a server that is full serves a request: it is an operator's. */
+static bool is_operators(const struct http_request *request) {
+    static const char *const paths[] = {"/healthz", "/metrics", "/panel", "/panel.json"};
+    const char *target = memchr(request->bytes, ' ', request->head_length);
+    size_t length = target ? strcspn(++target, "? ") : 0;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && !request->upgrade; i++) {
+        if (length == strlen(paths[i]) && memcmp(target, paths[i], length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void push_request(struct conn *conn) {
     const struct http_request *request = http_request(conn->request->http);
     struct core *core = conn->core;
-    if (!reserve_serves(conn, request)) {
+    if (!reserve_admits(conn) && !is_operators(request)) {
         request_refuse(conn, 503, "the server is full; try again later", SYNC_REFUSED);
         return;
     }
@@ -202,7 +215,7 @@ static void on_opened(struct file *file, int status) {
 }
 
 int request_open_file(struct conn *conn, const char *path) {
-    const struct folder *folder = conn->listener->folder;
+    const struct folder *folder = conn->service->folder;
     if (!is_open(conn) || conn->request->file || !folder) {
         return UV_EINVAL;
     }

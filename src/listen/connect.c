@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "listen/listener.h"
 #include "net/stream.h"
 #include "tls/tls.h"
 #include "tls/transport.h"
@@ -48,14 +49,14 @@ static void forget(struct attempt *attempt) {
     if (attempt->conn) {
         attempt->conn->attempt = NULL;
     }
-    batch_unreserve(&attempt->listener->core->batch, 1);
+    batch_unreserve(&attempt->listener->service.core->batch, 1);
     listener_client_left(attempt->listener);
     attempt->over = true;
     free_if_done(attempt);
 }
 
 static void fail(struct attempt *attempt, int error, const char *problem) {
-    batch_push(&attempt->listener->core->batch, SYNC_CONNECT_FAILED, attempt->id,
+    batch_push(&attempt->listener->service.core->batch, SYNC_CONNECT_FAILED, attempt->id,
                (uint32_t)-error, problem, strlen(problem));
     forget(attempt);
 }
@@ -72,7 +73,7 @@ static int hand_on(struct attempt *attempt) {
         return -error;
     }
     bool is_unix = attempt->peer.ss_family == AF_UNIX;
-    return conn_open(attempt->listener, attempt->fd,
+    return conn_open(&attempt->listener->service, attempt->fd,
                      (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
                      (const struct sockaddr *)&attempt->peer);
 }
@@ -85,8 +86,8 @@ static void on_writable(uv_poll_t *poll, int status, int events) {
     int slot = hand_on(attempt);
     if (slot < 0) {
         fail(attempt, slot, "");
-    } else if (attempt->listener->trusted_host) {
-        attempt->conn = core_conn(attempt->listener->core, (uint32_t)slot);
+    } else if (attempt->listener->service.trusted_host) {
+        attempt->conn = core_conn(attempt->listener->service.core, (uint32_t)slot);
         attempt->conn->attempt = attempt;
         secure_connect(attempt->conn);
     } else {
@@ -151,7 +152,7 @@ static int begin(const struct sockaddr_storage *peer, socklen_t size,
 
 /* Watches a socket that connects. Returns 0, or an error code; then fd is closed. */
 static int watch(struct attempt *attempt, int fd) {
-    struct core *core = attempt->listener->core;
+    struct core *core = attempt->listener->service.core;
     int error = batch_reserve(&core->batch, 1) < 0 ? UV_ENOMEM : 0;
     if (error == 0) {
         error = uv_poll_init(&core->loop, &attempt->poll, fd);
@@ -170,8 +171,8 @@ static int watch(struct attempt *attempt, int fd) {
 }
 
 static void remember(struct attempt *attempt) {
-    struct core *core = attempt->listener->core;
-    attempt->listener->clients++;
+    struct core *core = attempt->listener->service.core;
+    attempt->listener->service.clients++;
     attempt->next = core->attempts;
     attempt->link = &core->attempts;
     if (attempt->next) {
@@ -189,7 +190,8 @@ int connect_start(struct listener *listener, const char *address, uint32_t port)
     }
     attempt->listener = listener;
     socklen_t size = read_address(address, port, &attempt->peer);
-    int fd = size ? begin(&attempt->peer, size, listener->options.keepalive) : UV_EINVAL;
+    int fd = size ? begin(&attempt->peer, size, listener->service.options.keepalive)
+                  : UV_EINVAL;
     int error = fd < 0 ? fd : watch(attempt, fd);
     if (error < 0) {
         free(attempt);
@@ -209,7 +211,7 @@ int connect_adopt(struct listener *listener, int fd) {
         return -errno;
     }
     bool is_unix = peer.ss_family == AF_UNIX;
-    return conn_open(listener, fd,
+    return conn_open(&listener->service, fd,
                      (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
                      (const struct sockaddr *)&peer);
 }

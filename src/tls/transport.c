@@ -16,8 +16,8 @@ bool secure_handshaking(const struct conn *conn) {
 }
 
 void secure_connect(struct conn *conn) {
-    const struct listener *listener = conn->listener;
-    conn_set_tls(conn, tls_new_client(listener->tls, listener->trusted_host));
+    const struct service *service = conn->service;
+    conn_set_tls(conn, tls_new_client(service->tls, service->trusted_host));
     if (!conn->tls) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return;
@@ -27,7 +27,7 @@ void secure_connect(struct conn *conn) {
 }
 
 void secure_begin(struct conn *conn, const char *cipher, size_t length) {
-    conn_set_tls(conn, tls_new(conn->listener->tls));
+    conn_set_tls(conn, tls_new(conn->service->tls));
     if (!conn->tls || tls_feed(conn->tls, cipher, length) < 0) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return;
@@ -40,7 +40,7 @@ void secure_begin(struct conn *conn, const char *cipher, size_t length) {
 static void failed(struct conn *conn) {
     const char *problem = tls_problem(conn->tls);
     if (problem && conn->protocol == CONN_DETECT && !conn->attempt) {
-        batch_push(&conn->core->batch, SYNC_NOTICE, conn->listener->id, SYNC_TLS_FAILED,
+        batch_push(&conn->core->batch, SYNC_NOTICE, conn->service->id, SYNC_TLS_FAILED,
                    problem, strlen(problem));
     }
     struct iovec alert;
