@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "conn/memory.h"
 #include "core/core.h"
 #include "core/json.h"
 #include "core/memory.h"
@@ -386,7 +387,7 @@ uint32_t sync_held(struct sync *sync, uint32_t slot) {
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
     struct conn *conn = core_conn(core_of(sync), slot);
     text[0] = '\0';
-    if (!conn || conn->transport != SYNC_TRANSPORT_TCP) {
+    if (!conn || conn->kind != SYNC_TRANSPORT_TCP) {
         return 0;
     }
     inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
@@ -398,12 +399,12 @@ uint32_t sync_transport(struct sync *sync, uint32_t slot) {
     if (conn && conn->protocol == CONN_WEBSOCKET) {
         return SYNC_TRANSPORT_WEBSOCKET;
     }
-    return conn ? conn->transport : SYNC_TRANSPORT_TCP;
+    return conn ? conn->kind : SYNC_TRANSPORT_TCP;
 }
 
 uint32_t sync_secure(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->tls;
+    return conn && conn->transport->secure;
 }
 
 uint32_t sync_close_code(struct sync *sync, uint32_t slot) {
@@ -666,44 +667,32 @@ uint32_t sync_file_limit(void) {
 
 int32_t sync_memory_connect(struct sync *sync, uint32_t listener) {
     struct listener *found = listener_find(core_of(sync), listener);
-    return found && !found->closed
-               ? conn_open(&found->service, -1, SYNC_TRANSPORT_MEMORY, NULL)
-               : UV_EINVAL;
+    return found && !found->closed ? conn_open(&found->service, &memory_transport, -1,
+                                               SYNC_TRANSPORT_MEMORY, NULL)
+                                   : UV_EINVAL;
 }
 
 static struct conn *memory_conn(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->transport == SYNC_TRANSPORT_MEMORY ? conn : NULL;
+    return conn && conn->transport == &memory_transport ? conn : NULL;
 }
 
 uint32_t sync_memory_feed(struct sync *sync, uint32_t slot, const char *bytes,
                           uint32_t length) {
     struct conn *conn = memory_conn(sync, slot);
-    return conn ? input_feed(conn, bytes, length) : 0;
+    return conn ? memory_feed(conn, bytes, length) : 0;
 }
 
 void sync_memory_end(struct sync *sync, uint32_t slot) {
     struct conn *conn = memory_conn(sync, slot);
     if (conn) {
-        input_feed_end(conn);
+        memory_end(conn);
     }
 }
 
 uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_t size) {
     struct conn *conn = memory_conn(sync, slot);
-    uint32_t taken = 0;
-    struct iovec piece;
-    while (conn && taken < size && out_gather(&conn->out, &piece, 1) == 1) {
-        size_t part = piece.iov_len < size - taken ? piece.iov_len : size - taken;
-        memcpy(bytes + taken, piece.iov_base, part);
-        out_consume(&conn->core->pool, &conn->out, part);
-        conn->core->public.bytes_out += (double)part;
-        taken += (uint32_t)part;
-    }
-    if (taken > 0) {
-        output_flush(conn);
-    }
-    return taken;
+    return conn ? memory_take(conn, bytes, size) : 0;
 }
 
 const char *sync_error_name(int32_t code) {

@@ -10,30 +10,21 @@
 #include "conn/reserve.h"
 #include "http/request.h"
 #include "listen/connect.h"
-#include "tls/tls.h"
 #include "tls/transport.h"
 #include "websocket/websocket.h"
 
 enum {
     CONN_EVENTS =
         5, /* most in a tick: connect or notice, overflow, drain, two of close */
-    TLS_WEIGHT = 48 * 1024,    /* bytes that OpenSSL takes for one */
     FREED_LEAST = 1024 * 1024, /* bytes that are told of, when they are */
     FREED_SHARE = 5            /* a fifth of what there was */
 };
 
 /* Counted instead of measured, for that costs nothing. */
-static void add_weight(struct core *core, uint64_t bytes) {
-    core->weight += bytes;
+void conn_weigh(struct core *core, int64_t bytes) {
+    core->weight += (uint64_t)bytes;
     if (core->weight > core->most_weight) {
         core->most_weight = core->weight;
-    }
-}
-
-void conn_set_tls(struct conn *conn, struct tls *tls) {
-    conn->tls = tls;
-    if (tls) {
-        add_weight(conn->core, TLS_WEIGHT);
     }
 }
 
@@ -84,8 +75,8 @@ static int open_socket(struct conn *conn, int fd) {
     return error;
 }
 
-int conn_open(struct service *service, int fd, uint8_t transport,
-              const struct sockaddr *peer) {
+int conn_open(struct service *service, const struct transport *transport, int fd,
+              uint8_t kind, const struct sockaddr *peer) {
     struct core *core = service->core;
     struct conn *conn = slab_take_zeroed(&core->conn_slabs, sizeof(*conn));
     bool reserved = conn && batch_reserve(&core->batch, CONN_EVENTS) == 0;
@@ -101,15 +92,16 @@ int conn_open(struct service *service, int fd, uint8_t transport,
         return UV_ENOMEM;
     }
     core->public.client_count++;
-    add_weight(core, sizeof(*conn));
+    conn_weigh(core, sizeof(*conn));
     service->clients++;
     conn->core = core;
     conn->service = service;
     conn->wire = (uint8_t)service->options.framing;
     conn->transport = transport;
+    conn->kind = kind;
     conn->slot = slot;
     conn->last_read = core_now(core);
-    if (transport != SYNC_TRANSPORT_MEMORY) {
+    if (transport->has_socket) {
         int error = open_socket(conn, fd);
         if (error < 0) {
             return error;
@@ -128,8 +120,8 @@ int conn_open(struct service *service, int fd, uint8_t transport,
 uint32_t conn_transports(const struct conn *conn) {
     uint32_t transports = conn_options(conn)->transports;
     uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
-    bool memory = conn->transport == SYNC_TRANSPORT_MEMORY;
-    if (conn->tls || !conn->service->tls || memory) {
+    const struct transport *carrier = conn->transport;
+    if (carrier->secure || !carrier->has_socket || !conn->service->tls) {
         return plain;
     }
     return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;
@@ -217,7 +209,9 @@ uint32_t conn_free_released(struct core *core) {
             wheel_remove(&core->wheel, &conn->deadline);
             out_clear(&core->pool, &conn->out);
             batch_block_free(conn->backlog.block);
-            tls_free(conn->tls);
+            if (conn->transport->free) {
+                conn->transport->free(conn);
+            }
             if (conn->protocol == CONN_HTTP) {
                 request_free(conn);
             } else if (conn->protocol == CONN_WEBSOCKET) {
@@ -226,7 +220,7 @@ uint32_t conn_free_released(struct core *core) {
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
             core->public.client_count--;
-            core->weight -= sizeof(*conn) + (conn->tls ? (uint64_t)TLS_WEIGHT : 0);
+            conn_weigh(core, -(int64_t)sizeof(*conn));
             conn->service->left(conn);
             slab_give(&core->conn_slabs, conn);
             freed++;
@@ -252,16 +246,21 @@ static void close_socket(struct conn *conn, enum sync_reason reason, bool reset)
     conn->state = CONN_CLOSING;
     disarm(conn);
     owe_close(conn, reason);
-    if (conn->transport == SYNC_TRANSPORT_MEMORY) {
-        out_clear(&conn->core->pool, &conn->out);
-    } else {
+    if (conn->transport->has_socket) {
         stream_close(&conn->core->poller, &conn->stream, reset);
+    } else {
+        out_clear(&conn->core->pool, &conn->out);
     }
     socket_closed(conn);
 }
 
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
     close_socket(conn, reason, reset);
+}
+
+/* Says that nothing more comes; returns whether that must be written. */
+static bool says_end(struct conn *conn) {
+    return conn->transport->end && conn->transport->end(conn);
 }
 
 static void start_flushing(struct conn *conn) {
@@ -308,17 +307,15 @@ void conn_close_answered(struct conn *conn) {
     if (conn->state != CONN_LINGERING) {
         return;
     }
-    if (secure_end(conn)) {
-        secure_write(conn);
+    if (says_end(conn)) {
+        conn->transport->write(conn);
     }
     close_socket(conn, SYNC_BY_SERVER, false);
 }
 
 void conn_write_failed(struct conn *conn) {
     conn->write_broken = true;
-    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
-        stream_watch_room(&conn->core->poller, &conn->stream, false);
-    }
+    stream_watch_room(&conn->core->poller, &conn->stream, false);
     out_clear(&conn->core->pool, &conn->out);
     if (conn->state == CONN_OPEN && !conn->client_ended) {
         conn->closing_since = core_now(conn->core);
@@ -350,11 +347,11 @@ void conn_emptied(struct conn *conn) {
     if (conn->state != CONN_FLUSHING) {
         return;
     }
-    if (secure_end(conn)) {
+    if (says_end(conn)) {
         output_flush(conn); /* comes back here */
         return;
     }
-    if (conn->client_ended || conn->transport == SYNC_TRANSPORT_MEMORY) {
+    if (conn->client_ended || !conn->transport->has_socket) {
         close_socket(conn, SYNC_BY_SERVER, false);
     } else {
         end_our_side(conn);

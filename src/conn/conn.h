@@ -12,6 +12,7 @@
 
 #include "conn/codec.h"
 #include "conn/service.h"
+#include "conn/transport.h"
 #include "core/core.h"
 #include "net/stream.h"
 
@@ -41,7 +42,8 @@ struct conn {
         struct request *request;
         struct websocket *websocket;
     };
-    struct tls *tls; /* NULL: the socket's bytes are plain */
+    const struct transport *transport;
+    void *transport_data; /* the transport's own: struct tls, or NULL */
     struct out out;
     struct backlog backlog;
     struct deadline deadline;
@@ -62,7 +64,7 @@ struct conn {
     uint8_t state;
     uint8_t protocol;
     uint8_t wire; /* in which messages leave: enum wire */
-    uint8_t transport;
+    uint8_t kind; /* of its socket: enum sync_transport */
     uint8_t reason;
     uint8_t address[16];
     uint16_t port;
@@ -81,7 +83,6 @@ struct conn {
     bool client_ended : 1;
     bool client_ending : 1; /* when its messages were handed out */
     bool ending : 1;        /* the same, whoever ends it: nothing more is taken */
-    bool said_end : 1;      /* in TLS: that nothing more comes */
     bool guessed : 1; /* it was silent and counts as a byte stream, until its first bytes
                        */
     bool spoken_to : 1;  /* since then */
@@ -109,10 +110,11 @@ static inline bool conn_is_paused(const struct conn *conn) {
 
 /* conn.c: the life of a connection. */
 
-/* Takes over an accepted socket; fd is -1 and peer NULL for one without
- * (SYNC_TRANSPORT_MEMORY). Returns the slot, or an error code; then fd is closed. */
-int conn_open(struct service *service, int fd, uint8_t transport,
-              const struct sockaddr *peer);
+/* Takes over a connected socket; fd is -1 and peer NULL for a connection without one.
+ * `kind` is of enum sync_transport. Returns the slot, or an error code; then fd is
+ * closed. */
+int conn_open(struct service *service, const struct transport *transport, int fd,
+              uint8_t kind, const struct sockaddr *peer);
 
 /* Closes gracefully, for a reason of ours; because the client ended its side; or at
  * once, a TCP client seeing a reset if `reset`. */
@@ -126,8 +128,8 @@ void conn_write_failed(struct conn *conn);
 /* The client answered our Close frame. */
 void conn_close_answered(struct conn *conn);
 
-/* From now on its bytes go through TLS; NULL: memory ran out. */
-void conn_set_tls(struct conn *conn, struct tls *tls);
+/* Counts memory that connections take from now on, or don't take any more. */
+void conn_weigh(struct core *core, int64_t bytes);
 
 /* The queue ran empty. */
 void conn_emptied(struct conn *conn);
@@ -158,6 +160,8 @@ void conn_ready(void *data, uint32_t events);
 
 /* The socket has something to read, or is broken. */
 void input_ready(struct conn *conn);
+
+enum { WORK_BYTES_MOST = 64 * 1024 /* that a tick takes of one connection */ };
 
 /* How many bytes the connection may still take in this tick. */
 size_t input_appetite(struct conn *conn);
@@ -231,10 +235,6 @@ void backlog_consume(struct conn *conn, struct backlog *backlog, size_t length);
 
 /* Gives the backlog's memory back, now or when no event points into it any more. */
 void backlog_clear(struct conn *conn, struct backlog *backlog);
-
-/* For connections without a socket: keeps bytes for the next tick. Returns how many. */
-uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length);
-void input_feed_end(struct conn *conn);
 
 /* Hands out messages that waited for room; stops when the batch is half full. */
 void input_resume(struct core *core);

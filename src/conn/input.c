@@ -16,7 +16,6 @@
 #include "websocket/websocket.h"
 
 enum {
-    READ_BYTES = 64 * 1024, /* of one connection in a tick */
     READ_WORK = 1024,       /* of one connection in a tick */
     READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
     FIRST_LINE = 16 * 1024, /* of a byte stream, that may turn out to be a request's */
@@ -41,10 +40,10 @@ size_t input_appetite(struct conn *conn) {
     bool waits = conn->in_ready || !input_has_room(conn);
     bool opened = conn->state == CONN_OPEN;
     /* What comes when it has ended is thrown away, but records are read until then. */
-    if ((opened || conn->tls) && (waits || (opened && conn->held))) {
+    if ((opened || conn->transport->resume) && (waits || (opened && conn->held))) {
         return 0;
     }
-    return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
+    return conn->tick_bytes < WORK_BYTES_MOST ? WORK_BYTES_MOST - conn->tick_bytes : 0;
 }
 
 void input_work(struct conn *conn, size_t work) {
@@ -334,7 +333,7 @@ static bool detected(struct conn *conn, const char *bytes, size_t length) {
  * of the connection. */
 static size_t take(struct conn *conn, char *bytes, size_t length) {
     if (conn->protocol == CONN_DETECT && !detected(conn, bytes, length)) {
-        bool more = conn->state == CONN_OPEN && !conn->tls;
+        bool more = conn->state == CONN_OPEN && !conn->transport->secure;
         return more ? 0 : length;
     }
     switch (conn->protocol) {
@@ -411,7 +410,7 @@ static bool wants_bytes(const struct conn *conn) {
 }
 
 void input_watch(struct conn *conn) {
-    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
+    if (conn->transport->has_socket) {
         stream_watch_bytes(&conn->core->poller, &conn->stream, wants_bytes(conn));
     }
 }
@@ -419,7 +418,7 @@ void input_watch(struct conn *conn) {
 void input_release(struct conn *conn) {
     conn->held = false;
     input_watch(conn);
-    if (conn->backlog.length > 0 || conn->ending || conn->tls ||
+    if (conn->backlog.length > 0 || conn->ending || conn->transport->resume ||
         conn->protocol == CONN_WEBSOCKET) {
         input_wait(conn);
     }
@@ -453,8 +452,8 @@ static void resume(struct conn *conn) {
     if (conn->backlog.length > 0 && !conn->in_ready && !conn_is_paused(conn)) {
         take_backlog(conn);
     }
-    if (conn->tls && !conn->in_ready && conn->state == CONN_OPEN) {
-        secure_receive(conn, NULL, 0);
+    if (conn->transport->resume && !conn->in_ready && conn->state == CONN_OPEN) {
+        conn->transport->resume(conn);
     }
     if (conn->ending && conn->state == CONN_OPEN) {
         end_after_messages(conn);
@@ -466,8 +465,8 @@ static void resume_ended(struct conn *conn) {
     if (websocket_expects_close(conn) && conn->backlog.length > 0) {
         take_backlog(conn); /* it may hold a Close that crossed ours */
     }
-    if (conn->tls && conn->state != CONN_CLOSING) {
-        secure_receive(conn, NULL, 0);
+    if (conn->transport->resume && conn->state != CONN_CLOSING) {
+        conn->transport->resume(conn);
     }
 }
 
@@ -498,29 +497,6 @@ void input_resume(struct core *core) {
         core->ready_end = core->ready ? core->ready_end : waiting_end;
         core->ready = waiting;
     }
-}
-
-uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length) {
-    if (conn->state != CONN_OPEN || conn->ending) {
-        return length; /* thrown away, as bytes of a connection that lingers are */
-    }
-    size_t most = (size_t)conn_options(conn)->max_message + READ_BYTES;
-    size_t room = conn->backlog.length < most ? most - conn->backlog.length : 0;
-    uint32_t taken = length < room ? length : (uint32_t)room;
-    if (taken == 0 || backlog_append(conn, &conn->backlog, bytes, taken) < 0) {
-        return 0;
-    }
-    conn->core->public.bytes_in += (double)taken;
-    conn->last_read = core_now(conn->core);
-    input_wait(conn);
-    return taken;
-}
-
-void input_feed_end(struct conn *conn) {
-    input_settle(conn);
-    conn->client_ending = true;
-    conn->ending = true;
-    input_wait(conn);
 }
 
 size_t input_room(struct conn *conn) {
@@ -563,14 +539,7 @@ void input_ready(struct conn *conn) {
     ssize_t count = stream_read(&conn->stream, bytes, room);
     if (count > 0) {
         conn->round = conn->core->round;
-    }
-    if (count > 0 && conn->tls) {
-        secure_receive(conn, bytes, (size_t)count); /* it decrypts to the same place */
-    } else if (count > 0) {
-        if (conn->state == CONN_OPEN) {
-            batch->arena_used += (size_t)count;
-        }
-        input_take(conn, bytes, (size_t)count);
+        conn->transport->receive(conn, bytes, (size_t)count);
     } else if (count == UV_EOF) {
         input_client_ended(conn);
     } else if (count != UV_EAGAIN) {

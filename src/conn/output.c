@@ -7,9 +7,6 @@
 #include <string.h>
 
 #include "conn/conn.h"
-#include "tls/transport.h"
-
-enum { WRITE_PIECES = 64 /* iovecs of one write */ };
 
 uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
@@ -127,39 +124,14 @@ enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
     return SYNC_SENT;
 }
 
-/* Writes what the kernel takes at once. */
-static enum written write_now(struct conn *conn) {
-    while (conn->out.bytes > 0) {
-        struct iovec pieces[WRITE_PIECES];
-        int count = out_gather(&conn->out, pieces, WRITE_PIECES);
-        ssize_t written = stream_write(&conn->stream, pieces, count);
-        if (written == UV_EAGAIN) {
-            return FULL;
-        }
-        if (written < 0) {
-            conn_write_failed(conn);
-            return BROKEN;
-        }
-        conn->core->public.bytes_out += (double)written;
-        out_consume(&conn->core->pool, &conn->out, (size_t)written);
-    }
-    return WRITTEN;
-}
-
 void output_flush(struct conn *conn) {
     if (conn->stream.full || conn->write_broken || conn->state == CONN_CLOSING) {
         return;
     }
-    if (conn->transport == SYNC_TRANSPORT_MEMORY) {
-        if (conn->out.bytes == 0) {
-            conn_emptied(conn);
-        }
-        return; /* else it waits to be taken */
-    }
-    enum written written = conn->tls ? secure_write(conn) : write_now(conn);
-    if (written == WRITTEN) {
+    enum transport_written written = conn->transport->write(conn);
+    if (written == TRANSPORT_WRITTEN) {
         conn_emptied(conn);
-    } else if (written == FULL) {
+    } else if (written == TRANSPORT_FULL) {
         stream_watch_room(&conn->core->poller, &conn->stream, true);
     }
 }

@@ -11,7 +11,7 @@ enum { GRACE = 50 /* ms that a request may take behind the handshake of TCP */ }
  */
 static bool is_silent(const struct conn *conn) {
     bool idle = conn->protocol == CONN_HTTP && !conn->held && conn->out.bytes == 0;
-    bool unknown = conn->protocol == CONN_DETECT && !conn->tls;
+    bool unknown = conn->protocol == CONN_DETECT && !conn->transport->secure;
     uint32_t silence = core_now(conn->core) - conn->last_read;
     return (idle || unknown) && conn->backlog.length == 0 && !conn->unfinished &&
            silence >= GRACE;

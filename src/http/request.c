@@ -287,7 +287,7 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
     request->offset = offset;
     request->left = count;
     request->progress = core_now(conn->core);
-    if (conn->transport == SYNC_TRANSPORT_TCP) {
+    if (conn->kind == SYNC_TRANSPORT_TCP) {
         stream_bound_unsent(&conn->stream, UNSENT); /* a slow reader's may be megabytes */
     }
     return SYNC_SENT;

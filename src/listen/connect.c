@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "conn/plain.h"
 #include "listen/listener.h"
 #include "net/stream.h"
-#include "tls/tls.h"
 #include "tls/transport.h"
 
 /* One that isn't made yet. */
@@ -73,7 +73,7 @@ static int hand_on(struct attempt *attempt) {
         return -error;
     }
     bool is_unix = attempt->peer.ss_family == AF_UNIX;
-    return conn_open(&attempt->listener->service, attempt->fd,
+    return conn_open(&attempt->listener->service, &plain_transport, attempt->fd,
                      (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
                      (const struct sockaddr *)&attempt->peer);
 }
@@ -100,8 +100,10 @@ void connect_secured(struct conn *conn) {
 }
 
 void connect_broke(struct conn *conn) {
-    const char *problem = conn->tls ? tls_problem(conn->tls) : "out of memory";
-    if (!problem) {
+    const char *problem = secure_problem(conn);
+    if (!conn->transport->secure) {
+        problem = "out of memory";
+    } else if (!problem) {
         problem = conn->reason == SYNC_UNFINISHED
                       ? "the server did not end the TLS handshake in time"
                       : "the server ended the connection in the TLS handshake; does it "
@@ -211,7 +213,7 @@ int connect_adopt(struct listener *listener, int fd) {
         return -errno;
     }
     bool is_unix = peer.ss_family == AF_UNIX;
-    return conn_open(&listener->service, fd,
+    return conn_open(&listener->service, &plain_transport, fd,
                      (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
                      (const struct sockaddr *)&peer);
 }

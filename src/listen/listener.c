@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "conn/plain.h"
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "net/bind.h"
@@ -204,7 +205,7 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
         peers_leave(&core->peers, peer);
         return 0;
     }
-    int slot = conn_open(&listener->service, fd, transport, address);
+    int slot = conn_open(&listener->service, &plain_transport, fd, transport, address);
     if (slot < 0) {
         peers_leave(&core->peers, peer);
         return slot;
