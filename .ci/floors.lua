@@ -85,22 +85,6 @@ floors.exceptions = {
     "remoting finds its session store by name; it is to be handed one"},
   {"lua/sync/set.lua", "lua/sync/cluster/frame.lua",
     "a set frames for other nodes itself; its outlet is to"},
-  {"src/conn/conn.c", "src/http/request.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/listen/connect.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/tls/transport.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/websocket/websocket.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/input.c", "src/http/request.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/input.c", "src/tls/transport.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/input.c", "src/websocket/websocket.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/tls/transport.c", "src/listen/connect.h",
-    "who connects is told of the handshake by name"},
 }
 
 -- Reading.

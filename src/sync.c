@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "conn/deadline.h"
 #include "conn/memory.h"
 #include "core/core.h"
 #include "core/json.h"
@@ -24,6 +25,7 @@
 #include "http/file.h"
 #include "http/request.h"
 #include "listen/connect.h"
+#include "listen/detection.h"
 #include "listen/listener.h"
 #include "websocket/utf8.h"
 #include "websocket/websocket.h"
@@ -70,6 +72,7 @@ struct sync *sync_open(void) {
     uv_timer_init(&core->loop, &core->retry_timer);
     core->wheel_timer.data = core;
     core->retry_timer.data = core;
+    core->on_deadline = deadline_run;
     core->ready_end = &core->ready;
     core->public.events = core->batch.events;
     core->public.client_limit = UINT32_MAX;
@@ -342,22 +345,24 @@ uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count
 void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
               size_t length) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    if (conn && conn->protocol == CONN_WEBSOCKET && conn->state == CONN_OPEN) {
-        websocket_say_close(conn, code, why, length);
+    if (!conn) {
+        return;
     }
-    if (conn) {
-        conn_end(conn, SYNC_BY_SERVER);
+    if (conn->protocol->say_close && conn->state == CONN_OPEN) {
+        conn->protocol->say_close(conn, code, why, length);
     }
+    conn_end(conn, SYNC_BY_SERVER);
 }
 
 void sync_end_strangers(struct sync *sync, int32_t at_once) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
-        bool unknown = conn && conn->protocol == CONN_DETECT && !conn->guessed;
-        bool http = conn && conn->protocol == CONN_HTTP;
-        bool idle = http && !conn->held && conn->out.bytes == 0;
-        if (unknown || idle || (http && at_once)) {
+        if (!conn || conn->protocol->is_client) {
+            continue;
+        }
+        bool answered = !conn->held && conn->out.bytes == 0;
+        if (!conn->protocol->is_http || answered || at_once) {
             conn_abort(conn, SYNC_BY_SERVER, false);
         }
     }
@@ -380,8 +385,7 @@ uint32_t sync_held(struct sync *sync, uint32_t slot) {
     if (!conn) {
         return 0;
     }
-    uint32_t held = output_queued(conn) + conn->backlog.capacity;
-    return conn->protocol == CONN_WEBSOCKET ? held + websocket_held(conn) : held;
+    return output_queued(conn) + conn->backlog.capacity + websocket_held(conn);
 }
 
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
@@ -396,7 +400,7 @@ uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
 
 uint32_t sync_transport(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    if (conn && conn->protocol == CONN_WEBSOCKET) {
+    if (conn && websocket_is(conn)) {
         return SYNC_TRANSPORT_WEBSOCKET;
     }
     return conn ? conn->kind : SYNC_TRANSPORT_TCP;
@@ -424,7 +428,7 @@ uint32_t sync_listener_of(struct sync *sync, uint32_t slot) {
 
 static struct conn *request_conn(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->protocol == CONN_HTTP ? conn : NULL;
+    return conn && conn->protocol->is_http ? conn : NULL;
 }
 
 int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
@@ -667,9 +671,7 @@ uint32_t sync_file_limit(void) {
 
 int32_t sync_memory_connect(struct sync *sync, uint32_t listener) {
     struct listener *found = listener_find(core_of(sync), listener);
-    return found && !found->closed ? conn_open(&found->service, &memory_transport, -1,
-                                               SYNC_TRANSPORT_MEMORY, NULL)
-                                   : UV_EINVAL;
+    return found && !found->closed ? detection_open_memory(&found->service) : UV_EINVAL;
 }
 
 static struct conn *memory_conn(struct sync *sync, uint32_t slot) {

@@ -7,11 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conn/reserve.h"
-#include "http/request.h"
-#include "listen/connect.h"
-#include "tls/transport.h"
-#include "websocket/websocket.h"
+#include "conn/clock.h"
 
 enum {
     CONN_EVENTS =
@@ -75,8 +71,9 @@ static int open_socket(struct conn *conn, int fd) {
     return error;
 }
 
-int conn_open(struct service *service, const struct transport *transport, int fd,
-              uint8_t kind, const struct sockaddr *peer) {
+int conn_open(struct service *service, const struct protocol *protocol,
+              const struct transport *transport, int fd, uint8_t kind,
+              const struct sockaddr *peer) {
     struct core *core = service->core;
     struct conn *conn = slab_take_zeroed(&core->conn_slabs, sizeof(*conn));
     bool reserved = conn && batch_reserve(&core->batch, CONN_EVENTS) == 0;
@@ -97,6 +94,7 @@ int conn_open(struct service *service, const struct transport *transport, int fd
     conn->core = core;
     conn->service = service;
     conn->wire = (uint8_t)service->options.framing;
+    conn_speak(conn, protocol, NULL);
     conn->transport = transport;
     conn->kind = kind;
     conn->slot = slot;
@@ -109,22 +107,11 @@ int conn_open(struct service *service, const struct transport *transport, int fd
         keep_peer(conn, peer);
     }
     core->public.clients_accepted++;
-    if (conn_transports(conn) == SYNC_STREAMS) {
-        conn->protocol = CONN_STREAM;
+    if (protocol->is_client) {
         conn_announce(conn);
     }
-    conn_arm(conn);
+    clock_arm(conn);
     return (int)slot;
-}
-
-uint32_t conn_transports(const struct conn *conn) {
-    uint32_t transports = conn_options(conn)->transports;
-    uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
-    const struct transport *carrier = conn->transport;
-    if (carrier->secure || !carrier->has_socket || !conn->service->tls) {
-        return plain;
-    }
-    return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;
 }
 
 void conn_announce(struct conn *conn) {
@@ -153,7 +140,7 @@ static void owe_close(struct conn *conn, enum sync_reason reason) {
             conn->reason = (uint8_t)reason;
         }
         conn->owes_close = true;
-        conn->core->public.http_count -= conn->protocol == CONN_HTTP;
+        conn->core->public.http_count -= conn->protocol->is_http;
         conn_owe(conn);
     }
 }
@@ -174,8 +161,8 @@ static void push_owed(struct conn *conn) {
     conn->owes_overflow = false;
     conn->owes_drain = false;
     if (conn->owes_close) {
-        if (conn_is_attempt(conn)) {
-            connect_broke(conn);
+        if (conn->protocol->gone) {
+            conn->protocol->gone(conn);
         }
         batch_push(batch, SYNC_CLOSE, conn->slot, conn->reason, NULL, 0);
         conn->owes_close = false;
@@ -212,10 +199,8 @@ uint32_t conn_free_released(struct core *core) {
             if (conn->transport->free) {
                 conn->transport->free(conn);
             }
-            if (conn->protocol == CONN_HTTP) {
-                request_free(conn);
-            } else if (conn->protocol == CONN_WEBSOCKET) {
-                websocket_free(conn);
+            if (conn->protocol->free) {
+                conn->protocol->free(conn);
             }
             batch_unreserve(&core->batch, CONN_EVENTS);
             table_remove(&core->conns, conn->slot);
@@ -231,20 +216,12 @@ uint32_t conn_free_released(struct core *core) {
     return freed;
 }
 
-static void disarm(struct conn *conn) {
-    struct core *core = conn->core;
-    wheel_remove(&core->wheel, &conn->deadline);
-    if (core->wheel.count == 0) {
-        uv_timer_stop(&core->wheel_timer); /* else sync_poll would wait for it */
-    }
-}
-
 static void close_socket(struct conn *conn, enum sync_reason reason, bool reset) {
     if (conn->state == CONN_CLOSING) {
         return;
     }
     conn->state = CONN_CLOSING;
-    disarm(conn);
+    clock_disarm(conn);
     owe_close(conn, reason);
     if (conn->transport->has_socket) {
         stream_close(&conn->core->poller, &conn->stream, reset);
@@ -270,10 +247,10 @@ static void start_flushing(struct conn *conn) {
         input_release(conn);
     }
     input_watch(conn); /* to see its end */
-    if (conn->protocol == CONN_WEBSOCKET) {
-        websocket_say_close(conn, 0, "", 0);
+    if (conn->protocol->say_close) {
+        conn->protocol->say_close(conn, 0, "", 0);
     }
-    conn_arm(conn);
+    clock_arm(conn);
     output_schedule(conn);
 }
 
@@ -319,16 +296,16 @@ void conn_write_failed(struct conn *conn) {
     out_clear(&conn->core->pool, &conn->out);
     if (conn->state == CONN_OPEN && !conn->client_ended) {
         conn->closing_since = core_now(conn->core);
-        conn_arm(conn);
+        clock_arm(conn);
     } else {
         close_socket(conn, SYNC_RESET, false);
     }
 }
 
-/* A WebSocket's Close is answered by the client before TCP ends (RFC 6455 section 7.1.1);
- * in either case what comes meanwhile is read. */
+/* A protocol's own word for the end is answered by the client before TCP ends; in either
+ * case what comes meanwhile is read. */
 static void end_our_side(struct conn *conn) {
-    if (!websocket_expects_close(conn)) {
+    if (!conn_awaits_close(conn)) {
         stream_end(&conn->stream);
     }
     conn->state = CONN_LINGERING;
@@ -341,8 +318,8 @@ void conn_emptied(struct conn *conn) {
         conn->owes_drain = true;
         conn_owe(conn);
     }
-    if (conn->protocol == CONN_HTTP) {
-        request_emptied(conn);
+    if (conn->protocol->emptied) {
+        conn->protocol->emptied(conn);
     }
     if (conn->state != CONN_FLUSHING) {
         return;
@@ -355,168 +332,5 @@ void conn_emptied(struct conn *conn) {
         close_socket(conn, SYNC_BY_SERVER, false);
     } else {
         end_our_side(conn);
-    }
-}
-
-/* What a clock that ran out asks for, apart from closing for an enum sync_reason. */
-enum { CLOCK_SETTLE = 1000, CLOCK_PING, CLOCK_RELEASE };
-
-/* The clock that runs out first, as [since, since + timeout) in wrapping ms. */
-struct clock {
-    uint32_t left; /* ms until it runs out; UINT32_MAX: none runs */
-    int reason;
-};
-
-static void consider(struct clock *clock, uint32_t now, uint32_t since, uint32_t timeout,
-                     int reason) {
-    if (timeout > 0) {
-        uint32_t passed = now - since;
-        uint32_t left = passed < timeout ? timeout - passed : 0;
-        if (left < clock->left) {
-            clock->left = left;
-            clock->reason = reason;
-        }
-    }
-}
-
-/* A client that is silent, or has sent what may be a message by itself, is a byte stream
- * soon; one that must still show what it is has as long as for its first message. */
-static void consider_detecting(struct clock *clock, uint32_t now,
-                               const struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    if (secure_handshaking(conn) || conn->reserved) {
-        return; /* it's unfinished, or isn't waited for */
-    }
-    if (conn->guessed && !conn->unfinished) {
-        consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
-        return;
-    }
-    bool stream = conn_transports(conn) & SYNC_STREAMS;
-    bool whole = !conn->unfinished || options->framing == SYNC_FRAMING_RAW;
-    if (stream && whole) {
-        consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
-    } else {
-        consider(clock, now, conn->last_read, options->first_timeout, SYNC_UNFINISHED);
-    }
-}
-
-/* What is no message by itself is held until the first line ends. A raw chunk is one, so
- * it's handed out when nothing follows. */
-static void consider_stream(struct clock *clock, uint32_t now, const struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    bool held = conn->unfinished && !conn->proven;
-    consider(clock, now, conn->last_read, options->idle_timeout, SYNC_IDLE);
-    if (held && options->framing == SYNC_FRAMING_RAW) {
-        consider(clock, now, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
-    }
-}
-
-/* Between requests, and while a response isn't read. */
-static void consider_request(struct clock *clock, uint32_t now, const struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    if (conn->out.bytes > 0) {
-        consider(clock, now, request_progress(conn), options->message_timeout,
-                 SYNC_UNFINISHED);
-    } else if (!conn->held) {
-        consider(clock, now, conn->last_read, options->first_timeout, SYNC_IDLE);
-    }
-}
-
-static void consider_ping(struct clock *clock, uint32_t now, const struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    uint32_t since;
-    if (websocket_pinged(conn, &since)) {
-        consider(clock, now, since, options->pong_timeout, SYNC_NO_PONG);
-    } else {
-        consider(clock, now, conn->last_read, options->ping_interval, CLOCK_PING);
-    }
-}
-
-static struct clock next_clock(const struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    uint32_t now = core_now(conn->core);
-    struct clock clock = {UINT32_MAX, SYNC_RESET};
-    if (conn->state != CONN_OPEN || conn->write_broken) {
-        consider(&clock, now, conn->closing_since, options->close_timeout, SYNC_RESET);
-        return clock;
-    }
-    if (conn_is_paused(conn)) {
-        return (struct clock){input_release_due(conn), CLOCK_RELEASE};
-    }
-    if (conn->reserved && !conn->held && conn->out.bytes == 0) {
-        consider(&clock, now, reserve_since(conn), RESERVE_STAY, SYNC_REFUSED);
-    }
-    switch (conn->protocol) {
-    case CONN_DETECT: consider_detecting(&clock, now, conn); break;
-    case CONN_HTTP: consider_request(&clock, now, conn); break;
-    case CONN_WEBSOCKET: consider_ping(&clock, now, conn); break;
-    default: consider_stream(&clock, now, conn);
-    }
-    if (conn->unfinished) {
-        uint32_t timeout =
-            conn->had_message ? options->message_timeout : options->first_timeout;
-        consider(&clock, now, conn->unfinished_since, timeout, SYNC_UNFINISHED);
-    }
-    return clock;
-}
-
-void conn_arm(struct conn *conn) {
-    struct core *core = conn->core;
-    struct clock clock = next_clock(conn);
-    if (clock.left == UINT32_MAX || conn->state == CONN_CLOSING) {
-        return;
-    }
-    uint64_t due = uv_now(&core->loop) + clock.left;
-    if (conn->deadline.link && conn->deadline.due <= due) {
-        return; /* it's looked at early enough, and then set anew */
-    }
-    wheel_set(&core->wheel, &conn->deadline, due);
-    uint64_t wait = clock.left + WHEEL_STEP;
-    if (!uv_is_active((uv_handle_t *)&core->wheel_timer) ||
-        uv_timer_get_due_in(&core->wheel_timer) > wait) {
-        uv_timer_start(&core->wheel_timer, conn_deadlines_run, wait, 0);
-    }
-}
-
-static void ran_out(struct conn *conn, int reason) {
-    if (reason == CLOCK_SETTLE) {
-        input_settle(conn);
-    } else if (reason == CLOCK_PING) {
-        websocket_ping(conn);
-    } else if (reason == CLOCK_RELEASE) {
-        input_release(conn);
-    } else if (reason == SYNC_REFUSED && reserve_admits(conn)) {
-        return; /* there is room for it now */
-    } else if (conn->protocol == CONN_HTTP && reason == SYNC_UNFINISHED &&
-               conn->state == CONN_OPEN && conn->unfinished) {
-        request_refuse(conn, 408, "the request did not come in time",
-                       SYNC_BROKE_PROTOCOL);
-    } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
-               !conn->write_broken) {
-        conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */
-    } else {
-        /* A client that is slow to go gets a reset, so that nothing of it stays. */
-        bool reset = conn->state != CONN_LINGERING;
-        conn_abort(conn, (enum sync_reason)reason, reset);
-    }
-}
-
-void conn_deadlines_run(uv_timer_t *timer) {
-    struct core *core = timer->data;
-    struct deadline *deadline;
-    uint64_t now = uv_now(&core->loop);
-    while ((deadline = wheel_next_due(&core->wheel, now))) {
-        struct conn *conn =
-            (struct conn *)(void *)((char *)deadline - offsetof(struct conn, deadline));
-        struct clock clock = next_clock(conn);
-        if (clock.left == 0) {
-            ran_out(conn, clock.reason);
-            core_wake(core); /* libuv runs timers before it sleeps, too */
-        }
-        conn_arm(conn);
-    }
-    int64_t wait = wheel_wait(&core->wheel, now);
-    if (wait >= 0) {
-        uv_timer_start(timer, conn_deadlines_run, (uint64_t)wait, 0);
     }
 }

@@ -11,15 +11,13 @@
 #pragma once
 
 #include "conn/codec.h"
+#include "conn/protocol.h"
 #include "conn/service.h"
 #include "conn/transport.h"
 #include "core/core.h"
 #include "net/stream.h"
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSING };
-
-/* What its bytes are. */
-enum conn_protocol { CONN_DETECT, CONN_STREAM, CONN_HTTP, CONN_WEBSOCKET };
 
 /* Received bytes that aren't cut yet: an unfinished message, or messages that wait for
  * room in a batch. */
@@ -36,11 +34,10 @@ struct conn {
     struct core *core;
     struct service *service;
     struct peer *peer; /* whose connection it is, or NULL */
-    union {            /* of its protocol */
-        struct attempt
-            *attempt; /* CONN_DETECT: whose TLS handshake is under way, or NULL */
-        struct request *request;
-        struct websocket *websocket;
+    const struct protocol *protocol;
+    union { /* the protocol's own */
+        void *protocol_data;
+        size_t scanned; /* of a byte stream: how far it was looked through for an end */
     };
     const struct transport *transport;
     void *transport_data; /* the transport's own: struct tls, or NULL */
@@ -53,7 +50,6 @@ struct conn {
     uint32_t last_read;        /* ms (wrapping, as the next two) */
     uint32_t unfinished_since; /* when the backlog's first byte came */
     uint32_t closing_since;
-    uint32_t scanned; /* the codec's own */
     uint32_t slot;
     uint32_t round; /* the last in which it was read */
     uint32_t tick;  /* the tick that the next two count for */
@@ -62,7 +58,6 @@ struct conn {
     uint32_t dropped;    /* messages, since the queue was last empty */
     uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
-    uint8_t protocol;
     uint8_t wire; /* in which messages leave: enum wire */
     uint8_t kind; /* of its socket: enum sync_transport */
     uint8_t reason;
@@ -83,10 +78,7 @@ struct conn {
     bool client_ended : 1;
     bool client_ending : 1; /* when its messages were handed out */
     bool ending : 1;        /* the same, whoever ends it: nothing more is taken */
-    bool guessed : 1; /* it was silent and counts as a byte stream, until its first bytes
-                       */
-    bool spoken_to : 1;  /* since then */
-    bool proven : 1;     /* a byte stream whose first bytes are no HTTP request */
+    bool spoken_to : 1;     /* it was sent a message */
     bool held : 1;       /* not read: its request must be answered, or it has flooded */
     bool reserved : 1;   /* beyond the bound: see reserve.h */
     bool unfinished : 1; /* the backlog begins with a part of a message */
@@ -98,14 +90,21 @@ static inline const struct sync_options *conn_options(const struct conn *conn) {
     return &conn->service->options;
 }
 
-/* Whether this side made it, and its TLS handshake is under way. */
-static inline bool conn_is_attempt(const struct conn *conn) {
-    return conn->protocol == CONN_DETECT && conn->attempt;
+/* From now on the connection speaks another protocol, with this state behind it. */
+static inline void conn_speak(struct conn *conn, const struct protocol *protocol,
+                              void *data) {
+    conn->protocol = protocol;
+    conn->protocol_data = data;
 }
 
 /* Whether it has sent more than its rate, and isn't read for a while. */
 static inline bool conn_is_paused(const struct conn *conn) {
-    return conn->held && conn->protocol != CONN_HTTP;
+    return conn->held && !conn->protocol->is_http;
+}
+
+/* Whether the protocol's own word for the end waits for its answer. */
+static inline bool conn_awaits_close(const struct conn *conn) {
+    return conn->protocol->awaits_close && conn->protocol->awaits_close(conn);
 }
 
 /* conn.c: the life of a connection. */
@@ -113,8 +112,9 @@ static inline bool conn_is_paused(const struct conn *conn) {
 /* Takes over a connected socket; fd is -1 and peer NULL for a connection without one.
  * `kind` is of enum sync_transport. Returns the slot, or an error code; then fd is
  * closed. */
-int conn_open(struct service *service, const struct transport *transport, int fd,
-              uint8_t kind, const struct sockaddr *peer);
+int conn_open(struct service *service, const struct protocol *protocol,
+              const struct transport *transport, int fd, uint8_t kind,
+              const struct sockaddr *peer);
 
 /* Closes gracefully, for a reason of ours; because the client ended its side; or at
  * once, a TCP client seeing a reset if `reset`. */
@@ -134,12 +134,6 @@ void conn_weigh(struct core *core, int64_t bytes);
 /* The queue ran empty. */
 void conn_emptied(struct conn *conn);
 
-/* Sets the connection's deadline anew after its state or an option's clock changed. */
-void conn_arm(struct conn *conn);
-
-/* Closes connections whose deadline has passed. A uv_timer_cb. */
-void conn_deadlines_run(uv_timer_t *timer);
-
 /* Puts the connection among those that owe an event, to be pushed when the poll ends. */
 void conn_owe(struct conn *conn);
 void conn_push_owed(struct core *core);
@@ -149,9 +143,6 @@ uint32_t conn_free_released(struct core *core);
 
 /* The connection is a client from now on: SYNC_CONNECT. */
 void conn_announce(struct conn *conn);
-
-/* What the client may use, as far as that is still open: enum sync_transports. */
-uint32_t conn_transports(const struct conn *conn);
 
 /* A poller_ready: a connection's socket, which is the first in it, is ready or broken. */
 void conn_ready(void *data, uint32_t events);
@@ -191,9 +182,10 @@ void input_wait(struct conn *conn);
  */
 void input_push(struct conn *conn, const char *bytes, size_t length);
 
-/* Cuts messages off a byte stream and hands them out, as far as there is room. Returns
- * how many bytes they took, or CODEC_TOO_LONG. */
-ssize_t input_cut(struct conn *conn, const char *bytes, size_t length);
+/* Cuts messages off a byte stream and hands them out, as far as there is room. *scanned
+ * is the codec's own: see codec.h. Returns how many bytes they took, or CODEC_TOO_LONG.
+ */
+ssize_t input_cut(struct conn *conn, size_t *scanned, const char *bytes, size_t length);
 
 /* Something was begun and must be ended in time; `anew` when it has just been begun. */
 void input_unfinished(struct conn *conn, bool anew);
@@ -215,12 +207,9 @@ void input_release(struct conn *conn);
 /* Watches the socket for bytes, or no more, as the connection's state wants it. */
 void input_watch(struct conn *conn);
 
-/* The client said nothing that tells its protocol, and will not: it's a byte stream; and
- * what it has begun is no HTTP request. */
-void input_settle(struct conn *conn);
-
-/* It is a byte stream, which is told unless it was guessed before. */
-void input_begin_stream(struct conn *conn);
+/* The client says nothing more that would tell its protocol. Returns whether that was an
+ * open question. */
+bool input_settle(struct conn *conn);
 
 /* A place for `length` more bytes, or NULL when memory ran out; the caller adds what it
  * has written there to the backlog's length. */

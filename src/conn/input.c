@@ -8,17 +8,12 @@
 #include <string.h>
 
 #include "conn/calls.h"
+#include "conn/clock.h"
 #include "conn/conn.h"
-#include "conn/detect.h"
-#include "conn/reserve.h"
-#include "http/request.h"
-#include "tls/transport.h"
-#include "websocket/websocket.h"
 
 enum {
     READ_WORK = 1024,       /* of one connection in a tick */
     READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
-    FIRST_LINE = 16 * 1024, /* of a byte stream, that may turn out to be a request's */
     FIRST_BACKLOG = 256
 };
 
@@ -136,7 +131,7 @@ void input_unfinished(struct conn *conn, bool anew) {
     if (!conn->unfinished || anew) {
         conn->unfinished = true;
         conn->unfinished_since = core_now(conn->core);
-        conn_arm(conn);
+        clock_arm(conn);
     }
 }
 
@@ -162,7 +157,7 @@ bool input_count(struct conn *conn) {
         input_end(conn, SYNC_FLOODED);
     } else {
         conn->held = true;
-        conn_arm(conn);
+        clock_arm(conn);
     }
     return false;
 }
@@ -176,7 +171,7 @@ uint32_t input_release_due(const struct conn *conn) {
                : 0;
 }
 
-ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
+ssize_t input_cut(struct conn *conn, size_t *scanned, const char *bytes, size_t length) {
     const struct sync_options *options = conn_options(conn);
     const struct codec *codec = &codecs[options->framing];
     size_t taken = 0;
@@ -186,10 +181,8 @@ ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
             break;
         }
         struct slice message;
-        size_t scanned = conn->scanned;
-        ssize_t cut = codec->cut(bytes + taken, length - taken, &scanned,
+        ssize_t cut = codec->cut(bytes + taken, length - taken, scanned,
                                  options->max_message, &message);
-        conn->scanned = (uint32_t)scanned;
         if (cut == CODEC_TOO_LONG) {
             return CODEC_TOO_LONG;
         }
@@ -202,151 +195,14 @@ ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
     return (ssize_t)taken;
 }
 
-/* Looks at the first bytes of a byte stream: an HTTP request that any page can send is
- * refused, before a part of it is taken for a message. Returns whether they are none; if
- * not, more must come, or the connection ends. */
-static bool prove(struct conn *conn, const char *bytes, size_t length) {
-    size_t scanned = conn->scanned;
-    enum detected found = detect_request_line(bytes, length, &scanned);
-    conn->scanned = (uint32_t)scanned;
-    if (found == DETECT_STREAM) {
-        conn->proven = true;
-        conn->scanned = 0;
-    } else if (found == DETECT_HTTP) {
-        request_refuse(conn, 400, "this is a byte stream, which takes no HTTP",
-                       SYNC_REFUSED);
-    } else if (length > conn_options(conn)->max_message && length > FIRST_LINE) {
-        conn_end(conn, SYNC_MESSAGE_LONG);
-    } else {
-        input_unfinished(conn, false);
-    }
-    return conn->proven;
-}
-
-/* Takes bytes of a byte stream. */
-static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
-    if (!conn->proven && !prove(conn, bytes, length)) {
-        return conn->state == CONN_OPEN ? 0 : length;
-    }
-    ssize_t taken = input_cut(conn, bytes, length);
-    if (taken == CODEC_TOO_LONG) {
-        conn_end(conn, SYNC_MESSAGE_LONG);
-        return length;
-    }
-    if (conn->reason == SYNC_FLOODED) {
-        return length; /* the rest is thrown away */
-    }
-    if ((size_t)taken == length || conn->in_ready || conn->held) {
-        conn->unfinished = false;
-    } else {
-        input_unfinished(conn, taken > 0);
-    }
-    return (size_t)taken;
-}
-
-void input_begin_stream(struct conn *conn) {
-    conn->protocol = CONN_STREAM;
-    if (!conn->guessed) {
-        conn_announce(conn);
-    }
-    conn->guessed = false;
-}
-
-/* Whether it may still be something else than a byte stream: then bytes of it are held.
- */
-static bool is_open_question(const struct conn *conn) {
-    bool held = conn->protocol == CONN_STREAM && !conn->proven && conn->unfinished;
-    return conn->protocol == CONN_DETECT || held;
-}
-
-void input_settle(struct conn *conn) {
-    if (!is_open_question(conn)) {
-        return;
-    }
-    if (conn->protocol == CONN_STREAM) {
-        conn->proven = true;
-        conn->scanned = 0;
-        conn->unfinished = false;
-        input_wait(conn);
-    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn) ||
-               !reserve_admits(conn)) {
-        conn_abort(conn, SYNC_REFUSED, false);
-    } else if (conn->backlog.length > 0) {
-        input_begin_stream(conn);
-        conn->proven = true;
-        conn->unfinished = false;
-        input_wait(conn);
-    } else if (!conn->guessed) {
-        conn->guessed = true;
-        conn_announce(conn);
-    }
-}
-
-/* The client counted as a byte stream because it was silent, as one is whose first packet
- * was lost; it's another kind. As long as it was sent nothing, that can be mended: it
- * leaves, and comes again. Returns whether it's so. */
-static bool take_guess_back(struct conn *conn) {
-    if (!conn->guessed) {
-        return true;
-    }
-    if (conn->spoken_to) {
-        return false;
-    }
-    conn->guessed = false;
-    batch_push(&conn->core->batch, SYNC_CLOSE, conn->slot, SYNC_BY_CLIENT, NULL, 0);
-    return true;
-}
-
-/* Answers a request for a Flash policy, and ends. */
-static void answer_policy(struct conn *conn) {
-    const struct shared *policy = conn->service->policy;
-    if (policy) {
-        output_raw(conn, policy->bytes, policy->length);
-    }
-    conn_end(conn, SYNC_BY_SERVER);
-}
-
-/* Finds the protocol. Returns false when the bytes weren't enough, or are of no use. */
-static bool detected(struct conn *conn, const char *bytes, size_t length) {
-    enum detected found = detect(bytes, length, conn_transports(conn));
-    if (found == DETECT_MORE) {
-        input_unfinished(conn, false);
-        conn_arm(conn);
-        return false;
-    }
-    if (found != DETECT_STREAM && take_guess_back(conn)) {
-        switch (found) {
-        case DETECT_POLICY: answer_policy(conn); return false;
-        case DETECT_TLS: secure_begin(conn, bytes, length); return false;
-        default: return request_begin(conn);
-        }
-    }
-    if (!(conn_transports(conn) & SYNC_STREAMS) || !reserve_admits(conn)) {
-        conn_abort(conn, SYNC_REFUSED, true);
-        return false;
-    }
-    input_begin_stream(conn);
-    return true;
-}
-
-/* Hands bytes to the protocol. Returns how many it took; all, when nothing more is wanted
- * of the connection. */
-static size_t take(struct conn *conn, char *bytes, size_t length) {
-    if (conn->protocol == CONN_DETECT && !detected(conn, bytes, length)) {
-        bool more = conn->state == CONN_OPEN && !conn->transport->secure;
-        return more ? 0 : length;
-    }
-    switch (conn->protocol) {
-    case CONN_HTTP: return request_take(conn, bytes, length);
-    case CONN_WEBSOCKET: return websocket_take(conn, bytes, length);
-    default: return stream_take(conn, bytes, length);
-    }
+bool input_settle(struct conn *conn) {
+    return conn->protocol->settle && conn->protocol->settle(conn);
 }
 
 static void take_backlog(struct conn *conn) {
     struct backlog *backlog = &conn->backlog;
     char *bytes = backlog->block + backlog->start;
-    backlog_consume(conn, backlog, take(conn, bytes, backlog->length));
+    backlog_consume(conn, backlog, conn->protocol->take(conn, bytes, backlog->length));
 }
 
 void input_take(struct conn *conn, char *bytes, size_t length) {
@@ -354,7 +210,7 @@ void input_take(struct conn *conn, char *bytes, size_t length) {
     conn->tick_bytes += (uint32_t)length;
     conn->core->public.bytes_in += (double)length;
     conn->last_read = core_now(conn->core);
-    if (conn->ending || (conn->state != CONN_OPEN && !websocket_expects_close(conn))) {
+    if (conn->ending || (conn->state != CONN_OPEN && !conn_awaits_close(conn))) {
         return; /* what comes is thrown away */
     }
     int error = 0;
@@ -364,7 +220,7 @@ void input_take(struct conn *conn, char *bytes, size_t length) {
             take_backlog(conn);
         }
     } else {
-        size_t taken = take(conn, bytes, length);
+        size_t taken = conn->protocol->take(conn, bytes, length);
         if (taken < length && conn->state != CONN_CLOSING) {
             error = backlog_append(conn, &conn->backlog, bytes + taken, length - taken);
         }
@@ -419,17 +275,16 @@ void input_release(struct conn *conn) {
     conn->held = false;
     input_watch(conn);
     if (conn->backlog.length > 0 || conn->ending || conn->transport->resume ||
-        conn->protocol == CONN_WEBSOCKET) {
+        conn->protocol->resume) {
         input_wait(conn);
     }
-    conn_arm(conn);
+    clock_arm(conn);
 }
 
 void input_client_ended(struct conn *conn) {
-    bool undetected = conn->state == CONN_OPEN && !conn->ending && is_open_question(conn);
+    bool settled = conn->state == CONN_OPEN && !conn->ending && input_settle(conn);
     conn->client_ending = true;
-    if (undetected) {
-        input_settle(conn);
+    if (settled) {
         conn->ending = true; /* in the next tick: it may be greeted and answered */
         input_wait(conn);
     } else {
@@ -446,8 +301,8 @@ static void resume(struct conn *conn) {
     if (conn_is_paused(conn)) {
         return; /* input_release comes back here */
     }
-    if (conn->protocol == CONN_WEBSOCKET) {
-        websocket_resume(conn);
+    if (conn->protocol->resume) {
+        conn->protocol->resume(conn);
     }
     if (conn->backlog.length > 0 && !conn->in_ready && !conn_is_paused(conn)) {
         take_backlog(conn);
@@ -462,7 +317,7 @@ static void resume(struct conn *conn) {
 
 /* Of one that takes no messages any more. */
 static void resume_ended(struct conn *conn) {
-    if (websocket_expects_close(conn) && conn->backlog.length > 0) {
+    if (conn_awaits_close(conn) && conn->backlog.length > 0) {
         take_backlog(conn); /* it may hold a Close that crossed ours */
     }
     if (conn->transport->resume && conn->state != CONN_CLOSING) {

@@ -76,9 +76,8 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     const struct sync_options *options = conn_options(conn);
     size_t total =
         shared ? shared->length : frame->head_length + length + frame->tail_length;
-    bool client = conn->protocol == CONN_STREAM || conn->protocol == CONN_WEBSOCKET ||
-                  conn->guessed;
-    if (!client || conn->state != CONN_OPEN || conn->write_broken || conn->client_ended) {
+    if (!conn->protocol->is_client || conn->state != CONN_OPEN || conn->write_broken ||
+        conn->client_ended) {
         return SYNC_CLOSED;
     }
     if (total > options->max_queue) {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "conn/clock.h"
 #include "conn/conn.h"
 
 enum { GRACE = 50 /* ms that a request may take behind the handshake of TCP */ };
@@ -10,11 +11,11 @@ enum { GRACE = 50 /* ms that a request may take behind the handshake of TCP */ }
 /* Whether its place may be another's: it has said nothing, or nothing since its answer.
  */
 static bool is_silent(const struct conn *conn) {
-    bool idle = conn->protocol == CONN_HTTP && !conn->held && conn->out.bytes == 0;
-    bool unknown = conn->protocol == CONN_DETECT && !conn->transport->secure;
+    bool idle = conn->protocol->is_http && !conn->held && conn->out.bytes == 0;
+    bool unknown = !conn->protocol->is_http && !conn->transport->secure;
     uint32_t silence = core_now(conn->core) - conn->last_read;
-    return (idle || unknown) && conn->backlog.length == 0 && !conn->unfinished &&
-           silence >= GRACE;
+    return (idle || unknown) && !conn->protocol->is_client && conn->backlog.length == 0 &&
+           !conn->unfinished && silence >= GRACE;
 }
 
 bool reserve_has_place(struct core *core) {
@@ -45,7 +46,7 @@ void reserve_enter(struct conn *conn) {
     core->reserve[core->reserved++] = (struct place){conn, core_now(core)};
     conn->service->reserved++;
     conn->reserved = true;
-    conn_arm(conn);
+    clock_arm(conn);
 }
 
 /* Keeps the order: the first has been there the longest. */

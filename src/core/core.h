@@ -71,6 +71,7 @@ struct core {
 
     struct wheel wheel; /* deadlines of connections */
     uv_timer_t wheel_timer;
+    uv_timer_cb on_deadline; /* what the timer calls */
 
     struct listener *listeners;
     uint32_t next_listener_id;

@@ -11,6 +11,8 @@
 
 #include "conn/conn.h"
 #include "conn/plain.h"
+#include "conn/protocol.h"
+#include "listen/detection.h"
 #include "listen/listener.h"
 #include "net/stream.h"
 #include "tls/transport.h"
@@ -47,7 +49,7 @@ static void forget(struct attempt *attempt) {
         attempt->next->link = attempt->link;
     }
     if (attempt->conn) {
-        attempt->conn->attempt = NULL;
+        attempt->conn->protocol_data = NULL;
     }
     batch_unreserve(&attempt->listener->service.core->batch, 1);
     listener_client_left(attempt->listener);
@@ -61,8 +63,53 @@ static void fail(struct attempt *attempt, int error, const char *problem) {
     forget(attempt);
 }
 
+/* A connection whose TLS handshake is under way. */
+
+static size_t take_nothing(struct conn *conn, char *bytes, size_t length) {
+    (void)conn;
+    (void)bytes;
+    return length;
+}
+
+static bool settle(struct conn *conn) {
+    conn_abort(conn, SYNC_REFUSED, false);
+    return true;
+}
+
+static void secured(struct conn *conn) {
+    forget(conn->protocol_data);
+    detection_begin_stream(conn);
+}
+
+static void gone(struct conn *conn) {
+    const char *problem = secure_problem(conn);
+    if (!conn->protocol_data) {
+        return; /* it was given up */
+    }
+    if (!conn->transport->secure) {
+        problem = "out of memory";
+    } else if (!problem) {
+        problem = conn->reason == SYNC_UNFINISHED
+                      ? "the server did not end the TLS handshake in time"
+                      : "the server ended the connection in the TLS handshake; does it "
+                        "speak TLS?";
+    }
+    fail(conn->protocol_data, UV_EPROTO, problem);
+}
+
+static const struct protocol handshaking = {
+    .take = take_nothing, .settle = settle, .secured = secured, .gone = gone};
+
+/* Making one. */
+
+static uint8_t kind_of(const struct sockaddr_storage *peer) {
+    return peer->ss_family == AF_UNIX ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP;
+}
+
 /* Makes the socket a connection. Returns its slot, or an error code. */
 static int hand_on(struct attempt *attempt) {
+    struct service *service = &attempt->listener->service;
+    const struct sockaddr *peer = (const struct sockaddr *)&attempt->peer;
     int error = 0;
     socklen_t size = sizeof(error);
     if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
@@ -72,10 +119,10 @@ static int hand_on(struct attempt *attempt) {
         close(attempt->fd);
         return -error;
     }
-    bool is_unix = attempt->peer.ss_family == AF_UNIX;
-    return conn_open(&attempt->listener->service, &plain_transport, attempt->fd,
-                     (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
-                     (const struct sockaddr *)&attempt->peer);
+    uint8_t kind = kind_of(&attempt->peer);
+    return service->trusted_host ? conn_open(service, &handshaking, &plain_transport,
+                                             attempt->fd, kind, peer)
+                                 : detection_open(service, attempt->fd, kind, peer);
 }
 
 static void on_writable(uv_poll_t *poll, int status, int events) {
@@ -88,28 +135,11 @@ static void on_writable(uv_poll_t *poll, int status, int events) {
         fail(attempt, slot, "");
     } else if (attempt->listener->service.trusted_host) {
         attempt->conn = core_conn(attempt->listener->service.core, (uint32_t)slot);
-        attempt->conn->attempt = attempt;
+        attempt->conn->protocol_data = attempt;
         secure_connect(attempt->conn);
     } else {
         forget(attempt);
     }
-}
-
-void connect_secured(struct conn *conn) {
-    forget(conn->attempt);
-}
-
-void connect_broke(struct conn *conn) {
-    const char *problem = secure_problem(conn);
-    if (!conn->transport->secure) {
-        problem = "out of memory";
-    } else if (!problem) {
-        problem = conn->reason == SYNC_UNFINISHED
-                      ? "the server did not end the TLS handshake in time"
-                      : "the server ended the connection in the TLS handshake; does it "
-                        "speak TLS?";
-    }
-    fail(conn->attempt, UV_EPROTO, problem);
 }
 
 /* Returns the address's size, or 0 when it is none. */
@@ -212,10 +242,8 @@ int connect_adopt(struct listener *listener, int fd) {
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
         return -errno;
     }
-    bool is_unix = peer.ss_family == AF_UNIX;
-    return conn_open(&listener->service, &plain_transport, fd,
-                     (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
-                     (const struct sockaddr *)&peer);
+    return detection_open(&listener->service, fd, kind_of(&peer),
+                          (const struct sockaddr *)&peer);
 }
 
 static void cancel(struct attempt *attempt) {

@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
-#include "conn/plain.h"
 #include "conn/reserve.h"
 #include "http/file.h"
+#include "listen/detection.h"
 #include "net/bind.h"
 #include "tls/tls.h"
 #include "workers/broker.h"
@@ -205,14 +205,13 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
         peers_leave(&core->peers, peer);
         return 0;
     }
-    int slot = conn_open(&listener->service, &plain_transport, fd, transport, address);
+    int slot = detection_open(&listener->service, fd, transport, address);
     if (slot < 0) {
         peers_leave(&core->peers, peer);
         return slot;
     }
     struct conn *conn = core_conn(core, (uint32_t)slot);
     conn->peer = peer;
-    shares_tell(core);
     if (!room) {
         reserve_enter(conn);
         core->accept_paused = true; /* to tell when there's room */

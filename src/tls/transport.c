@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "listen/connect.h"
+#include "conn/clock.h"
 #include "tls/tls.h"
 
 enum {
@@ -52,9 +52,8 @@ static void free_tls(struct conn *conn) {
 /* Writes the alert that is left, and gives up. */
 static void failed(struct conn *conn) {
     const char *problem = tls_problem(tls_of(conn));
-    if (problem && conn->protocol == CONN_DETECT && !conn->attempt) {
-        batch_push(&conn->core->batch, SYNC_NOTICE, conn->service->id, SYNC_TLS_FAILED,
-                   problem, strlen(problem));
+    if (problem && conn->protocol->insecure) {
+        conn->protocol->insecure(conn, problem);
     }
     struct iovec alert;
     const char *cipher;
@@ -82,10 +81,9 @@ static bool decrypt(struct conn *conn) {
     input_work(conn, tls_work(tls_of(conn)));
     if (handshaking && tls_established(tls_of(conn))) {
         conn->unfinished = false;
-        conn_arm(conn);
-        if (conn_is_attempt(conn)) {
-            connect_secured(conn);
-            input_begin_stream(conn);
+        clock_arm(conn);
+        if (conn->protocol->secured) {
+            conn->protocol->secured(conn);
         }
     }
     if (count > 0) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/clock.h"
 #include "websocket/deflate.h"
 #include "websocket/frame.h"
 #include "websocket/utf8.h"
@@ -24,6 +25,7 @@ struct websocket {
     struct backlog stream;  /* of binary frames: what isn't cut yet */
     struct inflater *inflater;
     struct deflater *deflater; /* only with send_takeover */
+    size_t scanned;            /* of the stream: the codec's own */
     uint64_t left;             /* payload bytes to come of the frame under way */
     uint32_t mask;
     uint32_t pinged_since;
@@ -44,8 +46,12 @@ struct websocket {
     bool failed : 1; /* we complained: no answer to our Close is waited for */
 };
 
+static struct websocket *websocket_of(const struct conn *conn) {
+    return conn->protocol_data;
+}
+
 static bool is_stream(const struct conn *conn) {
-    return conn->websocket->mode == SYNC_WEBSOCKET_MIRROR &&
+    return websocket_of(conn)->mode == SYNC_WEBSOCKET_MIRROR &&
            conn_options(conn)->framing != SYNC_FRAMING_RAW;
 }
 
@@ -60,11 +66,12 @@ static uint8_t wire_for(const struct conn *conn, bool binary) {
     return WIRE_BINARY;
 }
 
-int websocket_begin(struct conn *conn, const struct sync_websocket *settings) {
+struct websocket *websocket_new(struct conn *conn,
+                                const struct sync_websocket *settings) {
     struct websocket *websocket =
         slab_take_zeroed(&conn->core->websocket_slabs, sizeof(*websocket));
     if (!websocket) {
-        return -1;
+        return NULL;
     }
     websocket->mode = (uint8_t)settings->mode;
     if (settings->deflate) {
@@ -73,14 +80,11 @@ int websocket_begin(struct conn *conn, const struct sync_websocket *settings) {
         websocket->send_takeover = settings->send_takeover != 0;
         websocket->receive_takeover = settings->receive_takeover != 0;
     }
-    conn->websocket = websocket;
-    conn->protocol = CONN_WEBSOCKET;
-    conn->wire = wire_for(conn, settings->binary != 0);
-    return 0;
+    return websocket;
 }
 
-void websocket_free(struct conn *conn) {
-    struct websocket *websocket = conn->websocket;
+static void free_websocket(struct conn *conn) {
+    struct websocket *websocket = websocket_of(conn);
     backlog_clear(conn, &websocket->message);
     backlog_clear(conn, &websocket->stream);
     inflater_free(websocket->inflater);
@@ -100,8 +104,8 @@ static void send_control(struct conn *conn, enum ws_opcode opcode, const char *p
 }
 
 static uint32_t code_for(const struct conn *conn) {
-    if (conn->websocket->close_code) {
-        return conn->websocket->close_code;
+    if (websocket_of(conn)->close_code) {
+        return websocket_of(conn)->close_code;
     }
     switch (conn->reason) {
     case SYNC_MESSAGE_LONG: return WS_TOO_BIG;
@@ -112,9 +116,8 @@ static uint32_t code_for(const struct conn *conn) {
     }
 }
 
-void websocket_say_close(struct conn *conn, uint32_t code, const char *why,
-                         size_t length) {
-    struct websocket *websocket = conn->websocket;
+static void say_close(struct conn *conn, uint32_t code, const char *why, size_t length) {
+    struct websocket *websocket = websocket_of(conn);
     /* A client that ended the stream without a Close was cut off, perhaps by something in
      * between: what still listens there must not take our Close for its end. */
     bool cut_off = conn->client_ended && !websocket->close_received;
@@ -134,21 +137,24 @@ void websocket_say_close(struct conn *conn, uint32_t code, const char *why,
     send_control(conn, WS_CLOSE, payload, code == WS_NO_CODE ? 0 : 2 + kept);
 }
 
-bool websocket_expects_close(const struct conn *conn) {
-    if (conn->protocol != CONN_WEBSOCKET) {
-        return false;
-    }
-    const struct websocket *websocket = conn->websocket;
+static bool awaits_close(const struct conn *conn) {
+    const struct websocket *websocket = websocket_of(conn);
     return websocket->close_sent && !websocket->close_received && !websocket->failed &&
            conn->state != CONN_CLOSING;
 }
 
-uint32_t websocket_close_code(const struct conn *conn) {
-    return conn->protocol == CONN_WEBSOCKET ? conn->websocket->close_code : 0;
+static const struct protocol websocket_protocol;
+
+bool websocket_is(const struct conn *conn) {
+    return conn->protocol == &websocket_protocol;
 }
 
-void websocket_ping(struct conn *conn) {
-    struct websocket *websocket = conn->websocket;
+uint32_t websocket_close_code(const struct conn *conn) {
+    return websocket_is(conn) ? websocket_of(conn)->close_code : 0;
+}
+
+static void ping(struct conn *conn) {
+    struct websocket *websocket = websocket_of(conn);
     websocket->pinged = true;
     websocket->pinged_since = core_now(conn->core);
     send_control(conn, WS_PING, "", 0);
@@ -158,16 +164,11 @@ void websocket_ping(struct conn *conn) {
     }
 }
 
-bool websocket_pinged(const struct conn *conn, uint32_t *since) {
-    *since = conn->websocket->pinged_since;
-    return conn->websocket->pinged;
-}
-
 /* Receiving. Each of the functions below returns false when it has ended the connection.
  */
 
 static bool fail(struct conn *conn, enum ws_code code) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     websocket->failed = true;
     websocket->close_code = (uint16_t)code;
     input_end(conn, code == WS_TOO_BIG ? SYNC_MESSAGE_LONG : SYNC_BROKE_PROTOCOL);
@@ -180,7 +181,7 @@ static bool no_memory(struct conn *conn) {
 }
 
 static bool take_close(struct conn *conn, const char *payload, size_t length) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     uint32_t code = WS_NO_CODE;
     if (length > 0) {
         code =
@@ -219,9 +220,9 @@ static bool take_control(struct conn *conn, const struct ws_header *header,
 
 /* Cuts what the stream holds. */
 static bool cut_stream(struct conn *conn) {
-    struct backlog *stream = &conn->websocket->stream;
+    struct backlog *stream = &websocket_of(conn)->stream;
     char *bytes = stream->block + stream->start;
-    ssize_t taken = input_cut(conn, bytes, stream->length);
+    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, stream->length);
     if (taken == CODEC_TOO_LONG) {
         return fail(conn, WS_TOO_BIG);
     }
@@ -230,10 +231,10 @@ static bool cut_stream(struct conn *conn) {
 }
 
 static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
-    struct backlog *stream = &conn->websocket->stream;
+    struct backlog *stream = &websocket_of(conn)->stream;
     ssize_t taken = 0;
     if (stream->length == 0) {
-        taken = input_cut(conn, bytes, length);
+        taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
         if (taken == CODEC_TOO_LONG) {
             return fail(conn, WS_TOO_BIG);
         }
@@ -249,7 +250,7 @@ static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
 }
 
 static struct inflater *get_inflater(struct conn *conn) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     struct core *core = conn->core;
     if (!websocket->inflater && websocket->receive_window_bits == SHARED_BITS) {
         websocket->inflater = core->spare_inflater;
@@ -263,7 +264,7 @@ static struct inflater *get_inflater(struct conn *conn) {
 
 /* A client without context takeover needs its inflater only while a message comes. */
 static void give_inflater_back(struct conn *conn) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     struct core *core = conn->core;
     if (websocket->receive_takeover) {
         return;
@@ -279,7 +280,7 @@ static void give_inflater_back(struct conn *conn) {
 /* Checks and counts what was inflated to the end of a backlog. */
 static bool add_inflated(struct conn *conn, struct backlog *to, size_t length,
                          size_t most) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     const char *bytes = to->block + to->start + to->length;
     to->length += (uint32_t)length;
     if (to->length > most) {
@@ -296,7 +297,7 @@ static bool add_inflated(struct conn *conn, struct backlog *to, size_t length,
  * an honest message. Sets *rest to how many bytes must wait. */
 static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
                             bool last, size_t *rest) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     bool stream = websocket->opcode == WS_BINARY && is_stream(conn);
     struct backlog *to = stream ? &websocket->stream : &websocket->message;
     size_t most = (size_t)conn_options(conn)->max_message + (stream ? STREAM_SPARE : 0);
@@ -345,7 +346,7 @@ static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
 /* The message is whole: what was put together, or else, where it came at once, these
  * bytes. */
 static bool end_message(struct conn *conn, const char *bytes, size_t length) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     bool text = websocket->opcode == WS_TEXT;
     bool stream = !text && is_stream(conn);
     websocket->opcode = 0;
@@ -367,7 +368,7 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
 }
 
 static bool take_plain(struct conn *conn, const char *bytes, size_t length, bool last) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     if (websocket->opcode == WS_BINARY && is_stream(conn)) {
         return take_stream(conn, bytes, length);
     }
@@ -386,7 +387,7 @@ static bool take_plain(struct conn *conn, const char *bytes, size_t length, bool
 /* Takes payload bytes of the frame under way. Returns how many, or -1 when that has ended
  * the connection. */
 static ssize_t take_payload(struct conn *conn, char *bytes, size_t length) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     uint32_t mask = websocket->mask;
     websocket->mask = ws_unmask(bytes, length, mask);
     websocket->left -= length;
@@ -408,7 +409,7 @@ static ssize_t take_payload(struct conn *conn, char *bytes, size_t length) {
 }
 
 static bool begin_frame(struct conn *conn, const struct ws_header *header) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     websocket->left = header->length;
     websocket->mask = header->mask;
     websocket->fin = header->fin;
@@ -445,7 +446,7 @@ static bool is_counted(const struct conn *conn, const struct ws_header *header) 
  * connection. */
 static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
     struct ws_header header;
-    bool deflate = conn->websocket->receive_window_bits != 0;
+    bool deflate = websocket_of(conn)->receive_window_bits != 0;
     int head = ws_header_read(bytes, length, deflate, &header);
     if (head == WS_INVALID) {
         fail(conn, WS_PROTOCOL_ERROR);
@@ -474,7 +475,7 @@ static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
 }
 
 static void note_unfinished(struct conn *conn, bool partial_frame) {
-    const struct websocket *websocket = conn->websocket;
+    const struct websocket *websocket = websocket_of(conn);
     bool partial = partial_frame || websocket->opcode || websocket->left > 0 ||
                    websocket->stream.length > 0;
     if (!partial || conn->in_ready || conn->held) {
@@ -484,11 +485,11 @@ static void note_unfinished(struct conn *conn, bool partial_frame) {
     }
 }
 
-size_t websocket_take(struct conn *conn, char *bytes, size_t length) {
-    struct websocket *websocket = conn->websocket;
+static size_t take(struct conn *conn, char *bytes, size_t length) {
+    struct websocket *websocket = websocket_of(conn);
     if (websocket->pinged) {
         websocket->pinged = false;
-        conn_arm(conn); /* the next ping is due before the pong's time is over */
+        clock_arm(conn); /* the next ping is due before the pong's time is over */
     }
     size_t taken = 0;
     while (taken < length) {
@@ -521,25 +522,64 @@ size_t websocket_take(struct conn *conn, char *bytes, size_t length) {
     return taken;
 }
 
-void websocket_resume(struct conn *conn) {
-    if (conn->websocket->stream.length > 0 && !conn->ending) {
+static void resume(struct conn *conn) {
+    if (websocket_of(conn)->stream.length > 0 && !conn->ending) {
         cut_stream(conn);
     }
+}
+
+/* Deadlines. */
+
+static void consider(const struct conn *conn, struct clock *clock) {
+    const struct sync_options *options = conn_options(conn);
+    const struct websocket *websocket = websocket_of(conn);
+    if (websocket->pinged) {
+        clock_consider(clock, websocket->pinged_since, options->pong_timeout,
+                       SYNC_NO_PONG);
+    } else {
+        clock_consider(clock, conn->last_read, options->ping_interval, CLOCK_PING);
+    }
+}
+
+static bool ran_out(struct conn *conn, int reason) {
+    if (reason == CLOCK_PING) {
+        ping(conn);
+    } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
+               !conn->write_broken) {
+        conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static const struct protocol websocket_protocol = {.is_client = true,
+                                                   .take = take,
+                                                   .resume = resume,
+                                                   .clock = consider,
+                                                   .ran_out = ran_out,
+                                                   .say_close = say_close,
+                                                   .awaits_close = awaits_close,
+                                                   .free = free_websocket};
+
+void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary) {
+    conn_speak(conn, &websocket_protocol, websocket);
+    conn->wire = wire_for(conn, binary);
 }
 
 /* Sending messages. */
 
 bool websocket_compresses(const struct conn *conn, size_t length) {
     uint32_t from = conn_options(conn)->compress_from;
-    return conn->websocket->send_window_bits && from > 0 && length >= from;
+    return websocket_of(conn)->send_window_bits && from > 0 && length >= from;
 }
 
 bool websocket_window_is_small(const struct conn *conn) {
-    return conn->websocket->send_window_bits < SHARED_BITS;
+    return websocket_of(conn)->send_window_bits < SHARED_BITS;
 }
 
 void websocket_sent_shared(struct conn *conn) {
-    conn->websocket->deflater_behind = true;
+    websocket_of(conn)->deflater_behind = true;
 }
 
 /* Compresses a message into one frame. NULL when memory ran out. */
@@ -614,7 +654,7 @@ void websocket_release_small(struct small_forms *small) {
 
 /* The compressor that serves this client: its own, where it has to remember. */
 static struct deflater *own_deflater(struct conn *conn) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     if (!websocket->send_takeover) {
         return shared_deflater(conn->core, websocket_window_is_small(conn));
     }
@@ -629,7 +669,7 @@ static struct deflater *own_deflater(struct conn *conn) {
 
 static enum sync_sent send_compressed(struct conn *conn, bool text, const char *bytes,
                                       size_t length) {
-    struct websocket *websocket = conn->websocket;
+    struct websocket *websocket = websocket_of(conn);
     struct deflater *deflater = own_deflater(conn);
     struct shared *shared = deflater ? compress(deflater, websocket->send_takeover,
                                                 conn->wire, text, bytes, length)
@@ -657,7 +697,11 @@ enum sync_sent websocket_send(struct conn *conn, const char *bytes, size_t lengt
 }
 
 uint32_t websocket_held(const struct conn *conn) {
-    return conn->websocket->message.capacity + conn->websocket->stream.capacity;
+    if (!websocket_is(conn)) {
+        return 0;
+    }
+    const struct websocket *websocket = websocket_of(conn);
+    return websocket->message.capacity + websocket->stream.capacity;
 }
 
 void websocket_trim(struct core *core) {
