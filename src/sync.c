@@ -348,7 +348,7 @@ void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
     if (!conn) {
         return;
     }
-    if (conn->protocol->say_close && conn->state == CONN_OPEN) {
+    if (conn->protocol->say_close && conn_is_open(conn)) {
         conn->protocol->say_close(conn, code, why, length);
     }
     conn_end(conn, SYNC_BY_SERVER);

@@ -18,8 +18,8 @@ void clock_consider(struct clock *clock, uint32_t since, uint32_t timeout, int r
 struct clock clock_next(const struct conn *conn) {
     const struct sync_options *options = conn_options(conn);
     struct clock clock = {core_now(conn->core), UINT32_MAX, SYNC_RESET};
-    if (conn->state != CONN_OPEN || conn->write_broken) {
-        clock_consider(&clock, conn->closing_since, options->close_timeout, SYNC_RESET);
+    if (!conn_is_open(conn) || conn->write_broken) {
+        clock_consider(&clock, conn->since, options->close_timeout, SYNC_RESET);
         return clock;
     }
     if (conn_is_paused(conn)) {
@@ -36,7 +36,7 @@ struct clock clock_next(const struct conn *conn) {
     if (conn->unfinished) {
         uint32_t timeout =
             conn->had_message ? options->message_timeout : options->first_timeout;
-        clock_consider(&clock, conn->unfinished_since, timeout, SYNC_UNFINISHED);
+        clock_consider(&clock, conn->since, timeout, SYNC_UNFINISHED);
     }
     return clock;
 }

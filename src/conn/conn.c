@@ -37,13 +37,6 @@ static void release(struct conn *conn) {
     conn->core->released = conn;
 }
 
-static void socket_closed(struct conn *conn) {
-    conn->socket_closed = true;
-    if (conn->close_pushed) {
-        release(conn);
-    }
-}
-
 static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
     if (peer->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
@@ -65,7 +58,6 @@ static int open_socket(struct conn *conn, int fd) {
     if (error < 0) {
         conn->state = CONN_CLOSING;
         conn->close_pushed = true; /* nobody has heard of it */
-        conn->socket_closed = true;
         release(conn);
     }
     return error;
@@ -96,7 +88,7 @@ int conn_open(struct service *service, const struct protocol *protocol,
     conn->wire = (uint8_t)service->options.framing;
     conn_speak(conn, protocol, NULL);
     conn->transport = transport;
-    conn->kind = kind;
+    conn->kind = (unsigned)kind & 3;
     conn->slot = slot;
     conn->last_read = core_now(core);
     if (transport->has_socket) {
@@ -167,7 +159,7 @@ static void push_owed(struct conn *conn) {
         batch_push(batch, SYNC_CLOSE, conn->slot, conn->reason, NULL, 0);
         conn->owes_close = false;
         conn->close_pushed = true;
-        if (conn->socket_closed) {
+        if (conn->state == CONN_CLOSING) {
             release(conn);
         }
     }
@@ -228,7 +220,9 @@ static void close_socket(struct conn *conn, enum sync_reason reason, bool reset)
     } else {
         out_clear(&conn->core->pool, &conn->out);
     }
-    socket_closed(conn);
+    if (conn->close_pushed) {
+        release(conn);
+    }
 }
 
 void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
@@ -240,9 +234,10 @@ static bool says_end(struct conn *conn) {
     return conn->transport->end && conn->transport->end(conn);
 }
 
+/* Before that the client may have ended its side. */
 static void start_flushing(struct conn *conn) {
-    conn->state = CONN_FLUSHING;
-    conn->closing_since = core_now(conn->core);
+    conn->state = conn->state == CONN_LEAVING ? CONN_LEFT : CONN_FLUSHING;
+    conn->since = core_now(conn->core);
     if (conn_is_paused(conn)) {
         input_release(conn);
     }
@@ -255,7 +250,7 @@ static void start_flushing(struct conn *conn) {
 }
 
 void conn_end(struct conn *conn, enum sync_reason reason) {
-    if (conn->state != CONN_OPEN) {
+    if (!conn_is_open(conn)) {
         return;
     }
     if (reason != SYNC_BY_SERVER) { /* that is true only when all was written */
@@ -269,12 +264,14 @@ void conn_end(struct conn *conn, enum sync_reason reason) {
 }
 
 void conn_client_ended(struct conn *conn) {
-    conn->client_ended = true;
     if (conn->write_broken) {
         close_socket(conn, SYNC_RESET, false);
-    } else if (conn->state == CONN_OPEN) {
+    } else if (conn_is_open(conn)) {
+        conn->state = CONN_LEAVING;
         owe_close(conn, SYNC_BY_CLIENT);
         start_flushing(conn);
+    } else if (conn->state == CONN_FLUSHING) {
+        conn->state = CONN_LEFT;
     } else if (conn->state == CONN_LINGERING) {
         close_socket(conn, SYNC_BY_CLIENT, false);
     }
@@ -294,8 +291,8 @@ void conn_write_failed(struct conn *conn) {
     conn->write_broken = true;
     stream_watch_room(&conn->core->poller, &conn->stream, false);
     out_clear(&conn->core->pool, &conn->out);
-    if (conn->state == CONN_OPEN && !conn->client_ended) {
-        conn->closing_since = core_now(conn->core);
+    if (conn_is_open(conn)) {
+        conn->since = core_now(conn->core);
         clock_arm(conn);
     } else {
         close_socket(conn, SYNC_RESET, false);
@@ -312,8 +309,8 @@ static void end_our_side(struct conn *conn) {
     owe_close(conn, SYNC_BY_SERVER);
 }
 
-void conn_emptied(struct conn *conn) {
-    if (conn->choked && conn->state == CONN_OPEN) {
+bool conn_emptied(struct conn *conn) {
+    if (conn->choked && conn_is_open(conn)) {
         conn->choked = false;
         conn->owes_drain = true;
         conn_owe(conn);
@@ -321,16 +318,16 @@ void conn_emptied(struct conn *conn) {
     if (conn->protocol->emptied) {
         conn->protocol->emptied(conn);
     }
-    if (conn->state != CONN_FLUSHING) {
-        return;
+    if (conn->state != CONN_FLUSHING && conn->state != CONN_LEFT) {
+        return false;
     }
     if (says_end(conn)) {
-        output_flush(conn); /* comes back here */
-        return;
+        return true;
     }
-    if (conn->client_ended || !conn->transport->has_socket) {
+    if (conn->state == CONN_LEFT || !conn->transport->has_socket) {
         close_socket(conn, SYNC_BY_SERVER, false);
     } else {
         end_our_side(conn);
     }
+    return false;
 }

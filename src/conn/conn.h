@@ -1,12 +1,17 @@
 /* conn.h: one connection, from accept to release.
  *
- *     OPEN ──► FLUSHING ──► LINGERING ──► CLOSING ──► released
- *       └────────┴──────────────┴───────────┘ (broken, aborted, too late)
+ *     OPEN ──► ENDING ─────► FLUSHING ──► LINGERING ──► CLOSING ──► released
+ *       └────────┴─► LEAVING ──► LEFT ───────────────────┘
  *
- * OPEN takes and sends messages. FLUSHING writes what is queued and takes nothing more.
- * LINGERING has ended its side and reads on, so that bytes on their way to us don't
- * make the kernel reset what we have just written. CLOSING has closed the
- * socket. The slot is given back when SYNC_CLOSE was handed out.
+ * OPEN takes and sends messages. ENDING takes nothing more; what was handed out may still
+ * be answered. FLUSHING writes what is queued, and says to senders that it is closed.
+ * LINGERING has ended its side and reads on, so that bytes on their way to us don't make
+ * the kernel reset what we have just written. CLOSING has closed the socket. The slot is
+ * given back when SYNC_CLOSE was handed out.
+ *
+ * LEAVING and LEFT are ENDING and FLUSHING where the client has ended its side: nothing
+ * more comes, so the connection is closed as soon as all is written. From each state one
+ * that is broken, aborted or too late goes to CLOSING.
  */
 #pragma once
 
@@ -17,7 +22,15 @@
 #include "core/core.h"
 #include "net/stream.h"
 
-enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_LINGERING, CONN_CLOSING };
+enum conn_state {
+    CONN_OPEN,
+    CONN_ENDING,
+    CONN_LEAVING,
+    CONN_FLUSHING,
+    CONN_LEFT,
+    CONN_LINGERING,
+    CONN_CLOSING
+};
 
 /* Received bytes that aren't cut yet: an unfinished message, or messages that wait for
  * room in a batch. */
@@ -46,10 +59,9 @@ struct conn {
     struct deadline deadline;
     struct conn *next_unflushed;
     struct conn *next_ready;
-    struct conn *next_owing;   /* after the release: the next released */
-    uint32_t last_read;        /* ms (wrapping, as the next two) */
-    uint32_t unfinished_since; /* when the backlog's first byte came */
-    uint32_t closing_since;
+    struct conn *next_owing; /* after the release: the next released */
+    uint32_t last_read;      /* ms (wrapping, as the next two) */
+    uint32_t since; /* when what is unfinished was begun; or the close, if it was */
     uint32_t slot;
     uint32_t round; /* the last in which it was read */
     uint32_t tick;  /* the tick that the next two count for */
@@ -59,10 +71,9 @@ struct conn {
     uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
     uint8_t wire; /* in which messages leave: enum wire */
-    uint8_t kind; /* of its socket: enum sync_transport */
     uint8_t reason;
     uint8_t address[16];
-    uint16_t port;
+    uint8_t kind : 2; /* of its socket: enum sync_transport */
     bool ipv6 : 1;
     bool write_broken : 1; /* the client reads no more; what it sent is still read */
     bool choked : 1;       /* above high water since the queue was last empty */
@@ -74,20 +85,22 @@ struct conn {
     bool owes_overflow : 1;
     bool owes_close : 1;
     bool close_pushed : 1;
-    bool socket_closed : 1;
-    bool client_ended : 1;
-    bool client_ending : 1; /* when its messages were handed out */
-    bool ending : 1;        /* the same, whoever ends it: nothing more is taken */
-    bool spoken_to : 1;     /* it was sent a message */
+    bool spoken_to : 1;  /* it was sent a message */
     bool held : 1;       /* not read: its request must be answered, or it has flooded */
     bool reserved : 1;   /* beyond the bound: see reserve.h */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
     bool handed : 1; /* a message, in its tick */
+    uint16_t port;
 };
 
 static inline const struct sync_options *conn_options(const struct conn *conn) {
     return &conn->service->options;
+}
+
+/* Whether it may be sent more. */
+static inline bool conn_is_open(const struct conn *conn) {
+    return conn->state < CONN_FLUSHING;
 }
 
 /* From now on the connection speaks another protocol, with this state behind it. */
@@ -131,8 +144,8 @@ void conn_close_answered(struct conn *conn);
 /* Counts memory that connections take from now on, or don't take any more. */
 void conn_weigh(struct core *core, int64_t bytes);
 
-/* The queue ran empty. */
-void conn_emptied(struct conn *conn);
+/* The queue ran empty. Returns whether something was queued to say the end. */
+bool conn_emptied(struct conn *conn);
 
 /* Puts the connection among those that owe an event, to be pushed when the poll ends. */
 void conn_owe(struct conn *conn);
@@ -161,8 +174,11 @@ size_t input_appetite(struct conn *conn);
  * is kept. The bytes must live until the tick ends, and may be changed. */
 void input_take(struct conn *conn, char *bytes, size_t length);
 
-/* The client ended its side. */
+/* The client ended its side: what was handed out is answered first. */
 void input_client_ended(struct conn *conn);
+
+/* The same, for one that sees to the rest itself. */
+void input_leave(struct conn *conn);
 
 /* How many bytes of the arena the connection may use now; 0 while it has to wait. */
 size_t input_room(struct conn *conn);

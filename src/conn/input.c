@@ -33,7 +33,7 @@ bool input_has_room(const struct conn *conn) {
 size_t input_appetite(struct conn *conn) {
     start_tick(conn);
     bool waits = conn->in_ready || !input_has_room(conn);
-    bool opened = conn->state == CONN_OPEN;
+    bool opened = conn_is_open(conn);
     /* What comes when it has ended is thrown away, but records are read until then. */
     if ((opened || conn->transport->resume) && (waits || (opened && conn->held))) {
         return 0;
@@ -130,8 +130,10 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
 void input_unfinished(struct conn *conn, bool anew) {
     if (!conn->unfinished || anew) {
         conn->unfinished = true;
-        conn->unfinished_since = core_now(conn->core);
-        clock_arm(conn);
+        if (!conn->write_broken) { /* else it has been closing for a while */
+            conn->since = core_now(conn->core);
+            clock_arm(conn);
+        }
     }
 }
 
@@ -210,7 +212,7 @@ void input_take(struct conn *conn, char *bytes, size_t length) {
     conn->tick_bytes += (uint32_t)length;
     conn->core->public.bytes_in += (double)length;
     conn->last_read = core_now(conn->core);
-    if (conn->ending || (conn->state != CONN_OPEN && !conn_awaits_close(conn))) {
+    if (conn->state != CONN_OPEN && (conn_is_open(conn) || !conn_awaits_close(conn))) {
         return; /* what comes is thrown away */
     }
     int error = 0;
@@ -234,35 +236,39 @@ void input_take(struct conn *conn, char *bytes, size_t length) {
  * answered. */
 static void end_after_messages(struct conn *conn) {
     start_tick(conn);
-    if (conn->state == CONN_OPEN && conn->held) {
-        conn->ending = true; /* its answer goes on with it */
-    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->handed)) {
-        conn->ending = true;
+    if (conn_is_open(conn) && conn->held) {
+        return; /* its answer goes on with it */
+    }
+    if (conn_is_open(conn) && (conn->in_ready || conn->handed)) {
         input_wait(conn);
-    } else if (conn->client_ending) {
-        conn_client_ended(conn);
-    } else {
+    } else if (conn->state == CONN_ENDING) {
         conn_end(conn, conn->reason);
+    } else {
+        conn_client_ended(conn);
     }
 }
 
 void input_end(struct conn *conn, enum sync_reason reason) {
-    if (conn->state == CONN_OPEN && !conn->ending) {
+    if (conn->state == CONN_OPEN) {
         conn->reason = (uint8_t)reason;
-        conn->ending = true;
+        conn->state = CONN_ENDING;
         end_after_messages(conn);
     }
 }
 
 /* Whether the socket's bytes are waited for. epoll tells of bytes, and of their end,
  * until they are read: a state that doesn't read them must not watch for them. Nothing
- * comes behind the client's end, whatever is still owed to it. What is held is read when
- * it is released; once the connection is closing all is read, and thrown away, to see the
- * end.
+ * comes behind the client's end. A connection that is held is read when it is released;
+ * one that is closing is read, and what comes thrown away, to see the end.
  */
 static bool wants_bytes(const struct conn *conn) {
-    bool held = conn->held && conn->state == CONN_OPEN;
-    return !held && !conn->client_ending;
+    switch (conn->state) {
+    case CONN_OPEN:
+    case CONN_ENDING: return !conn->held;
+    case CONN_LEAVING:
+    case CONN_LEFT: return false;
+    default: return true;
+    }
 }
 
 void input_watch(struct conn *conn) {
@@ -274,19 +280,24 @@ void input_watch(struct conn *conn) {
 void input_release(struct conn *conn) {
     conn->held = false;
     input_watch(conn);
-    if (conn->backlog.length > 0 || conn->ending || conn->transport->resume ||
+    if (conn->backlog.length > 0 || conn->state != CONN_OPEN || conn->transport->resume ||
         conn->protocol->resume) {
         input_wait(conn);
     }
     clock_arm(conn);
 }
 
+void input_leave(struct conn *conn) {
+    if (conn_is_open(conn)) {
+        conn->state = CONN_LEAVING;
+    }
+}
+
 void input_client_ended(struct conn *conn) {
-    bool settled = conn->state == CONN_OPEN && !conn->ending && input_settle(conn);
-    conn->client_ending = true;
+    bool settled = conn->state == CONN_OPEN && input_settle(conn);
+    input_leave(conn);
     if (settled) {
-        conn->ending = true; /* in the next tick: it may be greeted and answered */
-        input_wait(conn);
+        input_wait(conn); /* in the next tick: it may be greeted and answered */
     } else {
         end_after_messages(conn);
     }
@@ -307,10 +318,10 @@ static void resume(struct conn *conn) {
     if (conn->backlog.length > 0 && !conn->in_ready && !conn_is_paused(conn)) {
         take_backlog(conn);
     }
-    if (conn->transport->resume && !conn->in_ready && conn->state == CONN_OPEN) {
+    if (conn->transport->resume && !conn->in_ready && conn_is_open(conn)) {
         conn->transport->resume(conn);
     }
-    if (conn->ending && conn->state == CONN_OPEN) {
+    if (conn->state == CONN_ENDING || conn->state == CONN_LEAVING) {
         end_after_messages(conn);
     }
 }
@@ -334,12 +345,12 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && batch_is_half_full(&core->batch)) {
+        if (conn_is_open(conn) && batch_is_half_full(&core->batch)) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;
             waiting_end = &conn->next_ready;
-        } else if (conn->state == CONN_OPEN) {
+        } else if (conn_is_open(conn)) {
             resume(conn);
         } else if (conn->state != CONN_CLOSING) {
             resume_ended(conn);

@@ -6,7 +6,7 @@
 #include "conn/conn.h"
 
 uint32_t memory_feed(struct conn *conn, const char *bytes, uint32_t length) {
-    if (conn->state != CONN_OPEN || conn->ending) {
+    if (conn->state != CONN_OPEN) {
         return length; /* thrown away, as bytes of a connection that lingers are */
     }
     size_t most = (size_t)conn_options(conn)->max_message + WORK_BYTES_MOST;
@@ -22,10 +22,11 @@ uint32_t memory_feed(struct conn *conn, const char *bytes, uint32_t length) {
 }
 
 void memory_end(struct conn *conn) {
-    input_settle(conn);
-    conn->client_ending = true;
-    conn->ending = true;
-    input_wait(conn);
+    if (conn_is_open(conn)) {
+        input_settle(conn);
+        input_leave(conn);
+        input_wait(conn);
+    }
 }
 
 uint32_t memory_take(struct conn *conn, char *bytes, uint32_t size) {

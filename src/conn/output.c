@@ -76,8 +76,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     const struct sync_options *options = conn_options(conn);
     size_t total =
         shared ? shared->length : frame->head_length + length + frame->tail_length;
-    if (!conn->protocol->is_client || conn->state != CONN_OPEN || conn->write_broken ||
-        conn->client_ended) {
+    if (!conn->protocol->is_client || !conn_is_open(conn) || conn->write_broken) {
         return SYNC_CLOSED;
     }
     if (total > options->max_queue) {
@@ -87,7 +86,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     if (queued > options->high_water && !conn->stream.full) {
         /* Much in one tick: what the client can take mustn't count as unread. */
         output_flush(conn);
-        if (conn->state != CONN_OPEN || conn->write_broken) {
+        if (!conn_is_open(conn) || conn->write_broken) {
             return SYNC_CLOSED;
         }
         queued = output_queued(conn) + total;
@@ -109,8 +108,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
 }
 
 enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
-    bool closed = conn->state == CONN_CLOSING || conn->write_broken;
-    if (closed || conn->client_ended) {
+    if (conn->state == CONN_LEFT || conn->state == CONN_CLOSING || conn->write_broken) {
         return SYNC_CLOSED;
     }
     if (conn->out.bytes + length > conn_options(conn)->max_queue) {
@@ -127,10 +125,11 @@ void output_flush(struct conn *conn) {
     if (conn->stream.full || conn->write_broken || conn->state == CONN_CLOSING) {
         return;
     }
-    enum transport_written written = conn->transport->write(conn);
-    if (written == TRANSPORT_WRITTEN) {
-        conn_emptied(conn);
-    } else if (written == TRANSPORT_FULL) {
+    enum transport_written written;
+    do {
+        written = conn->transport->write(conn);
+    } while (written == TRANSPORT_WRITTEN && conn_emptied(conn));
+    if (written == TRANSPORT_FULL) {
         stream_watch_room(&conn->core->poller, &conn->stream, true);
     }
 }

@@ -7,7 +7,7 @@ enum { WRITE_PIECES = 64 /* iovecs of one write */ };
 
 /* They stay where they were read to, until the tick ends. */
 static void receive(struct conn *conn, char *bytes, size_t length) {
-    if (conn->state == CONN_OPEN) {
+    if (conn_is_open(conn)) {
         conn->core->batch.arena_used += length;
     }
     input_take(conn, bytes, length);

@@ -140,12 +140,12 @@ static size_t take(struct conn *conn, char *bytes, size_t length) {
         taken += http_take(exchange->http, bytes + taken, length - taken, &state);
         more = act(conn, state);
     }
-    return conn->ending || conn->state != CONN_OPEN ? length : taken;
+    return conn->state != CONN_OPEN ? length : taken;
 }
 
 /* A request that may be answered. */
 static bool is_open(const struct conn *conn) {
-    return conn->state == CONN_OPEN && conn->held && !exchange_of(conn)->answered;
+    return conn_is_open(conn) && conn->held && !exchange_of(conn)->answered;
 }
 
 enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t length,
@@ -193,7 +193,7 @@ static void on_opened(struct file *file, int status) {
     if (!found) {
         close_file(conn);
     }
-    if (conn->state == CONN_OPEN) {
+    if (conn_is_open(conn)) {
         batch_push(batch, SYNC_FILE, conn->slot, failure, (const char *)found,
                    found ? sizeof(*found) : 0);
     }
@@ -228,7 +228,7 @@ static void on_read(struct file *file, int status) {
     struct conn *conn = file->context;
     struct exchange *exchange = exchange_of(conn);
     exchange->reading = false;
-    if (conn->state != CONN_OPEN) {
+    if (!conn_is_open(conn)) {
         return;
     }
     if (status < 0 || output_raw(conn, file->bytes, file->length) != SYNC_SENT) {
@@ -279,7 +279,7 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
 }
 
 static void emptied(struct conn *conn) {
-    if (!conn->held || !exchange_of(conn)->answered || conn->state != CONN_OPEN) {
+    if (!conn->held || !exchange_of(conn)->answered || !conn_is_open(conn)) {
         return;
     }
     if (exchange_of(conn)->file) {
@@ -301,7 +301,7 @@ static void consider(const struct conn *conn, struct clock *clock) {
 }
 
 static bool ran_out(struct conn *conn, int reason) {
-    if (reason != SYNC_UNFINISHED || conn->state != CONN_OPEN || !conn->unfinished) {
+    if (reason != SYNC_UNFINISHED || !conn_is_open(conn) || !conn->unfinished) {
         return false;
     }
     request_refuse(conn, 408, "the request did not come in time", SYNC_BROKE_PROTOCOL);

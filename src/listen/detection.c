@@ -87,7 +87,7 @@ static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
     } else {
         input_unfinished(conn, false);
     }
-    return conn->state == CONN_OPEN ? 0 : length;
+    return conn_is_open(conn) ? 0 : length;
 }
 
 /* What is no message by itself is held until the first line ends. A raw chunk is one, so

@@ -70,7 +70,7 @@ static bool decrypt(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
     size_t room = input_room(conn);
     if (room == 0) {
-        if (conn->state != CONN_OPEN || !conn->held) {
+        if (!conn_is_open(conn) || !conn->held) {
             input_wait(conn);
         }
         return false;
@@ -87,7 +87,7 @@ static bool decrypt(struct conn *conn) {
         }
     }
     if (count > 0) {
-        if (conn->state == CONN_OPEN) {
+        if (conn_is_open(conn)) {
             batch->arena_used += (size_t)count;
         }
         input_take(conn, plain, (size_t)count);

@@ -120,7 +120,7 @@ static void say_close(struct conn *conn, uint32_t code, const char *why, size_t 
     struct websocket *websocket = websocket_of(conn);
     /* A client that ended the stream without a Close was cut off, perhaps by something in
      * between: what still listens there must not take our Close for its end. */
-    bool cut_off = conn->client_ended && !websocket->close_received;
+    bool cut_off = conn->state == CONN_LEFT && !websocket->close_received;
     if (websocket->close_sent || cut_off) {
         return;
     }
@@ -212,7 +212,7 @@ static bool take_control(struct conn *conn, const struct ws_header *header,
     if (header->opcode == WS_CLOSE) {
         return take_close(conn, payload, length);
     }
-    if (header->opcode == WS_PING && conn->state == CONN_OPEN) {
+    if (header->opcode == WS_PING && conn_is_open(conn)) {
         send_control(conn, WS_PONG, payload, length);
     }
     return true;
@@ -391,7 +391,7 @@ static ssize_t take_payload(struct conn *conn, char *bytes, size_t length) {
     uint32_t mask = websocket->mask;
     websocket->mask = ws_unmask(bytes, length, mask);
     websocket->left -= length;
-    if (conn->state != CONN_OPEN) {
+    if (!conn_is_open(conn)) {
         return (ssize_t)length; /* only the answer to our Close is waited for */
     }
     bool last = websocket->left == 0 && websocket->fin;
@@ -413,7 +413,7 @@ static bool begin_frame(struct conn *conn, const struct ws_header *header) {
     websocket->left = header->length;
     websocket->mask = header->mask;
     websocket->fin = header->fin;
-    if (conn->state != CONN_OPEN) {
+    if (!conn_is_open(conn)) {
         return true;
     }
     bool begins = header->opcode != WS_CONTINUATION;
@@ -438,7 +438,7 @@ static bool begin_frame(struct conn *conn, const struct ws_header *header) {
 /* Whether a message begins. A byte stream's messages are counted where it's cut. */
 static bool is_counted(const struct conn *conn, const struct ws_header *header) {
     bool stream = header->opcode == WS_BINARY && is_stream(conn);
-    return conn->state == CONN_OPEN && header->opcode != WS_CONTINUATION && !stream;
+    return conn_is_open(conn) && header->opcode != WS_CONTINUATION && !stream;
 }
 
 /* Takes a frame's header, and its payload as far as it has come; a control frame only as
@@ -496,7 +496,7 @@ static size_t take(struct conn *conn, char *bytes, size_t length) {
         if (conn->held) {
             break;
         }
-        if (conn->in_ready || (conn->state == CONN_OPEN && !input_has_room(conn))) {
+        if (conn->in_ready || (conn_is_open(conn) && !input_has_room(conn))) {
             input_wait(conn);
             break;
         }
@@ -516,14 +516,14 @@ static size_t take(struct conn *conn, char *bytes, size_t length) {
         }
         taken += (size_t)used;
     }
-    if (conn->state == CONN_OPEN) {
+    if (conn_is_open(conn)) {
         note_unfinished(conn, taken < length);
     }
     return taken;
 }
 
 static void resume(struct conn *conn) {
-    if (websocket_of(conn)->stream.length > 0 && !conn->ending) {
+    if (websocket_of(conn)->stream.length > 0 && conn->state == CONN_OPEN) {
         cut_stream(conn);
     }
 }
@@ -544,8 +544,7 @@ static void consider(const struct conn *conn, struct clock *clock) {
 static bool ran_out(struct conn *conn, int reason) {
     if (reason == CLOCK_PING) {
         ping(conn);
-    } else if (reason == SYNC_NO_PONG && conn->state == CONN_OPEN &&
-               !conn->write_broken) {
+    } else if (reason == SYNC_NO_PONG && conn_is_open(conn) && !conn->write_broken) {
         conn_end(conn, SYNC_NO_PONG); /* with a Close, for one that is only slow */
     } else {
         return false;
