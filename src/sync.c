@@ -14,7 +14,10 @@
 
 #include "conn/conn.h"
 #include "conn/deadline.h"
+#include "conn/input.h"
 #include "conn/memory.h"
+#include "conn/output.h"
+#include "conn/ready.h"
 #include "core/core.h"
 #include "core/json.h"
 #include "core/memory.h"

@@ -2,7 +2,9 @@
 #include "conn/bytestream.h"
 
 #include "conn/clock.h"
+#include "conn/codec.h"
 #include "conn/conn.h"
+#include "conn/input.h"
 
 static size_t take(struct conn *conn, char *bytes, size_t length) {
     ssize_t taken = input_cut(conn, &conn->scanned, bytes, length);

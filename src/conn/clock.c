@@ -2,6 +2,7 @@
  * deadline.c's. */
 #include "conn/clock.h"
 
+#include "conn/rate.h"
 #include "conn/reserve.h"
 
 void clock_consider(struct clock *clock, uint32_t since, uint32_t timeout, int reason) {
@@ -23,7 +24,7 @@ struct clock clock_next(const struct conn *conn) {
         return clock;
     }
     if (conn_is_paused(conn)) {
-        clock.left = input_release_due(conn);
+        clock.left = rate_due(conn);
         clock.reason = CLOCK_RELEASE;
         return clock;
     }

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "conn/clock.h"
+#include "conn/hold.h"
+#include "conn/turn.h"
 
 enum {
     CONN_EVENTS =
@@ -112,17 +114,7 @@ void conn_announce(struct conn *conn) {
         batch_push(&core->batch, SYNC_CONNECT, conn->slot, conn->service->id, NULL, 0);
     } else {
         conn->owes_connect = true;
-        conn_owe(conn);
-    }
-}
-
-void conn_owe(struct conn *conn) {
-    struct core *core = conn->core;
-    if (!conn->in_owing) {
-        conn->in_owing = true;
-        conn->next_owing = core->owing;
-        core->owing = conn;
-        core_wake(core);
+        turn_owe(conn);
     }
 }
 
@@ -133,7 +125,7 @@ static void owe_close(struct conn *conn, enum sync_reason reason) {
         }
         conn->owes_close = true;
         conn->core->public.http_count -= conn->protocol->is_http;
-        conn_owe(conn);
+        turn_owe(conn);
     }
 }
 
@@ -239,14 +231,14 @@ static void start_flushing(struct conn *conn) {
     conn->state = conn->state == CONN_LEAVING ? CONN_LEFT : CONN_FLUSHING;
     conn->since = core_now(conn->core);
     if (conn_is_paused(conn)) {
-        input_release(conn);
+        hold_release(conn);
     }
-    input_watch(conn); /* to see its end */
+    hold_watch(conn); /* to see its end */
     if (conn->protocol->say_close) {
         conn->protocol->say_close(conn, 0, "", 0);
     }
     clock_arm(conn);
-    output_schedule(conn);
+    turn_write(conn);
 }
 
 void conn_end(struct conn *conn, enum sync_reason reason) {
@@ -313,7 +305,7 @@ bool conn_emptied(struct conn *conn) {
     if (conn->choked && conn_is_open(conn)) {
         conn->choked = false;
         conn->owes_drain = true;
-        conn_owe(conn);
+        turn_owe(conn);
     }
     if (conn->protocol->emptied) {
         conn->protocol->emptied(conn);

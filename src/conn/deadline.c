@@ -3,12 +3,13 @@
 
 #include "conn/clock.h"
 #include "conn/conn.h"
+#include "conn/hold.h"
 #include "conn/reserve.h"
 
 static void ran_out(struct conn *conn, int reason) {
     const struct protocol *protocol = conn->protocol;
     if (reason == CLOCK_RELEASE) {
-        input_release(conn);
+        hold_release(conn);
     } else if (reason == SYNC_REFUSED && reserve_admits(conn)) {
         return; /* there is room for it now */
     } else if (!protocol->ran_out || !protocol->ran_out(conn, reason)) {

@@ -3,21 +3,26 @@
 
 #include <string.h>
 
+#include "conn/backlog.h"
 #include "conn/conn.h"
+#include "conn/input.h"
+#include "conn/output.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 
 uint32_t memory_feed(struct conn *conn, const char *bytes, uint32_t length) {
     if (conn->state != CONN_OPEN) {
         return length; /* thrown away, as bytes of a connection that lingers are */
     }
-    size_t most = (size_t)conn_options(conn)->max_message + WORK_BYTES_MOST;
+    size_t most = (size_t)conn_options(conn)->max_message + WORK_MOST_BYTES;
     size_t room = conn->backlog.length < most ? most - conn->backlog.length : 0;
     uint32_t taken = length < room ? length : (uint32_t)room;
-    if (taken == 0 || backlog_append(conn, &conn->backlog, bytes, taken) < 0) {
+    if (taken == 0 || backlog_append(conn->core, &conn->backlog, bytes, taken) < 0) {
         return 0;
     }
     conn->core->public.bytes_in += (double)taken;
     conn->last_read = core_now(conn->core);
-    input_wait(conn);
+    turn_wait(conn);
     return taken;
 }
 
@@ -25,7 +30,7 @@ void memory_end(struct conn *conn) {
     if (conn_is_open(conn)) {
         input_settle(conn);
         input_leave(conn);
-        input_wait(conn);
+        turn_wait(conn);
     }
 }
 

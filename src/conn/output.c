@@ -3,36 +3,14 @@
  * Sending only queues; sync_flush writes all that a connection was sent in a tick with
  * one call. What the kernel doesn't take at once stays queued until the socket has room.
  */
-#include <stdlib.h>
+#include "conn/output.h"
+
 #include <string.h>
 
-#include "conn/conn.h"
+#include "conn/turn.h"
 
 uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
-}
-
-/* Who was sent something first is written first, but for connections that lead: what
- * other processes must know mustn't wait for the writes to this one's clients, who may
- * have got what nobody else knows of when the process dies between. */
-void output_schedule(struct conn *conn) {
-    struct core *core = conn->core;
-    if (conn->in_unflushed) {
-        return;
-    }
-    bool leads = conn_options(conn)->leads;
-    conn->in_unflushed = true;
-    conn->next_unflushed = leads ? core->unflushed : NULL;
-    if (leads && core->unflushed) {
-        core->unflushed = conn;
-        return;
-    }
-    if (core->unflushed) {
-        core->last_unflushed->next_unflushed = conn;
-    } else {
-        core->unflushed = conn;
-    }
-    core->last_unflushed = conn;
 }
 
 /* The queue would grow over max_queue. */
@@ -45,7 +23,7 @@ static enum sync_sent overflow(struct conn *conn) {
     conn->choked = true;
     if (conn->dropped++ == 0) {
         conn->owes_overflow = true;
-        conn_owe(conn);
+        turn_owe(conn);
     }
     return SYNC_DROPPED;
 }
@@ -99,7 +77,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     }
     conn->core->public.messages_out++;
     conn->spoken_to = true;
-    output_schedule(conn);
+    turn_write(conn);
     if (queued > options->high_water) {
         conn->choked = true;
         return SYNC_FULL;
@@ -117,7 +95,7 @@ enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
     if (out_append(&conn->core->pool, &conn->out, bytes, length) < 0) {
         return SYNC_DROPPED;
     }
-    output_schedule(conn);
+    turn_write(conn);
     return SYNC_SENT;
 }
 
@@ -131,26 +109,5 @@ void output_flush(struct conn *conn) {
     } while (written == TRANSPORT_WRITTEN && conn_emptied(conn));
     if (written == TRANSPORT_FULL) {
         stream_watch_room(&conn->core->poller, &conn->stream, true);
-    }
-}
-
-void output_ready(struct conn *conn) {
-    conn->stream.full = false;
-    output_flush(conn);
-    if (!conn->stream.full && conn->state != CONN_CLOSING) {
-        conn->stream.full = true; /* libuv still watches for room */
-        stream_watch_room(&conn->core->poller, &conn->stream, false);
-    }
-}
-
-void conn_ready(void *data, uint32_t events) {
-    struct conn *conn = data;
-    /* What came before a connection broke is still read. */
-    if ((events & ~(uint32_t)EPOLLOUT) && conn->state != CONN_CLOSING) {
-        input_ready(conn);
-    }
-    if ((events & ~(uint32_t)EPOLLIN) && conn->stream.full &&
-        conn->state != CONN_CLOSING) {
-        output_ready(conn);
     }
 }

@@ -2,6 +2,7 @@
 #include "conn/plain.h"
 
 #include "conn/conn.h"
+#include "conn/input.h"
 
 enum { WRITE_PIECES = 64 /* iovecs of one write */ };
 

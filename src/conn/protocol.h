@@ -18,7 +18,7 @@ struct protocol {
     bool is_http;
 
     /* Takes received bytes, which it may change. Returns how many; the rest is given
-     * again when there is more, or when input_wait has asked for that. */
+     * again when there is more, or when turn_wait has asked for that. */
     size_t (*take)(struct conn *conn, char *bytes, size_t length);
 
     /* Goes on with what it keeps, in a later tick. NULL: it keeps nothing. */

@@ -29,18 +29,6 @@ bool reserve_has_place(struct core *core) {
     return core->reserved < RESERVE;
 }
 
-static uint32_t place_of(const struct conn *conn) {
-    uint32_t place = 0;
-    while (conn->core->reserve[place].conn != conn) {
-        place++;
-    }
-    return place;
-}
-
-uint32_t reserve_since(const struct conn *conn) {
-    return conn->core->reserve[place_of(conn)].since;
-}
-
 void reserve_enter(struct conn *conn) {
     struct core *core = conn->core;
     core->reserve[core->reserved++] = (struct place){conn, core_now(core)};
@@ -55,7 +43,7 @@ void reserve_leave(struct conn *conn) {
     if (!conn->reserved) {
         return;
     }
-    uint32_t place = place_of(conn);
+    uint32_t place = reserve_place(conn);
     core->reserved--;
     memmove(&core->reserve[place], &core->reserve[place + 1],
             (core->reserved - place) * sizeof(struct place));

@@ -7,7 +7,12 @@
 #include <string.h>
 
 #include "conn/clock.h"
+#include "conn/hold.h"
+#include "conn/input.h"
+#include "conn/output.h"
 #include "conn/reserve.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 #include "http/file.h"
 #include "http/parser.h"
 #include "websocket/websocket.h"
@@ -97,7 +102,7 @@ static void push_request(struct conn *conn) {
     }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
-    input_work(conn, REQUEST_WORK);
+    work_add(conn, REQUEST_WORK);
     conn->handed = true;
     conn->held = true;
     conn->unfinished = false;
@@ -125,8 +130,8 @@ static size_t take(struct conn *conn, char *bytes, size_t length) {
         conn->held = true; /* until its answers were read */
         return 0;
     }
-    if (!input_has_room(conn)) {
-        input_wait(conn);
+    if (!work_has_room(conn)) {
+        turn_wait(conn);
         return 0;
     }
     if (exchange->answered) {
@@ -161,7 +166,7 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
     exchange_of(conn)->answered = true;
     exchange_of(conn)->progress = core_now(conn->core);
     if (keep) {
-        input_release(conn);
+        hold_release(conn);
     } else {
         conn->held = false;
         conn_end(conn, SYNC_BY_SERVER);
@@ -217,7 +222,7 @@ int request_open_file(struct conn *conn, const char *path) {
 static void end_response(struct conn *conn) {
     close_file(conn);
     if (exchange_of(conn)->keep) {
-        input_release(conn);
+        hold_release(conn);
     } else {
         conn->held = false;
         conn_end(conn, SYNC_BY_SERVER);
@@ -285,7 +290,7 @@ static void emptied(struct conn *conn) {
     if (exchange_of(conn)->file) {
         read_on(conn);
     } else {
-        input_release(conn);
+        hold_release(conn);
     }
 }
 
@@ -351,6 +356,6 @@ enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t lengt
     conn->core->public.http_count--;
     conn->had_message = true; /* the handshake, as to time-outs */
     websocket_begin(conn, websocket, settings->binary != 0);
-    input_release(conn);
+    hold_release(conn);
     return SYNC_SENT;
 }

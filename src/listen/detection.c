@@ -7,9 +7,12 @@
 #include "conn/clock.h"
 #include "conn/conn.h"
 #include "conn/detect.h"
+#include "conn/input.h"
 #include "conn/memory.h"
+#include "conn/output.h"
 #include "conn/plain.h"
 #include "conn/reserve.h"
+#include "conn/turn.h"
 #include "http/request.h"
 #include "tls/transport.h"
 #include "workers/shares.h"
@@ -103,7 +106,7 @@ static void consider_first_line(const struct conn *conn, struct clock *clock) {
 static void take_as_stream(struct conn *conn) {
     conn_speak(conn, &bytestream_protocol, NULL);
     conn->unfinished = false;
-    input_wait(conn);
+    turn_wait(conn);
 }
 
 static bool settle_first_line(struct conn *conn) {

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "conn/clock.h"
+#include "conn/input.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 #include "tls/tls.h"
 
 enum {
@@ -68,17 +71,17 @@ static void failed(struct conn *conn) {
 /* Decrypts once. Returns whether there may be more. */
 static bool decrypt(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
-    size_t room = input_room(conn);
+    size_t room = work_room(conn);
     if (room == 0) {
         if (!conn_is_open(conn) || !conn->held) {
-            input_wait(conn);
+            turn_wait(conn);
         }
         return false;
     }
     bool handshaking = secure_handshaking(conn);
     char *plain = batch->arena + batch->arena_used;
     ssize_t count = tls_read(tls_of(conn), plain, room);
-    input_work(conn, tls_work(tls_of(conn)));
+    work_add(conn, tls_work(tls_of(conn)));
     if (handshaking && tls_established(tls_of(conn))) {
         conn->unfinished = false;
         clock_arm(conn);
@@ -108,7 +111,7 @@ static void resume(struct conn *conn) {
     }
     if (conn->state != CONN_CLOSING &&
         (tls_peek(tls_of(conn), NULL) > 0 || conn->out.bytes > 0)) {
-        output_schedule(conn);
+        turn_write(conn);
     }
 }
 
@@ -207,5 +210,5 @@ void secure_begin(struct conn *conn, const char *cipher, size_t length) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return;
     }
-    input_wait(conn); /* we are within the reading of plain bytes */
+    turn_wait(conn); /* we are within the reading of plain bytes */
 }

@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/backlog.h"
 #include "conn/clock.h"
+#include "conn/input.h"
+#include "conn/output.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 #include "websocket/deflate.h"
 #include "websocket/frame.h"
 #include "websocket/utf8.h"
@@ -85,8 +90,8 @@ struct websocket *websocket_new(struct conn *conn,
 
 static void free_websocket(struct conn *conn) {
     struct websocket *websocket = websocket_of(conn);
-    backlog_clear(conn, &websocket->message);
-    backlog_clear(conn, &websocket->stream);
+    backlog_clear(conn->core, &websocket->message);
+    backlog_clear(conn->core, &websocket->stream);
     inflater_free(websocket->inflater);
     deflater_free(websocket->deflater);
     slab_give(&conn->core->websocket_slabs, websocket);
@@ -226,7 +231,7 @@ static bool cut_stream(struct conn *conn) {
     if (taken == CODEC_TOO_LONG) {
         return fail(conn, WS_TOO_BIG);
     }
-    backlog_consume(conn, stream, (size_t)taken);
+    backlog_consume(conn->core, stream, (size_t)taken);
     return true;
 }
 
@@ -243,7 +248,7 @@ static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
         }
     }
     size_t rest = length - (size_t)taken;
-    if (backlog_append(conn, stream, bytes + taken, rest) < 0) {
+    if (backlog_append(conn->core, stream, bytes + taken, rest) < 0) {
         return no_memory(conn);
     }
     return taken > 0 || cut_stream(conn);
@@ -309,7 +314,7 @@ static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
                       : length * 4 > INFLATE_MOST ? INFLATE_MOST
                                                   : length * 4;
         size = size < room ? size : room;
-        char *place = backlog_claim(conn, to, size);
+        char *place = backlog_claim(conn->core, to, size);
         if (!place) {
             break;
         }
@@ -326,16 +331,16 @@ static bool take_compressed(struct conn *conn, const char *bytes, size_t length,
         if (!add_inflated(conn, to, size, most)) {
             return false;
         }
-        input_work(conn, size / WORK_BYTES);
+        work_add(conn, size / WORK_BYTES);
         if (state == INFLATE_DONE && (finishing || !last)) {
             if (finishing) {
                 give_inflater_back(conn);
             }
             return !stream || cut_stream(conn);
         }
-        if (length > 0 && !input_has_room(conn)) {
+        if (length > 0 && !work_has_room(conn)) {
             *rest = length;
-            input_wait(conn);
+            turn_wait(conn);
             return !stream || cut_stream(conn);
         }
         finishing = finishing || state == INFLATE_DONE;
@@ -359,11 +364,11 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     }
     if (message->length == 0) {
         input_push(conn, length ? bytes : "", length);
-        backlog_clear(conn, message);
+        backlog_clear(conn->core, message);
         return true;
     }
     input_push(conn, message->block + message->start, message->length);
-    backlog_consume(conn, message, message->length);
+    backlog_consume(conn->core, message, message->length);
     return true;
 }
 
@@ -378,7 +383,7 @@ static bool take_plain(struct conn *conn, const char *bytes, size_t length, bool
     if (last && websocket->message.length == 0) {
         return true; /* it's handed out where it lies */
     }
-    if (backlog_append(conn, &websocket->message, bytes, length) < 0) {
+    if (backlog_append(conn->core, &websocket->message, bytes, length) < 0) {
         return no_memory(conn);
     }
     return true;
@@ -457,7 +462,7 @@ static ssize_t take_frame(struct conn *conn, char *bytes, size_t length) {
     }
     size_t rest = length - (size_t)head;
     bool begins = header.opcode != WS_CONTINUATION && header.opcode < WS_CLOSE;
-    input_work(conn, !begins); /* a message counts when it's handed out */
+    work_add(conn, !begins); /* a message counts when it's handed out */
     if (header.opcode >= WS_CLOSE) {
         if (rest < header.length) {
             return 0;
@@ -496,8 +501,8 @@ static size_t take(struct conn *conn, char *bytes, size_t length) {
         if (conn->held) {
             break;
         }
-        if (conn->in_ready || (conn_is_open(conn) && !input_has_room(conn))) {
-            input_wait(conn);
+        if (conn->in_ready || (conn_is_open(conn) && !work_has_room(conn))) {
+            turn_wait(conn);
             break;
         }
         size_t rest = length - taken;
