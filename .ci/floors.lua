@@ -32,6 +32,7 @@ floors.table = {
     "src/listen/",           -- puts the above together for who comes, and whom we call
   }, {
     "src/sync.c",            -- the door
+    "src/tick.c",            -- what happens behind it, in which order
     "src/main.c",            -- the program
   }, {
     "lua/sync/",             -- the loop, protocols, listeners

@@ -24,11 +24,8 @@ void turn_wait(struct conn *conn) {
 /* Who was sent something first is written first, but for connections that lead: what
  * other processes must know mustn't wait for the writes to this one's clients, who may
  * have got what nobody else knows of when the process dies between. */
-void turn_write(struct conn *conn) {
+void turn_write_first(struct conn *conn) {
     struct core *core = conn->core;
-    if (conn->in_unflushed) {
-        return;
-    }
     bool leads = conn_options(conn)->leads;
     conn->in_unflushed = true;
     conn->next_unflushed = leads ? core->unflushed : NULL;

@@ -11,5 +11,10 @@ void turn_owe(struct conn *conn);
  * the next tick. */
 void turn_wait(struct conn *conn);
 
-/* It has something to write: sync_flush does. */
-void turn_write(struct conn *conn);
+/* It has something to write: sync_flush does. Most have been told so in this tick. */
+void turn_write_first(struct conn *conn);
+static inline void turn_write(struct conn *conn) {
+    if (!conn->in_unflushed) {
+        turn_write_first(conn);
+    }
+}
