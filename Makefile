@@ -173,9 +173,11 @@ docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .
 
 # What a package of npm has to say by itself is compared with where it comes from.
-lint: deps-build-lint ## luacheck, clang-format, clang-tidy, floors, links and versions
+lint: deps-build-lint ## luacheck, clang-format, clang-tidy, floors, circles, links and versions
 	@luacheck -q lua protocols spec examples bench templates .ci
 	@$(LUAJIT) .ci/floors.lua
+	@$(MAKE) -s build
+	@$(LUAJIT) .ci/cycles.lua $(BUILD)/obj
 	@$(LUAJIT) .ci/links.lua
 	@grep -q '"version": "$(VERSION)"' clients/js/package.json || { echo 'clients/js/package.json: its version is not $(VERSION), which VERSION says' >&2; false; }
 	@grep -q '^## $(VERSION)' CHANGELOG.md || { echo 'CHANGELOG.md: has nothing on $(VERSION), which VERSION says' >&2; false; }

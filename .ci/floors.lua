@@ -32,6 +32,7 @@ floors.table = {
     "src/listen/",           -- puts the above together for who comes, and whom we call
   }, {
     "src/sync.c",            -- the door
+    "src/tick.c",            -- what happens behind it, in which order
     "src/main.c",            -- the program
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
@@ -85,36 +86,6 @@ floors.exceptions = {
     "remoting finds its session store by name; it is to be handed one"},
   {"lua/sync/set.lua", "lua/sync/cluster/frame.lua",
     "a set frames for other nodes itself; its outlet is to"},
-  {"src/conn/conn.c", "src/http/request.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/listen/connect.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/tls/tls.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/tls/transport.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/websocket/websocket.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/conn.c", "src/workers/shares.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/reserve.c", "src/http/parser.h",
-    "the reserve asks what a request wants"},
-  {"src/conn/reserve.c", "src/workers/spawn.h",
-    "the reserve asks whether other workers are full"},
-  {"src/conn/conn.h", "src/listen/listener.h",
-    "a connection knows its listener, not its settings alone"},
-  {"src/conn/input.c", "src/http/request.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/input.c", "src/tls/transport.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/input.c", "src/websocket/websocket.h",
-    "conn/protocol.h and conn/transport.h are to be asked"},
-  {"src/conn/output.c", "src/tls/transport.h",
-    "conn/transport.h is to be asked"},
-  {"src/net/stream.c", "src/conn/conn.h",
-    "the poller is to know a callback, not connections"},
-  {"src/tls/transport.c", "src/listen/connect.h",
-    "who connects is told of the handshake by name"},
 }
 
 -- Reading.

@@ -1,213 +1,35 @@
 /* sync.c: the functions of sync.h, each a few lines in front of the part that does it. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <malloc.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "conn/codec.h"
 #include "conn/conn.h"
+#include "conn/memory.h"
+#include "conn/output.h"
 #include "core/core.h"
 #include "core/json.h"
-#include "core/memory.h"
 #include "core/resolve.h"
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
-#include "http/file.h"
 #include "http/request.h"
 #include "listen/connect.h"
+#include "listen/detection.h"
 #include "listen/listener.h"
+#include "websocket/broadcast.h"
+#include "websocket/send.h"
 #include "websocket/utf8.h"
 #include "websocket/websocket.h"
 #include "websocket/wire.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
 #include "workers/spawn.h"
-
-/* Messages from this size on go to many clients by reference: a copy costs more than
- * the piece that refers to it. */
-enum { SHARE_FROM = 512 };
-
-enum { CORE_EVENTS = 1 /* most in a tick that belong to none of its parts */ };
-
-static void ignore_sigpipe(void) {
-    struct sigaction action;
-    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
-        action.sa_handler = SIG_IGN;
-        sigaction(SIGPIPE, &action, NULL);
-    }
-}
-
-struct sync *sync_open(void) {
-    struct core *core = calloc(1, sizeof(*core));
-    if (!core) {
-        return NULL;
-    }
-    if (batch_init(&core->batch) < 0) {
-        free(core);
-        return NULL;
-    }
-    if (batch_reserve(&core->batch, CORE_EVENTS) < 0 || uv_loop_init(&core->loop) < 0) {
-        batch_free(&core->batch);
-        free(core);
-        return NULL;
-    }
-    if (poller_open(&core->poller, &core->loop) < 0) {
-        uv_loop_close(&core->loop);
-        batch_free(&core->batch);
-        free(core);
-        return NULL;
-    }
-    uv_timer_init(&core->loop, &core->wheel_timer);
-    uv_timer_init(&core->loop, &core->retry_timer);
-    core->wheel_timer.data = core;
-    core->retry_timer.data = core;
-    core->ready_end = &core->ready;
-    core->public.events = core->batch.events;
-    core->public.client_limit = UINT32_MAX;
-    ignore_sigpipe();
-    return &core->public;
-}
-
-static void stop_timers(struct core *core) {
-    for (uint32_t id = 1; id < core->timers.used; id++) {
-        timer_stop(core, id);
-    }
-}
-
-void sync_close(struct sync *sync) {
-    struct core *core = core_of(sync);
-    for (uint32_t slot = 1; slot < core->conns.used; slot++) {
-        struct conn *conn = core_conn(core, slot);
-        if (conn) {
-            conn_abort(conn, SYNC_BY_ABORT, false);
-        }
-    }
-    stop_timers(core);
-    signals_stop_all(core);
-    spawn_forget_all(core);
-    broker_close(core);
-    shares_free(core);
-    resolve_cancel_all(core);
-    connect_cancel_all(core);
-    struct listener *next;
-    for (struct listener *l = core->listeners; l; l = next) {
-        next = l->next;
-        listener_close(l);
-    }
-    poller_close(&core->poller);
-    uv_close((uv_handle_t *)&core->wheel_timer, NULL);
-    uv_close((uv_handle_t *)&core->retry_timer, NULL);
-    do {
-        sync_flush(sync);
-    } while (sync_poll(sync, 1) >= 0);
-    sync_flush(sync);
-    sync_poll(sync, 0);
-    while (uv_run(&core->loop, UV_RUN_DEFAULT)) { /* until the last file is closed */
-    }
-    uv_loop_close(&core->loop);
-    while (core->folders) {
-        struct folder *folder = core->folders;
-        core->folders = folder->next;
-        file_folder_close(folder->descriptor);
-        free(folder);
-    }
-    table_clear(&core->conns);
-    table_clear(&core->timers);
-    pool_clear(&core->pool);
-    slab_trim(&core->conn_slabs);
-    slab_trim(&core->websocket_slabs);
-    websocket_trim(core);
-    batch_free(&core->batch);
-    free(core);
-}
-
-static void trim(struct core *core) {
-    core->trim = false;
-    core->most_weight = core->weight;
-    pool_clear(&core->pool);
-    slab_trim(&core->conn_slabs);
-    slab_trim(&core->websocket_slabs);
-    websocket_trim(core);
-    table_trim(&core->conns);
-    table_trim(&core->timers);
-    batch_trim(&core->batch);
-    malloc_trim(0);
-}
-
-/* The tick is over: nothing that its events point to is needed any more. */
-static void end_tick(struct core *core) {
-    batch_reset(&core->batch);
-    core->filling = true;
-    core->tick++;
-    core->round += !core->crowded;
-    core->crowded = false;
-    timer_close_fired(core);
-    input_resume(core);
-    uint32_t files = core->files_before;
-    core->files_before = core->files;
-    if ((conn_free_released(core) > 0 || core->files < files) && core->accept_paused) {
-        listener_resume_all(core);
-    }
-    if (core->trim) {
-        trim(core);
-    }
-}
-
-/* From the batch's being handed out to the next poll. */
-static void count_tick(struct core *core) {
-    if (core->handed_out > 0) {
-        uint64_t spent = uv_hrtime() - core->handed_out;
-        core->public.ticks++;
-        core->public.busy += (double)spent / 1e9;
-        times_add(&core->public.tick_times, spent / 1000);
-    }
-}
-
-int32_t sync_poll(struct sync *sync, int32_t block) {
-    struct core *core = core_of(sync);
-    count_tick(core);
-    end_tick(core);
-    /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
-     */
-    bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
-                core->noted || core->unflushed;
-    core->polling = true;
-    int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
-    core->polling = false;
-    conn_push_owed(core);
-    if (core->noted) {
-        listener_push_notices(core);
-    }
-    memory_look(core);
-    core->filling = false;
-    sync->events = core->batch.events;
-    sync->event_count = core->batch.count;
-    core->handed_out = uv_hrtime();
-    if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
-        return -1;
-    }
-    return (int32_t)core->batch.count;
-}
-
-void sync_flush(struct sync *sync) {
-    struct core *core = core_of(sync);
-    struct conn *conn = core->unflushed;
-    core->unflushed = NULL;
-    while (conn) {
-        struct conn *next = conn->next_unflushed;
-        conn->in_unflushed = false;
-        output_flush(conn);
-        conn = next;
-    }
-}
 
 int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length) {
     struct conn *conn = core_conn(core_of(sync), slot);
@@ -218,141 +40,39 @@ int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t le
         return SYNC_TOO_LONG;
     }
     if (wire_is_websocket(conn->wire)) {
-        return (int32_t)websocket_send(conn, bytes, length);
+        return (int32_t)send_message(conn, bytes, length);
     }
     struct frame frame;
     codecs[conn->wire].frame(length, &frame);
     return (int32_t)output_send(conn, &frame, bytes, length, NULL);
 }
 
-/* A message that goes to many. */
-struct message {
-    const char *bytes;
-    size_t length;
-    bool share; /* its forms are made once, and sent by reference */
-    bool checked;
-    bool text; /* valid UTF-8; looked at when it was checked */
-    struct small_forms *small;
-};
-
-/* A message in one of the forms in which it leaves. */
-struct form {
-    struct shared *shared; /* NULL: it's small, and copied */
-    struct frame frame;
-    bool made;
-    bool impossible; /* too long for the framing, or memory ran out */
-};
-
-enum { FORMS = 2 * WIRE_COUNT /* plain, and compressed */ };
-
-static bool is_text(struct message *message) {
-    if (!message->checked) {
-        message->checked = true;
-        message->text = utf8_valid(message->bytes, message->length);
-    }
-    return message->text;
-}
-
-static void make_form(struct form *form, uint8_t wire, struct message *message) {
-    struct frame *frame = &form->frame;
-    form->made = true;
-    form->impossible = message->length > wire_longest(wire);
-    if (form->impossible) {
-        return;
-    }
-    wire_frame(wire, message->length, wire == WIRE_TEXT && is_text(message), frame);
-    if (message->share) {
-        form->shared = shared_new(frame->head, frame->head_length, message->bytes,
-                                  message->length, frame->tail, frame->tail_length);
-        form->impossible = form->shared == NULL;
-    }
-}
-
-static void make_compressed(struct core *core, struct form *form, uint8_t wire,
-                            struct message *message) {
-    bool text = wire == WIRE_TEXT && is_text(message);
-    form->made = true;
-    form->impossible = message->length > wire_longest(wire);
-    if (!form->impossible) {
-        form->shared =
-            websocket_compress(core, wire, text, message->bytes, message->length);
-        form->impossible = form->shared == NULL;
-    }
-}
-
-/* Sends a message in the form that the client takes. */
-static enum sync_sent send_form(struct core *core, struct conn *conn, struct form *forms,
-                                struct message *message) {
-    uint8_t wire = conn->wire;
-    bool compressed =
-        wire_is_websocket(wire) && websocket_compresses(conn, message->length);
-    if (compressed && websocket_window_is_small(conn)) {
-        return websocket_send_small(conn, message->small, message->bytes,
-                                    message->length);
-    }
-    struct form *form = &forms[compressed ? WIRE_COUNT + wire : wire];
-    if (!form->made && compressed) {
-        make_compressed(core, form, wire, message);
-    } else if (!form->made) {
-        make_form(form, wire, message);
-    }
-    if (form->impossible) {
-        return SYNC_TOO_LONG;
-    }
-    if (compressed) {
-        websocket_sent_shared(conn);
-    }
-    return output_send(conn, &form->frame, message->bytes, message->length, form->shared);
-}
-
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
                         uint32_t except, const char *bytes, size_t length) {
-    struct core *core = core_of(sync);
-    struct form forms[FORMS] = {0};
-    struct small_forms small;
-    small.used = false;
-    struct message message = {.small = &small,
-                              .bytes = bytes,
-                              .length = length,
-                              .share = length >= SHARE_FROM && length <= UINT32_MAX - 64};
-    uint32_t sent = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct conn *conn = core_conn(core, slots[i]);
-        if (conn && slots[i] != except) {
-            enum sync_sent result = send_form(core, conn, forms, &message);
-            sent += result == SYNC_SENT || result == SYNC_FULL;
-        }
-    }
-    for (int i = 0; i < FORMS; i++) {
-        if (forms[i].shared) {
-            shared_release(forms[i].shared);
-        }
-    }
-    if (small.used) {
-        websocket_release_small(&small);
-    }
-    return sent;
+    return broadcast(core_of(sync), slots, count, except, bytes, length);
 }
 
 void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
               size_t length) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    if (conn && conn->protocol == CONN_WEBSOCKET && conn->state == CONN_OPEN) {
-        websocket_say_close(conn, code, why, length);
+    if (!conn) {
+        return;
     }
-    if (conn) {
-        conn_end(conn, SYNC_BY_SERVER);
+    if (conn->protocol->say_close && conn_is_open(conn)) {
+        conn->protocol->say_close(conn, code, why, length);
     }
+    conn_end(conn, SYNC_BY_SERVER);
 }
 
 void sync_end_strangers(struct sync *sync, int32_t at_once) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
-        bool unknown = conn && conn->protocol == CONN_DETECT && !conn->guessed;
-        bool http = conn && conn->protocol == CONN_HTTP;
-        bool idle = http && !conn->held && conn->out.bytes == 0;
-        if (unknown || idle || (http && at_once)) {
+        if (!conn || conn->protocol->is_client) {
+            continue;
+        }
+        bool answered = !conn->held && conn->out.bytes == 0;
+        if (!conn->protocol->is_http || answered || at_once) {
             conn_abort(conn, SYNC_BY_SERVER, false);
         }
     }
@@ -375,14 +95,13 @@ uint32_t sync_held(struct sync *sync, uint32_t slot) {
     if (!conn) {
         return 0;
     }
-    uint32_t held = output_queued(conn) + conn->backlog.capacity;
-    return conn->protocol == CONN_WEBSOCKET ? held + websocket_held(conn) : held;
+    return output_queued(conn) + conn->backlog.capacity + websocket_held(conn);
 }
 
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
     struct conn *conn = core_conn(core_of(sync), slot);
     text[0] = '\0';
-    if (!conn || conn->transport != SYNC_TRANSPORT_TCP) {
+    if (!conn || conn->kind != SYNC_TRANSPORT_TCP) {
         return 0;
     }
     inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
@@ -391,15 +110,15 @@ uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
 
 uint32_t sync_transport(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    if (conn && conn->protocol == CONN_WEBSOCKET) {
+    if (conn && websocket_is(conn)) {
         return SYNC_TRANSPORT_WEBSOCKET;
     }
-    return conn ? conn->transport : SYNC_TRANSPORT_TCP;
+    return conn ? conn->kind : SYNC_TRANSPORT_TCP;
 }
 
 uint32_t sync_secure(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->tls;
+    return conn && conn->transport->secure;
 }
 
 uint32_t sync_close_code(struct sync *sync, uint32_t slot) {
@@ -414,12 +133,12 @@ uint32_t sync_sends_text(struct sync *sync, uint32_t slot) {
 
 uint32_t sync_listener_of(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn ? conn->listener->id : 0;
+    return conn ? conn->service->id : 0;
 }
 
 static struct conn *request_conn(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->protocol == CONN_HTTP ? conn : NULL;
+    return conn && conn->protocol->is_http ? conn : NULL;
 }
 
 int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
@@ -662,43 +381,30 @@ uint32_t sync_file_limit(void) {
 
 int32_t sync_memory_connect(struct sync *sync, uint32_t listener) {
     struct listener *found = listener_find(core_of(sync), listener);
-    return found && !found->closed ? conn_open(found, -1, SYNC_TRANSPORT_MEMORY, NULL)
-                                   : UV_EINVAL;
+    return found && !found->closed ? detection_open_memory(&found->service) : UV_EINVAL;
 }
 
 static struct conn *memory_conn(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->transport == SYNC_TRANSPORT_MEMORY ? conn : NULL;
+    return conn && conn->transport == &memory_transport ? conn : NULL;
 }
 
 uint32_t sync_memory_feed(struct sync *sync, uint32_t slot, const char *bytes,
                           uint32_t length) {
     struct conn *conn = memory_conn(sync, slot);
-    return conn ? input_feed(conn, bytes, length) : 0;
+    return conn ? memory_feed(conn, bytes, length) : 0;
 }
 
 void sync_memory_end(struct sync *sync, uint32_t slot) {
     struct conn *conn = memory_conn(sync, slot);
     if (conn) {
-        input_feed_end(conn);
+        memory_end(conn);
     }
 }
 
 uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_t size) {
     struct conn *conn = memory_conn(sync, slot);
-    uint32_t taken = 0;
-    struct iovec piece;
-    while (conn && taken < size && out_gather(&conn->out, &piece, 1) == 1) {
-        size_t part = piece.iov_len < size - taken ? piece.iov_len : size - taken;
-        memcpy(bytes + taken, piece.iov_base, part);
-        out_consume(&conn->core->pool, &conn->out, part);
-        conn->core->public.bytes_out += (double)part;
-        taken += (uint32_t)part;
-    }
-    if (taken > 0) {
-        output_flush(conn);
-    }
-    return taken;
+    return conn ? memory_take(conn, bytes, size) : 0;
 }
 
 const char *sync_error_name(int32_t code) {

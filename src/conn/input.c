@@ -5,126 +5,22 @@
  * into a backlog; while messages wait there nothing is read, so the kernel's buffer fills
  * and the client is slowed down.
  */
-#include <string.h>
+#include "conn/input.h"
 
 #include "conn/calls.h"
-#include "conn/conn.h"
-#include "conn/detect.h"
-#include "conn/reserve.h"
-#include "http/request.h"
-#include "tls/transport.h"
-#include "websocket/websocket.h"
-
-enum {
-    READ_BYTES = 64 * 1024, /* of one connection in a tick */
-    READ_WORK = 1024,       /* of one connection in a tick */
-    READ_WORTHWHILE = 4096, /* smaller rests of the arena aren't used */
-    FIRST_LINE = 16 * 1024, /* of a byte stream, that may turn out to be a request's */
-    FIRST_BACKLOG = 256
-};
-
-static void start_tick(struct conn *conn) {
-    if (conn->tick != conn->core->tick) {
-        conn->tick = conn->core->tick;
-        conn->tick_bytes = 0;
-        conn->tick_work = 0;
-        conn->handed = false;
-    }
-}
-
-bool input_has_room(const struct conn *conn) {
-    return conn->tick_work < READ_WORK && batch_has_room(&conn->core->batch);
-}
-
-size_t input_appetite(struct conn *conn) {
-    start_tick(conn);
-    bool waits = conn->in_ready || !input_has_room(conn);
-    bool opened = conn->state == CONN_OPEN;
-    /* What comes when it has ended is thrown away, but records are read until then. */
-    if ((opened || conn->tls) && (waits || (opened && conn->held))) {
-        return 0;
-    }
-    return conn->tick_bytes < READ_BYTES ? READ_BYTES - conn->tick_bytes : 0;
-}
-
-void input_work(struct conn *conn, size_t work) {
-    conn->tick_work += (uint32_t)work;
-    conn->core->batch.work += (uint32_t)work;
-}
-
-void backlog_clear(struct conn *conn, struct backlog *backlog) {
-    if (backlog->shown_tick == conn->core->tick) {
-        batch_spend(&conn->core->batch, backlog->block);
-    } else {
-        batch_block_free(backlog->block);
-    }
-    *backlog = (struct backlog){0};
-}
-
-char *backlog_claim(struct conn *conn, struct backlog *backlog, size_t length) {
-    size_t total = backlog->length + length;
-    if (backlog->start + total > backlog->capacity) {
-        size_t capacity = backlog->capacity ? backlog->capacity : FIRST_BACKLOG;
-        while (capacity < total) {
-            capacity *= 2;
-        }
-        char *block = batch_block_new(capacity);
-        if (!block) {
-            return NULL;
-        }
-        if (backlog->block) {
-            memcpy(block, backlog->block + backlog->start, backlog->length);
-        }
-        uint32_t kept = backlog->length;
-        backlog_clear(conn, backlog);
-        *backlog = (struct backlog){
-            .block = block, .length = kept, .capacity = (uint32_t)capacity};
-    }
-    return backlog->block + backlog->start + backlog->length;
-}
-
-int backlog_append(struct conn *conn, struct backlog *backlog, const char *bytes,
-                   size_t length) {
-    if (length == 0) {
-        return 0;
-    }
-    char *place = backlog_claim(conn, backlog, length);
-    if (!place) {
-        return -1;
-    }
-    memcpy(place, bytes, length);
-    backlog->length += (uint32_t)length;
-    return 0;
-}
-
-void backlog_consume(struct conn *conn, struct backlog *backlog, size_t length) {
-    if (length > 0) {
-        backlog->shown_tick = conn->core->tick;
-        backlog->start += (uint32_t)length;
-        backlog->length -= (uint32_t)length;
-    }
-    if (backlog->length == 0) {
-        backlog_clear(conn, backlog);
-    }
-}
-
-void input_wait(struct conn *conn) {
-    struct core *core = conn->core;
-    if (!conn->in_ready) {
-        conn->in_ready = true;
-        conn->next_ready = NULL;
-        *core->ready_end = conn;
-        core->ready_end = &conn->next_ready;
-    }
-}
+#include "conn/clock.h"
+#include "conn/codec.h"
+#include "conn/rate.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 
 static void count_calls(struct conn *conn, const char *bytes, size_t length) {
-    input_work(conn, calls_count(bytes, length) - 1); /* one was counted */
+    work_add(conn, calls_count(bytes, length) - 1); /* one was counted */
 }
 
 void input_push(struct conn *conn, const char *bytes, size_t length) {
     conn->core->public.messages_in++;
-    input_work(conn, 1 + length / WORK_BYTES);
+    work_add(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
     batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
@@ -136,61 +32,38 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
 void input_unfinished(struct conn *conn, bool anew) {
     if (!conn->unfinished || anew) {
         conn->unfinished = true;
-        conn->unfinished_since = core_now(conn->core);
-        conn_arm(conn);
+        if (!conn->write_broken) { /* else it has been closing for a while */
+            conn->since = core_now(conn->core);
+            clock_arm(conn);
+        }
     }
 }
 
-static uint64_t now_us(const struct conn *conn) {
-    return uv_now(&conn->core->loop) * 1000;
-}
-
-/* A leaky bucket that holds message_burst messages and loses one every message_interval;
- * rate_until is when it will be empty. */
 bool input_count(struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    uint64_t interval = options->message_interval;
-    if (interval == 0) {
+    if (rate_count(conn)) {
         return true;
     }
-    uint64_t now = now_us(conn);
-    uint64_t until = (conn->rate_until > now ? conn->rate_until : now) + interval;
-    if (until - now <= interval * options->message_burst) {
-        conn->rate_until = until;
-        return true;
-    }
-    if (options->flood == SYNC_FLOOD_CLOSE) {
+    if (conn_options(conn)->flood == SYNC_FLOOD_CLOSE) {
         input_end(conn, SYNC_FLOODED);
     } else {
         conn->held = true;
-        conn_arm(conn);
+        clock_arm(conn);
     }
     return false;
 }
 
-uint32_t input_release_due(const struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    uint64_t spare = (uint64_t)options->message_interval * (options->message_burst - 1);
-    uint64_t now = now_us(conn);
-    return conn->rate_until > now + spare
-               ? (uint32_t)((conn->rate_until - spare - now) / 1000 + 1)
-               : 0;
-}
-
-ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
+ssize_t input_cut(struct conn *conn, size_t *scanned, const char *bytes, size_t length) {
     const struct sync_options *options = conn_options(conn);
     const struct codec *codec = &codecs[options->framing];
     size_t taken = 0;
     while (taken < length) {
-        if (!input_has_room(conn)) {
-            input_wait(conn);
+        if (!work_has_room(conn)) {
+            turn_wait(conn);
             break;
         }
         struct slice message;
-        size_t scanned = conn->scanned;
-        ssize_t cut = codec->cut(bytes + taken, length - taken, &scanned,
+        ssize_t cut = codec->cut(bytes + taken, length - taken, scanned,
                                  options->max_message, &message);
-        conn->scanned = (uint32_t)scanned;
         if (cut == CODEC_TOO_LONG) {
             return CODEC_TOO_LONG;
         }
@@ -203,171 +76,36 @@ ssize_t input_cut(struct conn *conn, const char *bytes, size_t length) {
     return (ssize_t)taken;
 }
 
-/* Looks at the first bytes of a byte stream: an HTTP request that any page can send is
- * refused, before a part of it is taken for a message. Returns whether they are none; if
- * not, more must come, or the connection ends. */
-static bool prove(struct conn *conn, const char *bytes, size_t length) {
-    size_t scanned = conn->scanned;
-    enum detected found = detect_request_line(bytes, length, &scanned);
-    conn->scanned = (uint32_t)scanned;
-    if (found == DETECT_STREAM) {
-        conn->proven = true;
-        conn->scanned = 0;
-    } else if (found == DETECT_HTTP) {
-        request_refuse(conn, 400, "this is a byte stream, which takes no HTTP",
-                       SYNC_REFUSED);
-    } else if (length > conn_options(conn)->max_message && length > FIRST_LINE) {
-        conn_end(conn, SYNC_MESSAGE_LONG);
-    } else {
-        input_unfinished(conn, false);
-    }
-    return conn->proven;
-}
-
-/* Takes bytes of a byte stream. */
-static size_t stream_take(struct conn *conn, const char *bytes, size_t length) {
-    if (!conn->proven && !prove(conn, bytes, length)) {
-        return conn->state == CONN_OPEN ? 0 : length;
-    }
-    ssize_t taken = input_cut(conn, bytes, length);
-    if (taken == CODEC_TOO_LONG) {
-        conn_end(conn, SYNC_MESSAGE_LONG);
-        return length;
-    }
-    if (conn->reason == SYNC_FLOODED) {
-        return length; /* the rest is thrown away */
-    }
-    if ((size_t)taken == length || conn->in_ready || conn->held) {
-        conn->unfinished = false;
-    } else {
-        input_unfinished(conn, taken > 0);
-    }
-    return (size_t)taken;
-}
-
-void input_begin_stream(struct conn *conn) {
-    conn->protocol = CONN_STREAM;
-    if (!conn->guessed) {
-        conn_announce(conn);
-    }
-    conn->guessed = false;
-}
-
-/* Whether it may still be something else than a byte stream: then bytes of it are held.
- */
-static bool is_open_question(const struct conn *conn) {
-    bool held = conn->protocol == CONN_STREAM && !conn->proven && conn->unfinished;
-    return conn->protocol == CONN_DETECT || held;
-}
-
-void input_settle(struct conn *conn) {
-    if (!is_open_question(conn)) {
-        return;
-    }
-    if (conn->protocol == CONN_STREAM) {
-        conn->proven = true;
-        conn->scanned = 0;
-        conn->unfinished = false;
-        input_wait(conn);
-    } else if (!(conn_transports(conn) & SYNC_STREAMS) || secure_handshaking(conn) ||
-               !reserve_admits(conn)) {
-        conn_abort(conn, SYNC_REFUSED, false);
-    } else if (conn->backlog.length > 0) {
-        input_begin_stream(conn);
-        conn->proven = true;
-        conn->unfinished = false;
-        input_wait(conn);
-    } else if (!conn->guessed) {
-        conn->guessed = true;
-        conn_announce(conn);
-    }
-}
-
-/* The client counted as a byte stream because it was silent, as one is whose first packet
- * was lost; it's another kind. As long as it was sent nothing, that can be mended: it
- * leaves, and comes again. Returns whether it's so. */
-static bool take_guess_back(struct conn *conn) {
-    if (!conn->guessed) {
-        return true;
-    }
-    if (conn->spoken_to) {
-        return false;
-    }
-    conn->guessed = false;
-    batch_push(&conn->core->batch, SYNC_CLOSE, conn->slot, SYNC_BY_CLIENT, NULL, 0);
-    return true;
-}
-
-/* Answers a request for a Flash policy, and ends. */
-static void answer_policy(struct conn *conn) {
-    const struct shared *policy = conn->listener->policy;
-    if (policy) {
-        output_raw(conn, policy->bytes, policy->length);
-    }
-    conn_end(conn, SYNC_BY_SERVER);
-}
-
-/* Finds the protocol. Returns false when the bytes weren't enough, or are of no use. */
-static bool detected(struct conn *conn, const char *bytes, size_t length) {
-    enum detected found = detect(bytes, length, conn_transports(conn));
-    if (found == DETECT_MORE) {
-        input_unfinished(conn, false);
-        conn_arm(conn);
-        return false;
-    }
-    if (found != DETECT_STREAM && take_guess_back(conn)) {
-        switch (found) {
-        case DETECT_POLICY: answer_policy(conn); return false;
-        case DETECT_TLS: secure_begin(conn, bytes, length); return false;
-        default: return request_begin(conn);
-        }
-    }
-    if (!(conn_transports(conn) & SYNC_STREAMS) || !reserve_admits(conn)) {
-        conn_abort(conn, SYNC_REFUSED, true);
-        return false;
-    }
-    input_begin_stream(conn);
-    return true;
-}
-
-/* Hands bytes to the protocol. Returns how many it took; all, when nothing more is wanted
- * of the connection. */
-static size_t take(struct conn *conn, char *bytes, size_t length) {
-    if (conn->protocol == CONN_DETECT && !detected(conn, bytes, length)) {
-        bool more = conn->state == CONN_OPEN && !conn->tls;
-        return more ? 0 : length;
-    }
-    switch (conn->protocol) {
-    case CONN_HTTP: return request_take(conn, bytes, length);
-    case CONN_WEBSOCKET: return websocket_take(conn, bytes, length);
-    default: return stream_take(conn, bytes, length);
-    }
+bool input_settle(struct conn *conn) {
+    return conn->protocol->settle && conn->protocol->settle(conn);
 }
 
 static void take_backlog(struct conn *conn) {
     struct backlog *backlog = &conn->backlog;
     char *bytes = backlog->block + backlog->start;
-    backlog_consume(conn, backlog, take(conn, bytes, backlog->length));
+    backlog_consume(conn->core, backlog,
+                    conn->protocol->take(conn, bytes, backlog->length));
 }
 
 void input_take(struct conn *conn, char *bytes, size_t length) {
-    start_tick(conn);
+    work_begin(conn);
     conn->tick_bytes += (uint32_t)length;
     conn->core->public.bytes_in += (double)length;
     conn->last_read = core_now(conn->core);
-    if (conn->ending || (conn->state != CONN_OPEN && !websocket_expects_close(conn))) {
+    if (conn->state != CONN_OPEN && (conn_is_open(conn) || !conn_awaits_close(conn))) {
         return; /* what comes is thrown away */
     }
     int error = 0;
     if (conn->backlog.length > 0) {
-        error = backlog_append(conn, &conn->backlog, bytes, length);
+        error = backlog_append(conn->core, &conn->backlog, bytes, length);
         if (error == 0) {
             take_backlog(conn);
         }
     } else {
-        size_t taken = take(conn, bytes, length);
+        size_t taken = conn->protocol->take(conn, bytes, length);
         if (taken < length && conn->state != CONN_CLOSING) {
-            error = backlog_append(conn, &conn->backlog, bytes + taken, length - taken);
+            error =
+                backlog_append(conn->core, &conn->backlog, bytes + taken, length - taken);
         }
     }
     if (error < 0) {
@@ -378,96 +116,73 @@ void input_take(struct conn *conn, char *bytes, size_t length) {
 /* Ends the connection in a tick after that of its last messages, so that they can be
  * answered. */
 static void end_after_messages(struct conn *conn) {
-    start_tick(conn);
-    if (conn->state == CONN_OPEN && conn->held) {
-        conn->ending = true; /* its answer goes on with it */
-    } else if (conn->state == CONN_OPEN && (conn->in_ready || conn->handed)) {
-        conn->ending = true;
-        input_wait(conn);
-    } else if (conn->client_ending) {
-        conn_client_ended(conn);
-    } else {
+    work_begin(conn);
+    if (conn_is_open(conn) && conn->held) {
+        return; /* its answer goes on with it */
+    }
+    if (conn_is_open(conn) && (conn->in_ready || conn->handed)) {
+        turn_wait(conn);
+    } else if (conn->state == CONN_ENDING) {
         conn_end(conn, conn->reason);
+    } else {
+        conn_client_ended(conn);
     }
 }
 
 void input_end(struct conn *conn, enum sync_reason reason) {
-    if (conn->state == CONN_OPEN && !conn->ending) {
+    if (conn->state == CONN_OPEN) {
         conn->reason = (uint8_t)reason;
-        conn->ending = true;
+        conn->state = CONN_ENDING;
         end_after_messages(conn);
     }
 }
 
-/* Whether the socket's bytes are waited for. epoll tells of bytes, and of their end,
- * until they are read: a state that doesn't read them must not watch for them. Nothing
- * comes behind the client's end, whatever is still owed to it. What is held is read when
- * it is released; once the connection is closing all is read, and thrown away, to see the
- * end.
- */
-static bool wants_bytes(const struct conn *conn) {
-    bool held = conn->held && conn->state == CONN_OPEN;
-    return !held && !conn->client_ending;
-}
-
-void input_watch(struct conn *conn) {
-    if (conn->transport != SYNC_TRANSPORT_MEMORY) {
-        socket_watch_bytes(&conn->socket, wants_bytes(conn));
+void input_leave(struct conn *conn) {
+    if (conn_is_open(conn)) {
+        conn->state = CONN_LEAVING;
     }
-}
-
-void input_release(struct conn *conn) {
-    conn->held = false;
-    input_watch(conn);
-    if (conn->backlog.length > 0 || conn->ending || conn->tls ||
-        conn->protocol == CONN_WEBSOCKET) {
-        input_wait(conn);
-    }
-    conn_arm(conn);
 }
 
 void input_client_ended(struct conn *conn) {
-    bool undetected = conn->state == CONN_OPEN && !conn->ending && is_open_question(conn);
-    conn->client_ending = true;
-    if (undetected) {
-        input_settle(conn);
-        conn->ending = true; /* in the next tick: it may be greeted and answered */
-        input_wait(conn);
+    bool settled = conn->state == CONN_OPEN && input_settle(conn);
+    input_leave(conn);
+    if (settled) {
+        turn_wait(conn); /* in the next tick: it may be greeted and answered */
     } else {
         end_after_messages(conn);
     }
 }
 
 static void resume(struct conn *conn) {
-    start_tick(conn);
+    work_begin(conn);
     if (conn->owes_connect) {
-        input_wait(conn);
+        turn_wait(conn);
         return;
     }
     if (conn_is_paused(conn)) {
-        return; /* input_release comes back here */
+        return; /* hold_release comes back here */
     }
-    if (conn->protocol == CONN_WEBSOCKET) {
-        websocket_resume(conn);
+    if (conn->protocol->resume) {
+        conn->protocol->resume(conn);
     }
     if (conn->backlog.length > 0 && !conn->in_ready && !conn_is_paused(conn)) {
         take_backlog(conn);
     }
-    if (conn->tls && !conn->in_ready && conn->state == CONN_OPEN) {
-        secure_receive(conn, NULL, 0);
+    if (conn->transport->resume && !conn->in_ready && conn_is_open(conn)) {
+        conn->transport->resume(conn);
     }
-    if (conn->ending && conn->state == CONN_OPEN) {
+    if (conn->state == CONN_ENDING || conn->state == CONN_LEAVING) {
         end_after_messages(conn);
     }
 }
 
 /* Of one that takes no messages any more. */
 static void resume_ended(struct conn *conn) {
-    if (websocket_expects_close(conn) && conn->backlog.length > 0) {
+    if (conn_awaits_close(conn) && conn->backlog.length > 0) {
         take_backlog(conn); /* it may hold a Close that crossed ours */
     }
-    if (conn->tls && conn->state != CONN_CLOSING) {
-        secure_receive(conn, NULL, 0);
+    if (conn->transport->resume && conn->state != CONN_CLOSING) {
+        conn->transport->resume(conn);
     }
 }
 
@@ -480,12 +195,12 @@ void input_resume(struct core *core) {
     while (conn) {
         struct conn *next = conn->next_ready;
         conn->in_ready = false;
-        if (conn->state == CONN_OPEN && batch_is_half_full(&core->batch)) {
+        if (conn_is_open(conn) && batch_is_half_full(&core->batch)) {
             conn->in_ready = true;
             conn->next_ready = NULL;
             *waiting_end = conn;
             waiting_end = &conn->next_ready;
-        } else if (conn->state == CONN_OPEN) {
+        } else if (conn_is_open(conn)) {
             resume(conn);
         } else if (conn->state != CONN_CLOSING) {
             resume_ended(conn);
@@ -497,83 +212,5 @@ void input_resume(struct core *core) {
         *waiting_end = core->ready;
         core->ready_end = core->ready ? core->ready_end : waiting_end;
         core->ready = waiting;
-    }
-}
-
-uint32_t input_feed(struct conn *conn, const char *bytes, uint32_t length) {
-    if (conn->state != CONN_OPEN || conn->ending) {
-        return length; /* thrown away, as bytes of a connection that lingers are */
-    }
-    size_t most = (size_t)conn_options(conn)->max_message + READ_BYTES;
-    size_t room = conn->backlog.length < most ? most - conn->backlog.length : 0;
-    uint32_t taken = length < room ? length : (uint32_t)room;
-    if (taken == 0 || backlog_append(conn, &conn->backlog, bytes, taken) < 0) {
-        return 0;
-    }
-    conn->core->public.bytes_in += (double)taken;
-    conn->last_read = core_now(conn->core);
-    input_wait(conn);
-    return taken;
-}
-
-void input_feed_end(struct conn *conn) {
-    input_settle(conn);
-    conn->client_ending = true;
-    conn->ending = true;
-    input_wait(conn);
-}
-
-size_t input_room(struct conn *conn) {
-    const struct batch *batch = &conn->core->batch;
-    size_t room = input_appetite(conn);
-    size_t rest = BATCH_ARENA - batch->arena_used;
-    if (rest < READ_WORTHWHILE || !batch_has_room(batch)) {
-        return 0;
-    }
-    return room < rest ? room : rest;
-}
-
-/* Whether the socket may be read now. If not it's left for the next poll, which finds it
- * again. libuv calls up clients in the same order each time, so when a tick hasn't room
- * for all, those that had their turn wait until the others had theirs. */
-static size_t read_room(struct conn *conn) {
-    struct core *core = conn->core;
-    size_t room = input_room(conn);
-    if (conn->round == core->round && conn->tick_bytes == 0) {
-        return 0;
-    }
-    if (room == 0) {
-        bool wanted = !conn->in_ready && !conn->held && conn->tick_bytes == 0;
-        core->crowded |= conn->round != core->round && wanted;
-    }
-    return room;
-}
-
-void input_ready(struct conn *conn) {
-    struct batch *batch = &conn->core->batch;
-    if (!wants_bytes(conn)) {
-        input_watch(conn); /* only now: most that are held, or end, aren't for long */
-        return;
-    }
-    size_t room = read_room(conn);
-    if (room == 0) {
-        return;
-    }
-    char *bytes = batch->arena + batch->arena_used;
-    ssize_t count = socket_read(&conn->socket, bytes, room);
-    if (count > 0) {
-        conn->round = conn->core->round;
-    }
-    if (count > 0 && conn->tls) {
-        secure_receive(conn, bytes, (size_t)count); /* it decrypts to the same place */
-    } else if (count > 0) {
-        if (conn->state == CONN_OPEN) {
-            batch->arena_used += (size_t)count;
-        }
-        input_take(conn, bytes, (size_t)count);
-    } else if (count == UV_EOF) {
-        input_client_ended(conn);
-    } else if (count != UV_EAGAIN) {
-        conn_abort(conn, SYNC_RESET, false);
     }
 }

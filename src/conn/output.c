@@ -3,39 +3,14 @@
  * Sending only queues; sync_flush writes all that a connection was sent in a tick with
  * one call. What the kernel doesn't take at once stays queued until the socket has room.
  */
-#include <stdlib.h>
+#include "conn/output.h"
+
 #include <string.h>
 
-#include "conn/conn.h"
-#include "tls/transport.h"
-
-enum { WRITE_PIECES = 64 /* iovecs of one write */ };
+#include "conn/turn.h"
 
 uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
-}
-
-/* Who was sent something first is written first, but for connections that lead: what
- * other processes must know mustn't wait for the writes to this one's clients, who may
- * have got what nobody else knows of when the process dies between. */
-void output_schedule(struct conn *conn) {
-    struct core *core = conn->core;
-    if (conn->in_unflushed) {
-        return;
-    }
-    bool leads = conn_options(conn)->leads;
-    conn->in_unflushed = true;
-    conn->next_unflushed = leads ? core->unflushed : NULL;
-    if (leads && core->unflushed) {
-        core->unflushed = conn;
-        return;
-    }
-    if (core->unflushed) {
-        core->last_unflushed->next_unflushed = conn;
-    } else {
-        core->unflushed = conn;
-    }
-    core->last_unflushed = conn;
 }
 
 /* The queue would grow over max_queue. */
@@ -48,7 +23,7 @@ static enum sync_sent overflow(struct conn *conn) {
     conn->choked = true;
     if (conn->dropped++ == 0) {
         conn->owes_overflow = true;
-        conn_owe(conn);
+        turn_owe(conn);
     }
     return SYNC_DROPPED;
 }
@@ -79,19 +54,17 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     const struct sync_options *options = conn_options(conn);
     size_t total =
         shared ? shared->length : frame->head_length + length + frame->tail_length;
-    bool client = conn->protocol == CONN_STREAM || conn->protocol == CONN_WEBSOCKET ||
-                  conn->guessed;
-    if (!client || conn->state != CONN_OPEN || conn->write_broken || conn->client_ended) {
+    if (!conn->protocol->is_client || !conn_is_open(conn) || conn->write_broken) {
         return SYNC_CLOSED;
     }
     if (total > options->max_queue) {
         return SYNC_TOO_LONG;
     }
     size_t queued = output_queued(conn) + total;
-    if (queued > options->high_water && !conn->socket.full) {
+    if (queued > options->high_water && !conn->stream.full) {
         /* Much in one tick: what the client can take mustn't count as unread. */
         output_flush(conn);
-        if (conn->state != CONN_OPEN || conn->write_broken) {
+        if (!conn_is_open(conn) || conn->write_broken) {
             return SYNC_CLOSED;
         }
         queued = output_queued(conn) + total;
@@ -104,7 +77,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     }
     conn->core->public.messages_out++;
     conn->spoken_to = true;
-    output_schedule(conn);
+    turn_write(conn);
     if (queued > options->high_water) {
         conn->choked = true;
         return SYNC_FULL;
@@ -113,8 +86,7 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
 }
 
 enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
-    bool closed = conn->state == CONN_CLOSING || conn->write_broken;
-    if (closed || conn->client_ended) {
+    if (conn->state == CONN_LEFT || conn->state == CONN_CLOSING || conn->write_broken) {
         return SYNC_CLOSED;
     }
     if (conn->out.bytes + length > conn_options(conn)->max_queue) {
@@ -123,52 +95,19 @@ enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
     if (out_append(&conn->core->pool, &conn->out, bytes, length) < 0) {
         return SYNC_DROPPED;
     }
-    output_schedule(conn);
+    turn_write(conn);
     return SYNC_SENT;
 }
 
-/* Writes what the kernel takes at once. */
-static enum written write_now(struct conn *conn) {
-    while (conn->out.bytes > 0) {
-        struct iovec pieces[WRITE_PIECES];
-        int count = out_gather(&conn->out, pieces, WRITE_PIECES);
-        ssize_t written = socket_write(&conn->socket, pieces, count);
-        if (written == UV_EAGAIN) {
-            return FULL;
-        }
-        if (written < 0) {
-            conn_write_failed(conn);
-            return BROKEN;
-        }
-        conn->core->public.bytes_out += (double)written;
-        out_consume(&conn->core->pool, &conn->out, (size_t)written);
-    }
-    return WRITTEN;
-}
-
 void output_flush(struct conn *conn) {
-    if (conn->socket.full || conn->write_broken || conn->state == CONN_CLOSING) {
+    if (conn->stream.full || conn->write_broken || conn->state == CONN_CLOSING) {
         return;
     }
-    if (conn->transport == SYNC_TRANSPORT_MEMORY) {
-        if (conn->out.bytes == 0) {
-            conn_emptied(conn);
-        }
-        return; /* else it waits to be taken */
-    }
-    enum written written = conn->tls ? secure_write(conn) : write_now(conn);
-    if (written == WRITTEN) {
-        conn_emptied(conn);
-    } else if (written == FULL) {
-        socket_watch_room(&conn->socket, true);
-    }
-}
-
-void output_ready(struct conn *conn) {
-    conn->socket.full = false;
-    output_flush(conn);
-    if (!conn->socket.full && conn->state != CONN_CLOSING) {
-        conn->socket.full = true; /* libuv still watches for room */
-        socket_watch_room(&conn->socket, false);
+    enum transport_written written;
+    do {
+        written = conn->transport->write(conn);
+    } while (written == TRANSPORT_WRITTEN && conn_emptied(conn));
+    if (written == TRANSPORT_FULL) {
+        stream_watch_room(&conn->core->poller, &conn->stream, true);
     }
 }

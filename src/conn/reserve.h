@@ -9,23 +9,31 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
-#include "core/core.h"
-
-struct http_request;
+#include "conn/conn.h"
 
 enum { RESERVE_STAY = 2000 /* ms, apart from an answer */ };
 
-/* Whether a listener that has no room may accept nevertheless. */
-bool reserve_takes(struct listener *listener);
+/* Whether there is a place in the reserve, which one who has said nothing may leave. */
+bool reserve_has_place(struct core *core);
 
-/* A connection that was accepted then, and one that is freed. */
+/* A connection that was accepted into the reserve, and one that is freed, or has said
+ * nothing. */
 void reserve_enter(struct conn *conn);
 void reserve_leave(struct conn *conn);
 
 /* Whether a connection may be served as all are. */
 bool reserve_admits(struct conn *conn);
 
-/* Whether it may be, or its request is an operator's. */
-bool reserve_serves(struct conn *conn, const struct http_request *request);
+/* Which of the reserve's places is a connection's. */
+static inline uint32_t reserve_place(const struct conn *conn) {
+    uint32_t place = 0;
+    while (conn->core->reserve[place].conn != conn) {
+        place++;
+    }
+    return place;
+}
+
+/* When it was accepted, in ms. */
+static inline uint32_t reserve_since(const struct conn *conn) {
+    return conn->core->reserve[reserve_place(conn)].since;
+}

@@ -26,6 +26,11 @@ struct timer;
 
 enum { RESERVE = 16 /* places for operators */ };
 
+struct place {
+    struct conn *conn;
+    uint32_t since; /* ms (wrapping): when it was taken */
+};
+
 struct folder {
     struct folder *next;
     int descriptor;
@@ -66,13 +71,14 @@ struct core {
 
     struct wheel wheel; /* deadlines of connections */
     uv_timer_t wheel_timer;
+    uv_timer_cb on_deadline; /* what the timer calls */
 
     struct listener *listeners;
     uint32_t next_listener_id;
     uv_timer_t retry_timer;        /* after accept failed */
     bool accept_paused;            /* some listener waits for a client to leave */
     bool accept_held;              /* see sync_hold_accepting */
-    struct conn *reserve[RESERVE]; /* beyond the bound: see reserve.h */
+    struct place reserve[RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
     uint32_t files; /* that requests have open: each takes the place of a connection */
     uint32_t files_before; /* when the last tick ended */

@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn/clock.h"
+#include "conn/hold.h"
+#include "conn/input.h"
+#include "conn/output.h"
 #include "conn/reserve.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 #include "http/file.h"
 #include "http/parser.h"
 #include "websocket/websocket.h"
@@ -17,7 +23,7 @@ enum {
     UNSENT = 128 * 1024 /* bytes of a file that wait in the kernel for the network */
 };
 
-struct request {
+struct exchange {
     struct http *http;
     struct file *file; /* that answers, or NULL */
     uint64_t offset;   /* of its next part */
@@ -29,41 +35,25 @@ struct request {
     bool reading;      /* a part of it is on its way */
 };
 
-bool request_begin(struct conn *conn) {
-    const struct sync_options *options = conn_options(conn);
-    struct http_limits limits = {options->max_head, options->max_headers,
-                                 options->max_body};
-    struct request *request = calloc(1, sizeof(*request));
-    if (request) {
-        request->http = http_new(&limits);
-    }
-    if (!request || !request->http) {
-        free(request);
-        conn_abort(conn, SYNC_NO_MEMORY, true);
-        return false;
-    }
-    conn->request = request;
-    conn->protocol = CONN_HTTP;
-    conn->core->public.http_count++;
-    conn->wire = 0;
-    return true;
+static struct exchange *exchange_of(const struct conn *conn) {
+    return conn->protocol_data;
 }
 
 static void close_file(struct conn *conn) {
-    struct request *request = conn->request;
-    if (request->file) {
-        file_close(request->file);
+    struct exchange *exchange = exchange_of(conn);
+    if (exchange->file) {
+        file_close(exchange->file);
         conn->core->files--;
-        request->file = NULL;
-        request->found = false;
-        request->reading = false;
+        exchange->file = NULL;
+        exchange->found = false;
+        exchange->reading = false;
     }
 }
 
-void request_free(struct conn *conn) {
+static void free_exchange(struct conn *conn) {
     close_file(conn);
-    http_free(conn->request->http);
-    free(conn->request);
+    http_free(exchange_of(conn)->http);
+    free(exchange_of(conn));
 }
 
 static const char *phrase(uint32_t status) {
@@ -90,16 +80,29 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why,
     input_end(conn, reason);
 }
 
+/* Whether a server that is full serves a request: it is an operator's. */
+static bool is_operators(const struct http_request *request) {
+    static const char *const paths[] = {"/healthz", "/metrics", "/panel", "/panel.json"};
+    const char *target = memchr(request->bytes, ' ', request->head_length);
+    size_t length = target ? strcspn(++target, "? ") : 0;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && !request->upgrade; i++) {
+        if (length == strlen(paths[i]) && memcmp(target, paths[i], length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void push_request(struct conn *conn) {
-    const struct http_request *request = http_request(conn->request->http);
+    const struct http_request *request = http_request(exchange_of(conn)->http);
     struct core *core = conn->core;
-    if (!reserve_serves(conn, request)) {
+    if (!reserve_admits(conn) && !is_operators(request)) {
         request_refuse(conn, 503, "the server is full; try again later", SYNC_REFUSED);
         return;
     }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
                request->bytes, request->length);
-    input_work(conn, REQUEST_WORK);
+    work_add(conn, REQUEST_WORK);
     conn->handed = true;
     conn->held = true;
     conn->unfinished = false;
@@ -108,7 +111,7 @@ static void push_request(struct conn *conn) {
 /* Acts on what the parser has found. Returns whether it wants more bytes. */
 static bool act(struct conn *conn, enum http_state state) {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    const struct http_request *request = http_request(conn->request->http);
+    const struct http_request *request = http_request(exchange_of(conn)->http);
     switch (state) {
     case HTTP_REQUEST: push_request(conn); return false;
     case HTTP_BAD:
@@ -120,34 +123,34 @@ static bool act(struct conn *conn, enum http_state state) {
     }
 }
 
-size_t request_take(struct conn *conn, const char *bytes, size_t length) {
-    struct request *request = conn->request;
+static size_t take(struct conn *conn, char *bytes, size_t length) {
+    struct exchange *exchange = exchange_of(conn);
     uint32_t high_water = conn_options(conn)->high_water;
     if (conn->held || conn->out.bytes > (high_water < AHEAD ? high_water : AHEAD)) {
         conn->held = true; /* until its answers were read */
         return 0;
     }
-    if (!input_has_room(conn)) {
-        input_wait(conn);
+    if (!work_has_room(conn)) {
+        turn_wait(conn);
         return 0;
     }
-    if (request->answered) {
-        request->answered = false;
-        http_next(request->http);
+    if (exchange->answered) {
+        exchange->answered = false;
+        http_next(exchange->http);
     }
     size_t taken = 0;
     bool more = true;
     while (taken < length && more) {
         enum http_state state;
-        taken += http_take(request->http, bytes + taken, length - taken, &state);
+        taken += http_take(exchange->http, bytes + taken, length - taken, &state);
         more = act(conn, state);
     }
-    return conn->ending || conn->state != CONN_OPEN ? length : taken;
+    return conn->state != CONN_OPEN ? length : taken;
 }
 
 /* A request that may be answered. */
 static bool is_open(const struct conn *conn) {
-    return conn->state == CONN_OPEN && conn->held && !conn->request->answered;
+    return conn_is_open(conn) && conn->held && !exchange_of(conn)->answered;
 }
 
 enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t length,
@@ -160,10 +163,10 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
         return sent;
     }
     close_file(conn); /* it was found, and not wanted */
-    conn->request->answered = true;
-    conn->request->progress = core_now(conn->core);
+    exchange_of(conn)->answered = true;
+    exchange_of(conn)->progress = core_now(conn->core);
     if (keep) {
-        input_release(conn);
+        hold_release(conn);
     } else {
         conn->held = false;
         conn_end(conn, SYNC_BY_SERVER);
@@ -187,23 +190,23 @@ static struct sync_file *describe(struct batch *batch, const struct file *file) 
 
 static void on_opened(struct file *file, int status) {
     struct conn *conn = file->context;
-    struct request *request = conn->request;
+    struct exchange *exchange = exchange_of(conn);
     struct batch *batch = &conn->core->batch;
     const struct sync_file *found = status == 0 ? describe(batch, file) : NULL;
-    request->found = found != NULL;
+    exchange->found = found != NULL;
     uint32_t failure = found ? 0 : (uint32_t)file_http_status(status);
     if (!found) {
         close_file(conn);
     }
-    if (conn->state == CONN_OPEN) {
+    if (conn_is_open(conn)) {
         batch_push(batch, SYNC_FILE, conn->slot, failure, (const char *)found,
                    found ? sizeof(*found) : 0);
     }
 }
 
 int request_open_file(struct conn *conn, const char *path) {
-    const struct folder *folder = conn->listener->folder;
-    if (!is_open(conn) || conn->request->file || !folder) {
+    const struct folder *folder = conn->service->folder;
+    if (!is_open(conn) || exchange_of(conn)->file || !folder) {
         return UV_EINVAL;
     }
     if (core_descriptors(conn->core) >= conn->core->public.client_limit) {
@@ -211,15 +214,15 @@ int request_open_file(struct conn *conn, const char *path) {
     }
     struct file *file = file_open(&conn->core->loop, folder->descriptor, path,
                                   "index.html", on_opened, conn);
-    conn->request->file = file;
+    exchange_of(conn)->file = file;
     conn->core->files += file != NULL;
     return file ? 0 : UV_ENOMEM;
 }
 
 static void end_response(struct conn *conn) {
     close_file(conn);
-    if (conn->request->keep) {
-        input_release(conn);
+    if (exchange_of(conn)->keep) {
+        hold_release(conn);
     } else {
         conn->held = false;
         conn_end(conn, SYNC_BY_SERVER);
@@ -228,71 +231,111 @@ static void end_response(struct conn *conn) {
 
 static void on_read(struct file *file, int status) {
     struct conn *conn = file->context;
-    struct request *request = conn->request;
-    request->reading = false;
-    if (conn->state != CONN_OPEN) {
+    struct exchange *exchange = exchange_of(conn);
+    exchange->reading = false;
+    if (!conn_is_open(conn)) {
         return;
     }
     if (status < 0 || output_raw(conn, file->bytes, file->length) != SYNC_SENT) {
         conn_abort(conn, SYNC_RESET, true); /* the head has promised more */
         return;
     }
-    request->progress = core_now(conn->core);
-    request->offset += file->length;
-    request->left -= file->length;
+    exchange->progress = core_now(conn->core);
+    exchange->offset += file->length;
+    exchange->left -= file->length;
 }
 
 /* Reads the next part, now that the last one was written. */
 static void read_on(struct conn *conn) {
-    struct request *request = conn->request;
-    if (request->reading) {
+    struct exchange *exchange = exchange_of(conn);
+    if (exchange->reading) {
         return;
     }
-    if (request->left == 0) {
+    if (exchange->left == 0) {
         end_response(conn);
         return;
     }
-    uint32_t length = request->left < FILE_READ ? (uint32_t)request->left : FILE_READ;
-    request->reading = true;
-    if (file_read(request->file, request->offset, length, on_read) < 0) {
+    uint32_t length = exchange->left < FILE_READ ? (uint32_t)exchange->left : FILE_READ;
+    exchange->reading = true;
+    if (file_read(exchange->file, exchange->offset, length, on_read) < 0) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
     }
 }
 
 enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t length,
                                     uint64_t offset, uint64_t count, bool keep) {
-    struct request *request = conn->request;
-    if (!is_open(conn) || !request->found) {
+    struct exchange *exchange = exchange_of(conn);
+    if (!is_open(conn) || !exchange->found) {
         return SYNC_CLOSED;
     }
     enum sync_sent sent = output_raw(conn, head, length);
     if (sent != SYNC_SENT) {
         return sent;
     }
-    request->answered = true;
-    request->keep = keep;
-    request->offset = offset;
-    request->left = count;
-    request->progress = core_now(conn->core);
-    if (conn->transport == SYNC_TRANSPORT_TCP) {
-        socket_bound_unsent(&conn->socket, UNSENT); /* a slow reader's may be megabytes */
+    exchange->answered = true;
+    exchange->keep = keep;
+    exchange->offset = offset;
+    exchange->left = count;
+    exchange->progress = core_now(conn->core);
+    if (conn->kind == SYNC_TRANSPORT_TCP) {
+        stream_bound_unsent(&conn->stream, UNSENT); /* a slow reader's may be megabytes */
     }
     return SYNC_SENT;
 }
 
-void request_emptied(struct conn *conn) {
-    if (!conn->held || !conn->request->answered || conn->state != CONN_OPEN) {
+static void emptied(struct conn *conn) {
+    if (!conn->held || !exchange_of(conn)->answered || !conn_is_open(conn)) {
         return;
     }
-    if (conn->request->file) {
+    if (exchange_of(conn)->file) {
         read_on(conn);
     } else {
-        input_release(conn);
+        hold_release(conn);
     }
 }
 
-uint32_t request_progress(const struct conn *conn) {
-    return conn->request->progress;
+/* Between requests, and while a response isn't read. */
+static void consider(const struct conn *conn, struct clock *clock) {
+    const struct sync_options *options = conn_options(conn);
+    if (conn->out.bytes > 0) {
+        clock_consider(clock, exchange_of(conn)->progress, options->message_timeout,
+                       SYNC_UNFINISHED);
+    } else if (!conn->held) {
+        clock_consider(clock, conn->last_read, options->first_timeout, SYNC_IDLE);
+    }
+}
+
+static bool ran_out(struct conn *conn, int reason) {
+    if (reason != SYNC_UNFINISHED || !conn_is_open(conn) || !conn->unfinished) {
+        return false;
+    }
+    request_refuse(conn, 408, "the request did not come in time", SYNC_BROKE_PROTOCOL);
+    return true;
+}
+
+static const struct protocol http_protocol = {.is_http = true,
+                                              .take = take,
+                                              .emptied = emptied,
+                                              .clock = consider,
+                                              .ran_out = ran_out,
+                                              .free = free_exchange};
+
+bool request_begin(struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    struct http_limits limits = {options->max_head, options->max_headers,
+                                 options->max_body};
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    if (exchange) {
+        exchange->http = http_new(&limits);
+    }
+    if (!exchange || !exchange->http) {
+        free(exchange);
+        conn_abort(conn, SYNC_NO_MEMORY, true);
+        return false;
+    }
+    conn_speak(conn, &http_protocol, exchange);
+    conn->core->public.http_count++;
+    return true;
 }
 
 enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t length,
@@ -304,16 +347,15 @@ enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t lengt
     if (sent != SYNC_SENT) {
         return sent;
     }
-    struct request *request = conn->request;
-    if (websocket_begin(conn, settings) < 0) {
-        conn->request = request;
+    struct websocket *websocket = websocket_new(conn, settings);
+    if (!websocket) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return SYNC_CLOSED;
     }
-    http_free(request->http);
-    free(request);
+    free_exchange(conn);
     conn->core->public.http_count--;
     conn->had_message = true; /* the handshake, as to time-outs */
-    input_release(conn);
+    websocket_begin(conn, websocket, settings->binary != 0);
+    hold_release(conn);
     return SYNC_SENT;
 }

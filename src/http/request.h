@@ -6,10 +6,6 @@
 
 /* The connection's first bytes are a request's. Returns whether it goes on. */
 bool request_begin(struct conn *conn);
-void request_free(struct conn *conn);
-
-/* Takes received bytes up to the end of a request. Returns how many. */
-size_t request_take(struct conn *conn, const char *bytes, size_t length);
 
 /* See sync_respond. */
 enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t length,
@@ -23,12 +19,6 @@ enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t 
 /* Answers with an error status, and ends the connection for this reason. */
 void request_refuse(struct conn *conn, uint32_t status, const char *why,
                     enum sync_reason reason);
-
-/* The response was written. */
-void request_emptied(struct conn *conn);
-
-/* When the client last read something of its response, in ms. */
-uint32_t request_progress(const struct conn *conn);
 
 /* See sync_upgrade. */
 enum sync_sent request_upgrade(struct conn *conn, const char *head, size_t length,

@@ -10,8 +10,11 @@
 #include <unistd.h>
 
 #include "conn/conn.h"
+#include "conn/plain.h"
+#include "conn/protocol.h"
+#include "listen/detection.h"
+#include "listen/listener.h"
 #include "net/stream.h"
-#include "tls/tls.h"
 #include "tls/transport.h"
 
 /* One that isn't made yet. */
@@ -46,22 +49,67 @@ static void forget(struct attempt *attempt) {
         attempt->next->link = attempt->link;
     }
     if (attempt->conn) {
-        attempt->conn->attempt = NULL;
+        attempt->conn->protocol_data = NULL;
     }
-    batch_unreserve(&attempt->listener->core->batch, 1);
+    batch_unreserve(&attempt->listener->service.core->batch, 1);
     listener_client_left(attempt->listener);
     attempt->over = true;
     free_if_done(attempt);
 }
 
 static void fail(struct attempt *attempt, int error, const char *problem) {
-    batch_push(&attempt->listener->core->batch, SYNC_CONNECT_FAILED, attempt->id,
+    batch_push(&attempt->listener->service.core->batch, SYNC_CONNECT_FAILED, attempt->id,
                (uint32_t)-error, problem, strlen(problem));
     forget(attempt);
 }
 
+/* A connection whose TLS handshake is under way. */
+
+static size_t take_nothing(struct conn *conn, char *bytes, size_t length) {
+    (void)conn;
+    (void)bytes;
+    return length;
+}
+
+static bool settle(struct conn *conn) {
+    conn_abort(conn, SYNC_REFUSED, false);
+    return true;
+}
+
+static void secured(struct conn *conn) {
+    forget(conn->protocol_data);
+    detection_begin_stream(conn);
+}
+
+static void gone(struct conn *conn) {
+    const char *problem = secure_problem(conn);
+    if (!conn->protocol_data) {
+        return; /* it was given up */
+    }
+    if (!conn->transport->secure) {
+        problem = "out of memory";
+    } else if (!problem) {
+        problem = conn->reason == SYNC_UNFINISHED
+                      ? "the server did not end the TLS handshake in time"
+                      : "the server ended the connection in the TLS handshake; does it "
+                        "speak TLS?";
+    }
+    fail(conn->protocol_data, UV_EPROTO, problem);
+}
+
+static const struct protocol handshaking = {
+    .take = take_nothing, .settle = settle, .secured = secured, .gone = gone};
+
+/* Making one. */
+
+static uint8_t kind_of(const struct sockaddr_storage *peer) {
+    return peer->ss_family == AF_UNIX ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP;
+}
+
 /* Makes the socket a connection. Returns its slot, or an error code. */
 static int hand_on(struct attempt *attempt) {
+    struct service *service = &attempt->listener->service;
+    const struct sockaddr *peer = (const struct sockaddr *)&attempt->peer;
     int error = 0;
     socklen_t size = sizeof(error);
     if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
@@ -71,10 +119,10 @@ static int hand_on(struct attempt *attempt) {
         close(attempt->fd);
         return -error;
     }
-    bool is_unix = attempt->peer.ss_family == AF_UNIX;
-    return conn_open(attempt->listener, attempt->fd,
-                     (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
-                     (const struct sockaddr *)&attempt->peer);
+    uint8_t kind = kind_of(&attempt->peer);
+    return service->trusted_host ? conn_open(service, &handshaking, &plain_transport,
+                                             attempt->fd, kind, peer)
+                                 : detection_open(service, attempt->fd, kind, peer);
 }
 
 static void on_writable(uv_poll_t *poll, int status, int events) {
@@ -85,28 +133,13 @@ static void on_writable(uv_poll_t *poll, int status, int events) {
     int slot = hand_on(attempt);
     if (slot < 0) {
         fail(attempt, slot, "");
-    } else if (attempt->listener->trusted_host) {
-        attempt->conn = core_conn(attempt->listener->core, (uint32_t)slot);
-        attempt->conn->attempt = attempt;
+    } else if (attempt->listener->service.trusted_host) {
+        attempt->conn = core_conn(attempt->listener->service.core, (uint32_t)slot);
+        attempt->conn->protocol_data = attempt;
         secure_connect(attempt->conn);
     } else {
         forget(attempt);
     }
-}
-
-void connect_secured(struct conn *conn) {
-    forget(conn->attempt);
-}
-
-void connect_broke(struct conn *conn) {
-    const char *problem = conn->tls ? tls_problem(conn->tls) : "out of memory";
-    if (!problem) {
-        problem = conn->reason == SYNC_UNFINISHED
-                      ? "the server did not end the TLS handshake in time"
-                      : "the server ended the connection in the TLS handshake; does it "
-                        "speak TLS?";
-    }
-    fail(conn->attempt, UV_EPROTO, problem);
 }
 
 /* Returns the address's size, or 0 when it is none. */
@@ -139,7 +172,7 @@ static int begin(const struct sockaddr_storage *peer, socklen_t size,
         return -errno;
     }
     if (peer->ss_family != AF_UNIX) {
-        socket_tune(fd, keepalive);
+        stream_tune(fd, keepalive);
     }
     if (connect(fd, (const struct sockaddr *)peer, size) < 0 && errno != EINPROGRESS) {
         int error = -errno;
@@ -151,7 +184,7 @@ static int begin(const struct sockaddr_storage *peer, socklen_t size,
 
 /* Watches a socket that connects. Returns 0, or an error code; then fd is closed. */
 static int watch(struct attempt *attempt, int fd) {
-    struct core *core = attempt->listener->core;
+    struct core *core = attempt->listener->service.core;
     int error = batch_reserve(&core->batch, 1) < 0 ? UV_ENOMEM : 0;
     if (error == 0) {
         error = uv_poll_init(&core->loop, &attempt->poll, fd);
@@ -170,8 +203,8 @@ static int watch(struct attempt *attempt, int fd) {
 }
 
 static void remember(struct attempt *attempt) {
-    struct core *core = attempt->listener->core;
-    attempt->listener->clients++;
+    struct core *core = attempt->listener->service.core;
+    attempt->listener->service.clients++;
     attempt->next = core->attempts;
     attempt->link = &core->attempts;
     if (attempt->next) {
@@ -189,7 +222,8 @@ int connect_start(struct listener *listener, const char *address, uint32_t port)
     }
     attempt->listener = listener;
     socklen_t size = read_address(address, port, &attempt->peer);
-    int fd = size ? begin(&attempt->peer, size, listener->options.keepalive) : UV_EINVAL;
+    int fd = size ? begin(&attempt->peer, size, listener->service.options.keepalive)
+                  : UV_EINVAL;
     int error = fd < 0 ? fd : watch(attempt, fd);
     if (error < 0) {
         free(attempt);
@@ -208,10 +242,8 @@ int connect_adopt(struct listener *listener, int fd) {
         fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
         return -errno;
     }
-    bool is_unix = peer.ss_family == AF_UNIX;
-    return conn_open(listener, fd,
-                     (uint8_t)(is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP),
-                     (const struct sockaddr *)&peer);
+    return detection_open(&listener->service, fd, kind_of(&peer),
+                          (const struct sockaddr *)&peer);
 }
 
 static void cancel(struct attempt *attempt) {

@@ -18,6 +18,7 @@
 #include "conn/conn.h"
 #include "conn/reserve.h"
 #include "http/file.h"
+#include "listen/detection.h"
 #include "net/bind.h"
 #include "tls/tls.h"
 #include "workers/broker.h"
@@ -42,7 +43,7 @@ struct listening {
 
 struct listener *listener_find(struct core *core, uint32_t id) {
     struct listener *listener = core->listeners;
-    while (listener && listener->id != id) {
+    while (listener && listener->service.id != id) {
         listener = listener->next;
     }
     return listener;
@@ -50,8 +51,8 @@ struct listener *listener_find(struct core *core, uint32_t id) {
 
 static void note(struct listener *listener, enum sync_notice notice) {
     listener->notice = (uint8_t)notice;
-    listener->core->noted = true;
-    core_wake(listener->core);
+    listener->service.core->noted = true;
+    core_wake(listener->service.core);
 }
 
 static bool is_pause(uint8_t notice) {
@@ -73,14 +74,14 @@ static bool is_news(struct listener *listener) {
 static void push_full(struct listener *listener) {
     enum { NAME_SIZE = 64 };
     struct peer *peer = listener->full;
-    struct batch *batch = &listener->core->batch;
+    struct batch *batch = &listener->service.core->batch;
     char *name = peer && !peer->told ? batch_block_new(NAME_SIZE) : NULL;
     listener->full = NULL;
     if (name) {
         peer->told = true;
         peers_name(peer, name, NAME_SIZE);
         batch_spend(batch, name);
-        batch_push(batch, SYNC_NOTICE, listener->id, SYNC_ADDRESS_FULL, name,
+        batch_push(batch, SYNC_NOTICE, listener->service.id, SYNC_ADDRESS_FULL, name,
                    strlen(name));
     }
 }
@@ -89,7 +90,7 @@ void listener_push_notices(struct core *core) {
     core->noted = false;
     for (struct listener *l = core->listeners; l; l = l->next) {
         if (is_news(l)) {
-            batch_push(&core->batch, SYNC_NOTICE, l->id, l->notice, NULL, 0);
+            batch_push(&core->batch, SYNC_NOTICE, l->service.id, l->notice, NULL, 0);
         }
         l->notice = 0;
         push_full(l);
@@ -98,20 +99,20 @@ void listener_push_notices(struct core *core) {
 
 /* Frees a listener that is closed, when its last client has left. */
 static void free_if_done(struct listener *listener) {
-    if (!listener->closed || listener->clients > 0) {
+    if (!listener->closed || listener->service.clients > 0) {
         return;
     }
-    struct listener **link = &listener->core->listeners;
+    struct listener **link = &listener->service.core->listeners;
     while (*link != listener) {
         link = &(*link)->next;
     }
     *link = listener->next;
-    batch_unreserve(&listener->core->batch, NOTICES);
-    if (listener->policy) {
-        shared_release(listener->policy);
+    batch_unreserve(&listener->service.core->batch, NOTICES);
+    if (listener->service.policy) {
+        shared_release(listener->service.policy);
     }
-    tls_store_free(listener->tls);
-    free(listener->trusted_host);
+    tls_store_free(listener->service.tls);
+    free(listener->service.trusted_host);
     free(listener->unlink_path);
     free(listener->request);
     free(listener);
@@ -140,26 +141,26 @@ void listener_close(struct listener *listener) {
 
 void listener_end(struct listener *listener) {
     if (listener->request && !listener->closed) {
-        broker_give_back(listener->core, listener->request);
+        broker_give_back(listener->service.core, listener->request);
     }
     listener_close(listener);
 }
 
 void listener_client_left(struct listener *listener) {
-    listener->clients--;
+    listener->service.clients--;
     free_if_done(listener);
 }
 
-bool listener_has_room(const struct listener *listener) {
-    const struct core *core = listener->core;
-    return !core->accept_held &&
-           listener->clients - listener->reserved < listener->options.max_clients &&
-           core_descriptors(core) < core->public.client_limit;
+/* Of a connection: when it is freed. */
+static void conn_left(struct conn *conn) {
+    reserve_leave(conn);
+    peers_leave(&conn->core->peers, conn->peer);
+    listener_client_left((struct listener *)(void *)conn->service);
 }
 
 static void pause_accepting(struct listener *listener) {
     listener->paused = true;
-    listener->core->accept_paused = true;
+    listener->service.core->accept_paused = true;
     for (uint32_t i = 0; i < listener->socket_count; i++) {
         uv_poll_stop(&listener->sockets[i]->poll);
     }
@@ -167,7 +168,8 @@ static void pause_accepting(struct listener *listener) {
 
 static void accept_failed(struct listener *listener, int error) {
     pause_accepting(listener);
-    uv_timer_start(&listener->core->retry_timer, listener_on_retry, RETRY_WAIT, 0);
+    uv_timer_start(&listener->service.core->retry_timer, listener_on_retry, RETRY_WAIT,
+                   0);
     if (!listener->failing) {
         listener->failing = true;
         bool files = error == UV_EMFILE || error == UV_ENFILE;
@@ -178,7 +180,7 @@ static void accept_failed(struct listener *listener, int error) {
 /* Ends one that has just come, by a reset: nothing of it stays, and it isn't asked what
  * it wants. */
 static void refuse(struct listener *listener, int fd, struct peer *peer) {
-    struct core *core = listener->core;
+    struct core *core = listener->service.core;
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     close(fd);
@@ -194,16 +196,16 @@ static void refuse(struct listener *listener, int fd, struct peer *peer) {
  * 0, or an error code; the socket is taken over in any case. */
 static int admit(struct listener *listener, int fd, uint8_t transport,
                  const struct sockaddr *address) {
-    struct core *core = listener->core;
-    bool room = listener_has_room(listener);
-    uint32_t most = listener->options.max_per_address;
+    struct core *core = listener->service.core;
+    bool room = service_has_room(&listener->service);
+    uint32_t most = listener->service.options.max_per_address;
     struct peer *peer = peers_enter(&core->peers, address);
     if (peer && most > 0 && peer->count > most) {
         refuse(listener, fd, peer);
         peers_leave(&core->peers, peer);
         return 0;
     }
-    int slot = conn_open(listener, fd, transport, address);
+    int slot = detection_open(&listener->service, fd, transport, address);
     if (slot < 0) {
         peers_leave(&core->peers, peer);
         return slot;
@@ -218,8 +220,21 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
     return 0;
 }
 
-static bool may_accept(struct listener *listener) {
-    return listener_has_room(listener) || reserve_takes(listener);
+/* Workers share their ports: what one has no room for is another's, if that has. */
+static bool others_are_full(const struct core *core) {
+    return !core->shares || shares_least(core) >= core->public.client_limit;
+}
+
+/* Whether a listener that has no room may accept nevertheless, into the reserve. */
+static bool may_reserve(const struct listener *listener) {
+    struct core *core = listener->service.core;
+    bool full = core_descriptors(core) >= core->public.client_limit;
+    return listener->service.options.transports & SYNC_HTTP && full &&
+           others_are_full(core) && reserve_has_place(core);
+}
+
+static bool may_accept(const struct listener *listener) {
+    return service_has_room(&listener->service) || may_reserve(listener);
 }
 
 /* Nothing tells when a place of the reserve is silent for long enough. */
@@ -234,9 +249,9 @@ static bool accept_one(struct listening *socket) {
     struct listener *listener = socket->listener;
     if (!may_accept(listener)) {
         pause_accepting(listener);
-        wait_for_reserve(listener->core);
+        wait_for_reserve(listener->service.core);
         /* Else the program knows why, or heard that it is full, a moment ago. */
-        if (!listener->core->accept_held && !is_pause(listener->notice)) {
+        if (!listener->service.core->accept_held && !is_pause(listener->notice)) {
             note(listener, SYNC_ACCEPT_PAUSED);
         }
         return false;
@@ -268,7 +283,7 @@ static bool accept_one(struct listening *socket) {
  * it, for a moment. Then it takes some: the other may hang. Returns whether to accept
  * now. */
 static bool is_its_turn(struct listener *listener) {
-    struct core *core = listener->core;
+    struct core *core = listener->service.core;
     if (!core->shares || !shares_is_busier(core)) {
         return true;
     }
@@ -319,7 +334,7 @@ void listener_resume_all(struct core *core) {
             continue;
         }
         l->paused = false;
-        if (!listener_has_room(l)) {
+        if (!service_has_room(&l->service)) {
             core->accept_paused = true;
         } else if (!l->failing && told) {
             note(l, SYNC_ACCEPT_RESUMED);
@@ -359,14 +374,14 @@ static int add_socket(void *context, int fd, int transport) {
         socket = calloc(1, sizeof(*socket));
         error = socket ? 0 : UV_ENOMEM;
     }
-    if (error == 0 && has_socket(listener->core, fd)) {
+    if (error == 0 && has_socket(listener->service.core, fd)) {
         error = UV_EADDRINUSE;
     }
-    if (error == 0 && listen(fd, (int)listener->options.backlog) < 0) {
+    if (error == 0 && listen(fd, (int)listener->service.options.backlog) < 0) {
         error = -errno;
     }
     if (error == 0) {
-        error = uv_poll_init(&listener->core->loop, &socket->poll, fd);
+        error = uv_poll_init(&listener->service.core->loop, &socket->poll, fd);
     }
     if (error < 0) {
         free(socket);
@@ -391,12 +406,13 @@ int listener_open(struct core *core, const char *host, uint32_t port,
         free(listener);
         return UV_ENOMEM;
     }
-    listener->core = core;
-    listener->options = *options;
+    listener->service.core = core;
+    listener->service.left = conn_left;
+    listener->service.options = *options;
     if (options->transports == 0) {
-        listener->options.transports = SYNC_STREAMS;
+        listener->service.options.transports = SYNC_STREAMS;
     }
-    listener->id = ++core->next_listener_id;
+    listener->service.id = ++core->next_listener_id;
     listener->next = core->listeners;
     core->listeners = listener;
 
@@ -423,7 +439,7 @@ int listener_open(struct core *core, const char *host, uint32_t port,
         listener_end(listener);
         return error;
     }
-    return (int)listener->id;
+    return (int)listener->service.id;
 }
 
 int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
@@ -445,11 +461,11 @@ int listener_set_tls(struct listener *listener, const char *const *files, uint32
         tls_store_free(store);
         return error;
     }
-    if (listener->tls) {
-        tls_store_keep_tickets(store, listener->tls);
-        tls_store_free(listener->tls);
+    if (listener->service.tls) {
+        tls_store_keep_tickets(store, listener->service.tls);
+        tls_store_free(listener->service.tls);
     }
-    listener->tls = store;
+    listener->service.tls = store;
     return 0;
 }
 
@@ -463,16 +479,16 @@ int listener_trust(struct listener *listener, const char *host, const char *cons
         free(name);
         return name ? UV_EINVAL : UV_ENOMEM;
     }
-    tls_store_free(listener->tls);
-    free(listener->trusted_host);
-    listener->tls = store;
-    listener->trusted_host = name;
-    listener->options.transports |= SYNC_TLS | SYNC_TLS_ONLY;
+    tls_store_free(listener->service.tls);
+    free(listener->service.trusted_host);
+    listener->service.tls = store;
+    listener->service.trusted_host = name;
+    listener->service.options.transports |= SYNC_TLS | SYNC_TLS_ONLY;
     return 0;
 }
 
 int listener_set_folder(struct listener *listener, const char *path) {
-    struct core *core = listener->core;
+    struct core *core = listener->service.core;
     struct folder *folder = malloc(sizeof(*folder));
     if (!folder) {
         return UV_ENOMEM;
@@ -485,7 +501,7 @@ int listener_set_folder(struct listener *listener, const char *path) {
     }
     folder->next = core->folders;
     core->folders = folder;
-    listener->folder = folder;
+    listener->service.folder = folder;
     return 0;
 }
 
@@ -494,10 +510,10 @@ int listener_set_policy(struct listener *listener, const char *text, size_t leng
     if (!policy) {
         return UV_ENOMEM;
     }
-    if (listener->policy) {
-        shared_release(listener->policy);
+    if (listener->service.policy) {
+        shared_release(listener->service.policy);
     }
-    listener->policy = policy;
+    listener->service.policy = policy;
     return 0;
 }
 

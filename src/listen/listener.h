@@ -1,26 +1,18 @@
 /* listener.h: sockets that listen, and when they stop accepting for a while. */
 #pragma once
 
-#include "core/core.h"
+#include "conn/service.h"
 
 enum { LISTENER_SOCKETS = 8 /* addresses that one host name may have */ };
 
 struct listener {
-    struct core *core;
+    struct service service; /* first, so that the two pointers are one */
     struct listener *next;
-    struct sync_options options;
     struct listening *sockets[LISTENER_SOCKETS];
     struct request
-        *request;          /* to the worker's parent, who has the sockets, too; or NULL */
-    char *unlink_path;     /* the file of a Unix socket, or NULL */
-    struct tls_store *tls; /* its certificates, or what it trusts; or NULL */
-    char *trusted_host;    /* of whom sync_connect demands one in TLS, or NULL */
-    struct shared *policy; /* Flash's, its NUL included, or NULL */
-    const struct folder *folder; /* the core's, or NULL */
+        *request;      /* to the worker's parent, who has the sockets, too; or NULL */
+    char *unlink_path; /* the file of a Unix socket, or NULL */
     uint32_t socket_count;
-    uint32_t clients;
-    uint32_t reserved; /* of which in the core's reserve */
-    uint32_t id;
     struct peer *full; /* to be told of when the poll ends, or NULL */
     uint8_t notice;    /* enum sync_notice to be pushed when the poll ends, or 0 */
     bool closed;
@@ -47,10 +39,7 @@ int listener_set_policy(struct listener *listener, const char *text, size_t leng
 uint32_t listener_port(const struct listener *listener);
 uint32_t listener_addresses(const struct listener *listener, char *text, size_t size);
 
-/* Whether it may have one more connection. */
-bool listener_has_room(const struct listener *listener);
-
-/* A connection of the listener was freed; the listener may be, too. */
+/* One of its clients has gone that was no connection yet; the listener may be freed. */
 void listener_client_left(struct listener *listener);
 
 /* Lets listeners that paused accept again where there's room. */

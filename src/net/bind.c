@@ -63,7 +63,7 @@ static void set_options(int fd, bool only_ipv6, uint32_t keepalive) {
     if (only_ipv6) {
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
-    socket_tune(fd, keepalive); /* accepted ones inherit it */
+    stream_tune(fd, keepalive); /* accepted ones inherit it */
 }
 
 /* Returns a socket or an error code. */

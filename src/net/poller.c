@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "net/stream.h"
-
 enum {
     MOST_EVENTS = 1024, /* of one look */
     MOST_LOOKS = 48     /* in a row: timers and listeners have their turn, too */
@@ -20,12 +18,13 @@ static void on_ready(uv_poll_t *poll, int status, int found) {
     for (int look = 0; look < MOST_LOOKS && count == MOST_EVENTS; look++) {
         count = epoll_wait(poller->fd, events, MOST_EVENTS, 0);
         for (int i = 0; i < count; i++) {
-            socket_ready(events[i].data.ptr, events[i].events);
+            poller->ready(events[i].data.ptr, events[i].events);
         }
     }
 }
 
-int poller_open(struct poller *poller, uv_loop_t *loop) {
+int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready) {
+    poller->ready = ready;
     poller->watched = 0;
     poller->poll.data = poller;
     poller->fd = epoll_create1(EPOLL_CLOEXEC);

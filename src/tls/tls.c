@@ -300,15 +300,17 @@ void tls_consume(struct tls *tls, size_t length) {
     buffer_consume(&tls->out, length);
 }
 
-void tls_end(struct tls *tls) {
+bool tls_end(struct tls *tls) {
     bool sent = SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN;
     if (tls->failed || sent || !SSL_is_init_finished(tls->ssl)) {
-        return;
+        return false;
     }
     ERR_clear_error();
     if (SSL_shutdown(tls->ssl) < 0) {
         explain(tls);
+        return false;
     }
+    return true;
 }
 
 bool tls_established(const struct tls *tls) {

@@ -129,8 +129,9 @@ size_t tls_peek(const struct tls *tls, const char **cipher);
 /* Takes off what was sent: at most what tls_peek has returned. */
 void tls_consume(struct tls *tls, size_t length);
 
-/* Queues a close_notify, once. Before the handshake is done there's nothing to end. */
-void tls_end(struct tls *tls);
+/* Queues a close_notify, once. Before the handshake is done there's nothing to end.
+ * Returns whether one was queued. */
+bool tls_end(struct tls *tls);
 
 /* Whether the handshake was done; stays true. */
 bool tls_established(const struct tls *tls);

@@ -3,52 +3,67 @@
 
 #include <string.h>
 
-#include "listen/connect.h"
+#include "conn/clock.h"
+#include "conn/input.h"
+#include "conn/turn.h"
+#include "conn/work.h"
 #include "tls/tls.h"
 
 enum {
+    WEIGHT = 48 * 1024,      /* bytes that OpenSSL takes for a connection */
     PIECES = 16,             /* that are joined into a record */
     ANSWERS_MOST = 64 * 1024 /* to key updates, of a client that doesn't read */
 };
 
+static const struct transport tls_transport;
+
+static struct tls *tls_of(const struct conn *conn) {
+    return conn->transport_data;
+}
+
+static bool is_secure(const struct conn *conn) {
+    return conn->transport == &tls_transport;
+}
+
 bool secure_handshaking(const struct conn *conn) {
-    return conn->tls && !tls_established(conn->tls);
+    return is_secure(conn) && !tls_established(tls_of(conn));
 }
 
-void secure_connect(struct conn *conn) {
-    const struct listener *listener = conn->listener;
-    conn_set_tls(conn, tls_new_client(listener->tls, listener->trusted_host));
-    if (!conn->tls) {
-        conn_abort(conn, SYNC_NO_MEMORY, true);
-        return;
-    }
-    input_unfinished(conn, false);
-    secure_receive(conn, NULL, 0);
+const char *secure_problem(const struct conn *conn) {
+    return is_secure(conn) ? tls_problem(tls_of(conn)) : NULL;
 }
 
-void secure_begin(struct conn *conn, const char *cipher, size_t length) {
-    conn_set_tls(conn, tls_new(conn->listener->tls));
-    if (!conn->tls || tls_feed(conn->tls, cipher, length) < 0) {
+/* From now on the connection's bytes go through TLS. Returns whether there was memory
+ * for that. */
+static bool begin(struct conn *conn, struct tls *tls) {
+    if (!tls) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
-        return;
+        return false;
     }
+    conn->transport = &tls_transport;
+    conn->transport_data = tls;
+    conn_weigh(conn->core, WEIGHT);
     input_unfinished(conn, false);
-    input_wait(conn); /* we are within the reading of plain bytes */
+    return true;
+}
+
+static void free_tls(struct conn *conn) {
+    tls_free(tls_of(conn));
+    conn_weigh(conn->core, -(int64_t)WEIGHT);
 }
 
 /* Writes the alert that is left, and gives up. */
 static void failed(struct conn *conn) {
-    const char *problem = tls_problem(conn->tls);
-    if (problem && conn->protocol == CONN_DETECT && !conn->attempt) {
-        batch_push(&conn->core->batch, SYNC_NOTICE, conn->listener->id, SYNC_TLS_FAILED,
-                   problem, strlen(problem));
+    const char *problem = tls_problem(tls_of(conn));
+    if (problem && conn->protocol->insecure) {
+        conn->protocol->insecure(conn, problem);
     }
     struct iovec alert;
     const char *cipher;
-    alert.iov_len = tls_peek(conn->tls, &cipher);
+    alert.iov_len = tls_peek(tls_of(conn), &cipher);
     alert.iov_base = (char *)cipher;
     if (alert.iov_len > 0) {
-        socket_write(&conn->socket, &alert, 1);
+        stream_write(&conn->stream, &alert, 1);
     }
     conn_abort(conn, SYNC_BROKE_PROTOCOL, false);
 }
@@ -56,27 +71,26 @@ static void failed(struct conn *conn) {
 /* Decrypts once. Returns whether there may be more. */
 static bool decrypt(struct conn *conn) {
     struct batch *batch = &conn->core->batch;
-    size_t room = input_room(conn);
+    size_t room = work_room(conn);
     if (room == 0) {
-        if (conn->state != CONN_OPEN || !conn->held) {
-            input_wait(conn);
+        if (!conn_is_open(conn) || !conn->held) {
+            turn_wait(conn);
         }
         return false;
     }
     bool handshaking = secure_handshaking(conn);
     char *plain = batch->arena + batch->arena_used;
-    ssize_t count = tls_read(conn->tls, plain, room);
-    input_work(conn, tls_work(conn->tls));
-    if (handshaking && tls_established(conn->tls)) {
+    ssize_t count = tls_read(tls_of(conn), plain, room);
+    work_add(conn, tls_work(tls_of(conn)));
+    if (handshaking && tls_established(tls_of(conn))) {
         conn->unfinished = false;
-        conn_arm(conn);
-        if (conn_is_attempt(conn)) {
-            connect_secured(conn);
-            input_begin_stream(conn);
+        clock_arm(conn);
+        if (conn->protocol->secured) {
+            conn->protocol->secured(conn);
         }
     }
     if (count > 0) {
-        if (conn->state == CONN_OPEN) {
+        if (conn_is_open(conn)) {
             batch->arena_used += (size_t)count;
         }
         input_take(conn, plain, (size_t)count);
@@ -85,26 +99,30 @@ static bool decrypt(struct conn *conn) {
     } else if (count == TLS_FAILED) {
         failed(conn);
     }
-    if (tls_peek(conn->tls, NULL) > ANSWERS_MOST) {
+    if (tls_peek(tls_of(conn), NULL) > ANSWERS_MOST) {
         conn_abort(conn, SYNC_QUEUE_FULL, true);
     }
     return (count > 0 || count == TLS_LATER) && conn->state != CONN_CLOSING;
 }
 
-void secure_receive(struct conn *conn, const char *cipher, size_t length) {
-    if (length > 0) {
-        conn->last_read = core_now(conn->core);
-        if (tls_feed(conn->tls, cipher, length) < 0) {
-            conn_abort(conn, SYNC_NO_MEMORY, true);
-            return;
-        }
-    }
+/* Decrypts what was received, and what waited, as far as there is room for it. */
+static void resume(struct conn *conn) {
     while (decrypt(conn)) {
     }
     if (conn->state != CONN_CLOSING &&
-        (tls_peek(conn->tls, NULL) > 0 || conn->out.bytes > 0)) {
-        output_schedule(conn);
+        (tls_peek(tls_of(conn), NULL) > 0 || conn->out.bytes > 0)) {
+        turn_write(conn);
     }
+}
+
+/* Decrypted bytes go to the place that these had. */
+static void receive(struct conn *conn, char *cipher, size_t length) {
+    conn->last_read = core_now(conn->core);
+    if (tls_feed(tls_of(conn), cipher, length) < 0) {
+        conn_abort(conn, SYNC_NO_MEMORY, true);
+        return;
+    }
+    resume(conn);
 }
 
 /* Encrypts the first bytes of the queue as one record; small messages are joined. */
@@ -126,49 +144,71 @@ static ssize_t encrypt(struct conn *conn) {
     } else if (length > sizeof(record)) {
         length = sizeof(record);
     }
-    ssize_t taken = tls_write(conn->tls, plain, length);
+    ssize_t taken = tls_write(tls_of(conn), plain, length);
     if (taken > 0) {
         out_consume(&conn->core->pool, &conn->out, (size_t)taken);
     }
     return taken;
 }
 
-enum written secure_write(struct conn *conn) {
+static enum transport_written write_records(struct conn *conn) {
     for (;;) {
         const char *cipher;
-        size_t length = tls_peek(conn->tls, &cipher);
+        size_t length = tls_peek(tls_of(conn), &cipher);
         if (length > 0) {
             struct iovec piece = {(char *)cipher, length};
-            ssize_t written = socket_write(&conn->socket, &piece, 1);
+            ssize_t written = stream_write(&conn->stream, &piece, 1);
             if (written == UV_EAGAIN) {
-                return FULL;
+                return TRANSPORT_FULL;
             }
             if (written < 0) {
                 conn_write_failed(conn);
-                return BROKEN;
+                return TRANSPORT_BROKEN;
             }
             conn->core->public.bytes_out += (double)written;
-            tls_consume(conn->tls, (size_t)written);
+            tls_consume(tls_of(conn), (size_t)written);
         } else if (conn->out.bytes == 0) {
-            return WRITTEN;
+            return TRANSPORT_WRITTEN;
         } else {
             ssize_t taken = encrypt(conn);
             if (taken < 0) {
                 conn_abort(conn, SYNC_RESET, true);
-                return BROKEN;
+                return TRANSPORT_BROKEN;
             }
             if (taken == 0) {
-                return WAITS;
+                return TRANSPORT_WAITS;
             }
         }
     }
 }
 
-bool secure_end(struct conn *conn) {
-    if (!conn->tls || conn->said_end) {
-        return false;
+/* Tells the client that nothing more comes. */
+static bool end(struct conn *conn) {
+    return tls_end(tls_of(conn));
+}
+
+static const struct transport tls_transport = {.has_socket = true,
+                                               .secure = true,
+                                               .receive = receive,
+                                               .resume = resume,
+                                               .write = write_records,
+                                               .end = end,
+                                               .free = free_tls};
+
+void secure_connect(struct conn *conn) {
+    const struct service *service = conn->service;
+    if (begin(conn, tls_new_client(service->tls, service->trusted_host))) {
+        resume(conn);
     }
-    conn->said_end = true;
-    tls_end(conn->tls);
-    return true;
+}
+
+void secure_begin(struct conn *conn, const char *cipher, size_t length) {
+    if (!begin(conn, tls_new(conn->service->tls))) {
+        return;
+    }
+    if (tls_feed(tls_of(conn), cipher, length) < 0) {
+        conn_abort(conn, SYNC_NO_MEMORY, true);
+        return;
+    }
+    turn_wait(conn); /* we are within the reading of plain bytes */
 }

@@ -312,3 +312,29 @@ TEST(socket_files_are_all_closed_at_the_end) {
     close(after);
     CHECK_INT(after, before);
 }
+
+static void end_at_once(struct server *server, const struct sync_event *event) {
+    if (event->type == SYNC_CONNECT) {
+        sync_end(server->sync, event->id, 0, "", 0);
+    }
+}
+
+/* A client that has ended its side is waited for no longer than what it is sent takes. */
+TEST(socket_client_that_ended_is_not_waited_for_when_the_server_ends_too) {
+    struct server server;
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    options.transports = SYNC_STREAMS | SYNC_HTTP;
+    options.close_timeout = 10000;
+    server_open(&server);
+    server.handle = end_at_once;
+    int fd = client_connect(server_listen(&server, &options));
+    client_shut(fd);
+    double begin = sync_now();
+    WAIT(&server, server_saw(&server, SYNC_CLOSE, 1) == 1);
+    server_wait_gone(&server);
+    CHECK(sync_now() - begin < 5);
+    CHECK_INT(server_close_reason(&server, 1), SYNC_BY_SERVER);
+    CHECK(client_sees_end(&server, fd));
+    close(fd);
+    server_close(&server);
+}

@@ -1,0 +1,30 @@
+/* rate.c: how many messages a client may send. */
+#include "conn/rate.h"
+
+static uint64_t now_us(const struct conn *conn) {
+    return uv_now(&conn->core->loop) * 1000;
+}
+
+bool rate_count(struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint64_t interval = options->message_interval;
+    if (interval == 0) {
+        return true;
+    }
+    uint64_t now = now_us(conn);
+    uint64_t until = (conn->rate_until > now ? conn->rate_until : now) + interval;
+    if (until - now > interval * options->message_burst) {
+        return false;
+    }
+    conn->rate_until = until;
+    return true;
+}
+
+uint32_t rate_due(const struct conn *conn) {
+    const struct sync_options *options = conn_options(conn);
+    uint64_t spare = (uint64_t)options->message_interval * (options->message_burst - 1);
+    uint64_t now = now_us(conn);
+    return conn->rate_until > now + spare
+               ? (uint32_t)((conn->rate_until - spare - now) / 1000 + 1)
+               : 0;
+}

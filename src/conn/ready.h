@@ -1,0 +1,8 @@
+/* ready.h: sockets that are ready. */
+#pragma once
+
+#include <stdint.h>
+
+/* Reads and writes a connection's socket, which is the first in it, when it is ready or
+ * broken. A poller_ready. */
+void conn_ready(void *data, uint32_t events);

@@ -1,0 +1,25 @@
+/* service.h: what the connections of a listener have in common. */
+#pragma once
+
+#include "core/core.h"
+
+struct service {
+    struct core *core;
+    struct sync_options options;
+    struct tls_store *tls;       /* its certificates, or what it trusts; or NULL */
+    char *trusted_host;          /* of whom sync_connect demands one in TLS, or NULL */
+    struct shared *policy;       /* Flash's, its NUL included, or NULL */
+    const struct folder *folder; /* the core's, or NULL */
+    void (*left)(struct conn *conn); /* a connection is freed; the service may be, too */
+    uint32_t id;                     /* by which the program knows it */
+    uint32_t clients;
+    uint32_t reserved; /* of which in the core's reserve */
+};
+
+/* Whether it may have one more connection. */
+static inline bool service_has_room(const struct service *service) {
+    const struct core *core = service->core;
+    return !core->accept_held &&
+           service->clients - service->reserved < service->options.max_clients &&
+           core_descriptors(core) < core->public.client_limit;
+}

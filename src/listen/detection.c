@@ -1,0 +1,236 @@
+/* detection.c: connections that are new, until they have shown what they speak. */
+#include "listen/detection.h"
+
+#include <string.h>
+
+#include "conn/bytestream.h"
+#include "conn/clock.h"
+#include "conn/conn.h"
+#include "conn/detect.h"
+#include "conn/input.h"
+#include "conn/memory.h"
+#include "conn/output.h"
+#include "conn/plain.h"
+#include "conn/reserve.h"
+#include "conn/turn.h"
+#include "http/request.h"
+#include "tls/transport.h"
+#include "workers/shares.h"
+
+enum {
+    FIRST_LINE = 16 * 1024 /* of a byte stream, that may turn out to be a request's */
+};
+
+static const struct protocol unknown;
+static const struct protocol guess;
+static const struct protocol first_line;
+
+/* What clients may use, as far as that is still open: enum sync_transports. */
+static uint32_t open_transports(const struct service *service,
+                                const struct transport *transport) {
+    uint32_t transports = service->options.transports;
+    uint32_t plain = transports & ~(uint32_t)(SYNC_TLS | SYNC_TLS_ONLY);
+    if (transport->secure || !transport->has_socket || !service->tls) {
+        return plain;
+    }
+    return transports & SYNC_TLS_ONLY ? SYNC_TLS : plain | SYNC_TLS;
+}
+
+static uint32_t transports_of(const struct conn *conn) {
+    return open_transports(conn->service, conn->transport);
+}
+
+static bool may_be_stream(const struct conn *conn) {
+    return transports_of(conn) & SYNC_STREAMS;
+}
+
+static int open_conn(struct service *service, const struct transport *transport, int fd,
+                     uint8_t kind, const struct sockaddr *peer) {
+    bool stream = open_transports(service, transport) == SYNC_STREAMS;
+    const struct protocol *protocol = stream ? &first_line : &unknown;
+    int slot = conn_open(service, protocol, transport, fd, kind, peer);
+    shares_tell(service->core);
+    return slot;
+}
+
+int detection_open(struct service *service, int fd, uint8_t kind,
+                   const struct sockaddr *peer) {
+    return open_conn(service, &plain_transport, fd, kind, peer);
+}
+
+int detection_open_memory(struct service *service) {
+    return open_conn(service, &memory_transport, -1, SYNC_TRANSPORT_MEMORY, NULL);
+}
+
+void detection_begin_stream(struct conn *conn) {
+    bool told = conn->protocol->is_client;
+    conn_speak(conn, &first_line, NULL);
+    if (!told) {
+        conn_announce(conn);
+    }
+}
+
+/* A byte stream's first line. */
+
+/* An HTTP request that any page can send is refused, before a part of it is taken for a
+ * message. */
+static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
+    size_t scanned = conn->scanned;
+    enum detected found = detect_request_line(bytes, length, &scanned);
+    conn->scanned = scanned;
+    if (found == DETECT_STREAM) {
+        conn_speak(conn, &bytestream_protocol, NULL);
+        return conn->protocol->take(conn, bytes, length);
+    }
+    if (found == DETECT_HTTP) {
+        request_refuse(conn, 400, "this is a byte stream, which takes no HTTP",
+                       SYNC_REFUSED);
+    } else if (length > conn_options(conn)->max_message && length > FIRST_LINE) {
+        conn_end(conn, SYNC_MESSAGE_LONG);
+    } else {
+        input_unfinished(conn, false);
+    }
+    return conn_is_open(conn) ? 0 : length;
+}
+
+/* What is no message by itself is held until the first line ends. A raw chunk is one, so
+ * it's handed out when nothing follows. */
+static void consider_first_line(const struct conn *conn, struct clock *clock) {
+    const struct sync_options *options = conn_options(conn);
+    clock_consider(clock, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    if (conn->unfinished && options->framing == SYNC_FRAMING_RAW) {
+        clock_consider(clock, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
+    }
+}
+
+static void take_as_stream(struct conn *conn) {
+    conn_speak(conn, &bytestream_protocol, NULL);
+    conn->unfinished = false;
+    turn_wait(conn);
+}
+
+static bool settle_first_line(struct conn *conn) {
+    if (!conn->unfinished) {
+        return false;
+    }
+    take_as_stream(conn);
+    return true;
+}
+
+static bool settle_in_time(struct conn *conn, int reason) {
+    return reason == CLOCK_SETTLE && (conn->protocol->settle(conn), true);
+}
+
+static const struct protocol first_line = {.is_client = true,
+                                           .take = take_first_line,
+                                           .settle = settle_first_line,
+                                           .clock = consider_first_line,
+                                           .ran_out = settle_in_time};
+
+/* The first bytes of all. */
+
+/* The client counted as a byte stream because it was silent, as one is whose first packet
+ * was lost; it's another kind. As long as it was sent nothing, that can be mended: it
+ * leaves, and comes again. Returns whether it's so. */
+static bool take_guess_back(struct conn *conn) {
+    if (conn->protocol != &guess) {
+        return true;
+    }
+    if (conn->spoken_to) {
+        return false;
+    }
+    conn_speak(conn, &unknown, NULL);
+    batch_push(&conn->core->batch, SYNC_CLOSE, conn->slot, SYNC_BY_CLIENT, NULL, 0);
+    return true;
+}
+
+/* Answers a request for a Flash policy, and ends. */
+static void answer_policy(struct conn *conn) {
+    const struct shared *policy = conn->service->policy;
+    if (policy) {
+        output_raw(conn, policy->bytes, policy->length);
+    }
+    conn_end(conn, SYNC_BY_SERVER);
+}
+
+static size_t begin(struct conn *conn, enum detected found, char *bytes, size_t length) {
+    switch (found) {
+    case DETECT_POLICY: answer_policy(conn); return length;
+    case DETECT_TLS: secure_begin(conn, bytes, length); return length;
+    default:
+        return request_begin(conn) ? conn->protocol->take(conn, bytes, length) : length;
+    }
+}
+
+static size_t take_first_bytes(struct conn *conn, char *bytes, size_t length) {
+    enum detected found = detect(bytes, length, transports_of(conn));
+    if (found == DETECT_MORE) {
+        input_unfinished(conn, false);
+        clock_arm(conn);
+        return 0;
+    }
+    if (found != DETECT_STREAM && take_guess_back(conn)) {
+        return begin(conn, found, bytes, length);
+    }
+    if (!may_be_stream(conn) || !reserve_admits(conn)) {
+        conn_abort(conn, SYNC_REFUSED, true);
+        return length;
+    }
+    detection_begin_stream(conn);
+    return conn->protocol->take(conn, bytes, length);
+}
+
+/* A client that is silent, or has sent what may be a message by itself, is a byte stream
+ * soon; one that must still show what it is has as long as for its first message. */
+static void consider_first_bytes(const struct conn *conn, struct clock *clock) {
+    const struct sync_options *options = conn_options(conn);
+    if (secure_handshaking(conn) || conn->reserved) {
+        return; /* it's unfinished, or isn't waited for */
+    }
+    bool whole = !conn->unfinished || options->framing == SYNC_FRAMING_RAW;
+    if (may_be_stream(conn) && whole) {
+        clock_consider(clock, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
+    } else {
+        clock_consider(clock, conn->last_read, options->first_timeout, SYNC_UNFINISHED);
+    }
+}
+
+static void consider_guess(const struct conn *conn, struct clock *clock) {
+    if (conn->unfinished) {
+        consider_first_bytes(conn, clock);
+    } else {
+        clock_consider(clock, conn->last_read, conn_options(conn)->idle_timeout,
+                       SYNC_IDLE);
+    }
+}
+
+static bool settle_first_bytes(struct conn *conn) {
+    if (!may_be_stream(conn) || secure_handshaking(conn) || !reserve_admits(conn)) {
+        conn_abort(conn, SYNC_REFUSED, false);
+    } else if (conn->backlog.length > 0) {
+        detection_begin_stream(conn);
+        take_as_stream(conn);
+    } else if (conn->protocol != &guess) {
+        conn_speak(conn, &guess, NULL);
+        conn_announce(conn);
+    }
+    return true;
+}
+
+static void tell_insecure(struct conn *conn, const char *problem) {
+    batch_push(&conn->core->batch, SYNC_NOTICE, conn->service->id, SYNC_TLS_FAILED,
+               problem, strlen(problem));
+}
+
+static const struct protocol unknown = {.take = take_first_bytes,
+                                        .settle = settle_first_bytes,
+                                        .clock = consider_first_bytes,
+                                        .ran_out = settle_in_time,
+                                        .insecure = tell_insecure};
+
+static const struct protocol guess = {.is_client = true,
+                                      .take = take_first_bytes,
+                                      .settle = settle_first_bytes,
+                                      .clock = consider_guess,
+                                      .ran_out = settle_in_time,
+                                      .insecure = tell_insecure};
