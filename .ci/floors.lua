@@ -69,8 +69,6 @@ floors.exceptions = {
     "settings of higher floors are checked below, not registered"},
   {"lua/sync/options.lua", "lua/sync/http/hosts.lua",
     "settings of higher floors are checked below, not registered"},
-  {"lua/sync/limit.lua", "lua/sync/cli/init.lua",
-    "the limit knows its option by the command line's words"},
   {"lua/sync/options.lua", "lua/sync/http/origins.lua",
     "settings of higher floors are checked below, not registered"},
   {"lua/sync/options.lua", "lua/sync/flash/policy.lua",

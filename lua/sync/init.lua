@@ -15,11 +15,11 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local core = require "sync.core"
 require "sync.http" -- answers the loop's requests
-local limit = require "sync.limit"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
 local ruffle = require "sync.flash.ruffle"
+local shedding = require "sync.shedding"
 
 local C, handle = core.C, core.handle
 
@@ -228,7 +228,7 @@ function sync.start()
   if started then error("sync.start: the server runs already; call it once, last", 2) end
   started, stopped = true, false
   local unwatch = watchSignals()
-  limit.begin(sync.workers)
+  shedding.begin()
   joinWorkers()
   announce()
   local ok, message = xpcall(function()

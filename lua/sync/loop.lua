@@ -7,9 +7,9 @@
 -- @module sync.loop
 
 local core = require "sync.core"
-local limit = require "sync.limit"
 local log = require "sync.log"
 local memory = require "sync.memory"
+local shedding = require "sync.shedding"
 local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
@@ -215,7 +215,7 @@ end
 
 local function noticed(event)
   local id, what = event.id, event.value
-  if what == C.SYNC_MEMORY_HIGH then return limit.reached() end
+  if what == C.SYNC_MEMORY_HIGH then return shedding.reached() end
   local listener = loop.listeners[id]
   local where = {listener = listener and tostring(listener)}
   if what == C.SYNC_ACCEPT_PAUSED then
@@ -495,7 +495,7 @@ function loop.stopTimer(timer)
   end
 end
 
-limit.watch(loop)
+shedding.watch(loop)
 memory.watch(loop)
 
 return loop
