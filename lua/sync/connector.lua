@@ -43,7 +43,7 @@ function dial.door(class, given, leads)
   given.transports = {"tcp"}
   local settings, message = options.merge(class, given)
   if not settings then return nil, message end
-  local forCore = options.forCore(settings, 1)
+  local forCore = options.forCore(class, settings, 1)
   forCore.leads = leads and 1 or 0
   local id = C.sync_listen(handle, "memory:", 0, forCore)
   if id < 0 then return nil, select(2, core.problem(id)) end

@@ -1,4 +1,8 @@
---- The C core as Lua sees it. The only file that knows the FFI.
+--- The C core as Lua sees it.
+--
+-- The FFI is known here, for the core; in `sync.cluster.redis.hiredis` and
+-- `sync.cluster.nats.library`, each for a library of others'; and in `sync.cluster.frame` and
+-- `sync.flash.cursor`, which take numbers out of bytes.
 --
 -- Inside sync-lua the functions of sync.h are part of the program. Elsewhere they come
 -- from the shared library that the rock and `make install` put beside the C modules.

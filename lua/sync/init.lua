@@ -19,6 +19,7 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
 local panel = require "sync.http.panel"
+local policies = require "sync.http.policies"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
 
@@ -94,15 +95,6 @@ local function nameHandlers(class)
   end
 end
 
--- Each Flash policy names the ports of all listeners.
-local function writePolicies()
-  local ports = {}
-  for _, listener in ipairs(opened) do
-    if listener.port and not listener.closed then ports[#ports + 1] = listener.port end
-  end
-  for _, listener in ipairs(opened) do listener:writePolicy(ports) end
-end
-
 --- Serves a class on a port. Any number of ports may serve one class, whose clients are
 -- then all in one set; any number of classes may be served in one process.
 -- @tparam string host a host name, an address, "*" (every address), or "unix:PATH", which
@@ -127,10 +119,7 @@ function sync.enable(host, port, class, given)
   opened[#opened + 1] = listener
   if cluster then cluster.addClass(class) end
   nameHandlers(class)
-  if settings.panel then
-    sync.jit.watch()
-  end
-  writePolicies()
+  policies.write(opened)
   if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
   return listener
 end

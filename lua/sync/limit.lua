@@ -4,15 +4,15 @@
 -- Knows no core, so that the program can set a limit before a script has asked for SYNC.
 -- @module sync.limit
 
--- The limit's share of what the system lets us have: of addresses some are lost between
--- blocks, and stay lost.
-local OF_GROUP, OF_ADDRESSES = 0.8, 0.6
-local LEAST = 2 ^ 24 -- bytes of a limit
-
 local limit = {
   --- Bytes, or false: none.
   bytes = false,
 }
+
+-- The limit's share of what the system lets us have: of addresses some are lost between
+-- blocks, and stay lost.
+local OF_GROUP, OF_ADDRESSES = 0.8, 0.6
+local LEAST = 2 ^ 24 -- bytes of a limit
 
 -- What the system lets the process have.
 

@@ -48,7 +48,7 @@ function testing.serve(class, given)
   local settings, message = options.merge(class, wanted)
   if not settings then error("testing.serve: " .. message, 2) end
   local id = C.sync_listen(handle, "memory:", 0,
-    options.forCore(settings, settings.maxClients or 1000000))
+    options.forCore(class, settings, settings.maxClients or 1000000))
   if id < 0 then error("testing.serve: " .. core.problem(id), 2) end
   loop.listeners[id] = {class = class, settings = settings}
   return Server:new {id = id, clients = {}}

@@ -156,7 +156,7 @@ local function pretend()
   sync.openListener = function(host, port, class, settings)
     local listener = setmetatable({host = host, class = class, settings = settings,
       port = not host:find("^unix:") and port or nil,
-      close = function() end, writePolicy = function() end},
+      close = function() end, setPolicy = function() end},
       {__tostring = function() return host .. ":" .. port end})
     done.listeners[#done.listeners + 1] = listener
     return listener

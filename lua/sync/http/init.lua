@@ -18,6 +18,7 @@
 -- repeated ones joined by commas), `body`, `origin`, `address`, `port`, `secure`.
 -- @module sync.http
 
+require "sync.http.settings"
 local Exchange = require "sync.http.exchange"
 local core = require "sync.core"
 local files = require "sync.http.files"
