@@ -1,7 +1,8 @@
---- The soft limit of this process's memory: `sync-lua --memory=SIZE`, and by itself what the
--- container or the service may have. `sync.shedding` keeps to it.
+--- The soft limit of this process's memory: what the program's option says, or else a share of
+-- what the container or the service may have. `sync.shedding` keeps to the limit.
 --
--- Knows no core, so that the program can set a limit before a script has asked for SYNC.
+-- This module knows no core, so that the program can set a limit before a script has asked for
+-- SYNC.
 -- @module sync.limit
 
 local limit = {
