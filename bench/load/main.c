@@ -80,15 +80,12 @@ static double number(const char *text, char option, double least, double most) {
 }
 
 static int framing(const char *name) {
-    for (int i = 0; wire_framings[i]; i++) {
-        if (strcmp(wire_framings[i], name) == 0) {
+    for (int i = 0; i < FRAMING_COUNT; i++) {
+        if (strcmp(wire_framings[i].name, name) == 0) {
             return i;
         }
     }
-    fail(
-        "there is no framing %s; there are raw, null, line, length16, length32, ws-text, "
-        "ws-binary",
-        name);
+    fail("there is no framing %s; load --help names those that there are", name);
 }
 
 static const struct mode *find_mode(const char *name) {
