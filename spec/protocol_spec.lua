@@ -221,6 +221,7 @@ describe("protocol", function()
       {"length16", "\0\1a\0\2bc\0\0", {"a", "bc", ""}, "\0\1x", "\0N", ""},
       {"length32", "\0\0\0\1a\0\0\0\2bc\0\0\0\0", {"a", "bc", ""}, "\0\0\0\1x",
         "\0\0\0N", ""},
+      {"length24le", "\1\0\0a\2\0\0bc\0\0\0", {"a", "bc", ""}, "\1\0\0x", "N\0\0", ""},
     }
     for _, case in ipairs(cases) do
       local framing, bytes, messages, sent, before, behind = unpack(case)

@@ -37,7 +37,7 @@ static const char HELP[] =
     "  --timeout S     what takes longer is an error: a connection, an answer (5)\n"
     "  --message TEXT  what a user sends; each {id} in it becomes a number of 15 digits\n"
     "  --size N        or so many letters (64)\n"
-    "  --framing NAME  tcp: null, line, raw, length16, length32 (null)\n"
+    "  --framing NAME  tcp: null, line, raw, length16, length32, length24le (null)\n"
     "                  ws: text, binary (text)\n"
     "  --json          one JSON object on the standard output, progress on the other\n"
     "  --help          this text\n"

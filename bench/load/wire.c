@@ -20,6 +20,7 @@ const struct wire_framing wire_framings[FRAMING_COUNT] = {
     [FRAMING_LINE] = {"line", 0, false},
     [FRAMING_LENGTH16] = {"length16", 2, false},
     [FRAMING_LENGTH32] = {"length32", 4, false},
+    [FRAMING_LENGTH24LE] = {"length24le", 3, true},
     [FRAMING_WS_TEXT] = {"ws-text", 0, false},
     [FRAMING_WS_BINARY] = {"ws-binary", 0, false},
 };

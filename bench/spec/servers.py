@@ -14,7 +14,8 @@ import time
 SIZE = 64  # bytes of a message
 FAULTY = 3  # the message whose answer is wrong
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-PREFIXES = {"length16": (2, "big"), "length32": (4, "big")}  # bytes of a length, and their order
+# Bytes of a length, and their order.
+PREFIXES = {"length16": (2, "big"), "length32": (4, "big"), "length24le": (3, "little")}
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 

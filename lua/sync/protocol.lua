@@ -29,9 +29,9 @@ local seconds, orFalse = options.seconds, options.orFalse
 
 --- How the byte stream is cut into messages: "raw" (chunks as they come), "null" (each
 -- ends in NUL; Flash XMLSocket), "line" (LF, CR LF accepted), "length16", "length32"
--- (a big-endian length before each).
+-- (a big-endian length of so many bits before each), "length24le" (a little-endian one).
 settings.framing = setting {"raw", core = "framing",
-  options.oneOf({"raw", "null", "line", "length16", "length32"}, "SYNC_FRAMING_")}
+  options.oneOf({"raw", "null", "line", "length16", "length32", "length24le"}, "SYNC_FRAMING_")}
 --- Longest message a client may send, in bytes. One that is longer closes it.
 settings.maxMessage = setting {64 * 1024, options.bytes(1), core = "max_message"}
 --- Most unsent bytes of a client; what happens then is `overflow`.

@@ -348,6 +348,7 @@ TEST(detect_lets_lines_that_begin_with_a_method_be_messages) {
          "GET out|GET / HTTP/1.1|"},
         {SYNC_FRAMING_LENGTH16, BYTES("\0\7GET out"), "GET out|"},
         {SYNC_FRAMING_LENGTH32, BYTES("\0\0\0\7GET out"), "GET out|"},
+        {SYNC_FRAMING_LENGTH24LE, BYTES("\7\0\0GET out"), "GET out|"},
     };
     for (size_t i = 0; i < COUNT(talks); i++) {
         struct server server;

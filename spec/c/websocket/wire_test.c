@@ -36,6 +36,7 @@ static const struct {
     [SYNC_FRAMING_LINE] = {0, false, "\n", 1},
     [SYNC_FRAMING_LENGTH16] = {2, false, NULL, 0},
     [SYNC_FRAMING_LENGTH32] = {4, false, NULL, 0},
+    [SYNC_FRAMING_LENGTH24LE] = {3, true, NULL, 0},
 };
 
 static size_t framing_of(uint32_t framing, size_t length, char *head, char *tail,
