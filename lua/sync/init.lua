@@ -104,7 +104,7 @@ end
 -- @tparam[opt] table given options: settings of `sync.Protocol` for this listener alone, and
 -- `backlog` (clients that may wait to be accepted, 1024)
 -- @treturn sync.Listener
--- @raise when it can't be done: a port that is taken, an unknown host or option
+-- @raise for a port that is taken, an unknown host or option
 function sync.enable(host, port, class, given)
   if type(host) == "string" and host:find("^unix:") and type(port) ~= "number" then
     port, class, given = 0, port, class
@@ -139,7 +139,7 @@ local function classes()
   return list
 end
 
--- Workers listen on the same ports, so one of them says it.
+-- Says where classes are served. Workers listen on the same ports, so the first says so for all.
 local function announce()
   if sync.worker and sync.worker > 1 then return end
   for _, class in ipairs(classes()) do
@@ -167,7 +167,7 @@ local function watchSignals()
       -- A terminal and a service manager tell every process; the parent says TERM once, and
       -- ends those that take too long itself.
       if stopped or number == SIGNALS.INT then return end
-      loop.exitCode = loop.TOLD -- if it wasn't the parent, another takes this one's place
+      loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
     else
       unwatch() -- the next one, of either kind, ends the process at once
     end
@@ -212,7 +212,7 @@ end
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
--- @raise when it runs already
+-- @raise when the server runs already
 function sync.start()
   if started then error("sync.start: the server runs already; call it once, last", 2) end
   started, stopped = true, false

@@ -6,7 +6,7 @@
 --
 -- **The life of a client.** `onConnect` is called first, then `onData` for each message,
 -- `onDrain` when a queue that was full is empty again, and last `onClose`, always once.
--- When a handler raises an error, it is logged, `onError` is called, and this client is
+-- When a handler raises an error, the error is logged, `onError` is called, and this client is
 -- closed; others notice nothing. After `close` no more messages are delivered.
 --
 -- **Settings** are fields of the class; an option of `sync.enable` goes before them. Those of
@@ -55,18 +55,17 @@ settings.messageRate = setting {false, core = "message_interval",
     end,
     forCore = function(value) return math.ceil(10 ^ 6 / value) end,
   }}
---- How many of them may come at once, after a silence; false: those of one second.
+--- Messages that may come at once, after a silence; false: `messageRate` of them.
 settings.messageBurst = setting {false, orFalse(options.wholeNumber(1, 10 ^ 6)),
   core = "message_burst",
   forCore = function(value, all) return value or math.max(1, math.floor(all.messageRate or 1)) end}
---- A client that sends more: "close" it (a WebSocket by 1008), or "pause", that is to read it
--- no faster: what it sends waits with it.
+--- At messageRate: "close" the client (a WebSocket by 1008), or "pause", that is to read its
+-- messages no faster: they wait at the client.
 settings.onFlood = setting {"close", options.oneOf({"close", "pause"}, "SYNC_FLOOD_"),
   core = "flood"}
 --- Most connections of one address to this process, in IPv6 of one /64; false: any number.
 -- More are refused by a reset. Loopback, link-local and private addresses and Unix sockets
--- aren't counted, for many may be behind them: a proxy on the same network sees to this
--- itself.
+-- aren't counted, for many may be behind them: a proxy on the same network counts itself.
 settings.maxPerAddress = setting {1000, orFalse(options.wholeNumber(1, 10 ^ 7)),
   core = "max_per_address"}
 --- Most clients of a listener; false: the file limit less 64. More wait to be accepted; at
@@ -76,9 +75,9 @@ settings.maxClients = setting {false, orFalse(options.wholeNumber(1, 10 ^ 7))}
 settings.backlog = setting {1024, options.wholeNumber(1, 65535), core = "backlog"}
 --- Seconds without a byte from the client until it is closed; false: never.
 settings.idleTimeout = setting {false, orFalse(seconds), core = "idle_timeout"}
---- Seconds a client has to complete its first message once it has begun it; false: any time.
+--- Seconds from the beginning to the end of a client's first message; false: any time.
 settings.handshakeTimeout = setting {10, orFalse(seconds), core = "first_timeout"}
---- Seconds it has to complete a later one; false: any time.
+--- Seconds from the beginning to the end of a later message; false: any time.
 settings.messageTimeout = setting {60, orFalse(seconds), core = "message_timeout"}
 --- Seconds a client that is being closed has to read what is queued for it.
 settings.closeTimeout = setting {5, seconds, core = "close_timeout"}
@@ -182,7 +181,7 @@ end
 -- @tparam table|nil request a WebSocket's handshake, as in `sync.http`; nil for others
 function Protocol:onConnect(request) end -- luacheck: ignore request
 
---- Called on the class when a WebSocket wants to connect: it can be refused.
+--- Called on the class when a WebSocket wants to connect, and can be refused.
 -- @tparam table request as in `sync.http`: `path`, `params`, `headers`, `origin`, `address`
 -- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
 -- refuses it, with a text as second value
@@ -208,7 +207,7 @@ function Protocol:onData(data) end -- luacheck: ignore data
 -- @tparam number dropped messages that `overflow = "drop"` has dropped meanwhile
 function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 
---- Called when the client has gone: it is in no set any more, and nothing can be sent.
+--- Called when the client has gone: no set has it any more, and nothing can be sent.
 -- @tparam string reason what `close` was given, or "closed" (by `close` without one),
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
@@ -229,14 +228,14 @@ function Protocol:onStart() end
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end
 
---- Sends a message to this client. It is queued, and written when the tick ends.
+--- Queues a message for this client, to be written when the tick ends.
 -- @tparam string data
 -- @treturn boolean true, or false and why:
--- "full": it is queued, but the client reads slowly; wait for `onDrain`.
--- "dropped": it is not queued, since maxQueue is reached and `overflow` is "drop".
--- "closed": it is not queued, since the client has gone.
--- "too long": it is not queued, since it is longer than maxQueue or than the framing's
--- length prefix can say.
+-- "full": the message is queued, but the client reads slowly; wait for `onDrain`.
+-- "dropped": not queued, since maxQueue is reached and `overflow` is "drop".
+-- "closed": not queued, since the client has gone.
+-- "too long": not queued, since it is longer than maxQueue or than the framing's length
+-- prefix can say.
 function Protocol:send(data)
   if type(data) ~= "string" then
     error("send(data): data must be a string, not " .. type(data), 2)
@@ -246,7 +245,7 @@ function Protocol:send(data)
   return false, REFUSED[sent]
 end
 
--- An event of another node for this client, in JSON; sync.Remote knows what that is.
+-- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.
 function Protocol:deliverEvent(text)
   self:send(text)
 end

@@ -55,9 +55,9 @@ settings.policyPorts = setting {false,
 settings.binary = setting {false, options.boolean}
 --- Subprotocols of WebSocket that the class speaks, best first.
 settings.subprotocols = setting {{}, options.listOf("a list of names"), onClass = true}
---- Seconds of a WebSocket's silence until it is pinged; false: never.
+--- Seconds of a WebSocket's silence until a ping is sent; false: never.
 settings.pingInterval = setting {25, orFalse(seconds), core = "ping_interval"}
---- Seconds a pinged one has to send anything until it is closed; false: any time.
+--- Seconds from a ping to a sign of life, else the WebSocket is closed; false: any time.
 settings.pongTimeout = setting {10, orFalse(seconds), core = "pong_timeout"}
 --- Whether messages of WebSockets are compressed where the client can do it.
 settings.compression = setting {true, options.boolean}
@@ -68,7 +68,7 @@ settings.compressFrom = setting {512, options.bytes(1), core = "compress_from",
 -- messages that are alike better, costs about 150 KB for each client while it is used, and
 -- what goes to many clients still is compressed once.
 settings.sendTakeover = setting {false, options.boolean}
---- The same for what a client sends: costs about 40 KB for each client that uses it.
+--- The same for messages of a client: costs about 40 KB for each that uses it.
 settings.receiveTakeover = setting {false, options.boolean}
 
 --- Longest head of an HTTP request, in bytes.
