@@ -103,10 +103,10 @@ struct wire_framing {
     bool little;    /* the least significant of them comes first */
 };
 extern const struct wire_framing wire_framings[FRAMING_COUNT];
-/* By how many bits byte `i` of a length is shifted. */
-unsigned wire_shift(int framing, unsigned i);
+/* By how many bits byte `i` of a length is shifted, in a framing. */
+unsigned wire_shift(int of, unsigned i);
 /* Fails when the framing can't say that a message has so many bytes. */
-void wire_check_length(int framing, size_t length);
+void wire_check_length(int of, size_t length);
 enum {
     WIRE_ID = 12,        /* bytes of a message that say whose and which it is */
     WIRE_FRAME_MOST = 15 /* bytes that framing adds */
