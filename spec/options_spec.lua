@@ -26,8 +26,8 @@ describe("options", function()
   end)
 
   it("must be of their type", function()
-    assert.equal('option framing must be one of "raw", "null", "line", "length16", ' ..
-      '"length32", not "lines"', problem {framing = "lines"})
+    assert.matches('^option framing must be one of "raw", "null", .*, not "lines"$',
+      problem {framing = "lines"})
     assert.equal('option maxMessage must be a whole number from 1 to 1073741824, not "big"',
       problem {maxMessage = "big"})
     for name, bad in pairs {
@@ -41,8 +41,8 @@ describe("options", function()
   end)
 
   it("are checked on the class too, which is named", function()
-    assert.equal('Game.framing must be one of "raw", "null", "line", "length16", ' ..
-      '"length32", not "json"', problem(nil, {framing = "json"}))
+    assert.matches('^Game.framing must be one of "raw", "null", .*, not "json"$',
+      problem(nil, {framing = "json"}))
     assert.matches("^Game.maxRooms must be a whole number", problem(nil, {maxRooms = -1}))
   end)
 

@@ -213,14 +213,18 @@ describe("protocol", function()
   end)
 
   describe("framing", function()
+    -- What comes, what that is, an x that goes, and what stands around a message: an N is its
+    -- length.
     local cases = {
-      {"null", "a\0bc\0\0", {"a", "bc", ""}, "x\0"},
-      {"line", "a\r\nbc\n\nd\re\n", {"a", "bc", "", "d\re"}, "x\n"},
-      {"length16", "\0\1a\0\2bc\0\0", {"a", "bc", ""}, "\0\1x"},
-      {"length32", "\0\0\0\1a\0\0\0\2bc\0\0\0\0", {"a", "bc", ""}, "\0\0\0\1x"},
+      {"null", "a\0bc\0\0", {"a", "bc", ""}, "x\0", "", "\0"},
+      {"line", "a\r\nbc\n\nd\re\n", {"a", "bc", "", "d\re"}, "x\n", "", "\n"},
+      {"length16", "\0\1a\0\2bc\0\0", {"a", "bc", ""}, "\0\1x", "\0N", ""},
+      {"length32", "\0\0\0\1a\0\0\0\2bc\0\0\0\0", {"a", "bc", ""}, "\0\0\0\1x",
+        "\0\0\0N", ""},
+      {"length24le", "\1\0\0a\2\0\0bc\0\0\0", {"a", "bc", ""}, "\1\0\0x", "N\0\0", ""},
     }
     for _, case in ipairs(cases) do
-      local framing, bytes, messages, sent = unpack(case)
+      local framing, bytes, messages, sent, before, behind = unpack(case)
       it(framing .. " cuts what comes and frames what goes", function()
         support.bothWays(function(feed, how)
           local class = support.protocol {framing = framing}
@@ -237,11 +241,8 @@ describe("protocol", function()
       it(framing .. " closes for a message above maxMessage", function()
         support.bothWays(function(feed)
           local class = noting {framing = framing, maxMessage = 10}
-          local prefix = framing:match("^length") and
-            ("\0"):rep(framing == "length16" and 1 or 3) or ""
           local function message(length)
-            return prefix ~= "" and prefix .. string.char(length) .. ("x"):rep(length) or
-              ("x"):rep(length) .. (framing == "null" and "\0" or "\n")
+            return before:gsub("N", string.char(length)) .. ("x"):rep(length) .. behind
           end
           local client = support.connect(class)
           feed(client, message(10))

@@ -14,13 +14,13 @@ static void cut_at(char end, char **bytes, size_t *count, struct part *part) {
 
 /* False while the length isn't all there. */
 static bool take_prefix(struct link *link, char **bytes, size_t *count) {
-    uint8_t wide = plan.framing == FRAMING_LENGTH16 ? 2 : 4;
-    while (link->prefix_length < wide) {
+    while (link->prefix_length < wire_framings[plan.framing].prefix) {
         if (*count == 0) {
             return false;
         }
-        link->left = link->prefix_length++ == 0 ? 0 : link->left << 8;
-        link->left |= (uint8_t)(*bytes)[0];
+        link->left = link->prefix_length == 0 ? 0 : link->left;
+        unsigned shift = wire_shift(plan.framing, link->prefix_length++);
+        link->left |= (size_t)(uint8_t)(*bytes)[0] << shift;
         ++*bytes;
         --*count;
     }
@@ -45,6 +45,9 @@ bool link_cut(struct link *link, char **bytes, size_t *count, struct part *part)
     if (*count == 0) {
         return false;
     }
+    if (wire_framings[plan.framing].prefix > 0) {
+        return cut_prefixed(link, bytes, count, part);
+    }
     switch (plan.framing) {
     case FRAMING_RAW:
         *part = (struct part){*bytes, *count, true, 0};
@@ -52,8 +55,6 @@ bool link_cut(struct link *link, char **bytes, size_t *count, struct part *part)
         return true;
     case FRAMING_NULL: cut_at('\0', bytes, count, part); return true;
     case FRAMING_LINE: cut_at('\n', bytes, count, part); return true;
-    case FRAMING_LENGTH16:
-    case FRAMING_LENGTH32: return cut_prefixed(link, bytes, count, part);
     default: return session_part(link, bytes, count, part);
     }
 }

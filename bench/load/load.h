@@ -92,10 +92,21 @@ enum framing {
     FRAMING_LINE,
     FRAMING_LENGTH16,
     FRAMING_LENGTH32,
+    FRAMING_LENGTH24LE,
     FRAMING_WS_TEXT,
-    FRAMING_WS_BINARY
+    FRAMING_WS_BINARY,
+    FRAMING_COUNT
 };
-extern const char *const wire_framings[]; /* by enum framing, then NULL */
+struct wire_framing {
+    const char *name;
+    uint8_t prefix; /* bytes of the length that stands in front of a message */
+    bool little;    /* the least significant of them comes first */
+};
+extern const struct wire_framing wire_framings[FRAMING_COUNT];
+/* By how many bits byte `i` of a length is shifted, in a framing. */
+unsigned wire_shift(int of, unsigned i);
+/* Fails when the framing can't say that a message has so many bytes. */
+void wire_check_length(int of, size_t length);
 enum {
     WIRE_ID = 12,        /* bytes of a message that say whose and which it is */
     WIRE_FRAME_MOST = 15 /* bytes that framing adds */
@@ -119,7 +130,7 @@ bool wire_same(const char *bytes, size_t from, size_t length, unsigned sender,
 bool wire_id(const char *message, unsigned *sender, unsigned *number);
 /* Where null and line end the first message of these bytes, or 0. */
 size_t wire_cut(const char *bytes, size_t length);
-/* The length in front of a message of length16 and length32. */
+/* The length in front of a message. */
 size_t wire_prefix_length(void);
 size_t wire_prefix(const char *bytes);
 uint32_t wire_mask(void);

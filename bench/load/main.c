@@ -40,8 +40,8 @@ static const char OPTIONS[] =
     "  -c N       connections (64)\n"
     "  -d N       depth: messages in flight (1)\n"
     "  -s N       bytes of a message (64)\n"
-    "  -f NAME    framing: raw, null, line, length16, length32, ws-text, ws-binary\n"
-    "             (null); also --framing NAME\n"
+    "  -f NAME    framing: raw, null, line, length16, length32, length24le, ws-text,\n"
+    "             ws-binary (null); also --framing NAME\n"
     "  -t N       seconds to measure (5)\n"
     "  -w N       seconds to warm up before, not counted (1)\n"
     "  -r N       rate (10000)\n"
@@ -80,15 +80,12 @@ static double number(const char *text, char option, double least, double most) {
 }
 
 static int framing(const char *name) {
-    for (int i = 0; wire_framings[i]; i++) {
-        if (strcmp(wire_framings[i], name) == 0) {
+    for (int i = 0; i < FRAMING_COUNT; i++) {
+        if (strcmp(wire_framings[i].name, name) == 0) {
             return i;
         }
     }
-    fail(
-        "there is no framing %s; there are raw, null, line, length16, length32, ws-text, "
-        "ws-binary",
-        name);
+    fail("there is no framing %s; load --help names those that there are", name);
 }
 
 static const struct mode *find_mode(const char *name) {

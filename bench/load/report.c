@@ -12,7 +12,7 @@ static void report_json(const struct result *r) {
     printf("{\"mode\":\"%s\",\"connections\":%d,\"depth\":%d,\"size\":%d,"
            "\"framing\":\"%s\",\"seconds\":%.3f,\"messages\":%.0f,\"per_second\":%.1f,",
            plan.mode->name, plan.connections, plan.depth, plan.size,
-           wire_framings[plan.framing], r->seconds, r->messages,
+           wire_framings[plan.framing].name, r->seconds, r->messages,
            r->messages / r->seconds);
     printf("\"latency_us\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,"
            "\"max\":%.1f},",

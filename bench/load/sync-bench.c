@@ -37,7 +37,7 @@ static const char HELP[] =
     "  --timeout S     what takes longer is an error: a connection, an answer (5)\n"
     "  --message TEXT  what a user sends; each {id} in it becomes a number of 15 digits\n"
     "  --size N        or so many letters (64)\n"
-    "  --framing NAME  tcp: null, line, raw, length16, length32 (null)\n"
+    "  --framing NAME  tcp: null, line, raw, length16, length32, length24le (null)\n"
     "                  ws: text, binary (text)\n"
     "  --json          one JSON object on the standard output, progress on the other\n"
     "  --help          this text\n"
@@ -59,19 +59,18 @@ static double number(const char *name, double least, double most) {
     return value;
 }
 
-/* By enum framing. */
-static const char *const framings[] = {"raw",      "null", "line",   "length16",
-                                       "length32", "text", "binary", NULL};
+/* Without the ws- of WebSocket's, which the URL says. */
+static const char *framing_name(int framing) {
+    return wire_framings[framing].name + (framing >= FRAMING_WS_TEXT ? 3 : 0);
+}
 
 static int framing(const char *name) {
-    for (int i = 0; framings[i]; i++) {
-        if (strcmp(framings[i], name) == 0) {
+    for (int i = 0; i < FRAMING_COUNT; i++) {
+        if (strcmp(framing_name(i), name) == 0) {
             return i;
         }
     }
-    fail("there is no framing %s; there are null, line, raw, length16, length32 of tcp, "
-         "and text, binary of ws",
-         name);
+    fail("there is no framing %s; sync-bench --help names those that there are", name);
 }
 
 static const struct option options[] = {{"start", required_argument, NULL, 'a'},
@@ -123,7 +122,7 @@ static void choose_framing(bool websocket) {
     }
     if (websocket != (plan.framing >= FRAMING_WS_TEXT)) {
         fail("%s does not go with the framing %s", websocket ? "ws://" : "tcp://",
-             framings[plan.framing]);
+             framing_name(plan.framing));
     }
 }
 

@@ -14,8 +14,16 @@
 
 enum { WINDOWS = 4096, WINDOW_BITS = 12 };
 
-const char *const wire_framings[] = {"raw",      "null",    "line",      "length16",
-                                     "length32", "ws-text", "ws-binary", NULL};
+const struct wire_framing wire_framings[FRAMING_COUNT] = {
+    [FRAMING_RAW] = {"raw", 0, false},
+    [FRAMING_NULL] = {"null", 0, false},
+    [FRAMING_LINE] = {"line", 0, false},
+    [FRAMING_LENGTH16] = {"length16", 2, false},
+    [FRAMING_LENGTH32] = {"length32", 4, false},
+    [FRAMING_LENGTH24LE] = {"length24le", 3, true},
+    [FRAMING_WS_TEXT] = {"ws-text", 0, false},
+    [FRAMING_WS_BINARY] = {"ws-binary", 0, false},
+};
 
 static int framing;
 static size_t body, id_length;
@@ -53,15 +61,28 @@ static void fill_table(void) {
     }
 }
 
+unsigned wire_shift(int of, unsigned i) {
+    const struct wire_framing *form = &wire_framings[of];
+    return 8 * (form->little ? i : form->prefix - 1 - i);
+}
+
+void wire_check_length(int of, size_t length) {
+    const struct wire_framing *form = &wire_framings[of];
+    size_t most = form->prefix ? ((size_t)1 << 8 * form->prefix) - 1 : length;
+    if (length > most) {
+        fail("the framing %s takes messages of at most %zu bytes", form->name, most);
+    }
+}
+
 /* What stands in front of a message of that length. Returns how long it is. */
 static size_t write_head(char *to, size_t length, uint32_t mask) {
     if (wire_is_websocket()) {
         return ws_head(to, framing == FRAMING_WS_TEXT ? WS_TEXT : WS_BINARY, length,
                        mask);
     }
-    size_t wide = framing == FRAMING_LENGTH16 ? 2 : framing == FRAMING_LENGTH32 ? 4 : 0;
-    for (size_t i = 0; i < wide; i++) {
-        to[i] = (char)(length >> (8 * (wide - 1 - i)));
+    unsigned wide = wire_framings[framing].prefix;
+    for (unsigned i = 0; i < wide; i++) {
+        to[i] = (char)(length >> wire_shift(framing, i));
     }
     return wide;
 }
@@ -79,9 +100,7 @@ void wire_init_framing(int wanted) {
 void wire_init(int size, int wanted) {
     wire_init_framing(wanted);
     body = (size_t)size;
-    if (framing == FRAMING_LENGTH16 && body > UINT16_MAX) {
-        fail("the framing length16 takes messages of at most %d bytes", UINT16_MAX);
-    }
+    wire_check_length(framing, body);
     id_length = body >= WIRE_ID ? WIRE_ID : 0;
     for (int i = 0; i < 256; i++) {
         digit_pairs[i][0] = "0123456789abcdef"[i >> 4];
@@ -248,8 +267,8 @@ size_t wire_cut(const char *bytes, size_t length) {
 
 size_t wire_prefix(const char *bytes) {
     size_t value = 0;
-    for (size_t i = 0; i < answer_head; i++) {
-        value = value << 8 | (unsigned char)bytes[i];
+    for (unsigned i = 0; i < answer_head; i++) {
+        value |= (size_t)(unsigned char)bytes[i] << wire_shift(framing, i);
     }
     return value;
 }

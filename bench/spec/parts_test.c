@@ -9,8 +9,6 @@
 #include "../load/modes/answer.h"
 #include "../load/ws.h"
 
-enum { FRAMINGS = FRAMING_WS_BINARY + 1 };
-
 /* What a command line gives the others. */
 const char *program = "parts_test";
 int failure = 2;
@@ -217,7 +215,7 @@ static void check_cuts(const char *answer, unsigned sender, unsigned number) {
 
 TEST(wire_knows_its_messages_from_all_others) {
     static const int sizes[] = {1, 11, 12, 13, 20, 64, 125, 126, 1024, 65535, 70000};
-    for (int framing = 0; framing < FRAMINGS; framing++) {
+    for (int framing = 0; framing < FRAMING_COUNT; framing++) {
         for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++) {
             if (framing == FRAMING_LENGTH16 && sizes[s] > 65535) {
                 continue;

@@ -19,7 +19,7 @@ from servers import Server, accept
 LOAD = os.environ.get("LOAD", "build/bench/load")
 RAMP = os.environ.get("SYNC_BENCH", "build/sync-bench")
 PARTS = os.environ.get("LOAD_PARTS", "build/bench/parts_test")
-STREAMS = ["raw", "null", "line", "length16", "length32"]
+STREAMS = ["raw", "null", "line", *servers.PREFIXES]
 ALL = STREAMS + ["ws-text", "ws-binary"]
 SOCKETS = ["ws-text", "ws-binary"]
 AT_ONCE = 12

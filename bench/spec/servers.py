@@ -14,6 +14,8 @@ import time
 SIZE = 64  # bytes of a message
 FAULTY = 3  # the message whose answer is wrong
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# Bytes of a length, and their order.
+PREFIXES = {"length16": (2, "big"), "length32": (4, "big"), "length24le": (3, "little")}
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
@@ -83,18 +85,17 @@ class Client:
             return self.take(SIZE)
         if framing in ("null", "line"):
             return self.take_until(b"\0" if framing == "null" else b"\n")
-        if framing == "length16":
-            return self.take(struct.unpack(">H", self.take(2))[0])
-        if framing == "length32":
-            return self.take(struct.unpack(">I", self.take(4))[0])
+        if framing in PREFIXES:
+            size, order = PREFIXES[framing]
+            return self.take(int.from_bytes(self.take(size), order))
         return self.websocket_message()
 
     def framed(self, message):
         framing = self.server.framing
         if framing in ("ws-text", "ws-binary"):
             return frame(self.opcode, message)
-        if framing in ("length16", "length32"):
-            return struct.pack(">H" if framing == "length16" else ">I", len(message)) + message
+        if framing in PREFIXES:
+            return len(message).to_bytes(*PREFIXES[framing]) + message
         return message + {"raw": b"", "null": b"\0", "line": b"\n"}[framing]
 
     def send(self, message):

@@ -1,4 +1,8 @@
---- The C core as Lua sees it. The only file that knows the FFI.
+--- The C core as Lua sees it.
+--
+-- The FFI is known here, for the core; in `sync.cluster.redis.hiredis` and
+-- `sync.cluster.nats.library`, each for a library of others'; and in `sync.cluster.frame` and
+-- `sync.flash.cursor`, which take numbers out of bytes.
 --
 -- Inside sync-lua the functions of sync.h are part of the program. Elsewhere they come
 -- from the shared library that the rock and `make install` put beside the C modules.
@@ -82,7 +86,7 @@ end
 
 --- The file that a SYNC_FILE event has found.
 -- @treturn table `path`, `size` in bytes, `mtime` in seconds since 1970, `mtimeNs`, and
--- `slashMissing`: it's the index of a folder whose path had no slash at its end
+-- `slashMissing`: whether the file is the index of a folder whose path had no slash at its end
 function core.file(event)
   local file = ffi.cast("const struct sync_file *", event.data)
   return {path = ffi.string(file.name), size = file.size, mtime = file.mtime,
@@ -139,7 +143,7 @@ end
 local begun = C.sync_worker_begin(handle)
 if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 
---- Which worker this process is, and of how many; nil when it is none.
+--- Which worker this process is, and of how many; nil in a process that is no worker.
 core.worker = begun > 0 and begun % 65536 or nil
 core.workers = begun > 0 and math.floor(begun / 65536) or nil
 

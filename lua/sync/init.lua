@@ -15,11 +15,13 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local core = require "sync.core"
 require "sync.http" -- answers the loop's requests
-local limit = require "sync.limit"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
+local panel = require "sync.http.panel"
+local policies = require "sync.http.policies"
 local ruffle = require "sync.flash.ruffle"
+local shedding = require "sync.shedding"
 
 local C, handle = core.C, core.handle
 
@@ -93,15 +95,6 @@ local function nameHandlers(class)
   end
 end
 
--- Each Flash policy names the ports of all listeners.
-local function writePolicies()
-  local ports = {}
-  for _, listener in ipairs(opened) do
-    if listener.port and not listener.closed then ports[#ports + 1] = listener.port end
-  end
-  for _, listener in ipairs(opened) do listener:writePolicy(ports) end
-end
-
 --- Serves a class on a port. Any number of ports may serve one class, whose clients are
 -- then all in one set; any number of classes may be served in one process.
 -- @tparam string host a host name, an address, "*" (every address), or "unix:PATH", which
@@ -111,7 +104,7 @@ end
 -- @tparam[opt] table given options: settings of `sync.Protocol` for this listener alone, and
 -- `backlog` (clients that may wait to be accepted, 1024)
 -- @treturn sync.Listener
--- @raise when it can't be done: a port that is taken, an unknown host or option
+-- @raise for a port that is taken, an unknown host or option
 function sync.enable(host, port, class, given)
   if type(host) == "string" and host:find("^unix:") and type(port) ~= "number" then
     port, class, given = 0, port, class
@@ -126,11 +119,7 @@ function sync.enable(host, port, class, given)
   opened[#opened + 1] = listener
   if cluster then cluster.addClass(class) end
   nameHandlers(class)
-  if settings.panel then
-    require "sync.http.panel"
-    sync.jit.watch()
-  end
-  writePolicies()
+  policies.write(opened)
   if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
   return listener
 end
@@ -150,7 +139,7 @@ local function classes()
   return list
 end
 
--- Workers listen on the same ports, so one of them says it.
+-- Says where classes are served. Workers listen on the same ports, so the first says so for all.
 local function announce()
   if sync.worker and sync.worker > 1 then return end
   for _, class in ipairs(classes()) do
@@ -178,7 +167,7 @@ local function watchSignals()
       -- A terminal and a service manager tell every process; the parent says TERM once, and
       -- ends those that take too long itself.
       if stopped or number == SIGNALS.INT then return end
-      loop.exitCode = loop.TOLD -- if it wasn't the parent, another takes this one's place
+      loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
     else
       unwatch() -- the next one, of either kind, ends the process at once
     end
@@ -223,12 +212,12 @@ end
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
--- @raise when it runs already
+-- @raise when the server runs already
 function sync.start()
   if started then error("sync.start: the server runs already; call it once, last", 2) end
   started, stopped = true, false
   local unwatch = watchSignals()
-  limit.begin(sync.workers)
+  shedding.begin()
   joinWorkers()
   announce()
   local ok, message = xpcall(function()
@@ -277,6 +266,7 @@ end
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
+  panel.addSource("cluster", function() return node.state() end)
   for _, class in ipairs(classes()) do cluster.addClass(class) end
 end
 

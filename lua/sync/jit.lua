@@ -19,7 +19,7 @@ local SERVER = {
   "sizemcode=256", "maxmcode=32768",
 }
 
---- Compiles hot handlers to native code. This is so from the start.
+--- Compiles hot handlers to native code, as is done from the start.
 function compiler.full()
   opt.start(unpack(SERVER))
   luajit.on()
@@ -41,12 +41,12 @@ local SAMPLE_MS = 5
 
 -- What was seen while watching. All are bounded by the size of the program's source.
 local watched
-local compiled = {}   -- by function: true when a call of it is part of a finished trace
-local reached = {}    -- by function: true when some of it is part of a finished trace
+local compiled = {}   -- by function: true when a call of the function is in a finished trace
+local reached = {}    -- by function: true when a part of the function is in a finished trace
 local aborts = {}     -- by function: by "line reason": {line, reason, count}
 local recording = {}  -- by trace: functions of which something is being recorded
 local samples = {}    -- by function: {native =, interpreted =, other =}
-local names = {}      -- by function: what it is called, and in which order it was named
+local names = {}      -- by function: its name and where it stands
 local order = {}
 
 local function key(fn)
@@ -180,7 +180,7 @@ local function nativeShare(id)
   return total >= 20 and seen.native / total or nil
 end
 
--- The processor's time that was spent in it.
+-- The processor's time that was spent in a function.
 local function secondsOf(id)
   local seen = samples[id]
   return seen and (seen.native + seen.interpreted + seen.other) * SAMPLE_MS / 1000 or 0

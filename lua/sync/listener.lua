@@ -6,8 +6,6 @@ local core = require "sync.core"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
-local origins = require "sync.http.origins"
-local policy = require "sync.flash.policy"
 
 local C, handle = core.C, core.handle
 local SPARE_FILES = 64   -- left for the script's own
@@ -61,6 +59,18 @@ local function bare(host)
   return host:match("^%[(.*)%]$") or host
 end
 
+-- Lets settings act that have something to do with an open listener. Returns nil, or what is
+-- wrong.
+local function openSettings(listener)
+  for name, setting in pairs(options.of(listener.class)) do
+    local value = listener.settings[name]
+    if setting.open and value then
+      local done, problem = setting.open(listener, value)
+      if not done then return ("%s: %s"):format(name, problem) end
+    end
+  end
+end
+
 --- Binds and listens.
 -- @tparam string host a name, an address, "*" or "unix:PATH"
 -- @tparam number port
@@ -72,7 +82,8 @@ function Listener.open(host, port, class, settings)
   local where = unix and host or ("%s port %d"):format(host, port)
   local maxClients, message = clientLimit(settings.maxClients)
   if not maxClients then return nil, message end
-  local id = C.sync_listen(handle, bare(host), port, options.forCore(settings, maxClients))
+  local id = C.sync_listen(handle, bare(host), port,
+    options.forCore(class, settings, maxClients))
   if id < 0 then
     local name, text = core.problem(id)
     return nil, explain(name, text, where, port)
@@ -86,20 +97,10 @@ function Listener.open(host, port, class, settings)
     settings = settings,
     id = id,
   }
-  if settings.tls then
-    local done, problem = listener:loadCertificates()
-    if not done then
-      C.sync_listener_end(handle, id)
-      return nil, "tls: " .. problem
-    end
-  end
-  if settings.web then
-    local failure = C.sync_listener_folder(handle, id, settings.web)
-    if failure < 0 then
-      C.sync_listener_end(handle, id)
-      return nil, ("web: the folder %q can't be served: %s"):format(settings.web,
-        select(2, core.problem(failure)))
-    end
+  local problem = openSettings(listener)
+  if problem then
+    C.sync_listener_end(handle, id)
+    return nil, problem
   end
   loop.listeners[id] = listener
   return listener
@@ -133,26 +134,9 @@ function Listener:stop()
   C.sync_listener_close(handle, self.id)
 end
 
--- The domains of a Flash policy: those of `origins`, or else the host that it listens on,
--- which is where a movie of the same site comes from.
-local function policyDomains(listener)
-  local domains = origins.domains(listener.settings.origins)
-  if domains then return domains end
-  local host = bare(listener.host)
-  if host == "*" or host == "0.0.0.0" or host == "::" then return {"localhost"} end
-  return {host}
-end
-
---- Writes the answer to Flash policy requests, which names all ports that are enabled.
--- @tparam table ports a list
-function Listener:writePolicy(ports)
-  if self.closed or not self.port or not self.settings.transports.policy then return end
-  local granted = self.settings.policyPorts or ports
-  local text, message = policy.write(policyDomains(self), granted, self.port)
-  if not text then
-    log.warn(("%s answers no Flash policy requests: %s"):format(tostring(self), message))
-    return
-  end
+--- Sets what Flash policy requests are answered with.
+-- @tparam string text
+function Listener:setPolicy(text)
   C.sync_listener_policy(handle, self.id, text, #text)
 end
 

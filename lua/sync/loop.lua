@@ -1,15 +1,15 @@
 --- The tick loop: takes a batch of events from the C core and hands each to its handler.
 --
--- It is one flat loop, so that LuaJIT makes one trace of poll, dispatch, handler and
--- flush. A pcall stands round the loop and not round each handler: a trace that began in
--- a handler's own loop can return through plain calls, but not through a pcall. After an
--- error the loop is entered again at the next event.
+-- The loop is flat, so that LuaJIT makes one trace of poll, dispatch, handler and flush. A pcall
+-- stands round the loop and not round each handler: a trace that began in a handler's own loop
+-- can return through plain calls, but not through a pcall. After an error the loop is entered
+-- again at the next event.
 -- @module sync.loop
 
 local core = require "sync.core"
-local limit = require "sync.limit"
 local log = require "sync.log"
 local memory = require "sync.memory"
+local shedding = require "sync.shedding"
 local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
@@ -32,7 +32,7 @@ local REASONS = {
   [tonumber(C.SYNC_FLOODED)] = "flood",
 }
 
--- Those that say that a client did, or suffered, what its operator should know.
+-- Reasons that the operator should know of, as the log tells them.
 local TROUBLE = {
   full = "client reads too slowly: its queue reached maxQueue, it was closed",
   ["too long"] = "client sent a message longer than maxMessage, it was closed",
@@ -59,19 +59,19 @@ local loop = {
   timers = {},
   --- Clients without a connection that may come back, as keys.
   away = {},
-  --- What waits for a name, by request: functions of addresses or nil and an error.
+  --- Look-ups of names, by request: functions of addresses, or of nil and an error.
   lookups = {},
-  --- What waits for a connection, by request: functions that are told an error's code and,
-  -- where there is one, a message.
+  --- Attempts to connect, by request: functions that are told an error's code and, where there
+  -- is one, a message.
   attempts = {},
   --- Functions by signal number.
   signals = {},
   running = false,
   count = 0, -- connected clients
   links = 0, -- of which are connections to other nodes
-  --- What a worker ends with that was told to stop: as if by SIGTERM's default.
+  --- The exit code of a worker that was told to stop: as by SIGTERM's default.
   TOLD = 128 + 15,
-  --- What the program ends with, when the script has come to its end.
+  --- The exit code of the program, when the script has come to its end.
   exitCode = 0,
 }
 
@@ -89,7 +89,7 @@ local function connected(slot, listener, request)
   nextId = nextId + 1
   local client = listener.class:new {
     slot = slot,     -- 0 when the client has gone
-    closing = false, -- or why; here, so that looking for it ends here
+    closing = false, -- or the reason; set, so that a look-up doesn't go on to the class
     id = nextId,
     address = address,
     port = port,
@@ -110,7 +110,7 @@ local function connected(slot, listener, request)
 end
 loop.connect = connected
 
---- The ids of clients that come are those behind `id`.
+--- Clients that come have the ids behind `id`.
 function loop.firstId(id)
   nextId = id + nextId % 2 ^ 32
 end
@@ -125,9 +125,9 @@ function loop.find(id)
   return byId[id]
 end
 
---- Who has caused what is being done: the client whose message is handled, the listener for
--- HTTP requests, which have no client.
--- @treturn table|nil nil when it's nobody's, as in a timer
+--- Who has caused the event that is handled: the client of a message, the listener of an HTTP
+-- request, which has no client.
+-- @treturn table|nil nil for nobody's, as a timer's
 function loop.cause()
   local event = cursor > 0 and handle.events[cursor - 1]
   if not event then return nil end
@@ -155,7 +155,7 @@ loop.closed = closed
 local function disconnected(slot, code)
   local client = clients[slot]
   if not client then return end
-  local wanted = client.closing -- what this side has said
+  local wanted = client.closing -- this side's reason
   local reason = wanted or REASONS[code]
   if not wanted and client:suspend(reason, client.transport == "websocket" and
     C.sync_close_code(handle, slot) or nil) then
@@ -215,7 +215,7 @@ end
 
 local function noticed(event)
   local id, what = event.id, event.value
-  if what == C.SYNC_MEMORY_HIGH then return limit.reached() end
+  if what == C.SYNC_MEMORY_HIGH then return shedding.reached() end
   local listener = loop.listeners[id]
   local where = {listener = listener and tostring(listener)}
   if what == C.SYNC_ACCEPT_PAUSED then
@@ -242,7 +242,7 @@ local function noticed(event)
   end
 end
 
--- What each type of event but messages is handed to.
+-- Handlers of events, by type. Messages have none: the loop calls their clients itself.
 local on = {}
 
 --- Hands each event of a type to a function, too.
@@ -275,7 +275,7 @@ loop.on(C.SYNC_OVERFLOW, function(event)
 end)
 
 loop.on(C.SYNC_SIGNAL, function(event)
-  local fn = loop.signals[event.id] -- nil when it was given back in this tick
+  local fn = loop.signals[event.id] -- nil when the signal was given back in this tick
   if fn then fn(event.id) end
 end)
 
@@ -299,7 +299,7 @@ end
 -- Functions that are called once, when this tick ends.
 local last = {}
 
---- Calls a function when this tick ends, once however often it is asked for.
+--- Calls a function when this tick ends; once, however often it was handed over.
 function loop.atEnd(fn)
   for i = 1, #last do
     if last[i] == fn then return end
@@ -311,20 +311,20 @@ local function withTraceback(err)
   return {raised = err, traceback = debug.traceback("", 2):sub(2)}
 end
 
--- What was raised, as text: also that of a table whose own __tostring fails.
+-- An error's value as text, also where its own __tostring fails.
 local function describe(raised)
   local ok, text = pcall(tostring, raised)
   return ok and text or "error value is a " .. type(raised)
 end
 
--- An error in what runs for no client.
+-- Logs an error that is no client's.
 local function nobodysFailed(what, failure)
   log.limited("error", "error in " .. what, ("error in %s, no client is closed: %s"):format(what,
     describe(failure.raised)), {traceback = failure.traceback})
 end
 
 --- Calls a function that runs for no client, so that its error ends nothing else.
--- @tparam string what it is called in the log
+-- @tparam string what the function's name in the log
 -- @tparam function fn
 function loop.guard(what, fn, ...)
   local ok, failure = xpcall(fn, withTraceback, ...)
@@ -351,8 +351,8 @@ function loop.beforeLinksClose(fn)
   lastWords[#lastWords + 1] = fn
 end
 
--- While the loop stops: the links to other nodes go last, for what clients do when they go may
--- be told there.
+-- While the loop stops: the links to other nodes go last, for other nodes may have to be told
+-- what clients do when they go.
 local function closeLinks()
   if loop.count > loop.links or handle.http_count > 0 then return end
   local list = lastWords
@@ -371,7 +371,7 @@ local function run(ticks, block)
       cursor = cursor + 1
       if event.type == DATA then
         local client = clients[event.id]
-        if client and not client.closing then -- nil when it was detached in this tick
+        if client and not client.closing then -- nil for a client that was detached in this tick
           client:onData(toString(event.data, event.length))
         end
       else
@@ -391,7 +391,7 @@ local function run(ticks, block)
   end
 end
 
--- Events that are no client's, as the log calls what handles them.
+-- Handlers of events that are no client's, as the log calls them.
 local NOBODYS = {
   [tonumber(C.SYNC_TIMER)] = "a timer",
   [tonumber(C.SYNC_SIGNAL)] = "a signal's handler",
@@ -477,7 +477,7 @@ end
 --- Starts a timer.
 -- @tparam number delay seconds
 -- @tparam number interval seconds, 0 for once
--- @tparam function fn called with the seconds it is late
+-- @tparam function fn called with the seconds that the timer is late
 -- @treturn table
 function loop.startTimer(delay, interval, fn)
   local id = C.sync_timer_start(handle, delay * 1000, interval * 1000)
@@ -495,7 +495,7 @@ function loop.stopTimer(timer)
   end
 end
 
-limit.watch(loop)
+shedding.watch(loop)
 memory.watch(loop)
 
 return loop

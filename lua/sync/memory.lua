@@ -12,7 +12,7 @@ local C, handle = core.C, core.handle
 
 local CHANGE = 256      -- clients that must have come or left, and
 local SHARE = 0.2       -- the share of all that they must be
-local WAIT = 1          -- seconds between looks at whether it is calm
+local WAIT = 1          -- seconds between looks at whether the number is steady
 local STEP_WAIT = 0.002 -- seconds between steps
 local STEPS = 50        -- of a few KiB each
 local PACE = 1          -- steps for each handshake
@@ -26,7 +26,7 @@ local settled = 0   -- clients when memory was last given back
 local freed = 0     -- bytes of garbage that were told of since
 local looking = false
 
--- A new key makes Lua fit a table to what is in it.
+-- A new key makes Lua fit a table to its contents.
 local function fit(list)
   list[false], list[true] = true, true
   list[false], list[true] = nil, nil

@@ -1,12 +1,17 @@
---- The settings of a protocol: their names, what they may be, and what the core is told.
+--- Settings: a class declares them, a listener may be given others.
 --
--- Their defaults and what they mean stand with the fields of `sync.Protocol`.
+-- A setting stands once, where its owner declares it: name, default, what it may be, and what
+-- the core is told. Owners are on any floor; this module knows none of them.
+--
+--     local settings = {}
+--     --- Longest message a client may send.
+--     settings.maxMessage = setting {64 * 1024, options.bytes(1), core = "max_message"}
+--     options.declare(Protocol, settings)
+--
+-- docs/settings.md lists all of them.
 -- @module sync.options
 
 local core = require "sync.core"
-local hosts = require "sync.http.hosts"
-local origins = require "sync.http.origins"
-local policy = require "sync.flash.policy"
 
 local C = core.C
 
@@ -14,139 +19,123 @@ local options = {}
 
 local MOST_SECONDS = 30 * 24 * 3600
 local MOST_BYTES = 2 ^ 30
--- Seconds for a client to say what it is. Chromium keeps a spare connection for ten.
-local DETECT, DETECT_BESIDE_PAGES = 0.25, 15
 
-local function wholeNumber(least, most)
-  return function(value)
-    return type(value) == "number" and value >= least and value <= most and value % 1 == 0,
-      ("a whole number from %d to %d"):format(least, most)
-  end
+-- Kinds of values: tables with `check`, a function of a value that returns whether it will do,
+-- and what is wanted; `forCore`, a function that makes what the core takes of a value, where
+-- that is another; and `unit`.
+
+--- A whole number.
+function options.wholeNumber(least, most, unit)
+  local wanted = ("a whole number from %d to %d"):format(least, most)
+  return {unit = unit, check = function(value)
+    return type(value) == "number" and value >= least and value <= most and value % 1 == 0, wanted
+  end}
 end
 
-local function seconds(value)
-  return type(value) == "number" and value > 0 and value <= MOST_SECONDS,
-    "a number of seconds above 0"
+--- A number of bytes, from `least` to 1 GiB.
+function options.bytes(least)
+  return options.wholeNumber(least, MOST_BYTES, "bytes")
 end
 
-local function orFalse(check)
-  return function(value)
-    local ok, wanted = check(value)
-    return ok or value == false, wanted .. ", or false"
-  end
+--- A time above 0; the core gets milliseconds.
+options.seconds = {
+  unit = "s",
+  check = function(value)
+    return type(value) == "number" and value > 0 and value <= MOST_SECONDS,
+      "a number of seconds above 0"
+  end,
+  forCore = function(value) return math.max(1, math.floor(value * 1000)) end,
+}
+
+--- A kind, or false, which the core gets as 0.
+function options.orFalse(kind)
+  return {
+    unit = kind.unit,
+    check = function(value)
+      local ok, wanted = kind.check(value)
+      return ok or value == false, wanted .. ", or false"
+    end,
+    forCore = function(value)
+      if not value then return 0 end
+      return kind.forCore and kind.forCore(value) or value
+    end,
+  }
 end
 
-local function oneOf(...)
-  local words, list = {}, {}
-  for _, word in ipairs {...} do
-    words[word] = true
-    list[#list + 1] = ("%q"):format(word)
-  end
+--- One of some words. The core gets the constant of `prefix` and the word.
+-- @tparam table words a list
+-- @tparam[opt] string prefix as in "SYNC_FRAMING_"
+function options.oneOf(words, prefix)
+  local known, list = {}, {}
+  for i, word in ipairs(words) do known[word], list[i] = true, ("%q"):format(word) end
   local wanted = "one of " .. table.concat(list, ", ")
-  return function(value) return words[value] == true, wanted end
+  return {
+    check = function(value) return known[value] == true, wanted end,
+    forCore = function(value) return C[prefix .. value:upper()] end,
+  }
 end
 
-local function boolean(value)
-  return type(value) == "boolean", "true or false"
-end
+--- True or false.
+options.boolean = {
+  check = function(value) return type(value) == "boolean", "true or false" end,
+}
 
--- A list without repetitions, of words out of `words`, or of any strings.
-local function listOf(words, wanted)
-  return function(value)
+--- A list of strings.
+-- @tparam string wanted what it's called in errors
+-- @tparam[opt] table words those that there are, as keys; nil: any
+function options.listOf(wanted, words)
+  return {check = function(value)
     if type(value) ~= "table" then return false, wanted end
     for _, item in ipairs(value) do
       if type(item) ~= "string" or words and not words[item] then return false, wanted end
     end
     return next(value) == nil or #value > 0, wanted
+  end}
+end
+
+-- Declaring.
+
+local declared = setmetatable({}, {__mode = "k"}) -- by class: settings by name
+
+--- Makes a setting of a default, a kind, and further fields:
+--
+-- - `core`: the field of `struct sync_options` that tells the core.
+-- - `forCore(value, settings, class)`: what the core gets, instead of what the kind makes.
+-- - `read(value)`: what `listener.settings` has in the value's place.
+-- - `conflict(settings)`: what is wrong with the value beside others, or nil.
+-- - `open(listener, value)`: called with a listener that was opened, unless the value is false;
+--   returns true, or false and what is wrong.
+-- - `onClass`: instances read it themselves, so it is no option of a listener.
+function options.setting(fields)
+  fields.default, fields.kind = fields[1], fields[2]
+  return fields
+end
+
+--- Makes settings known for a class and those that extend it, of which they become fields.
+-- @tparam table class
+-- @tparam table settings by name
+function options.declare(class, settings)
+  local own, known = declared[class] or {}, options.of(class)
+  declared[class] = own
+  for name, setting in pairs(settings) do
+    if known[name] then error(("%s.%s is declared twice"):format(class.name, name), 2) end
+    own[name] = setting
+    class[name] = setting.default
   end
 end
 
-local TRANSPORTS = {
-  tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
-  policy = C.SYNC_POLICY,
-}
-local someTransports = listOf(TRANSPORTS, 'a list of "tcp", "websocket", "http", "policy"')
+--- The settings that a class may have.
+-- @treturn table by name
+function options.of(class)
+  local all = {}
+  while class do
+    for name, setting in pairs(declared[class] or {}) do all[name] = setting end
+    class = class.super
+  end
+  return all
+end
 
-local FRAMINGS = {
-  raw = C.SYNC_FRAMING_RAW, null = C.SYNC_FRAMING_NULL, line = C.SYNC_FRAMING_LINE,
-  length16 = C.SYNC_FRAMING_LENGTH16, length32 = C.SYNC_FRAMING_LENGTH32,
-}
-
--- Functions of a value: whether it will do, and what is wanted.
-local checks = {
-  framing = oneOf("raw", "null", "line", "length16", "length32"),
-  encoding = oneOf("json", "amf3"),
-  panel = function(value)
-    return value == false or type(value) == "string" and #value >= 8,
-      "false, or a token of 8 letters or more"
-  end,
-  overflow = oneOf("close", "drop"),
-  messageRate = orFalse(function(value)
-    return type(value) == "number" and value >= 0.01 and value <= 10 ^ 6,
-      "a number from 0.01 to 1,000,000"
-  end),
-  messageBurst = orFalse(wholeNumber(1, 10 ^ 6)),
-  onFlood = oneOf("close", "pause"),
-  maxMessage = wholeNumber(1, MOST_BYTES),
-  maxQueue = wholeNumber(1024, MOST_BYTES),
-  highWater = orFalse(wholeNumber(1, MOST_BYTES)),
-  maxClients = orFalse(wholeNumber(1, 10 ^ 7)),
-  maxPerAddress = orFalse(wholeNumber(1, 10 ^ 7)),
-  maxRooms = wholeNumber(0, 10 ^ 6),
-  idleTimeout = orFalse(seconds),
-  handshakeTimeout = orFalse(seconds),
-  messageTimeout = orFalse(seconds),
-  closeTimeout = seconds,
-  keepalive = orFalse(wholeNumber(1, 32767)),
-  backlog = wholeNumber(1, 65535),
-  transports = function(value)
-    local ok, wanted = someTransports(value)
-    return ok and #value > 0, wanted
-  end,
-  detectTimeout = orFalse(seconds),
-  origins = origins.check,
-  hosts = hosts.check,
-  policyPorts = function(value)
-    if value == false then return true end
-    local ports, message = policy.ports(value, 0)
-    return ports ~= nil, message or "false, a list of ports and ranges, or \"*\""
-  end,
-  binary = boolean,
-  subprotocols = listOf(nil, "a list of names"),
-  tls = function(value)
-    local files = {}
-    if type(value) == "table" then
-      files = value.certificate and {value} or value
-    end
-    local fine = #files > 0
-    for _, file in ipairs(files) do
-      fine = fine and type(file) == "table" and type(file.certificate) == "string" and
-        type(file.key) == "string"
-    end
-    local minimum = fine and value.minimum
-    fine = fine and (minimum == nil or minimum == "1.2" or minimum == "1.3")
-    return fine or value == false, 'false, {certificate = "FILE", key = "FILE"}, or a list ' ..
-      'of such; beside them, only = true refuses plain clients, and minimum = "1.3"'
-  end,
-  pingInterval = orFalse(seconds),
-  pongTimeout = orFalse(seconds),
-  compression = boolean,
-  compressFrom = wholeNumber(1, MOST_BYTES),
-  sendTakeover = boolean,
-  receiveTakeover = boolean,
-  web = function(value)
-    return value == false or type(value) == "string" and value ~= "", "false, or a folder's path"
-  end,
-  maxHead = wholeNumber(256, 2 ^ 20),
-  maxHeaders = wholeNumber(1, 1000),
-  maxBody = wholeNumber(0, MOST_BYTES),
-}
-
--- Settings that the instances read themselves, so they belong to the class alone.
-local CLASS_ONLY = {maxRooms = true, subprotocols = true}
-
--- Those of a listener that no class sets.
-local DEFAULTS = {backlog = 1024, encoding = "json"}
+-- Checking.
 
 local HANDLERS = {"onConnect", "onData", "onDrain", "onClose", "onError", "onStart", "onStop",
   "onUpgrade"}
@@ -182,52 +171,48 @@ function options.nearest(name, names)
   return best
 end
 
-local function settingNames()
+-- What is wrong with the names of a listener's options, or nil.
+local function unknownOption(known, given)
   local names = {}
-  for name in pairs(checks) do
-    if not CLASS_ONLY[name] then names[#names + 1] = name end
+  for name, setting in pairs(known) do
+    if not setting.onClass then names[#names + 1] = name end
   end
-  table.sort(names)
-  return names
+  for name in pairs(given) do
+    local setting = known[name]
+    if not setting or setting.onClass then
+      local meant = options.nearest(tostring(name), names)
+      local advice = setting and "it can only be set on the class"
+        or meant and ("did you mean %s?"):format(meant)
+        or "the options are " .. table.concat(names, ", ")
+      return ("unknown option %s: %s"):format(tostring(name), advice)
+    end
+  end
 end
 
--- Raises an error when a field that a class has set looks like a known one, misspelt
--- in upper and lower case only: that is never meant.
-local function checkSpelling(class)
-  local known = {}
-  for name in pairs(checks) do known[name:lower()] = name end
-  for _, name in ipairs(HANDLERS) do known[name:lower()] = name end
+-- What is wrong with the spelling of a class's fields, or nil: one that differs from a known
+-- one in upper and lower case only is never meant.
+local function misspelt(class, known)
+  local names = {}
+  for name in pairs(known) do names[name:lower()] = name end
+  for _, name in ipairs(HANDLERS) do names[name:lower()] = name end
   local level = class
   while level and level.super do
     for name in pairs(level) do
-      local meant = type(name) == "string" and known[name:lower()]
+      local meant = type(name) == "string" and names[name:lower()]
       if meant and meant ~= name then
-        return nil, ("class %s sets %s; did you mean %s?"):format(level.name, name, meant)
+        return ("class %s sets %s; did you mean %s?"):format(level.name, name, meant)
       end
     end
     level = level.super
   end
-  return true
 end
 
-local function checkHandlers(class)
+local function wrongHandler(class)
   for _, name in ipairs(HANDLERS) do
     if type(class[name]) ~= "function" then
-      return nil, ("%s.%s must be a function, not %s")
-        :format(class.name, name, type(class[name]))
+      return ("%s.%s must be a function, not %s"):format(class.name, name, type(class[name]))
     end
   end
-  return true
-end
-
--- Whether a browser may ask this listener for pages.
-local function servesPages(class, settings)
-  local level = class
-  while level do
-    if next(rawget(level, "routes") or {}) then return true end
-    level = level.super
-  end
-  return (settings.web or settings.panel) and true or false
 end
 
 --- Merges a class's settings with a listener's options, and checks them.
@@ -235,84 +220,39 @@ end
 -- @tparam table given the listener's options
 -- @treturn table settings by name, or nil and a message
 function options.merge(class, given)
-  for name in pairs(given) do
-    if not checks[name] or CLASS_ONLY[name] then
-      local meant = options.nearest(tostring(name), settingNames())
-      local advice = CLASS_ONLY[name] and "it can only be set on the class"
-        or meant and ("did you mean %s?"):format(meant)
-        or "the options are " .. table.concat(settingNames(), ", ")
-      return nil, ("unknown option %s: %s"):format(tostring(name), advice)
-    end
-  end
-  local ok, message = checkSpelling(class)
-  if ok then ok, message = checkHandlers(class) end
-  if not ok then return nil, message end
-  local settings = {}
-  for name, check in pairs(checks) do
+  local known, settings = options.of(class), {}
+  local message = unknownOption(known, given) or misspelt(class, known) or wrongHandler(class)
+  if message then return nil, message end
+  for name, setting in pairs(known) do
     local value, source = given[name], "option "
     if value == nil then value, source = class[name], class.name .. "." end
-    if value == nil then value = DEFAULTS[name] end
-    local fits, wanted = check(value)
+    local fits, wanted = setting.kind.check(value)
     if not fits then
       return nil, ("%s%s must be %s, not %s"):format(source, name, wanted,
         type(value) == "string" and ("%q"):format(value) or tostring(value))
     end
-    settings[name] = value
+    settings[name] = setting.read and setting.read(value) or value
   end
-  settings.countsCalls = class.countsCalls
-  local transports = {}
-  for _, name in ipairs(settings.transports) do transports[name] = true end
-  settings.transports = transports
-  if not settings.detectTimeout then
-    settings.detectTimeout = transports.http and servesPages(class, settings) and
-      DETECT_BESIDE_PAGES or DETECT
-  end
-  if settings.highWater and settings.highWater > settings.maxQueue then
-    return nil, ("highWater (%d) is above maxQueue (%d)")
-      :format(settings.highWater, settings.maxQueue)
+  for _, setting in pairs(known) do
+    message = setting.conflict and setting.conflict(settings)
+    if message then return nil, message end
   end
   return settings
 end
 
-local function milliseconds(value)
-  return value and math.max(1, math.floor(value * 1000)) or 0
-end
-
-local function transportBits(transports, tls)
-  local bits = tls and tonumber(C.SYNC_TLS) + (tls.only and tonumber(C.SYNC_TLS_ONLY) or 0) or 0
-  for name in pairs(transports) do bits = bits + tonumber(TRANSPORTS[name]) end
-  return bits
-end
-
 --- The settings as the core's `struct sync_options`.
-function options.forCore(settings, maxClients)
-  return core.options {
-    framing = FRAMINGS[settings.framing],
-    overflow = settings.overflow == "drop" and C.SYNC_OVERFLOW_DROP or C.SYNC_OVERFLOW_CLOSE,
-    max_message = settings.maxMessage,
-    max_queue = settings.maxQueue,
-    high_water = settings.highWater or math.floor(settings.maxQueue / 2),
-    max_clients = maxClients,
-    max_per_address = settings.maxPerAddress or 0,
-    backlog = settings.backlog,
-    idle_timeout = milliseconds(settings.idleTimeout),
-    first_timeout = milliseconds(settings.handshakeTimeout),
-    message_timeout = milliseconds(settings.messageTimeout),
-    close_timeout = milliseconds(settings.closeTimeout),
-    keepalive = settings.keepalive or 0,
-    transports = transportBits(settings.transports, settings.tls),
-    detect_timeout = milliseconds(settings.detectTimeout),
-    max_head = settings.maxHead,
-    max_headers = settings.maxHeaders,
-    max_body = settings.maxBody,
-    ping_interval = milliseconds(settings.pingInterval),
-    pong_timeout = milliseconds(settings.pongTimeout),
-    message_interval = settings.messageRate and math.ceil(10 ^ 6 / settings.messageRate) or 0,
-    message_burst = settings.messageBurst or math.max(1, math.floor(settings.messageRate or 1)),
-    flood = settings.onFlood == "pause" and C.SYNC_FLOOD_PAUSE or C.SYNC_FLOOD_CLOSE,
-    counts_calls = settings.countsCalls and 1 or 0,
-    compress_from = settings.compression and settings.compressFrom or 0,
-  }
+-- @tparam table class
+-- @tparam table settings from `merge`
+-- @tparam number maxClients
+function options.forCore(class, settings, maxClients)
+  local fields = {max_clients = maxClients, counts_calls = class.countsCalls and 1 or 0}
+  for name, setting in pairs(options.of(class)) do
+    if setting.core then
+      local make = setting.forCore or setting.kind.forCore
+      fields[setting.core] = make and make(settings[name], settings, class) or settings[name]
+    end
+  end
+  return core.options(fields)
 end
 
 return options

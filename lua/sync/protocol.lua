@@ -6,10 +6,11 @@
 --
 -- **The life of a client.** `onConnect` is called first, then `onData` for each message,
 -- `onDrain` when a queue that was full is empty again, and last `onClose`, always once.
--- When a handler raises an error, it is logged, `onError` is called, and this client is
+-- When a handler raises an error, the error is logged, `onError` is called, and this client is
 -- closed; others notice nothing. After `close` no more messages are delivered.
 --
--- **Settings** are fields of the class; an option of `sync.enable` goes before them.
+-- **Settings** are fields of the class; an option of `sync.enable` goes before them. Those of
+-- WebSocket and HTTP are in `sync.http.settings`; docs/settings.md has all.
 --
 -- @classmod sync.Protocol
 
@@ -17,102 +18,128 @@ local cjson = require "cjson"
 local Class = require "sync.class"
 local Set = require "sync.set"
 local core = require "sync.core"
+local options = require "sync.options"
 
 local C, handle = core.C, core.handle
 
 local Protocol = Class:extend("Protocol")
 
+local setting, settings = options.setting, {}
+local seconds, orFalse = options.seconds, options.orFalse
+
 --- How the byte stream is cut into messages: "raw" (chunks as they come), "null" (each
 -- ends in NUL; Flash XMLSocket), "line" (LF, CR LF accepted), "length16", "length32"
--- (a big-endian length before each).
-Protocol.framing = "raw"
+-- (a big-endian length of so many bits before each), "length24le" (a little-endian one).
+settings.framing = setting {"raw", core = "framing",
+  options.oneOf({"raw", "null", "line", "length16", "length32", "length24le"}, "SYNC_FRAMING_")}
 --- Longest message a client may send, in bytes. One that is longer closes it.
-Protocol.maxMessage = 64 * 1024
+settings.maxMessage = setting {64 * 1024, options.bytes(1), core = "max_message"}
 --- Most unsent bytes of a client; what happens then is `overflow`.
-Protocol.maxQueue = 1024 * 1024
+settings.maxQueue = setting {1024 * 1024, options.bytes(1024), core = "max_queue"}
 --- Unsent bytes from which on `send` says "full"; false: half of maxQueue.
-Protocol.highWater = false
+settings.highWater = setting {false, orFalse(options.bytes(1)), core = "high_water",
+  forCore = function(value, all) return value or math.floor(all.maxQueue / 2) end,
+  conflict = function(all)
+    if not all.highWater or all.highWater <= all.maxQueue then return nil end
+    return ("highWater (%d) is above maxQueue (%d)"):format(all.highWater, all.maxQueue)
+  end}
 --- At maxQueue: "close" the client, or "drop" the message.
-Protocol.overflow = "close"
+settings.overflow = setting {"close", options.oneOf({"close", "drop"}, "SYNC_OVERFLOW_"),
+  core = "overflow"}
 --- Messages a second that a client may send; false: any. More is `onFlood`.
-Protocol.messageRate = false
---- How many of them may come at once, after a silence; false: those of one second.
-Protocol.messageBurst = false
---- A client that sends more: "close" it (a WebSocket by 1008), or "pause", that is to read it
--- no faster: what it sends waits with it.
-Protocol.onFlood = "close"
+settings.messageRate = setting {false, core = "message_interval",
+  orFalse {
+    check = function(value)
+      return type(value) == "number" and value >= 0.01 and value <= 10 ^ 6,
+        "a number from 0.01 to 1,000,000"
+    end,
+    forCore = function(value) return math.ceil(10 ^ 6 / value) end,
+  }}
+--- Messages that may come at once, after a silence; false: `messageRate` of them.
+settings.messageBurst = setting {false, orFalse(options.wholeNumber(1, 10 ^ 6)),
+  core = "message_burst",
+  forCore = function(value, all) return value or math.max(1, math.floor(all.messageRate or 1)) end}
+--- At messageRate: "close" the client (a WebSocket by 1008), or "pause", that is to read its
+-- messages no faster: they wait at the client.
+settings.onFlood = setting {"close", options.oneOf({"close", "pause"}, "SYNC_FLOOD_"),
+  core = "flood"}
 --- Most connections of one address to this process, in IPv6 of one /64; false: any number.
 -- More are refused by a reset. Loopback, link-local and private addresses and Unix sockets
--- aren't counted, for many may be behind them: a proxy on the same network sees to this
--- itself.
-Protocol.maxPerAddress = 1000
+-- aren't counted, for many may be behind them: a proxy on the same network counts itself.
+settings.maxPerAddress = setting {1000, orFalse(options.wholeNumber(1, 10 ^ 7)),
+  core = "max_per_address"}
 --- Most clients of a listener; false: the file limit less 64. More wait to be accepted; at
 -- the file limit a listener that serves HTTP answers operators and refuses others.
-Protocol.maxClients = false
+settings.maxClients = setting {false, orFalse(options.wholeNumber(1, 10 ^ 7))}
+--- Clients that may wait to be accepted.
+settings.backlog = setting {1024, options.wholeNumber(1, 65535), core = "backlog"}
 --- Seconds without a byte from the client until it is closed; false: never.
-Protocol.idleTimeout = false
---- Seconds a client has to complete its first message once it has begun it.
-Protocol.handshakeTimeout = 10
---- Seconds it has to complete a later one; false: any time.
-Protocol.messageTimeout = 60
+settings.idleTimeout = setting {false, orFalse(seconds), core = "idle_timeout"}
+--- Seconds from the beginning to the end of a client's first message; false: any time.
+settings.handshakeTimeout = setting {10, orFalse(seconds), core = "first_timeout"}
+--- Seconds from the beginning to the end of a later message; false: any time.
+settings.messageTimeout = setting {60, orFalse(seconds), core = "message_timeout"}
 --- Seconds a client that is being closed has to read what is queued for it.
-Protocol.closeTimeout = 5
+settings.closeTimeout = setting {5, seconds, core = "close_timeout"}
 --- Seconds of silence until TCP asks whether the client is still there; false: never.
-Protocol.keepalive = 60
+settings.keepalive = setting {60, orFalse(options.wholeNumber(1, 32767, "s")),
+  core = "keepalive"}
 --- Most rooms that a client may be in.
-Protocol.maxRooms = 64
+settings.maxRooms = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
+
+local TRANSPORTS = {tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
+  policy = C.SYNC_POLICY}
+local someTransports = options.listOf('a list of "tcp", "websocket", "http", "policy"', TRANSPORTS)
+
+local function transportBits(transports, all)
+  local bits = all.tls and tonumber(C.SYNC_TLS) or 0
+  if all.tls and all.tls.only then bits = bits + tonumber(C.SYNC_TLS_ONLY) end
+  for name in pairs(transports) do bits = bits + tonumber(TRANSPORTS[name]) end
+  return bits
+end
 
 --- What clients may use, on every port alike: a list of "tcp" (the byte stream), "websocket",
 -- "http" (routes, web folder, /healthz) and "policy" (Flash policy requests).
-Protocol.transports = {"tcp", "websocket", "http", "policy"}
---- Seconds until a client that says nothing counts as one of the byte stream, so that a
--- server that speaks first may speak; false: 0.25, or 15 where pages are served (`web`,
--- `routes`, `panel`), for browsers open spare connections and say nothing on them for a while.
-Protocol.detectTimeout = false
+settings.transports = setting {{"tcp", "websocket", "http", "policy"},
+  {check = function(value)
+    local ok, wanted = someTransports.check(value)
+    return ok and #value > 0, wanted
+  end},
+  read = function(list)
+    local set = {}
+    for _, name in ipairs(list) do set[name] = true end
+    return set
+  end,
+  core = "transports", forCore = transportBits}
+
+local function isCertificate(value)
+  return type(value) == "table" and type(value.certificate) == "string" and
+    type(value.key) == "string"
+end
+
+local function isTls(value)
+  if type(value) ~= "table" then return false end
+  local files = value.certificate and {value} or value
+  for _, file in ipairs(files) do
+    if not isCertificate(file) then return false end
+  end
+  return #files > 0 and (value.minimum == nil or value.minimum == "1.2" or value.minimum == "1.3")
+end
+
 --- Encrypts (TLS 1.2 and 1.3): `{certificate = "FILE", key = "FILE"}`, in PEM, the
 -- certificate's chain behind it; or a list of such, of which a client gets the one for the
 -- name it asks for, else the first. Clients may still come without TLS on the same port,
 -- but not with `only = true` beside them. `minimum = "1.3"` refuses TLS 1.2. The files are
 -- read again by `sync.reloadCertificates` and SIGHUP.
-Protocol.tls = false
---- Which sites' pages and movies may connect: false (those of the same host and port), "*"
--- (all), or a list of exactly those that may, as in {"https://game.example.com",
--- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
-Protocol.origins = false
---- The server's own names, of which an HTTP request must give one (Host), as in
--- {"game.example.com"}; false: any, but for requests from this machine or its network that
--- came through no proxy, as `sync.hosts` says.
-Protocol.hosts = false
---- Ports that a Flash policy lets movies use; false: those that are enabled.
-Protocol.policyPorts = false
---- A WebSocket that has sent nothing yet is answered in binary instead of text.
-Protocol.binary = false
---- Subprotocols of WebSocket that the class speaks, best first.
-Protocol.subprotocols = {}
---- Seconds of a WebSocket's silence until it is pinged; false: never.
-Protocol.pingInterval = 25
---- Seconds a pinged one has to send anything until it is closed; false: any time.
-Protocol.pongTimeout = 10
---- Whether messages of WebSockets are compressed where the client can do it.
-Protocol.compression = true
---- Shorter messages, in bytes, are never compressed.
-Protocol.compressFrom = 512
---- Whether a compressed message to a WebSocket may refer to those before: packs small
--- messages that are alike better, costs about 150 KB for each client while it is used, and
--- what goes to many clients still is compressed once.
-Protocol.sendTakeover = false
---- The same for what a client sends: costs about 40 KB for each client that uses it.
-Protocol.receiveTakeover = false
---- Longest head of an HTTP request, in bytes, and most headers in it.
-Protocol.maxHead = 8192
-Protocol.maxHeaders = 64
---- Longest body of an HTTP request, in bytes.
-Protocol.maxBody = 64 * 1024
---- A folder whose files are served over HTTP; false: none.
-Protocol.web = false
---- A token of 8 letters or more, with which operators see `/panel`, `/panel.json` and
--- `/metrics`; false: there is no panel. See `sync.panel`.
-Protocol.panel = false
+settings.tls = setting {false,
+  {check = function(value)
+    return value == false or isTls(value), 'false, {certificate = "FILE", key = "FILE"}, or a ' ..
+      'list of such; beside them, only = true refuses plain clients, and minimum = "1.3"'
+  end},
+  open = function(listener) return listener:loadCertificates() end}
+
+options.declare(Protocol, settings)
+
 --- What HTTP requests are answered with: functions by "METHOD /path". See `sync.http`.
 Protocol.routes = {}
 
@@ -154,7 +181,7 @@ end
 -- @tparam table|nil request a WebSocket's handshake, as in `sync.http`; nil for others
 function Protocol:onConnect(request) end -- luacheck: ignore request
 
---- Called on the class when a WebSocket wants to connect: it can be refused.
+--- Called on the class when a WebSocket wants to connect, and can be refused.
 -- @tparam table request as in `sync.http`: `path`, `params`, `headers`, `origin`, `address`
 -- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
 -- refuses it, with a text as second value
@@ -180,7 +207,7 @@ function Protocol:onData(data) end -- luacheck: ignore data
 -- @tparam number dropped messages that `overflow = "drop"` has dropped meanwhile
 function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 
---- Called when the client has gone: it is in no set any more, and nothing can be sent.
+--- Called when the client has gone: no set has it any more, and nothing can be sent.
 -- @tparam string reason what `close` was given, or "closed" (by `close` without one),
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
@@ -201,14 +228,14 @@ function Protocol:onStart() end
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end
 
---- Sends a message to this client. It is queued, and written when the tick ends.
+--- Queues a message for this client, to be written when the tick ends.
 -- @tparam string data
 -- @treturn boolean true, or false and why:
--- "full": it is queued, but the client reads slowly; wait for `onDrain`.
--- "dropped": it is not queued, since maxQueue is reached and `overflow` is "drop".
--- "closed": it is not queued, since the client has gone.
--- "too long": it is not queued, since it is longer than maxQueue or than the framing's
--- length prefix can say.
+-- "full": the message is queued, but the client reads slowly; wait for `onDrain`.
+-- "dropped": not queued, since maxQueue is reached and `overflow` is "drop".
+-- "closed": not queued, since the client has gone.
+-- "too long": not queued, since it is longer than maxQueue or than the framing's length
+-- prefix can say.
 function Protocol:send(data)
   if type(data) ~= "string" then
     error("send(data): data must be a string, not " .. type(data), 2)
@@ -218,7 +245,7 @@ function Protocol:send(data)
   return false, REFUSED[sent]
 end
 
--- An event of another node for this client, in JSON; sync.Remote knows what that is.
+-- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.
 function Protocol:deliverEvent(text)
   self:send(text)
 end

@@ -6,8 +6,8 @@
 --       sync.sleep(1)
 --     end)
 --
--- While one waits, handlers and others run. It is a coroutine: for what happens now and then,
--- and not for the hot path, which LuaJIT compiles without them.
+-- While such a function waits, handlers and others run. It is a coroutine: for what happens now
+-- and then, and not for the hot path, which LuaJIT compiles without coroutines.
 -- @module sync.task
 
 local Set = require "sync.set"
@@ -25,8 +25,8 @@ local byThread = setmetatable({}, {__mode = "k"})
 local live = 0
 
 --- Makes a coroutine. LuaJIT may crash when it begins to compile the very function that a
--- coroutine begins with, while somebody watches it (`--jit-report`, the panel): so it begins
--- with one that is never compiled.
+-- coroutine begins with, while somebody watches the compiler (`--jit-report`, the panel): so each
+-- begins with a function that is never compiled.
 -- @tparam function fn of which at most three results are kept
 -- @treturn thread
 function task.thread(fn)
@@ -82,12 +82,12 @@ function task.spawn(fn, ...)
   return self
 end
 
---- Lets it go no further: what it waits for is not told to it.
+--- Ends the task where it waits: the answer that it waits for is dropped.
 function Task:cancel()
   if byThread[self.thread] then finish(self, "cancelled") end
 end
 
--- Whether it has not come to its end.
+-- Whether the task has not come to its end.
 function Task:isAlive()
   return byThread[self.thread] ~= nil
 end

@@ -26,7 +26,7 @@ local Server = Class:extend("testing.Server")
 local Client = Class:extend("testing.Client")
 
 -- Handles batches until nothing is left to be done now.
--- One without events may have closed a client, so it takes two in a row.
+-- A batch without events may have closed a client, so two in a row are waited for.
 local function settle()
   local quiet = 0
   for _ = 1, MOST_STEPS do
@@ -43,12 +43,12 @@ end
 function testing.serve(class, given)
   local wanted = {}
   for name, value in pairs(given or {}) do wanted[name] = value end
-  -- Else a client would have to say something, or wait, until it is one.
+  -- With other transports a client would have to say something, or wait, until it is known.
   wanted.transports = wanted.transports or {"tcp"}
   local settings, message = options.merge(class, wanted)
   if not settings then error("testing.serve: " .. message, 2) end
   local id = C.sync_listen(handle, "memory:", 0,
-    options.forCore(settings, settings.maxClients or 1000000))
+    options.forCore(class, settings, settings.maxClients or 1000000))
   if id < 0 then error("testing.serve: " .. core.problem(id), 2) end
   loop.listeners[id] = {class = class, settings = settings}
   return Server:new {id = id, clients = {}}
@@ -103,7 +103,7 @@ function Client:leave()
   if not self:isOpen() then return end
   C.sync_memory_end(handle, self.slot)
   settle()
-  -- What it never read would be kept for it until closeTimeout.
+  -- Bytes that the client has never read would be kept for it until closeTimeout.
   if not loop.clients[self.slot] then C.sync_abort(handle, self.slot) end
   settle()
 end

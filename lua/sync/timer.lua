@@ -19,7 +19,7 @@ end
 
 --- Calls a function once.
 -- @tparam number seconds
--- @tparam function fn called with the seconds it is late
+-- @tparam function fn called with the seconds that the timer is late
 -- @treturn sync.Timer
 function Timer.after(seconds, fn)
   check("after", seconds, fn)
@@ -29,7 +29,7 @@ end
 --- Calls a function again and again, at an exact average rate. Calls that are missed
 -- because the server was busy are left out.
 -- @tparam number seconds at least 0.001
--- @tparam function fn called with the seconds it is late
+-- @tparam function fn called with the seconds that the timer is late
 -- @treturn sync.Timer
 -- @usage local loop = sync.every(1/60, tick)
 function Timer.every(seconds, fn)
@@ -41,12 +41,12 @@ function Timer.every(seconds, fn)
   return Timer:new {timer = loop.startTimer(seconds, seconds, fn)}
 end
 
---- Stops the timer. It may be stopped twice.
+--- Stops the timer. Stopping one twice does no harm.
 function Timer:stop()
   loop.stopTimer(self.timer)
 end
 
---- Whether it will still fire.
+--- Whether the timer will still fire.
 -- @treturn boolean
 function Timer:isRunning()
   return self.timer.id ~= false

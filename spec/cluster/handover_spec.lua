@@ -9,7 +9,8 @@ local Process = require "spec.support.process"
 local NODE = [[
   local sync = require "sync"
   local buffer, cjson = require "string.buffer", require "cjson"
-  local frame, loop, testing = require "sync.cluster.frame", require "sync.loop", require "sync.testing"
+  local frame, loop = require "sync.cluster.frame", require "sync.loop"
+  local testing = require "sync.testing"
   local Store, now = require "sync.cluster.store", require "sync.core".C.sync_now
   local store, published, reads, held = Store.new(), {}, {}, nil
   local handlers

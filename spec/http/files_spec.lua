@@ -500,8 +500,8 @@ describe("files.answer to If-None-Match", function()
 end)
 
 describe("files.answer to If-Modified-Since", function()
-  local function since(date, with)
-    return status({["if-modified-since"] = date}, with)
+  local function since(time, with)
+    return status({["if-modified-since"] = time}, with)
   end
 
   it("is 304 when the file is as old or older", function()
@@ -520,8 +520,8 @@ describe("files.answer to If-Modified-Since", function()
   end)
 
   it("is the file for what is no date", function()
-    for _, date in ipairs {"", "yesterday", "1700000000", DATE .. ", " .. DATE} do
-      assert.equal(200, since(date))
+    for _, text in ipairs {"", "yesterday", "1700000000", DATE .. ", " .. DATE} do
+      assert.equal(200, since(text))
     end
   end)
 

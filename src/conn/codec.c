@@ -1,7 +1,8 @@
-/* codec.c: the five framings of a byte stream.
+/* codec.c: the framings of a byte stream.
  *
  * raw: chunks as they come. null: ends in NUL (Flash XMLSocket). line: ends in LF, one
  * CR before it is taken off. length16, length32: a big-endian length before each.
+ * length24le: a little-endian one of three bytes.
  */
 #include "conn/codec.h"
 
@@ -80,15 +81,9 @@ static void line_frame(size_t length, struct frame *frame) {
     frame->tail_length = 1;
 }
 
-static ssize_t length_cut(const char *bytes, size_t length, size_t prefix,
-                          size_t max_message, struct slice *message) {
-    if (length < prefix) {
-        return CODEC_PARTIAL;
-    }
-    size_t body = 0;
-    for (size_t i = 0; i < prefix; i++) {
-        body = body << 8 | (unsigned char)bytes[i];
-    }
+/* Cuts off a message of `body` bytes that is behind a prefix. */
+static ssize_t body_cut(const char *bytes, size_t length, size_t prefix, size_t body,
+                        size_t max_message, struct slice *message) {
     if (body > max_message) {
         return CODEC_TOO_LONG;
     }
@@ -98,6 +93,18 @@ static ssize_t length_cut(const char *bytes, size_t length, size_t prefix,
     message->bytes = bytes + prefix;
     message->length = body;
     return (ssize_t)(prefix + body);
+}
+
+static ssize_t length_cut(const char *bytes, size_t length, size_t prefix,
+                          size_t max_message, struct slice *message) {
+    if (length < prefix) {
+        return CODEC_PARTIAL;
+    }
+    size_t body = 0;
+    for (size_t i = 0; i < prefix; i++) {
+        body = body << 8 | (unsigned char)bytes[i];
+    }
+    return body_cut(bytes, length, prefix, body, max_message, message);
 }
 
 static void length_frame(size_t length, uint8_t prefix, struct frame *frame) {
@@ -128,10 +135,30 @@ static void length32_frame(size_t length, struct frame *frame) {
     length_frame(length, 4, frame);
 }
 
+static ssize_t length24le_cut(const char *bytes, size_t length, size_t *scanned,
+                              size_t max_message, struct slice *message) {
+    (void)scanned;
+    if (length < 3) {
+        return CODEC_PARTIAL;
+    }
+    const unsigned char *head = (const unsigned char *)bytes;
+    size_t body = head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16;
+    return body_cut(bytes, length, 3, body, max_message, message);
+}
+
+static void length24le_frame(size_t length, struct frame *frame) {
+    for (int i = 0; i < 3; i++, length >>= 8) {
+        frame->head[i] = (char)(length & 0xff);
+    }
+    frame->head_length = 3;
+    frame->tail_length = 0;
+}
+
 const struct codec codecs[CODEC_COUNT] = {
     {"raw", UINT32_MAX, raw_cut, raw_frame},
     {"null", UINT32_MAX, null_cut, null_frame},
     {"line", UINT32_MAX, line_cut, line_frame},
     {"length16", UINT16_MAX, length16_cut, length16_frame},
     {"length32", UINT32_MAX, length32_cut, length32_frame},
+    {"length24le", 0xffffff, length24le_cut, length24le_frame},
 };

@@ -39,5 +39,5 @@ struct codec {
 };
 
 /* One codec for each enum sync_framing, in its order. */
-enum { CODEC_COUNT = 5 };
+enum { CODEC_COUNT = 6 };
 extern const struct codec codecs[CODEC_COUNT];

@@ -60,9 +60,7 @@ void user_prepare(void) {
     if (plan.framing == FRAMING_LINE && memchr(body, '\n', body_length)) {
         fail("a message of the framing line can't have a line feed in it");
     }
-    if (plan.framing == FRAMING_LENGTH16 && body_length > UINT16_MAX) {
-        fail("the framing length16 takes at most %d bytes", UINT16_MAX);
-    }
+    wire_check_length(plan.framing, body_length);
     if (body_length == 0 && plan.framing == FRAMING_RAW) {
         fail("without framing a message can't be empty");
     }

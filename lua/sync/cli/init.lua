@@ -85,6 +85,8 @@ local function jitCommand(text)
   return true
 end
 
+local processes = 1 -- that share what the system lets them have
+
 -- What each option does; a function of its value, that may return nil and a message.
 local actions = {}
 
@@ -105,7 +107,7 @@ function actions.memory(value)
   local limit = require "sync.limit"
   local bytes, problem = limit.parse(value)
   if bytes == nil then return nil, problem end
-  limit.set(bytes and math.floor(bytes / (require "sync.core".workers or 1)))
+  limit.bytes = bytes and math.floor(bytes / processes)
   return true
 end
 
@@ -154,7 +156,7 @@ local function pretend()
   sync.openListener = function(host, port, class, settings)
     local listener = setmetatable({host = host, class = class, settings = settings,
       port = not host:find("^unix:") and port or nil,
-      close = function() end, writePolicy = function() end},
+      close = function() end, setPolicy = function() end},
       {__tostring = function() return host .. ":" .. port end})
     done.listeners[#done.listeners + 1] = listener
     return listener
@@ -279,7 +281,9 @@ end
 -- @treturn number the exit code
 function cli.main(given)
   local script, wanted = arg[0], {}
-  local isWorker = os.getenv "SYNC_WORKER" ~= nil
+  local place = os.getenv "SYNC_WORKER" -- "2/4"; gone once the core is loaded
+  local isWorker = place ~= nil
+  processes = tonumber((place or ""):match("/(%d+)$")) or 1
   require "sync.jit"
   for _, option in ipairs(given) do wanted[option[1]] = option[2] end
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
@@ -290,6 +294,7 @@ function cli.main(given)
     end
     return runWorkers(wanted.workers)
   end
+  require "sync.limit".begin(processes)
   for _, option in ipairs(given) do
     local code = apply(option[1], option[2])
     if code then return code end

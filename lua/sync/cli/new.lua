@@ -1,8 +1,8 @@
 --- `sync-lua new NAME`: makes a project, a folder with all that a first server needs.
 --
--- Its files are those of templates/new, which are part of the program. Where they say
--- {{name}} the project's name is put, so a name may hold nothing that means something in
--- Lua, HTML or a shell.
+-- The project's files are copies of templates/new, which is part of the program. {{name}} in them
+-- becomes the project's name, so a name may hold nothing that means something in Lua, HTML or a
+-- shell.
 -- @module sync.cli.new
 
 local new = {}
@@ -47,7 +47,7 @@ local function isFree(name)
   local file, _, code = io.open(name)
   if not file then return code == NO_SUCH_FILE or nil, name .. " is there, and can't be read" end
   file:close()
-  local inside = io.open(name .. "/.") -- opens only if it's a folder
+  local inside = io.open(name .. "/.") -- opens only a folder
   if not inside then return nil, name .. " is there, and is no folder" end
   inside:close()
   if shell(("ls -A %s/."):format(name)) ~= "" then

@@ -136,7 +136,7 @@ end
 -- @tparam function gone called when the parent has gone
 function bus.connect(gone)
   bus.onGone = gone
-  local door = assert(dial.door(Link, {}, true))
+  local door = assert(dial.new(Link, {}, true))
   assert(door:adopt(PARENT))
   bus.tellListening()
 end

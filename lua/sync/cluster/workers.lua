@@ -252,7 +252,7 @@ function workers.run(count, words)
   end
   arguments = words
   local message
-  door, message = dial.door(Hub, {maxClients = false})
+  door, message = dial.new(Hub, {maxClients = false})
   if not door then error(message) end
   makeStores(count)
   for number = 1, count do list[number] = {number = number, failures = 0} end

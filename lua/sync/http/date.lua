@@ -52,8 +52,8 @@ local function dateParts(text)
   return weekday, day, month, year, clock
 end
 
---- What time a date of HTTP tells, in the form of today, that of RFC 850 or that of
--- asctime. The weekday is not compared with the date.
+--- The time of an HTTP date, in the form of today, of RFC 850 or of asctime. The weekday is not
+-- compared with the date.
 -- @tparam string text
 -- @tparam[opt=os.time()] number now in seconds since 1970; RFC 850 writes years with two
 -- digits, which are at most 50 years ahead

@@ -5,7 +5,7 @@ local deflate = {}
 
 -- A header's list: elements separated by commas, each a name with parameters behind
 -- semicolons; values may be quoted. Returns a list of lists of {name, value or true}, the
--- first of which is the extension's own, or nil when it isn't well formed.
+-- first of which is the extension's own, or nil when the header isn't well formed.
 local function parse(header)
   local offers, offer, position = {}, nil, 1
   while true do
@@ -39,7 +39,7 @@ local function windowBits(value)
   return tonumber(bits)
 end
 
--- The parameters of one offer by name, or nil when it must be declined.
+-- The parameters of an offer by name, or nil when the offer must be declined.
 local function parameters(offer)
   local given = {}
   for i = 2, #offer do

@@ -10,14 +10,15 @@
 --       return player
 --     end
 --
--- It returns a status (200 when left out), a body (a string, or a table that goes out as
--- JSON) and a table of headers. An error in it is logged and answered with 500.
+-- A route returns a status (200 when left out), a body (a string, or a table that goes out as
+-- JSON) and a table of headers. An error in a route is logged and answered with 500.
 --
 -- **A request** has `method`, `target` (as it came), `path` (decoded), `query` (as it came),
 -- `params` (of the route's path and the query's, decoded), `headers` (by lower-case name;
 -- repeated ones joined by commas), `body`, `origin`, `address`, `port`, `secure`.
 -- @module sync.http
 
+require "sync.http.settings"
 local Exchange = require "sync.http.exchange"
 local core = require "sync.core"
 local files = require "sync.http.files"
@@ -36,7 +37,7 @@ local function decode(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
--- The parameters of a query string; of one that is repeated, the first.
+-- The parameters of a query string; of a repeated one the first.
 local function queryParams(query)
   local params = {}
   for pair in query:gmatch("[^&]+") do

@@ -45,7 +45,7 @@ end
 -- @treturn boolean
 function origins.allow(allowed, origin, host)
   if origin == nil then return true end
-  if origin:find("%c") then return false end -- it couldn't be said in an answer
+  if origin:find("%c") then return false end -- an answer's header couldn't repeat the origin
   if allowed == "*" then return true end
   local scheme, originHost, originPort = split(origin) -- none of "null": a file, or no rights
   if not allowed then
@@ -69,7 +69,7 @@ function origins.refuse(class, request)
   return "pages of " .. origin .. " may not connect"
 end
 
--- Whether it's an origin; a star may only stand before the dot of a domain.
+-- Whether a text is an origin; a star may only stand before the dot of a domain.
 local function isPattern(origin)
   local _, host = split(origin)
   return host ~= nil and not host:gsub("^%*%.", "", 1):find("*", 1, true)

@@ -66,7 +66,7 @@ end
 
 --- Accepts a handshake, or says why not.
 -- @tparam sync.http.exchange exchange
--- @treturn boolean true when it's a WebSocket now, or false with a status, a text and
+-- @treturn boolean true when the connection is a WebSocket now, or false with a status, a text and
 -- headers to answer with
 function upgrade.accept(exchange)
   local request = exchange.request

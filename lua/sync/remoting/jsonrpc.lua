@@ -19,6 +19,7 @@ local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local null = require "cjson".null
+local options = require "sync.options"
 
 local C, handle = core.C, core.handle
 local now = C.sync_now
@@ -27,16 +28,22 @@ local Rpc = Protocol:extend("JsonRpc")
 
 Rpc.framing = "null"
 Rpc.countsCalls = true
+
+local setting, settings = options.setting, {}
+
 --- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
 -- frames of a WebSocket still are JSON.
-Rpc.encoding = "json"
+settings.encoding = setting {"json", options.oneOf {"json", "amf3"}}
 --- Nesting of what a client sends, 64 at most; deeper is an error of parsing.
-Rpc.maxDepth = 32
+settings.maxDepth = setting {32, options.wholeNumber(1, 10 ^ 6), onClass = true}
 --- Calls in one batch.
-Rpc.maxBatch = 64
+settings.maxBatch = setting {64, options.wholeNumber(1, 10 ^ 6), onClass = true}
 --- Answers that the server owes a client (`later`), and answers of the client that the
 -- server waits for (`sync.Remote`): at most so many each.
-Rpc.maxCalls = 64
+settings.maxCalls = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
+
+options.declare(Rpc, settings)
+
 --- Functions that clients may call, by name; or `sync.method`s.
 Rpc.remote = {}
 

@@ -22,31 +22,35 @@ local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local options = require "sync.options"
 local task = require "sync.task"
 local cjson = require "cjson"
 local null = cjson.null
 
 local Remote = Rpc:extend("Remote")
 
+local setting, settings = options.setting, {}
+
 --- Seconds that a client has to answer a call of the server.
-Remote.callTimeout = 10
+settings.callTimeout = setting {10, options.seconds, onClass = true}
 --- Seconds within which a client that has lost its connection may come back and be who it
 -- was: the same instance, in the same rooms, with the events it has missed; false: never.
-Remote.resumeTime = false
+settings.resumeTime = setting {false, options.orFalse(options.seconds), onClass = true}
 --- At most so many messages, and bytes of them, are kept for each client for that; one that
 -- has missed more starts anew.
-Remote.resumeMessages = 256
-Remote.resumeBytes = 256 * 1024
+settings.resumeMessages = setting {256, options.wholeNumber(0, 10 ^ 6), onClass = true}
+settings.resumeBytes = setting {256 * 1024, options.bytes(0), onClass = true}
 --- At most so many bytes are kept for all clients of the class in a process, those that are
 -- connected included; an event that many are sent counts once. Beyond that the clients for whom
 -- the most is kept lose it: one that has then missed something starts anew.
-Remote.resumeTotal = 64 * 1024 * 1024
+settings.resumeTotal = setting {64 * 1024 * 1024, options.bytes(0), onClass = true}
 --- Clients of the class that may be away at a time; more are let go.
-Remote.maxAway = 10000
-
+settings.maxAway = setting {10000, options.wholeNumber(0, 10 ^ 7), onClass = true}
 --- Fields of a client that go with it when it comes back to another node of a cluster, where
 -- it is another instance: names, of values that JSON can say.
-Remote.resumeFields = {}
+settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass = true}
+
+options.declare(Remote, settings)
 
 local TOKEN_BYTES = 16
 -- A connection that ended so was not ended on purpose, and its client may come back.

@@ -140,6 +140,7 @@ TEST(codec_names_follow_the_enum) {
     CHECK_TEXT(codecs[SYNC_FRAMING_LINE].name, "line");
     CHECK_TEXT(codecs[SYNC_FRAMING_LENGTH16].name, "length16");
     CHECK_TEXT(codecs[SYNC_FRAMING_LENGTH32].name, "length32");
+    CHECK_TEXT(codecs[SYNC_FRAMING_LENGTH24LE].name, "length24le");
 }
 
 TEST(codec_cuts_what_it_framed_whole_and_in_steps_of_any_size) {
@@ -177,7 +178,8 @@ TEST(codec_frames_random_binary_where_the_framing_can_carry_it) {
     guarded_open(&guarded);
     for (int round = 0; round < 300; round++) {
         const struct codec *codec =
-            &codecs[round % 2 ? SYNC_FRAMING_LENGTH16 : SYNC_FRAMING_LENGTH32];
+            &codecs[SYNC_FRAMING_LENGTH16 +
+                    round % (CODEC_COUNT - SYNC_FRAMING_LENGTH16)];
         stream = (struct stream){.length = 0};
         for (uint32_t n = 1 + test_random(20); n > 0; n--) {
             char message[MOST];
@@ -306,6 +308,27 @@ TEST(codec_length_prefixes_at_their_extremes) {
     CHECK_BYTES(frame.head, frame.head_length, "\xff\xff\xff\xff", 4);
     CHECK_INT(length16->longest, 65535);
     CHECK_INT(length32->longest, UINT32_MAX);
+}
+
+TEST(codec_length24le_has_the_least_significant_byte_first) {
+    struct slice message;
+    const struct codec *codec = &codecs[SYNC_FRAMING_LENGTH24LE];
+    CHECK_INT(cut_text(codec, "\1\0", 2, 9, &message), CODEC_PARTIAL);
+    CHECK_INT(cut_text(codec, "\0\0\0", 3, 0, &message), 3);
+    CHECK_INT(message.length, 0);
+    CHECK_INT(cut_text(codec, "\2\0\0abc", 6, 2, &message), 5);
+    CHECK_BYTES(message.bytes, message.length, "ab", 2);
+    CHECK_INT(cut_text(codec, "\0\0\1", 3, 65536, &message), CODEC_PARTIAL);
+    CHECK_INT(cut_text(codec, "\1\0\1", 3, 65536, &message), CODEC_TOO_LONG);
+    CHECK_INT(cut_text(codec, "\xff\xff\xff", 3, 0xffffff, &message), CODEC_PARTIAL);
+    CHECK_INT(cut_text(codec, "\xff\xff\xff", 3, 0xfffffe, &message), CODEC_TOO_LONG);
+
+    struct frame frame;
+    codec->frame(0x123456, &frame);
+    CHECK_BYTES(frame.head, frame.head_length, "\x56\x34\x12", 3);
+    codec->frame(0xffffff, &frame);
+    CHECK_BYTES(frame.head, frame.head_length, "\xff\xff\xff", 3);
+    CHECK_INT(codec->longest, 0xffffff);
 }
 
 TEST(codec_looks_at_no_byte_twice) {

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conn/codec.h"
 #include "conn/detect.h"
 #include "server.h"
 #include "sync.h"
@@ -301,8 +302,7 @@ static size_t write_post(char *bytes, size_t size) {
 TEST(detect_keeps_requests_out_of_byte_streams_of_every_framing) {
     static char bytes[32 * 1024];
     size_t length = write_post(bytes, sizeof(bytes));
-    for (uint32_t framing = SYNC_FRAMING_RAW; framing <= SYNC_FRAMING_LENGTH32;
-         framing++) {
+    for (uint32_t framing = 0; framing < CODEC_COUNT; framing++) {
         for (size_t step = 1; step <= length; step = step < 32 ? step + 1 : step * 32) {
             struct server server;
             open_streams(&server, framing);
@@ -324,8 +324,7 @@ TEST(detect_ends_a_first_line_without_an_end) {
     static char bytes[128 * 1024];
     memset(bytes, '!', sizeof(bytes));
     memcpy(bytes, "GET /", 5);
-    for (uint32_t framing = SYNC_FRAMING_RAW; framing <= SYNC_FRAMING_LENGTH32;
-         framing++) {
+    for (uint32_t framing = 0; framing < CODEC_COUNT; framing++) {
         struct server server;
         open_streams(&server, framing);
         feed_in_steps(&server, bytes, sizeof(bytes), 1000);
@@ -349,6 +348,7 @@ TEST(detect_lets_lines_that_begin_with_a_method_be_messages) {
          "GET out|GET / HTTP/1.1|"},
         {SYNC_FRAMING_LENGTH16, BYTES("\0\7GET out"), "GET out|"},
         {SYNC_FRAMING_LENGTH32, BYTES("\0\0\0\7GET out"), "GET out|"},
+        {SYNC_FRAMING_LENGTH24LE, BYTES("\7\0\0GET out"), "GET out|"},
     };
     for (size_t i = 0; i < COUNT(talks); i++) {
         struct server server;

@@ -27,6 +27,7 @@ static const struct {
     {SYNC_FRAMING_LINE, "a\n\r\nbcd\r\n", 9},
     {SYNC_FRAMING_LENGTH16, "\0\1a\0\0\0\3bcd", 10},
     {SYNC_FRAMING_LENGTH32, "\0\0\0\1a\0\0\0\0\0\0\0\3bcd", 16},
+    {SYNC_FRAMING_LENGTH24LE, "\1\0\0a\0\0\0\3\0\0bcd", 13},
 };
 
 enum { ABC = sizeof(abc) / sizeof(*abc) };

@@ -25,27 +25,35 @@ static size_t read_head(const char *head, unsigned char *first, uint64_t *payloa
     return size;
 }
 
-static const uint32_t framings[] = {SYNC_FRAMING_RAW, SYNC_FRAMING_NULL,
-                                    SYNC_FRAMING_LINE, SYNC_FRAMING_LENGTH16,
-                                    SYNC_FRAMING_LENGTH32};
+/* The bytes of a framing before and behind a message. */
+static const struct {
+    size_t size; /* bytes of the length before it */
+    bool little; /* the least significant of them first */
+    const char *tail;
+    size_t tail_length;
+} framings[CODEC_COUNT] = {
+    [SYNC_FRAMING_NULL] = {0, false, "\0", 1},
+    [SYNC_FRAMING_LINE] = {0, false, "\n", 1},
+    [SYNC_FRAMING_LENGTH16] = {2, false, NULL, 0},
+    [SYNC_FRAMING_LENGTH32] = {4, false, NULL, 0},
+    [SYNC_FRAMING_LENGTH24LE] = {3, true, NULL, 0},
+};
 
-/* The bytes of a framing before and behind a message, written by hand. */
 static size_t framing_of(uint32_t framing, size_t length, char *head, char *tail,
                          size_t *tail_length) {
-    size_t size = framing == SYNC_FRAMING_LENGTH16   ? 2
-                  : framing == SYNC_FRAMING_LENGTH32 ? 4
-                                                     : 0;
+    size_t size = framings[framing].size;
     for (size_t i = 0; i < size; i++) {
-        head[i] = (char)(length >> 8 * (size - 1 - i));
+        size_t at = framings[framing].little ? i : size - 1 - i;
+        head[i] = (char)(length >> 8 * at);
     }
-    *tail_length = framing == SYNC_FRAMING_NULL || framing == SYNC_FRAMING_LINE;
-    *tail = framing == SYNC_FRAMING_LINE ? '\n' : '\0';
+    *tail_length = framings[framing].tail_length;
+    *tail = *tail_length ? *framings[framing].tail : '\0';
     return size;
 }
 
 TEST(wire_forms_without_a_websocket_are_the_framings) {
     for (size_t i = 0; i < CODEC_COUNT * LENGTHS; i++) {
-        uint8_t wire = (uint8_t)framings[i / LENGTHS];
+        uint8_t wire = (uint8_t)(i / LENGTHS);
         size_t length = lengths[i % LENGTHS];
         CHECK(!wire_is_websocket(wire));
         CHECK(wire_longest(wire) == codecs[wire].longest);
@@ -97,7 +105,7 @@ TEST(wire_messages_of_a_websocket_are_text_where_they_can_be) {
 
 TEST(wire_streams_of_a_websocket_count_their_framing_as_payload) {
     for (size_t i = 0; i < CODEC_COUNT * LENGTHS; i++) {
-        uint32_t framing = framings[i / LENGTHS];
+        uint32_t framing = (uint32_t)(i / LENGTHS);
         uint8_t wire = (uint8_t)(WIRE_STREAM + framing);
         size_t length = lengths[i % LENGTHS];
         CHECK(wire_is_websocket(wire) && wire < WIRE_COUNT);

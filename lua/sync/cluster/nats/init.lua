@@ -82,7 +82,7 @@ function nats.open(url, handlers)
   ok, message = natslibrary.load()
   if not ok then return nil, "NATS: " .. message end
   local door
-  door, message = dial.door(natswire.Link, {}, true)
+  door, message = dial.new(natswire.Link, {}, true)
   if not door then return nil, "NATS: " .. message end
   local self = Engine:new {
     settings = settings, handlers = handlers, door = door,

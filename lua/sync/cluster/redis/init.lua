@@ -254,7 +254,7 @@ end
 
 -- A door of a role, in TLS if `trust` says whom to trust.
 local function openDoor(engine, role, trust)
-  local door, problem = dial.door(Link, {}, true)
+  local door, problem = dial.new(Link, {}, true)
   if not door then return nil, problem end
   door.owner, door.role = engine, role
   if trust then

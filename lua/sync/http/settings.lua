@@ -1,0 +1,103 @@
+--- Settings of protocols for WebSocket, HTTP and Flash's policies: fields of `sync.Protocol`.
+-- @module sync.http.settings
+
+local Protocol = require "sync.protocol"
+local compiler = require "sync.jit"
+local core = require "sync.core"
+local hosts = require "sync.http.hosts"
+local options = require "sync.options"
+local origins = require "sync.http.origins"
+local policy = require "sync.flash.policy"
+
+local C, handle = core.C, core.handle
+local setting, settings = options.setting, {}
+local seconds, orFalse = options.seconds, options.orFalse
+
+-- Seconds for a client to say what it is. Chromium keeps a spare connection for ten.
+local DETECT, DETECT_BESIDE_PAGES = 0.25, 15
+
+-- Whether a browser may ask a listener for pages.
+local function servesPages(class, all)
+  local level = class
+  while level do
+    if next(rawget(level, "routes") or {}) then return true end
+    level = level.super
+  end
+  return (all.web or all.panel) and true or false
+end
+
+--- Seconds until a client that says nothing counts as one of the byte stream, so that a
+-- server that speaks first may speak; false: 0.25, or 15 where pages are served (`web`,
+-- `routes`, `panel`), for browsers open spare connections and say nothing on them for a while.
+settings.detectTimeout = setting {false, orFalse(seconds), core = "detect_timeout",
+  forCore = function(value, all, class)
+    local pages = all.transports.http and servesPages(class, all)
+    return seconds.forCore(value or pages and DETECT_BESIDE_PAGES or DETECT)
+  end}
+
+--- Which sites' pages and movies may connect: false (those of the same host and port), "*"
+-- (all), or a list of exactly those that may, as in {"https://game.example.com",
+-- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
+settings.origins = setting {false, {check = origins.check}}
+--- The server's own names, of which an HTTP request must give one (Host), as in
+-- {"game.example.com"}; false: any, but for requests from this machine or its network that
+-- came through no proxy, as `sync.http.hosts` says.
+settings.hosts = setting {false, {check = hosts.check}}
+--- Ports that a Flash policy lets movies use; false: those that are enabled.
+settings.policyPorts = setting {false,
+  {check = function(value)
+    if value == false then return true end
+    local ports, message = policy.ports(value, 0)
+    return ports ~= nil, message or "false, a list of ports and ranges, or \"*\""
+  end}}
+
+--- A WebSocket that has sent nothing yet is answered in binary instead of text.
+settings.binary = setting {false, options.boolean}
+--- Subprotocols of WebSocket that the class speaks, best first.
+settings.subprotocols = setting {{}, options.listOf("a list of names"), onClass = true}
+--- Seconds of a WebSocket's silence until a ping is sent; false: never.
+settings.pingInterval = setting {25, orFalse(seconds), core = "ping_interval"}
+--- Seconds from a ping to a sign of life, else the WebSocket is closed; false: any time.
+settings.pongTimeout = setting {10, orFalse(seconds), core = "pong_timeout"}
+--- Whether messages of WebSockets are compressed where the client can do it.
+settings.compression = setting {true, options.boolean}
+--- Shorter messages, in bytes, are never compressed.
+settings.compressFrom = setting {512, options.bytes(1), core = "compress_from",
+  forCore = function(value, all) return all.compression and value or 0 end}
+--- Whether a compressed message to a WebSocket may refer to those before: packs small
+-- messages that are alike better, costs about 150 KB for each client while it is used, and
+-- what goes to many clients still is compressed once.
+settings.sendTakeover = setting {false, options.boolean}
+--- The same for messages of a client: costs about 40 KB for each that uses it.
+settings.receiveTakeover = setting {false, options.boolean}
+
+--- Longest head of an HTTP request, in bytes.
+settings.maxHead = setting {8192, options.wholeNumber(256, 2 ^ 20, "bytes"), core = "max_head"}
+--- Most headers of an HTTP request.
+settings.maxHeaders = setting {64, options.wholeNumber(1, 1000), core = "max_headers"}
+--- Longest body of an HTTP request, in bytes.
+settings.maxBody = setting {64 * 1024, options.bytes(0), core = "max_body"}
+--- A folder whose files are served over HTTP; false: none.
+settings.web = setting {false,
+  {check = function(value)
+    return value == false or type(value) == "string" and value ~= "", "false, or a folder's path"
+  end},
+  open = function(listener, path)
+    local failure = C.sync_listener_folder(handle, listener.id, path)
+    if failure == 0 then return true end
+    return false, ("the folder %q can't be served: %s"):format(path, select(2,
+      core.problem(failure)))
+  end}
+--- A token of 8 letters or more, with which operators see `/panel`, `/panel.json` and
+-- `/metrics`; false: there is no panel. See `sync.http.panel`.
+settings.panel = setting {false,
+  {check = function(value)
+    return value == false or type(value) == "string" and #value >= 8,
+      "false, or a token of 8 letters or more"
+  end},
+  open = function()
+    compiler.watch()
+    return true
+  end}
+
+options.declare(Protocol, settings)
