@@ -14,7 +14,6 @@
 
 #include "conn/conn.h"
 #include "core/core.h"
-#include "core/json.h"
 #include "core/memory.h"
 #include "core/resolve.h"
 #include "core/signals.h"
@@ -542,10 +541,6 @@ void sync_timer_stop(struct sync *sync, uint32_t id) {
 
 int32_t sync_is_text(const char *bytes, size_t length) {
     return utf8_valid(bytes, length);
-}
-
-int32_t sync_json_overflows(const char *text, size_t length) {
-    return json_overflows(text, length);
 }
 
 int32_t sync_random(char *bytes, size_t length) {

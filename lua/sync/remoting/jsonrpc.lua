@@ -40,7 +40,7 @@ Rpc.maxCalls = 64
 --- Functions that clients may call, by name; or `sync.method`s.
 Rpc.remote = {}
 
--- Writes and reads the client's messages: sync.jsonwire, or another like it.
+-- Writes and reads the messages of the client: sync.remoting.json, or another like it.
 Rpc.wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
