@@ -1,9 +1,15 @@
 --- Routes: the functions of a class that answer HTTP requests, by method and path.
 -- @module sync.http.routes
 
+local json = require "sync.json"
 local log = require "sync.log"
 
 local routes = {}
+
+local function asJson(value)
+  local text, problem = json.encode(value)
+  return text or error("its body can't be JSON: " .. problem, 0)
+end
 
 -- Status, headers and body from what a route has returned.
 local function result(status, body, headers)
@@ -12,7 +18,7 @@ local function result(status, body, headers)
   for name, value in pairs(type(headers) == "table" and headers or {}) do all[name] = value end
   local kind
   if type(body) == "table" then
-    body, kind = require "cjson".encode(body), "application/json"
+    body, kind = asJson(body), "application/json"
   elseif body == nil then
     body = ""
     if status == 200 then status = 204 end
