@@ -1,6 +1,7 @@
 --- Routes: the functions of a class that answer HTTP requests, by method and path.
 -- @module sync.http.routes
 
+local headers = require "sync.http.headers"
 local json = require "sync.json"
 local log = require "sync.log"
 
@@ -12,10 +13,9 @@ local function asJson(value)
 end
 
 -- Status, headers and body from what a route has returned.
-local function result(status, body, headers)
-  if type(status) ~= "number" then status, body, headers = 200, status, body end
-  local all = {}
-  for name, value in pairs(type(headers) == "table" and headers or {}) do all[name] = value end
+local function result(status, body, given)
+  if type(status) ~= "number" then status, body, given = 200, status, body end
+  local list = headers.list(given or {})
   local kind
   if type(body) == "table" then
     body, kind = asJson(body), "application/json"
@@ -25,10 +25,8 @@ local function result(status, body, headers)
   else
     body, kind = tostring(body), "text/plain; charset=utf-8"
   end
-  local named = false
-  for name in pairs(all) do named = named or tostring(name):lower() == "content-type" end
-  if kind and not named then all["Content-Type"] = kind end
-  return status, all, body
+  if kind and not headers.find(list, "Content-Type") then list[#list + 1] = {"Content-Type", kind} end
+  return status, list, body
 end
 
 -- The parameters of a path that fits a pattern, or nil.
@@ -92,7 +90,7 @@ end
 --- Answers an exchange by a route.
 function routes.call(exchange, route)
   local request = exchange.request
-  local ok, status, headers, body = xpcall(function()
+  local ok, status, list, body = xpcall(function()
     return result(route(request))
   end, debug.traceback)
   if not ok then
@@ -100,7 +98,7 @@ function routes.call(exchange, route)
       :format(request.method, request.path, tostring(status)), {address = request.address})
     return exchange:say(500)
   end
-  local fine, message = pcall(exchange.respond, exchange, status, headers, body)
+  local fine, message = pcall(exchange.respond, exchange, status, list, body)
   if not fine then
     log.limited("error", "route", ("the route of %s %s: %s")
       :format(request.method, request.path, tostring(message)))
