@@ -28,8 +28,6 @@ local null = cjson.null
 
 local Remote = Rpc:extend("Remote")
 
---- Seconds that a client has to answer a call of the server.
-Remote.callTimeout = 10
 --- Seconds within which a client that has lost its connection may come back and be who it
 -- was: the same instance, in the same rooms, with the events it has missed; false: never.
 Remote.resumeTime = false
