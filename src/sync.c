@@ -263,10 +263,6 @@ int32_t sync_is_text(const char *bytes, size_t length) {
     return utf8_valid(bytes, length);
 }
 
-int32_t sync_json_overflows(const char *text, size_t length) {
-    return json_overflows(text, length);
-}
-
 int32_t sync_random(char *bytes, size_t length) {
     return RAND_bytes((unsigned char *)bytes, (int)length) == 1 ? 0 : -1;
 }

@@ -175,7 +175,10 @@ export function client<F extends Functions<F> = Record<string, Fn>,
   E extends Functions<E> = Record<string, Fn>>(url?: string | URL, options?: Options):
   Client<F, E>;
 
-/** A promise of a client that is open; rejected when the first attempt fails. */
+/**
+ * A promise of a client that is open; rejected when the first attempt fails. What the server sends
+ * at once waits until the turn of the event loop ends that goes on behind `await`.
+ */
 export function connect<F extends Functions<F> = Record<string, Fn>,
   E extends Functions<E> = Record<string, Fn>>(url?: string | URL, options?: Options):
   Promise<Client<F, E>>;

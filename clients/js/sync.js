@@ -144,6 +144,8 @@ class Listeners {
   }
 }
 
+let hold; // (client): a private matter of Client and connect
+
 /** Made by `connect` or `client`. */
 export class Client {
   /** The address it connects to. */
@@ -167,6 +169,7 @@ export class Client {
   #token;            // of the session, when the server keeps sessions
   #count = 0;        // messages of the session
   #early;            // {messages, size}: what comes before the answer to sync.resume
+  #held;             // {steps, size}: what comes before who has awaited us could listen
 
   #lastId = 0;
   #pending = new Map(); // id -> {method, resolve, reject, isSent, isLost, timer, signal, onAbort}
@@ -557,7 +560,9 @@ export class Client {
     const {WebSocket, connectTimeout} = this.#options;
     const socket = new WebSocket(this.url);
     // A socket that was given up may still have something to say.
-    const current = fn => event => { if (socket === this.#socket) fn(event); };
+    const current = fn => event => this.#step(() => {
+      if (socket === this.#socket) fn(event);
+    }, event.data);
     socket.binaryType = "arraybuffer";
     socket.onopen = current(() => this.#opened());
     socket.onmessage = current(({data}) => this.#receive(data));
@@ -574,6 +579,38 @@ export class Client {
     const giveUp = () => this.#drop(`not open in ${connectTimeout} ms`);
     this.#openTimer = setTimeout(giveUp, connectTimeout);
     this.#become("connecting", {attempt: this.#attempt});
+  }
+
+  // What a socket says, in order.
+  #step(fn, data) {
+    const held = this.#held;
+    if (!held) {
+      fn();
+      return;
+    }
+    held.steps.push(fn);
+    held.size += data?.length ?? data?.byteLength ?? 0;
+    if (held.size > this.#options.maxReceived) {
+      this.#report(new Error("more than maxReceived came before anybody could listen"));
+      this.#release();
+    }
+  }
+
+  // Whoever awaits `connect` goes on after a WebSocket may have told what came with its
+  // handshake: until the turn of the event loop ends, that waits.
+  #hold() {
+    this.#held = {steps: [], size: 0};
+    setTimeout(() => this.#release());
+  }
+
+  #release() {
+    const {steps} = this.#held ?? {steps: []};
+    this.#held = undefined;
+    for (const step of steps) step();
+  }
+
+  static {
+    hold = client => client.#hold();
   }
 
   #become(state, detail) {
@@ -721,7 +758,9 @@ export function client(url, options) {
 
 /**
  * Connects. Returns a promise of a Client that is open. It is rejected, and nothing goes on, when
- * the first attempt fails; later losses are mended as `options.reconnect` says.
+ * the first attempt fails; later losses are mended as `options.reconnect` says. Events and calls of
+ * the server wait until the turn of the event loop that goes on behind `await` has ended: who adds
+ * listeners and handlers in it misses none.
  */
 export function connect(url, options) {
   return new Promise((resolve, reject) => {
@@ -729,6 +768,7 @@ export function connect(url, options) {
     const stop = made.onState((state, detail) => {
       stop();
       if (state === "open") {
+        hold(made);
         resolve(made);
         return;
       }

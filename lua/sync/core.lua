@@ -109,6 +109,13 @@ function core.isText(bytes)
   return C.sync_is_text(bytes, #bytes) ~= 0
 end
 
+--- A reader and writer of JSON: see sync_json_read and sync_json_begin.
+function core.json()
+  local json = C.sync_json_new()
+  if json == nil then error("sync: not enough memory for JSON", 0) end
+  return ffi.gc(json, C.sync_json_free)
+end
+
 --- So many random bytes, in hexadecimal, that nobody can guess.
 function core.randomHex(count)
   if count > 512 or C.sync_random(text, count) < 0 then

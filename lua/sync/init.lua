@@ -349,8 +349,9 @@ end
 
 --- Remoting: `sync.Remote` is the class to extend, `sync.connect(url, options)` makes a
 -- `sync.Client` of such a server, `sync.method` declares arguments,
--- `sync.fault` makes errors that a client is told, `sync.null` stands for JSON's null. They
--- are loaded when they are first used.
+-- `sync.fault` makes errors that a client is told, `sync.null` stands for JSON's null,
+-- `sync.list` makes a table a list, so that an empty one is `[]`. They are loaded when they are
+-- first used.
 local LAZY = {
   cluster = function()
     local module = require "sync.cluster"
@@ -360,6 +361,7 @@ local LAZY = {
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
   fault = function() return require "sync.remoting.fault".new end,
+  list = function() return require "sync.list".new end,
   method = function() return require "sync.remoting.method".declare end,
   null = function() return require "cjson".null end,
   shared = function() return require "sync.cluster.shared".open end,

@@ -150,6 +150,8 @@ Protocol.isLink = false
 -- its elements then counts as a message.
 Protocol.countsCalls = false
 
+local MOST_REASON = 123 -- bytes, of which a WebSocket's Close has room (RFC 6455 5.5)
+
 -- What a WebSocket is closed with when this side gives one of these reasons.
 local CODES = {stop = 1001, error = 1011}
 
@@ -250,15 +252,24 @@ function Protocol:deliverEvent(text)
   self:send(text)
 end
 
+-- As much of a reason as fits into a WebSocket's Close, cut where a character ends.
+local function cutReason(reason)
+  if #reason <= MOST_REASON then return reason end
+  local last = MOST_REASON
+  while last > 0 and bit.band(reason:byte(last + 1), 0xC0) == 0x80 do last = last - 1 end
+  return reason:sub(1, last)
+end
+
 --- Closes this client: what is queued is still written, nothing more is delivered.
--- @tparam[opt="closed"] string reason for `onClose`; a WebSocket is told it, too
+-- @tparam[opt="closed"] string reason for `onClose`; a WebSocket is told it, too, up to 123 bytes
 -- @tparam[opt=1000] number code that a WebSocket is closed with: 1000 to 1014, or one of
 -- your own from 3000 to 4999
 function Protocol:close(reason, code)
   if self.closing or self.slot == 0 then return end
   self.closing = reason or "closed"
   code = code or CODES[reason] or 0
-  C.sync_end(handle, self.slot, code, reason or "", reason and #reason or 0)
+  local told = cutReason(reason or "")
+  C.sync_end(handle, self.slot, code, told, #told)
 end
 
 --- Closes this client at once; what is queued is lost, and it sees a reset.

@@ -12,6 +12,7 @@
 -- @classmod sync.Set
 
 local core = require "sync.core"
+local listMark = require "sync.list".mark
 local DATA = require("sync.cluster.frame").DATA
 
 local C, handle = core.C, core.handle
@@ -225,14 +226,15 @@ function Set:total()
 end
 
 --- Who is in a room, on all nodes of a cluster.
--- @treturn table a list of `{id = number, value = what it has joined with}`, in no order
+-- @treturn table a list, in JSON too when it is empty, of `{id = number, value = what it has
+-- joined with}`, in no order
 function Set:members()
   local list, name = self.presence and self.presence:list() or {}, self.name
   for client in self do
     local values = client.joined and client.joined.values
     list[#list + 1] = {id = client.id, value = values and values[name]}
   end
-  return list
+  return setmetatable(list, listMark)
 end
 
 --- Sends to the clients of this process what has come from another node.

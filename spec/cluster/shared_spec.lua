@@ -35,6 +35,20 @@ describe("shared state", function()
     assert.is_nil((run(function() return shared:get "k1" end)))
   end)
 
+  it("keeps lists and numbers as they are", function()
+    local shared = fresh()
+    local value = {none = sync.list(), deep = {sync.list {1 / 3}}, at = 1732900000123456}
+    run(function() shared:set("k", value) end)
+    local kept = run(function() return shared:get "k" end)
+    assert.equal(getmetatable(sync.list()), getmetatable(kept.none))
+    assert.equal(1 / 3, kept.deep[1][1])
+    assert.equal(1732900000123456, kept.at)
+    assert.is_true((run(function() return shared:compareAndSet("k", kept, "new") end)))
+    assert.equal(2 ^ 53 - 1, (run(function() return shared:increment("n", 2 ^ 53 - 1) end)))
+    assert.has_error(function() shared:set("k", {"\255"}) end,
+      "set(key, value): it can't be shared: a string in it is not UTF-8")
+  end)
+
   it("answers later, in order, to functions", function()
     local shared, order = fresh(), {}
     shared:set("a", 1, nil, function(ok) order[#order + 1] = ok end)

@@ -279,7 +279,7 @@ strict.decode_invalid_numbers(false)
 strict.decode_max_depth(Target.maxDepth)
 
 -- Whether a number in a text may be too large, in which case the text is no JSON: what is
--- too large exactly is spec/c/json_test.c's.
+-- too large exactly is spec/c/core/json_test.c's.
 local function mayOverflow(text)
   return text:find("[eE]%+?%d%d%d") or text:find(("%d"):rep(250))
 end

@@ -241,6 +241,41 @@ describe("HTTP", function()
     assert.matches("text/x-cross-domain-policy", kind, 1, true)
   end)
 
+  it("writes the headers that a route gives, beside its own", function()
+    local server, port = serve [[
+      Echo.origins = {"https://a.example"}
+      local function route(path, headers)
+        Echo.routes["GET " .. path] = function() return 200, "x", headers end
+      end
+      route("/vary", {vary = "Accept-Encoding"})
+      route("/origin", {Vary = "origin"})
+      route("/any", {["access-control-allow-origin"] = "*"})
+      route("/cookies", {["Set-Cookie"] = {"a=1", "b=2"}})
+      route("/pairs", {{"Set-Cookie", "a=1"}, {"Set-Cookie", "b=2"}, {"content-type", "a/b"}})
+      route("/flag", {["X-Flag"] = true})
+    ]]
+    local function ask(path)
+      local status, _, head = request(port, "GET " .. path, "Origin: https://a.example\r\n")
+      local lines = {}
+      for name, value in head:gmatch("([%w-]+): ([^\r\n]*)") do
+        name = name:lower()
+        lines[name] = lines[name] and lines[name] .. " | " .. value or value
+      end
+      return lines, status
+    end
+    local seen = ask "/vary"
+    assert.same({"Accept-Encoding, Origin", "https://a.example"},
+      {seen.vary, seen["access-control-allow-origin"]})
+    assert.equal("origin", ask("/origin").vary)
+    seen = ask "/any"
+    assert.same({"*"}, {seen["access-control-allow-origin"], seen.vary})
+    assert.equal("a=1 | b=2", ask("/cookies")["set-cookie"])
+    seen = ask "/pairs"
+    assert.same({"a=1 | b=2", "a/b"}, {seen["set-cookie"], seen["content-type"]})
+    assert.equal(500, (select(2, ask "/flag")))
+    server:expect("stderr", 'header "X%-Flag": its value must be a string, .* not a boolean')
+  end)
+
   it("is not asked under a stranger's name that leads to this machine", function()
     local server, port = serve 'Echo.routes["GET /"] = function() return "secret" end'
     local function ask(host, more)
@@ -377,6 +412,20 @@ describe("WebSocket", function()
       if code < 4000 or case[3] == "enough" then client:send(CLOSE, "\3\232") end
       client:close()
       server:expect("stdout", case[4])
+    end
+  end)
+
+  it("cuts a long reason where a character ends", function()
+    local _, port = serve [[
+      function Echo:onData(data) self:close(data, 4001) end
+    ]]
+    for reason, told in pairs {[("x"):rep(123)] = ("x"):rep(123), [("x"):rep(124)] = ("x"):rep(123),
+      [("x"):rep(122) .. "é"] = ("x"):rep(122), [("x"):rep(121) .. "é!"] = ("x"):rep(121) .. "é",
+      [("x"):rep(120) .. "🎉"] = ("x"):rep(120), [("漢"):rep(100)] = ("漢"):rep(41)} do
+      local client = WebSocket.connect(port)
+      client:send(TEXT, reason)
+      assert.same({4001, told}, {client:closed()})
+      client:close()
     end
   end)
 

@@ -38,6 +38,8 @@ describe("origins", function()
     assert.is_true(allow("*", "null", "server.example"))
     assert.is_true(allow({"*"}, "http://any.example", "server.example"))
     assert.is_true(allow({"null"}, "null", "server.example"))
+    assert.is_true(allow({"file://"}, "file://", "server.example"))
+    assert.is_false(allow({"file://"}, "null", "server.example"))
   end)
 
   it("are exactly those of a list, not the server's own host as well", function()
@@ -51,7 +53,8 @@ describe("origins", function()
   end)
 
   it("are a list of origins, or say what is wrong", function()
-    for _, fine in ipairs {false, "*", {"https://a.example"}, {"https://*.a.example", "null"}} do
+    for _, fine in ipairs {false, "*", {"https://a.example"}, {"https://*.a.example", "null"},
+      {"file://"}} do
       assert.is_true((origins.check(fine)))
     end
     for _, wrong in ipairs {true, "https://a.example", {"a.example"}, {5}, {"https://a.example/x"},

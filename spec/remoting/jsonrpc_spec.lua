@@ -217,10 +217,14 @@ describe("protocols.jsonrpc", function()
         '{"jsonrpc":"1.0","method":"f"}', '{"jsonrpc":2.0,"method":"f"}',
         '{"jsonrpc":"2.0","method":null}', '{"jsonrpc":"2.0","method":["f"]}',
         '{"jsonrpc":"2.0","method":"f","params":1}', '{"jsonrpc":"2.0","method":"f","params":"x"}',
-        '{"jsonrpc":"2.0","method":"f","params":null}', '{"jsonrpc":"2.0","id":null}',
+        '{"jsonrpc":"2.0","id":null}',
         '{"jsonrpc":"2.0","method":"f","params":true}', '{"JSONRPC":"2.0","method":"f"}'} do
         assert.equal(-32600, (code(client, text)), text)
       end
+    end)
+
+    it("is not one whose params are null, which is none", function()
+      assert.equal(1, (call(client, "f", "null")))
     end)
 
     it("is answered with its id, when it has one", function()
@@ -260,7 +264,7 @@ describe("protocols.jsonrpc", function()
         local errorCode, message = code(client,
           '{"jsonrpc":"2.0","id":1,"method":"f","params":[' .. text .. "]}")
         assert.equal(-32700, errorCode, text)
-        assert.equal("this is no JSON: a number in it is too large", message)
+        assert.matches("^this is no JSON: a number in it is too large, at byte %d+$", message)
       end
       assert.equal(1e308, (call(client, "f", "[1e308]")))
       assert.equal("1e999", (call(client, "f", '["1e999"]')))
@@ -542,11 +546,27 @@ describe("protocols.jsonrpc", function()
       assert.same({'{"jsonrpc":"2.0","id":1,"result":null}'}, texts(client))
     end)
 
-    it("go out with 14 digits, an empty table as an object", function()
-      local client = serve {f = function() return {1 / 3, 2 ^ 53, {}, 12345678901234} end}
+    it("go out with the digits that they have, an empty table as an object", function()
+      local client = serve {f = function() return {1 / 3, 2 ^ 53, {}, 1732900000123456} end}
       client:send('{"jsonrpc":"2.0","id":1,"method":"f"}\0')
       assert.same({'{"jsonrpc":"2.0","id":1,"result":' ..
-        "[0.33333333333333,9.007199254741e+15,{},12345678901234]}"}, texts(client))
+        "[0.3333333333333333,9007199254740992,{},1732900000123456]}"}, texts(client))
+    end)
+
+    it("are lists where they came as such, or are marked", function()
+      local echoed
+      local client = serve {
+        f = function(_, value)
+          echoed = value
+          return value
+        end,
+        g = function(self) return {sync.list(), sync.list {1}, self:room("nobody"):members()} end,
+      }
+      client:send('{"jsonrpc":"2.0","id":1,"method":"f","params":[{"a":[],"b":{}}]}\0')
+      assert.same({'{"jsonrpc":"2.0","id":1,"result":' ..
+        (next(echoed) == "a" and '{"a":[],"b":{}}}' or '{"b":{},"a":[]}}')}, texts(client))
+      client:send('{"jsonrpc":"2.0","id":2,"method":"g"}\0')
+      assert.same({'{"jsonrpc":"2.0","id":2,"result":[[],[1],[]]}'}, texts(client))
     end)
 
     it("that are no JSON are an internal error, which the log explains", function()
@@ -645,13 +665,66 @@ describe("protocols.jsonrpc", function()
       assert.equal(0, client.server.owed)
     end)
 
-    it("answers a batch's call by itself", function()
+    local BATCH = '[{"jsonrpc":"2.0","id":1,"method":"f"},{"jsonrpc":"2.0","id":2,' ..
+      '"method":"sync.ping"},{"jsonrpc":"2.0","id":3,"method":"f"},' ..
+      '{"jsonrpc":"2.0","method":"f"}]'
+
+    it("answers a batch's calls in it, when the last answer is known", function()
       local client, answers = later()
-      assert.same({{jsonrpc = "2.0", id = 2, result = true}}, ask(client,
-        '[{"jsonrpc":"2.0","id":1,"method":"f"},{"jsonrpc":"2.0","id":2,"method":"sync.ping"}]'))
-      answers[1]("late")
+      assert.is_nil(ask(client, BATCH))
+      answers[2]("third")
+      answers[3]("a notification's")
+      assert.same({}, texts(client))
+      answers[1](nil, fault(5, "first"))
       testing.settle()
-      assert.same({'{"jsonrpc":"2.0","id":1,"result":"late"}'}, texts(client))
+      assert.same({'[{"jsonrpc":"2.0","id":1,"error":{"code":5,"message":"first"}},' ..
+        '{"jsonrpc":"2.0","id":2,"result":true},{"jsonrpc":"2.0","id":3,"result":"third"}]'},
+        texts(client))
+      assert.equal(0, client.server.heldBytes)
+    end)
+
+    it("lets a batch's answers wait no longer than callTimeout", function()
+      local client, answers = later {callTimeout = 0.05}
+      assert.is_nil(ask(client, BATCH))
+      answers[1]("first")
+      local list = support.wait(function()
+        local seen = texts(client)
+        return seen[1] and seen
+      end)
+      assert.same({{jsonrpc = "2.0", id = 1, result = "first"},
+        {jsonrpc = "2.0", id = 2, result = true}, failure(3, -32000, "no answer in time")},
+        cjson.decode(list[1]))
+      answers[2]("too late")
+      testing.settle()
+      assert.same({}, texts(client))
+      answers[3]()
+      assert.equal(0, client.server.owed)
+    end)
+
+    it("lets no more of a batch's answers wait than maxQueue", function()
+      local client, answers = later {maxQueue = 4096}
+      assert.is_nil(ask(client, BATCH))
+      assert.is_nil(ask(client, BATCH))
+      answers[1](("x"):rep(2500))
+      assert.same({}, texts(client))
+      answers[4](("y"):rep(2500))
+      testing.settle()
+      local list = texts(client)
+      assert.equal(1, #list)
+      assert.same(failure(3, -32000, "too many answers wait for this one"),
+        cjson.decode(list[1])[3])
+      answers[2]("x")
+      testing.settle()
+      assert.equal(1, #texts(client))
+      assert.equal(0, client.server.heldBytes)
+    end)
+
+    it("answers no batch of one who has gone", function()
+      local client, answers = later()
+      assert.is_nil(ask(client, BATCH))
+      client:leave()
+      for i = 1, 3 do answers[i]("nobody reads this") end
+      testing.settle()
     end)
 
     it("twice in one call is the same answer", function()

@@ -1,9 +1,27 @@
-/* json.h: what a reader of JSON takes and no writer can give back. Pure. */
+/* json.h: what the reader and the writer of JSON share: a pile of memory each. Pure. */
 #pragma once
 
+#include <locale.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* Whether a text of JSON holds a number that no double can: it would be read as infinity.
- * Of what is no JSON the answer is of no matter. */
-bool json_overflows(const char *text, size_t length);
+#include "sync.h"
+
+enum { JSON_MOST_DEPTH = 64, JSON_KEPT = 1 << 20 };
+
+struct json {
+    struct sync_json shown; /* first: what a program sees of it */
+    struct sync_json_token *tokens;
+    size_t token_room;
+    char *strings; /* those that had escapes */
+    size_t string_room;
+    char *text;
+    size_t text_room;
+    bool failed;     /* no memory for the text */
+    locale_t locale; /* "C": a program's own may write a comma for the point */
+};
+
+static inline struct json *json_of(struct sync_json *json) {
+    return (struct json *)json;
+}

@@ -8,6 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import test from "node:test";
 import {installed, serve, until} from "./help.mjs";
+import {hasty} from "./server.mjs";
 
 const program = process.env.CHROMIUM || "/usr/bin/chromium";
 const skip = !existsSync(program) && `there is no ${program}`;
@@ -40,21 +41,25 @@ async function servePage(t, html) {
   return `http://127.0.0.1:${server.address().port}/`;
 }
 
+async function openTab(t) {
+  const {chromium} = installed("playwright-core");
+  const profile = mkdtempSync(path.join(os.tmpdir(), "sync-client-"));
+  const browser = await chromium.launchPersistentContext(profile, {
+    executablePath: program,
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  t.after(async () => {
+    await browser.close();
+    rmSync(profile, {recursive: true, force: true, maxRetries: 5});
+  });
+  return browser.newPage();
+}
+
 test("the module loads in a page, and calls, events and resuming work", {skip, timeout: 40_000},
   async t => {
     const server = await serve(t, {resumeTime: 30});
-    const {chromium} = installed("playwright-core");
-    const profile = mkdtempSync(path.join(os.tmpdir(), "sync-client-"));
-    const browser = await chromium.launchPersistentContext(profile, {
-      executablePath: program,
-      args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-    });
-    t.after(async () => {
-      await browser.close();
-      rmSync(profile, {recursive: true, force: true, maxRetries: 5});
-    });
-    const tab = await browser.newPage();
+    const tab = await openTab(t);
     const problems = [];
     tab.on("pageerror", error => problems.push(error.message));
     await tab.goto(await servePage(t, page(server.url)));
@@ -95,4 +100,22 @@ test("the module loads in a page, and calls, events and resuming work", {skip, t
       connect("/room").catch(error => error.message))`);
     assert.match(relative, /^no connection to ws:\/\/127\.0\.0\.1:\d+\/room: /);
     assert.deepEqual(problems, []);
+  });
+
+test("a page that awaits connect gets what came with the handshake", {skip, timeout: 40_000},
+  async t => {
+    const server = await hasty(t, [{method: "e", params: [1]},
+      {id: 5, method: "double", params: [21]}, {method: "e", params: [2]}]);
+    const tab = await openTab(t);
+    await tab.goto(await servePage(t, `<!doctype html><script type="module">
+      import sync from "/sync.js";
+      const game = await sync.connect(${JSON.stringify(server.url)});
+      window.seen = [];
+      game.on("e", value => seen.push(value));
+      game.handle("double", n => 2 * n);
+    </script>`));
+    await tab.waitForFunction("window.seen?.length === 2");
+    assert.deepEqual(await tab.evaluate("seen"), [1, 2]);
+    await until(() => server.received.length > 0, "the answer");
+    assert.deepEqual(server.received, [{jsonrpc: "2.0", id: 5, result: 42}]);
   });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import sync, {RemoteError} from "../sync.js";
-import {WebSocket} from "./server.mjs";
+import {WebSocket, hasty} from "./server.mjs";
 import {client, connect, outcome, quietly, serve, sleep, until} from "./help.mjs";
 
 const {SYNC_URL} = process.env;
@@ -298,4 +298,49 @@ alone("an http URL will do, and its fragment doesn't matter", async (t, server) 
   const other = client(t, server);
   await until(() => other.state === "open");
   await sleep(0);
+});
+
+const FIRST = [{method: "e", params: [1]}, {id: 5, method: "double", params: [21]},
+  {method: "e", params: [2]}];
+
+test("what comes with the handshake waits for who awaits connect", async t => {
+  const server = await hasty(t, FIRST);
+  const game = await (async () => connect(t, server))();
+  const seen = [];
+  game.on("e", value => seen.push(value));
+  game.handle("double", n => {
+    seen.push("double");
+    return 2 * n;
+  });
+  await until(() => server.received.length > 0, "the answer");
+  assert.deepEqual(seen, [1, "double", 2]);
+  assert.deepEqual(server.received, [{jsonrpc: "2.0", id: 5, result: 42}]);
+});
+
+test("a call of the server that nobody handles by then has no function", async t => {
+  const server = await hasty(t, FIRST);
+  await connect(t, server);
+  await until(() => server.received.length > 0, "the answer");
+  assert.equal(server.received[0].error.code, -32601);
+});
+
+test("what comes with the handshake is told before the loss of the connection", async t => {
+  const server = await hasty(t, FIRST, 4001);
+  const game = await connect(t, server);
+  const seen = [];
+  game.on("e", value => seen.push(value));
+  game.onState((state, {code}) => seen.push(state, code));
+  await until(() => game.state === "closed", "the close");
+  assert.deepEqual(seen, [1, 2, "closed", 4001]);
+});
+
+test("what comes with the handshake has a bound", async t => {
+  const server = await hasty(t, [FIRST[0], FIRST[2]]);
+  const game = await connect(t, server, {maxReceived: 60});
+  const seen = [];
+  game.on("e", value => seen.push(value));
+  await sleep(1);
+  await until(() => game.errors.length > 0, "the report");
+  assert.match(game.errors[0].message, /maxReceived came before anybody could listen/);
+  assert.deepEqual(seen, []);
 });

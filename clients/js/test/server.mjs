@@ -1,7 +1,9 @@
 // A stand-in for a remoting server, on the package `ws`: it speaks the wire of docs/remoting.md,
 // keeps sessions with a ring of what was sent, and can be told to misbehave.
 
+import {createHash} from "node:crypto";
 import {once} from "node:events";
+import http from "node:http";
 import {createRequire} from "node:module";
 
 const require = createRequire(new URL("../../../build/node/package.json", import.meta.url));
@@ -160,7 +162,7 @@ export class StandIn {
 
   greet(socket) {
     const params = [{token: socket.session.token, time: this.resumeTime}];
-    socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.remoting.session", params}));
+    socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.session", params}));
   }
 
   take(socket, text) {
@@ -228,4 +230,44 @@ export class StandIn {
     this.cut();
     await new Promise(resolve => this.wss.close(resolve));
   }
+}
+
+const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+function frame(opcode, payload) {
+  if (payload.length > 125) throw new Error("this is for short messages");
+  return Buffer.concat([Buffer.from([0x80 | opcode, payload.length]), payload]);
+}
+
+// A server that sends messages together with the end of the handshake, in one write, and the close
+// code behind them if one is given. Returns its URL and the texts that it gets.
+export async function hasty(t, messages, code) {
+  const received = [];
+  const server = http.createServer();
+  server.on("upgrade", (request, socket) => {
+    const key = request.headers["sec-websocket-key"];
+    const accept = createHash("sha1").update(key + GUID).digest("base64");
+    const head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n" +
+      `Connection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`;
+    const frames = messages.map(message =>
+      frame(1, Buffer.from(JSON.stringify({jsonrpc: "2.0", ...message}))));
+    if (code) frames.push(frame(8, Buffer.from([code >> 8, code & 255])));
+    socket.write(Buffer.concat([Buffer.from(head), ...frames]));
+    socket.on("error", () => {});
+    socket.on("data", data => { // short masked frames
+      for (let at = 0; at < data.length;) {
+        const length = data[at + 1] & 127;
+        const mask = data.subarray(at + 2, at + 6);
+        const payload = data.subarray(at + 6, at + 6 + length).map((byte, i) => byte ^ mask[i % 4]);
+        if ((data[at] & 15) === 1) received.push(JSON.parse(String(payload)));
+        if ((data[at] & 15) === 8) socket.end();
+        at += 6 + length;
+      }
+    });
+    t.after(() => socket.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  return {url: `ws://127.0.0.1:${server.address().port}/`, received};
 }

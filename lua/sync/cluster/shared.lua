@@ -16,7 +16,8 @@
 -- @classmod sync.cluster.shared
 
 local Class = require "sync.class"
-local cjson = require "cjson"
+local json = require "sync.json"
+local listMark = require "sync.list".mark
 local loop = require "sync.loop"
 local store = require "sync.cluster.store"
 local task = require "sync.task"
@@ -49,8 +50,10 @@ end
 
 local encode
 
+-- An empty table is one where it is marked.
 local function isList(value)
   local count = #value
+  if count == 0 and getmetatable(value) ~= listMark then return false end
   for key in pairs(value) do
     if type(key) ~= "number" or key < 1 or key > count or key % 1 ~= 0 then return false end
   end
@@ -60,7 +63,7 @@ end
 local function encodeTable(value, depth)
   if depth == 0 then error({problem = "tables are nested too deeply"}, 0) end
   local parts = {}
-  if next(value) ~= nil and isList(value) then
+  if isList(value) then
     for i = 1, #value do parts[i] = encode(value[i], depth - 1) end
     return "[" .. table.concat(parts, ",") .. "]"
   end
@@ -71,19 +74,16 @@ local function encodeTable(value, depth)
   end
   table.sort(keys)
   for i, key in ipairs(keys) do
-    parts[i] = cjson.encode(key) .. ":" .. encode(value[key], depth - 1)
+    parts[i] = encode(key, depth) .. ":" .. encode(value[key], depth - 1)
   end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
 function encode(value, depth)
   if type(value) == "table" then return encodeTable(value, depth) end
-  if type(value) == "number" and value % 1 == 0 and math.abs(value) <= 2 ^ 53 then
-    return ("%d"):format(value) -- so that it can be incremented
-  end
-  local ok, text = pcall(cjson.encode, value)
-  if not ok then error({problem = ("a %s can't be shared"):format(type(value))}, 0) end
-  return text
+  if value == 0 then value = 0 end -- -0 is equal
+  local text, problem = json.encode(value)
+  return text or error({problem = "it can't be shared: " .. problem}, 0)
 end
 
 local function toText(value, what)
@@ -97,8 +97,8 @@ end
 
 local function toValue(text)
   if text == nil then return nil end
-  local ok, list = pcall(cjson.decode, "[" .. text .. "]")
-  if ok then return list[1] end -- what another program has put there may be no JSON
+  local ok, value = json.decode(text)
+  if ok then return value end -- what another program has put there may be no JSON
 end
 
 -- The memory of a single process answers at once; applications see what they'd see anywhere:

@@ -10,7 +10,8 @@
 -- - An array is a table from 1 on. So is an associative array whose keys are "0" to "n-1",
 --   with or without a "length" that is n, in any order, for that is how players send plain
 --   arrays too. Any other array is a table with strings for keys ("0" is the first), marked
---   by `amf.list`; so is an empty one, since an empty table is written as an object.
+--   by `amf.list` (`sync.list`); so is an empty one, since an empty table is written as an
+--   object.
 -- - An object is a table with strings for keys; one of a class is `amf.typed`.
 --
 -- A table whose keys are whole numbers from 1 on is written as an array, holes as null,
@@ -19,12 +20,12 @@
 -- @module sync.flash.values
 
 local null = require "cjson".null
+local List = require "sync.list".mark
 
 local values = {null = null}
 
--- Each has a metatable of this module, whose `amf` says what it is.
+-- Each has a metatable, whose `amf` says what it is.
 
-local List = {amf = "list"}
 local Dictionary = {amf = "dictionary"}
 local Date, Xml, Bytes = {amf = "date"}, {amf = "xml"}, {amf = "bytes"}
 Date.__index, Xml.__index, Bytes.__index = Date, Xml, Bytes

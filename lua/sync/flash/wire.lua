@@ -11,7 +11,7 @@ local amfwire = {}
 local MOST_DEPTH = 64
 local DEEP = {depth = MOST_DEPTH} -- what was read can be written, within other tables, too
 
---- As in `sync.jsonwire`.
+--- As in `sync.remoting.json`.
 function amfwire.decode(bytes, depth)
   local ok, value, position = amf3.decode(bytes, 1, {depth = math.min(depth, MOST_DEPTH)})
   if not ok then return false, "this is no AMF3: " .. tostring(value) end
@@ -19,13 +19,13 @@ function amfwire.decode(bytes, depth)
   return true, value, false
 end
 
---- As in `sync.jsonwire`.
+--- As in `sync.remoting.json`.
 function amfwire.result(id, value)
   if value == nil then value = null end
   return amf3.encode({jsonrpc = "2.0", id = id, result = value}, DEEP)
 end
 
---- As in `sync.jsonwire`.
+--- As in `sync.remoting.json`.
 function amfwire.fault(id, err)
   local body = {code = err.code, message = err.message, data = err.data}
   return amf3.encode({jsonrpc = "2.0", id = id, error = body}, DEEP) or
@@ -40,7 +40,7 @@ local function culprit(params)
   end
 end
 
---- As in `sync.jsonwire`.
+--- As in `sync.remoting.json`.
 function amfwire.request(id, name, ...)
   local params = {...}
   for i = 1, select("#", ...) do

@@ -7,6 +7,7 @@
 local Class = require "sync.class"
 local core = require "sync.core"
 local date = require "sync.http.date"
+local headers = require "sync.http.headers"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local origins = require "sync.http.origins"
@@ -29,31 +30,18 @@ local function keepsAlive(request)
   return request.version ~= "1.0"
 end
 
--- Header values go out as they are, so they must not hold a line's end.
-local function headerLine(name, value)
-  value = tostring(value)
-  if name:find("[^%w!#$%%&'*+.^_`|~-]") or value:find("[%c]") then
-    error(("header %q: names are tokens, and values are one line"):format(name), 0)
-  end
-  return ("%s: %s\r\n"):format(name, value)
-end
-
--- A response's head. `given` is a table of headers, or an ordered list of {name, value}.
-local function responseHead(request, code, given, length, keep)
-  local lines = {("HTTP/1.1 %d %s\r\n"):format(code, status.reason(code))}
-  local function add(name, value) lines[#lines + 1] = headerLine(name, value) end
-  for name, value in pairs(given) do
-    if type(name) == "number" then add(value[1], value[2]) else add(name, value) end
-  end
-  if length then add("Content-Length", length) end
-  add("Date", date.write(os.time()))
+-- A response's head, of a list of headers.
+local function responseHead(request, code, list, length, keep)
+  local last = {}
+  if length then last[1] = {"Content-Length", length} end
+  last[#last + 1] = {"Date", date.write(os.time())}
   if not keep then
-    add("Connection", "close")
+    last[#last + 1] = {"Connection", "close"}
   elseif request.version == "1.0" then
-    add("Connection", "keep-alive")
+    last[#last + 1] = {"Connection", "keep-alive"}
   end
-  lines[#lines + 1] = "\r\n"
-  return table.concat(lines)
+  return ("HTTP/1.1 %d %s\r\n"):format(code, status.reason(code)) .. headers.write(list) ..
+    headers.write(last) .. "\r\n"
 end
 
 -- Whether another request may follow on the connection.
@@ -61,31 +49,33 @@ local function mayGoOn(exchange)
   return keepsAlive(exchange.request) and not loop.isStopping()
 end
 
---- Lets a page of another site that `origins` lets in read the answer.
--- @tparam table headers of the answer, which it changes
--- @treturn boolean whether it's let in
-function Exchange:allowOrigin(headers)
-  local origin = self.request.origin
-  local allowed = self.listener.settings.origins
-  if origin and origins.allow(allowed, origin, self.request.headers.host) then
-    headers["Access-Control-Allow-Origin"] = origin
-    headers["Vary"] = "Origin"
-    return true
-  end
-  return false
+--- Whether the request comes from a page that `origins` lets in.
+-- @treturn boolean
+function Exchange:isLetIn()
+  local request = self.request
+  return request.origin ~= nil and
+    origins.allow(self.listener.settings.origins, request.origin, request.headers.host)
+end
+
+-- Lets such a page read the answer, if it doesn't say itself who may.
+local function allowOrigin(exchange, list)
+  if not exchange:isLetIn() or headers.find(list, "Access-Control-Allow-Origin") then return end
+  list[#list + 1] = {"Access-Control-Allow-Origin", exchange.request.origin}
+  headers.vary(list, "Origin")
 end
 
 --- Answers.
 -- @tparam number code the status
--- @tparam table headers
+-- @tparam table given headers: see sync.http.headers
 -- @tparam string body
 -- @raise for headers that can't be written
-function Exchange:respond(code, headers, body)
+function Exchange:respond(code, given, body)
   local request, slot = self.request, self.slot
-  self:allowOrigin(headers)
+  local list = headers.list(given)
+  allowOrigin(self, list)
   local keep = mayGoOn(self)
   local bodiless = code == 204 or code == 304
-  local bytes = responseHead(request, code, headers, not bodiless and #body or nil, keep)
+  local bytes = responseHead(request, code, list, not bodiless and #body or nil, keep)
   if request.method ~= "HEAD" and not bodiless then bytes = bytes .. body end
   local sent = C.sync_respond(handle, slot, bytes, #bytes, keep and 1 or 0)
   if sent == C.SYNC_TOO_LONG then
@@ -97,9 +87,9 @@ function Exchange:respond(code, headers, body)
 end
 
 --- Answers with a line of text; without one, with what the status is called.
-function Exchange:say(code, text, headers)
+function Exchange:say(code, text, given)
   local all = {["Content-Type"] = "text/plain; charset=utf-8"}
-  for name, value in pairs(headers or {}) do all[name] = value end
+  for name, value in pairs(given or {}) do all[name] = value end
   self:respond(code, all, (text or status.reason(code)) .. "\n")
 end
 
@@ -109,11 +99,9 @@ end
 -- @tparam number offset of the part in the file
 -- @tparam number length
 function Exchange:respondFile(code, list, offset, length)
-  local headers = {}
-  for _, header in ipairs(list) do headers[header[1]] = header[2] end
-  self:allowOrigin(headers)
+  allowOrigin(self, list)
   local keep = mayGoOn(self)
-  local head = responseHead(self.request, code, headers, nil, keep)
+  local head = responseHead(self.request, code, list, nil, keep)
   if length == 0 then
     C.sync_respond(handle, self.slot, head, #head, keep and 1 or 0)
   else
@@ -136,10 +124,10 @@ end
 -- the client has gone
 function Exchange:later()
   self:wait()
-  return function(code, headers, body)
+  return function(code, given, body)
     if not self:isWaiting() then return end
     waiting[self.slot] = nil
-    self:respond(code, headers, body)
+    self:respond(code, given, body)
   end
 end
 

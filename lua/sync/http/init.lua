@@ -11,7 +11,8 @@
 --     end
 --
 -- A route returns a status (200 when left out), a body (a string, or a table that goes out as
--- JSON) and a table of headers. An error in a route is logged and answered with 500.
+-- JSON) and a table of headers, where a list as a value is several lines:
+-- `{["Set-Cookie"] = {"a=1", "b=2"}}`. An error in a route is logged and answered with 500.
 --
 -- **A request** has `method`, `target` (as it came), `path` (decoded), `query` (as it came),
 -- `params` (of the route's path and the query's, decoded), `headers` (by lower-case name;
@@ -78,7 +79,7 @@ end
 -- A browser asks before it sends a request that a page of another site makes (CORS).
 local function preflight(exchange, methods)
   local headers = {Allow = routes.list(methods)}
-  if exchange:allowOrigin(headers) then
+  if exchange:isLetIn() then
     headers["Access-Control-Allow-Methods"] = headers.Allow
     headers["Access-Control-Allow-Headers"] = "content-type"
     headers["Access-Control-Max-Age"] = "600"

@@ -3,7 +3,7 @@
 -- A browser says in the Origin header which site's page makes a request; programs that are
 -- no browsers send none. `origins` is false (only pages from the same host and port),
 -- "*" (any), or a list of exactly those: "https://game.example.com", "https://*.example.com",
--- "null".
+-- "null" and "file://", which pages say that are files.
 -- @module sync.http.origins
 
 local hosts = require "sync.http.hosts"
@@ -69,8 +69,10 @@ function origins.refuse(class, request)
   return "pages of " .. origin .. " may not connect"
 end
 
--- Whether a text is an origin; a star may only stand before the dot of a domain.
+-- Whether a text is an origin; a star may only stand before the dot of a domain. The pages of
+-- some programs, which are files, say "file://".
 local function isPattern(origin)
+  if origin == "*" or origin == "null" or origin == "file://" then return true end
   local _, host = split(origin)
   return host ~= nil and not host:gsub("^%*%.", "", 1):find("*", 1, true)
 end
@@ -81,9 +83,9 @@ function origins.check(value)
   if value == false or value == "*" then return true, wanted end
   if type(value) ~= "table" then return false, wanted end
   for _, origin in ipairs(value) do
-    local fine = type(origin) == "string" and
-      (origin == "*" or origin == "null" or isPattern(origin))
-    if not fine then return false, wanted .. " (not " .. tostring(origin) .. ")" end
+    if type(origin) ~= "string" or not isPattern(origin) then
+      return false, wanted .. " (not " .. tostring(origin) .. ")"
+    end
   end
   return true, wanted
 end

@@ -1,28 +1,34 @@
 --- Routes: the functions of a class that answer HTTP requests, by method and path.
 -- @module sync.http.routes
 
+local headers = require "sync.http.headers"
+local json = require "sync.json"
 local log = require "sync.log"
 
 local routes = {}
 
+local function asJson(value)
+  local text, problem = json.encode(value)
+  return text or error("its body can't be JSON: " .. problem, 0)
+end
+
 -- Status, headers and body from what a route has returned.
-local function result(status, body, headers)
-  if type(status) ~= "number" then status, body, headers = 200, status, body end
-  local all = {}
-  for name, value in pairs(type(headers) == "table" and headers or {}) do all[name] = value end
+local function result(status, body, given)
+  if type(status) ~= "number" then status, body, given = 200, status, body end
+  local list = headers.list(given or {})
   local kind
   if type(body) == "table" then
-    body, kind = require "cjson".encode(body), "application/json"
+    body, kind = asJson(body), "application/json"
   elseif body == nil then
     body = ""
     if status == 200 then status = 204 end
   else
     body, kind = tostring(body), "text/plain; charset=utf-8"
   end
-  local named = false
-  for name in pairs(all) do named = named or tostring(name):lower() == "content-type" end
-  if kind and not named then all["Content-Type"] = kind end
-  return status, all, body
+  if kind and not headers.find(list, "Content-Type") then
+    list[#list + 1] = {"Content-Type", kind}
+  end
+  return status, list, body
 end
 
 -- The parameters of a path that fits a pattern, or nil.
@@ -86,7 +92,7 @@ end
 --- Answers an exchange by a route.
 function routes.call(exchange, route)
   local request = exchange.request
-  local ok, status, headers, body = xpcall(function()
+  local ok, status, list, body = xpcall(function()
     return result(route(request))
   end, debug.traceback)
   if not ok then
@@ -94,7 +100,7 @@ function routes.call(exchange, route)
       :format(request.method, request.path, tostring(status)), {address = request.address})
     return exchange:say(500)
   end
-  local fine, message = pcall(exchange.respond, exchange, status, headers, body)
+  local fine, message = pcall(exchange.respond, exchange, status, list, body)
   if not fine then
     log.limited("error", "route", ("the route of %s %s: %s")
       :format(request.method, request.path, tostring(message)))

@@ -1,67 +1,28 @@
---- The messages of JSON-RPC 2.0 as JSON texts.
---
--- JSON is lua-cjson's: numbers go out with 14 digits, an empty table as an object. What can be
--- read can be written: one client's value may have to be told to others.
+--- The messages of JSON-RPC 2.0 as JSON texts. What can be read can be written: one client's
+-- value may have to be told to others.
 -- @module sync.remoting.json
 
-local cjson = require "cjson"
-local core = require "sync.core"
+local json = require "sync.json"
 local log = require "sync.log"
+local null = require "cjson".null
 
-local jsonwire = {}
-
-local null = cjson.null
-local overflows = core.C.sync_json_overflows
-
-local MOST_DEPTH = 64
-
-local encoder = cjson.new()
-encoder.encode_max_depth(MOST_DEPTH)
-encoder.encode_sparse_array(true, 4, 64)
-encoder.encode_invalid_numbers(false)
-encoder.encode_keep_buffer(true)
+local messages = {}
 
 local OBJECT = ("{"):byte()
 
-local decoders = {}
-
-local function decoderFor(depth)
-  local decoder = decoders[depth]
-  if not decoder then
-    decoder = cjson.new()
-    decoder.decode_max_depth(depth)
-    decoder.decode_invalid_numbers(false)
-    decoders[depth] = decoder
-  end
-  return decoder
-end
-
---- A value as JSON.
--- @treturn string|nil or nil and why not
-function jsonwire.encode(value)
-  if value == nil then return "null" end
-  -- cjson leaves a number to printf, which takes several times as long.
-  if type(value) == "number" and value % 1 == 0 and value < 1e14 and value > -1e14 then
-    return ("%.0f"):format(value)
-  end
-  local ok, text = pcall(encoder.encode, value)
-  if not ok then return nil, text end
-  if not core.isText(text) then return nil, "a string in it is not UTF-8" end
-  return text
-end
-
-local encode = jsonwire.encode
+--- A value as JSON: see `sync.json`.
+messages.encode = json.encode
 
 --- A value of the program's own as JSON, for other nodes: "" for nil. One that JSON can't say
 -- is nil there, and told by the log: it may be told long after it was set, on behalf of others.
 -- @tparam any value
 -- @tparam string what it is, for the log
 -- @treturn string
-function jsonwire.note(value, what)
+function messages.note(value, what)
   if value == nil then return "" end
-  local ok, text = pcall(cjson.encode, value)
-  if ok then return text end
-  log.limited("error", "note", ("%s can't be told to other nodes: %s"):format(what, text))
+  local text, problem = json.encode(value)
+  if text then return text end
+  log.limited("error", "note", ("%s can't be told to other nodes: %s"):format(what, problem))
   return ""
 end
 
@@ -70,44 +31,48 @@ end
 -- @tparam number depth to which it may be nested, at most 64
 -- @treturn boolean,any,boolean true, the value, and whether it is a batch; or false and what
 -- is wrong
-function jsonwire.decode(bytes, depth)
-  if not core.isText(bytes) then return false, "this is not UTF-8" end
-  -- cjson would take it for the end.
-  if bytes:find("\0", 1, true) then return false, "this is no JSON: there is a NUL in it" end
-  if overflows(bytes, #bytes) ~= 0 then
-    return false, "this is no JSON: a number in it is too large" -- cjson says infinity
-  end
-  local ok, value = pcall(decoderFor(math.min(depth, MOST_DEPTH)).decode, bytes)
-  if not ok then return false, "this is no JSON: " .. tostring(value) end
-  local isBatch = bytes:byte(1) ~= OBJECT and type(value) == "table" and
-    bytes:find("^%s*%[") ~= nil
-  return true, value, isBatch
+function messages.decode(bytes, depth)
+  local ok, value = json.decode(bytes, depth)
+  if not ok then return false, value end
+  return true, value, bytes:byte(1) ~= OBJECT and type(value) == "table" and
+    getmetatable(value) ~= nil
 end
 
--- A number that is an id, as it came; whole ones are exact.
-local function encodeId(id)
-  if id == nil or id == null then return "null" end
-  if type(id) == "number" then return ("%.0f"):format(id) end
-  return encoder.encode(id)
+-- Begins an answer.
+local function begin(id)
+  json.begin '{"jsonrpc":"2.0","id":'
+  json.put(id == nil and null or id)
 end
 
 --- The answer to a request.
 -- @treturn string|nil or nil and why the result can't be sent
-function jsonwire.result(id, value)
-  local text, problem = encode(value)
-  if not text then return nil, problem end
-  return ('{"jsonrpc":"2.0","id":%s,"result":%s}'):format(encodeId(id), text)
+function messages.result(id, value)
+  begin(id)
+  json.raw ',"result":'
+  json.put(value)
+  json.raw "}"
+  return json.finish()
 end
 
 --- The answer to a request that failed. Data that is no JSON is left out.
 -- @tparam any id
 -- @param err a fault
 -- @treturn string
-function jsonwire.fault(id, err)
-  local text = ('{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s'):format(
-    encodeId(id), err.code, encode(err.message) or '"error"')
-  local data = err.data ~= nil and encode(err.data)
-  return text .. (data and ',"data":' .. data or "") .. "}}"
+function messages.fault(id, err)
+  local message, data = json.encode(err.message), err.data ~= nil and json.encode(err.data)
+  begin(id)
+  json.raw((',"error":{"code":%d,"message":%s'):format(err.code, message or '"error"'))
+  if data then json.raw(',"data":' .. data) end
+  json.raw "}}"
+  return json.finish()
+end
+
+-- Which of the arguments can't be written: 0 is the name.
+local function culprit(name, ...)
+  if not json.encode(name) then return 0 end
+  for i = 1, select("#", ...) do
+    if not json.encode((select(i, ...))) then return i end
+  end
 end
 
 --- A request; without an id a notification.
@@ -115,22 +80,26 @@ end
 -- @tparam string name
 -- @param ... arguments
 -- @treturn string|nil or nil, what is wrong, and with which argument (0: the name)
-function jsonwire.request(id, name, ...)
-  local parts = {}
-  for i = 1, select("#", ...) do
-    local text, problem = encode((select(i, ...)))
-    if not text then return nil, problem, i end
-    parts[i] = text
+function messages.request(id, name, ...)
+  json.begin '{"jsonrpc":"2.0",'
+  if id then
+    json.raw '"id":'
+    json.put(id)
+    json.raw ","
   end
-  local method, problem = encode(name)
-  if not method then return nil, problem, 0 end
-  return ('{"jsonrpc":"2.0",%s"method":%s,"params":[%s]}')
-    :format(id and ('"id":%s,'):format(encodeId(id)) or "", method, table.concat(parts, ","))
+  json.raw '"method":'
+  json.put(name)
+  json.raw ',"params":['
+  for i = 1, select("#", ...) do json.put((select(i, ...))) end
+  json.raw "]}"
+  local text, problem = json.finish()
+  if text then return text end
+  return nil, problem, culprit(name, ...)
 end
 
 --- Several answers as one message.
-function jsonwire.batch(texts)
+function messages.batch(texts)
   return "[" .. table.concat(texts, ",") .. "]"
 end
 
-return jsonwire
+return messages

@@ -12,6 +12,7 @@
 -- values on a listener with `encoding = "amf3"`.
 -- @classmod sync.remoting.jsonrpc
 
+local Batch = require "sync.remoting.batch"
 local Method = require "sync.remoting.method"
 local Protocol = require "sync.protocol"
 local core = require "sync.core"
@@ -41,13 +42,16 @@ settings.maxBatch = setting {64, options.wholeNumber(1, 10 ^ 6), onClass = true}
 --- Answers that the server owes a client (`later`), and answers of the client that the
 -- server waits for (`sync.Remote`): at most so many each.
 settings.maxCalls = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
+--- Seconds that a batch's answers wait for those that come later, and that a client has to
+-- answer a call of the server.
+settings.callTimeout = setting {10, options.seconds, onClass = true}
 
 options.declare(Rpc, settings)
 
 --- Functions that clients may call, by name; or `sync.method`s.
 Rpc.remote = {}
 
--- Writes and reads the client's messages: sync.jsonwire, or another like it.
+-- Writes and reads the messages of the client: sync.remoting.json, or another like it.
 Rpc.wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
@@ -177,8 +181,8 @@ local function reply(self, id, text)
   self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))
 end
 
--- The client whose call is under way, and what `later` has made for it.
-local caller, deferred
+-- The client whose call is under way, what `later` has made for it, and the batch it is of.
+local caller, deferred, batch
 
 -- What was given to a function of `later`: true and the result, or false and a fault.
 local function outcome(self, call, name)
@@ -189,7 +193,7 @@ local function outcome(self, call, name)
 end
 
 --- To be called in a function of `remote` whose answer isn't known yet: what it returns is
--- then of no matter. In a batch, answers that are given after the call come by themselves.
+-- then of no matter. In a batch, the others' answers wait for it, at most `callTimeout` seconds.
 -- @treturn function to be called once, with the result, or with nil and a fault; another
 -- error is logged, as if it were raised
 function Rpc:later()
@@ -211,8 +215,9 @@ function Rpc:later()
     if not call.name then return end -- within the call
     local ok, value = outcome(self, call, call.name)
     if call.id == nil then return end -- a notification
-    reply(self, call.id, ok and answerOf(self, call.id, call.name, value) or
-      self.wire.fault(call.id, value))
+    local text = ok and answerOf(self, call.id, call.name, value) or self.wire.fault(call.id, value)
+    if call.fill then return call.fill(text) end
+    reply(self, call.id, text)
   end
   return call.answer
 end
@@ -233,11 +238,13 @@ local function carryOut(self, id, name, params)
   end
   if call.done then return outcome(self, call, name) end
   call.id, call.name = id, name
+  if batch and id ~= nil then call.fill = batch:owe(id) end
 end
 
 -- Carries one request out. Returns the answer's text, or nil when there's none.
 local function request(self, message)
   local id, name, params = message.id, message.method, message.params
+  if params == null then params = nil end -- what some clients write for none
   local fine = message.jsonrpc == "2.0" and type(name) == "string" and
     (params == nil or type(params) == "table") and (id == nil or isId(id))
   if not fine then
@@ -262,18 +269,21 @@ function Rpc:take(message)
   return request(self, message)
 end
 
-local function batch(self, messages)
+local function takeBatch(self, messages)
   if #messages == 0 then return refused(self, null, fault.REQUEST, "the batch is empty") end
   if #messages > self.maxBatch then
     return refused(self, null, fault.REQUEST, ("a batch holds at most %d calls")
       :format(self.maxBatch))
   end
-  local answers = {}
+  local own = Batch.begin(self, function(text) reply(self, null, text) end)
   for i = 1, #messages do
-    answers[#answers + 1] = self:take(messages[i])
-    if self.closing then return nil end -- nothing more is delivered
+    own:step()
+    batch = own
+    own:answer(self:take(messages[i]))
+    batch = nil
+    if self.closing then return own:drop() end -- nothing more is delivered
   end
-  if answers[1] then return self.wire.batch(answers) end
+  own:ended()
 end
 
 --- Handles a message.
@@ -284,7 +294,7 @@ function Rpc:onData(data)
   if not ok then
     answer = refused(self, null, fault.PARSE, message)
   elseif isBatch then
-    answer = batch(self, message)
+    answer = takeBatch(self, message)
   else
     answer = self:take(message)
     id = type(message) == "table" and isId(message.id) and message.id or null

@@ -35,6 +35,7 @@ end
 local function isTable(value)
   if type(value) ~= "table" then return false end
   local kind = kindOf(value)
+  if kind == "list" then return next(value) == nil end -- what some clients make of an empty one
   return kind == "typed" or kind == nil and (#value == 0 or not isList(value))
 end
 

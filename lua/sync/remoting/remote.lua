@@ -31,8 +31,6 @@ local Remote = Rpc:extend("Remote")
 
 local setting, settings = options.setting, {}
 
---- Seconds that a client has to answer a call of the server.
-settings.callTimeout = setting {10, options.seconds, onClass = true}
 --- Seconds within which a client that has lost its connection may come back and be who it
 -- was: the same instance, in the same rooms, with the events it has missed; false: never.
 settings.resumeTime = setting {false, options.orFalse(options.seconds), onClass = true}
@@ -318,7 +316,7 @@ end
 -- Sessions.
 
 local function greet(self, session)
-  self:send(self.wire.request(nil, "sync.remoting.session",
+  self:send(self.wire.request(nil, "sync.session",
     {token = session.token, time = self.resumeTime}))
 end
 
