@@ -16,8 +16,8 @@ import struct
 import sys
 import tempfile
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
-from runs import Failed, Process, count_rounds, free_port, table  # noqa: E402
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "runs"))
+from shared import Failed, Process, count_rounds, free_port, table  # noqa: E402
 
 SERVE = "bench/instructions/serve.lua"
 WARM, COUNTED = 32768, 262144  # messages, or broadcasts times hearers
