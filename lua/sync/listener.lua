@@ -94,7 +94,7 @@ function Listener.open(host, port, class, settings)
     end
   end
   if settings.web then
-    local failure = C.sync_listener_folder(handle, id, settings.web)
+    local failure = C.sync_listener_root(handle, id, settings.web)
     if failure < 0 then
       C.sync_listener_end(handle, id)
       return nil, ("web: the folder %q can't be served: %s"):format(settings.web,

@@ -24,15 +24,16 @@ struct inflater;
 struct listener;
 struct timer;
 
-enum { RESERVE = 16 /* places for operators */ };
+enum { CORE_RESERVE = 16 /* places for operators */ };
 
 struct place {
     struct conn *conn;
     uint32_t since; /* ms (wrapping): when it was taken */
 };
 
-struct folder {
-    struct folder *next;
+/* A folder of web files. */
+struct root {
+    struct root *next;
     int descriptor;
 };
 struct asker;
@@ -75,10 +76,10 @@ struct core {
 
     struct listener *listeners;
     uint32_t next_listener_id;
-    uv_timer_t retry_timer;        /* after accept failed */
-    bool accept_paused;            /* some listener waits for a client to leave */
-    bool accept_held;              /* see sync_hold_accepting */
-    struct place reserve[RESERVE]; /* beyond the bound: see reserve.h */
+    uv_timer_t retry_timer;             /* after accept failed */
+    bool accept_paused;                 /* some listener waits for a client to leave */
+    bool accept_held;                   /* see sync_hold_accepting */
+    struct place reserve[CORE_RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
     uint32_t files; /* that requests have open: each takes the place of a connection */
     uint32_t files_before; /* when the last tick ended */
@@ -98,8 +99,8 @@ struct core {
     bool noted; /* some listener owes a notice */
 
     struct table timers;
-    struct folder *folders; /* web folders; closed when all files are */
-    struct timer *fired;    /* fired for the last time in this tick */
+    struct root *roots;  /* closed when all files are */
+    struct timer *fired; /* fired for the last time in this tick */
     struct signal_watch *signals;
     struct resolution *resolutions; /* under way */
     struct attempt *attempts;       /* to connect, under way */

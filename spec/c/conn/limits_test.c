@@ -676,7 +676,7 @@ TEST(limits_files_count_as_connections) {
     struct sync_options options = for_http();
     server_open(&server);
     uint32_t port = server_listen(&server, &options);
-    CHECK_INT(sync_listener_folder(server.sync, 1, "/etc"), 0);
+    CHECK_INT(sync_listener_root(server.sync, 1, "/etc"), 0);
     sync_limit_clients(server.sync, 1);
     int fd = client_connect(port);
     CHECK(client_send(fd, get, sizeof(get) - 1));
@@ -714,7 +714,7 @@ TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
     server_open(&server);
     server.handle = answer_file;
     uint32_t port = server_listen(&server, &options);
-    CHECK_INT(sync_listener_folder(server.sync, 1, folder), 0);
+    CHECK_INT(sync_listener_root(server.sync, 1, folder), 0);
     int fd = client_connect_slow(port, 4096);
     CHECK(client_send(fd, get, sizeof(get) - 1));
     WAIT(&server, server.sync->bytes_out > 0);
