@@ -40,7 +40,7 @@ struct conn {
     const struct protocol *protocol;
     union { /* the protocol's own */
         void *protocol_data;
-        size_t scanned; /* of a byte stream: how far it was looked through for an end */
+        uint32_t scanned; /* of a byte stream: how far it was looked through for an end */
     };
     const struct transport *transport;
     void *transport_data; /* the transport's own: struct tls, or NULL */
