@@ -64,7 +64,7 @@ void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
     conn_end(conn, SYNC_BY_SERVER);
 }
 
-void sync_end_strangers(struct sync *sync, int32_t at_once) {
+void sync_close_idle(struct sync *sync, int32_t at_once) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
@@ -193,9 +193,9 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
     return listener ? listener_trust(listener, host, files, message, size) : UV_EINVAL;
 }
 
-int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path) {
+int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path) {
     struct listener *listener = listener_find(core_of(sync), id);
-    return listener ? listener_set_folder(listener, path) : UV_EINVAL;
+    return listener ? listener_set_root(listener, path) : UV_EINVAL;
 }
 
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,

@@ -170,14 +170,14 @@ struct sync {
     struct sync_times timers_late; /* when they fired */
 };
 
-/* The settings of a listener; all times in milliseconds, 0 turning one off. The core
- * knows no defaults: they are class fields in lua/sync/protocol.lua. */
 /* What becomes of a client that sends more messages than its rate. */
 enum sync_flood {
     SYNC_FLOOD_CLOSE,
     SYNC_FLOOD_PAUSE /* it isn't read until it may send again */
 };
 
+/* The settings of a listener; all times in milliseconds, 0 turning one off. The core
+ * knows no defaults: they are class fields in lua/sync/protocol.lua. */
 struct sync_options {
     uint32_t framing;     /* enum sync_framing */
     uint32_t overflow;    /* enum sync_overflow */
@@ -253,7 +253,7 @@ void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
 
 /* Closes the connections that are no clients: those that have shown nothing yet and those
  * between HTTP requests; with at_once != 0 also those whose request is being answered. */
-void sync_end_strangers(struct sync *sync, int32_t at_once);
+void sync_close_idle(struct sync *sync, int32_t at_once);
 
 /* Closes at once: the queue is lost and a TCP client sees a reset. */
 void sync_abort(struct sync *sync, uint32_t slot);
@@ -318,7 +318,7 @@ uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 uint32_t sync_listener_addresses(struct sync *sync, uint32_t id, char *text, size_t size);
 
 /* The folder that sync_file_open looks in. Returns 0 or an error code. */
-int32_t sync_listener_folder(struct sync *sync, uint32_t id, const char *path);
+int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path);
 
 /* Gives a listener certificates, and takes the place of those that it had: clients that
  * are connected notice nothing. `files` are `count` pairs of a certificate's file and a

@@ -102,11 +102,11 @@ void sync_close(struct sync *sync) {
     while (uv_run(&core->loop, UV_RUN_DEFAULT)) { /* until the last file is closed */
     }
     uv_loop_close(&core->loop);
-    while (core->folders) {
-        struct folder *folder = core->folders;
-        core->folders = folder->next;
-        file_folder_close(folder->descriptor);
-        free(folder);
+    while (core->roots) {
+        struct root *root = core->roots;
+        core->roots = root->next;
+        file_root_close(root->descriptor);
+        free(root);
     }
     table_clear(&core->conns);
     table_clear(&core->timers);

@@ -32,7 +32,8 @@ local LIST, OBJECT, END = C.SYNC_JSON_LIST, C.SYNC_JSON_OBJECT, C.SYNC_JSON_END
 -- object's is -1. One loop without calls: it becomes one trace.
 
 local open, places = {}, {}
-local source = false -- the text, which must live while tokens point into it
+-- The text, which must live while tokens point into it.
+local source = false -- luacheck: ignore
 
 local function build(count)
   local tokens = codec.tokens

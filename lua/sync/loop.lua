@@ -467,10 +467,10 @@ function loop.stop(seconds)
     if not client.isLink then client:close("stop") end
   end
   for client in pairs(loop.away) do client:close("stop") end
-  C.sync_end_strangers(handle, 0)
+  C.sync_close_idle(handle, 0)
   deadline = loop.startTimer(seconds, 0, function()
     for _, client in pairs(clients) do client:abort() end
-    C.sync_end_strangers(handle, 1)
+    C.sync_close_idle(handle, 1)
   end)
 end
 

@@ -1,5 +1,5 @@
 /* codec.c: what every codec's fuzz target does. */
-#include "conn/codec.h"
+#include "codec.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

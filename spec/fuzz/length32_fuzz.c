@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "conn/codec.h"
+#include "codec.h"
 #include "fuzz.h"
 #include "sync.h"
 

@@ -168,6 +168,25 @@ void conn_push_owed(struct core *core) {
     }
 }
 
+static void free_conn(struct conn *conn) {
+    struct core *core = conn->core;
+    wheel_remove(&core->wheel, &conn->deadline);
+    out_clear(&core->pool, &conn->out);
+    batch_block_free(conn->backlog.block);
+    if (conn->transport->free) {
+        conn->transport->free(conn);
+    }
+    if (conn->protocol->free) {
+        conn->protocol->free(conn);
+    }
+    batch_unreserve(&core->batch, CONN_EVENTS);
+    table_remove(&core->conns, conn->slot);
+    core->public.client_count--;
+    conn_weigh(core, -(int64_t)sizeof(*conn));
+    conn->service->left(conn);
+    slab_give(&core->conn_slabs, conn);
+}
+
 uint32_t conn_free_released(struct core *core) {
     uint32_t freed = 0;
     struct conn *conn = core->released;
@@ -177,21 +196,7 @@ uint32_t conn_free_released(struct core *core) {
         if (conn->in_unflushed) {
             release(conn); /* once more, when sync_flush has passed it */
         } else {
-            wheel_remove(&core->wheel, &conn->deadline);
-            out_clear(&core->pool, &conn->out);
-            batch_block_free(conn->backlog.block);
-            if (conn->transport->free) {
-                conn->transport->free(conn);
-            }
-            if (conn->protocol->free) {
-                conn->protocol->free(conn);
-            }
-            batch_unreserve(&core->batch, CONN_EVENTS);
-            table_remove(&core->conns, conn->slot);
-            core->public.client_count--;
-            conn_weigh(core, -(int64_t)sizeof(*conn));
-            conn->service->left(conn);
-            slab_give(&core->conn_slabs, conn);
+            free_conn(conn);
             freed++;
         }
         conn = next;
@@ -200,7 +205,7 @@ uint32_t conn_free_released(struct core *core) {
     return freed;
 }
 
-static void close_socket(struct conn *conn, enum sync_reason reason, bool reset) {
+void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
     if (conn->state == CONN_CLOSING) {
         return;
     }
@@ -217,23 +222,18 @@ static void close_socket(struct conn *conn, enum sync_reason reason, bool reset)
     }
 }
 
-void conn_abort(struct conn *conn, enum sync_reason reason, bool reset) {
-    close_socket(conn, reason, reset);
-}
-
 /* Says that nothing more comes; returns whether that must be written. */
 static bool says_end(struct conn *conn) {
     return conn->transport->end && conn->transport->end(conn);
 }
 
-/* Before that the client may have ended its side. */
 static void start_flushing(struct conn *conn) {
     conn->state = conn->state == CONN_LEAVING ? CONN_LEFT : CONN_FLUSHING;
     conn->since = core_now(conn->core);
     if (conn_is_paused(conn)) {
         hold_release(conn);
     }
-    hold_watch(conn); /* to see its end */
+    hold_watch(conn); /* to see the end of the client's side */
     if (conn->protocol->say_close) {
         conn->protocol->say_close(conn, 0, "", 0);
     }
@@ -249,7 +249,7 @@ void conn_end(struct conn *conn, enum sync_reason reason) {
         conn->reason = (uint8_t)reason;
     }
     if (conn->write_broken) {
-        close_socket(conn, SYNC_RESET, false);
+        conn_abort(conn, SYNC_RESET, false);
     } else {
         start_flushing(conn);
     }
@@ -257,7 +257,7 @@ void conn_end(struct conn *conn, enum sync_reason reason) {
 
 void conn_client_ended(struct conn *conn) {
     if (conn->write_broken) {
-        close_socket(conn, SYNC_RESET, false);
+        conn_abort(conn, SYNC_RESET, false);
     } else if (conn_is_open(conn)) {
         conn->state = CONN_LEAVING;
         owe_close(conn, SYNC_BY_CLIENT);
@@ -265,7 +265,7 @@ void conn_client_ended(struct conn *conn) {
     } else if (conn->state == CONN_FLUSHING) {
         conn->state = CONN_LEFT;
     } else if (conn->state == CONN_LINGERING) {
-        close_socket(conn, SYNC_BY_CLIENT, false);
+        conn_abort(conn, SYNC_BY_CLIENT, false);
     }
 }
 
@@ -276,7 +276,7 @@ void conn_close_answered(struct conn *conn) {
     if (says_end(conn)) {
         conn->transport->write(conn);
     }
-    close_socket(conn, SYNC_BY_SERVER, false);
+    conn_abort(conn, SYNC_BY_SERVER, false);
 }
 
 void conn_write_failed(struct conn *conn) {
@@ -287,7 +287,7 @@ void conn_write_failed(struct conn *conn) {
         conn->since = core_now(conn->core);
         clock_arm(conn);
     } else {
-        close_socket(conn, SYNC_RESET, false);
+        conn_abort(conn, SYNC_RESET, false);
     }
 }
 
@@ -317,7 +317,7 @@ bool conn_emptied(struct conn *conn) {
         return true;
     }
     if (conn->state == CONN_LEFT || !conn->transport->has_socket) {
-        close_socket(conn, SYNC_BY_SERVER, false);
+        conn_abort(conn, SYNC_BY_SERVER, false);
     } else {
         end_our_side(conn);
     }

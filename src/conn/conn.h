@@ -40,7 +40,7 @@ struct conn {
     const struct protocol *protocol;
     union { /* the protocol's own */
         void *protocol_data;
-        size_t scanned; /* of a byte stream: how far it was looked through for an end */
+        uint32_t scanned; /* of a byte stream: how far it was looked through for an end */
     };
     const struct transport *transport;
     void *transport_data; /* the transport's own: struct tls, or NULL */
@@ -51,12 +51,13 @@ struct conn {
     struct conn *next_ready;
     struct conn *next_owing; /* after the release: the next released */
     uint32_t last_read;      /* ms (wrapping, as the next two) */
-    uint32_t since; /* when what is unfinished was begun; or the close, if it was */
+    uint32_t
+        since; /* when the unfinished message, or the close of the connection, began */
     uint32_t slot;
     uint32_t round; /* the last in which it was read */
     uint32_t tick;  /* the tick that the next two count for */
     uint32_t tick_bytes;
-    uint32_t tick_work;  /* see work_add */
+    uint32_t tick_work;  /* see work.h */
     uint32_t dropped;    /* messages, since the queue was last empty */
     uint64_t rate_until; /* microseconds: its rate is used up until then */
     uint8_t state;
@@ -88,7 +89,7 @@ static inline const struct sync_options *conn_options(const struct conn *conn) {
     return &conn->service->options;
 }
 
-/* Whether it may be sent more. */
+/* Whether it may be sent more, and answered. */
 static inline bool conn_is_open(const struct conn *conn) {
     return conn->state < CONN_FLUSHING;
 }
@@ -126,7 +127,7 @@ void conn_abort(struct conn *conn, enum sync_reason reason, bool reset);
 /* The client reads no more. What it has sent is still taken, for a while. */
 void conn_write_failed(struct conn *conn);
 
-/* The client answered our Close frame. */
+/* The client answered the protocol's own word for the end. */
 void conn_close_answered(struct conn *conn);
 
 /* Counts memory that connections take from now on, or don't take any more. */

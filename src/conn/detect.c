@@ -8,7 +8,7 @@
 static const char *const methods[] = {"GET ",    "HEAD ",    "POST ", "PUT ",
                                       "DELETE ", "OPTIONS ", "PATCH "};
 
-static const char policy_request[POLICY_REQUEST_LENGTH + 1] = "<policy-file-request/>\0";
+static const char policy_request[DETECT_POLICY_LENGTH + 1] = "<policy-file-request/>\0";
 
 static const char tls_handshake[] = {0x16, 0x03};
 
@@ -78,7 +78,7 @@ enum detected detect(const char *bytes, size_t length, uint32_t transports) {
     }
     if (found == DETECT_STREAM && (transports & SYNC_POLICY)) {
         found =
-            compare(bytes, length, policy_request, POLICY_REQUEST_LENGTH, DETECT_POLICY);
+            compare(bytes, length, policy_request, DETECT_POLICY_LENGTH, DETECT_POLICY);
     }
     if (found == DETECT_STREAM && (transports & (SYNC_HTTP | SYNC_WEBSOCKET))) {
         size_t method;

@@ -21,4 +21,4 @@ enum detected detect(const char *bytes, size_t length, uint32_t transports);
 enum detected detect_request_line(const char *bytes, size_t length, size_t *scanned);
 
 /* "<policy-file-request/>" and the NUL behind it. */
-enum { POLICY_REQUEST_LENGTH = 23 };
+enum { DETECT_POLICY_LENGTH = 23 };

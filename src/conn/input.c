@@ -52,7 +52,8 @@ bool input_count(struct conn *conn) {
     return false;
 }
 
-ssize_t input_cut(struct conn *conn, size_t *scanned, const char *bytes, size_t length) {
+ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes,
+                  size_t length) {
     const struct sync_options *options = conn_options(conn);
     const struct codec *codec = &codecs[options->framing];
     size_t taken = 0;
@@ -62,8 +63,10 @@ ssize_t input_cut(struct conn *conn, size_t *scanned, const char *bytes, size_t 
             break;
         }
         struct slice message;
-        ssize_t cut = codec->cut(bytes + taken, length - taken, scanned,
+        size_t looked = *scanned;
+        ssize_t cut = codec->cut(bytes + taken, length - taken, &looked,
                                  options->max_message, &message);
+        *scanned = (uint32_t)looked;
         if (cut == CODEC_TOO_LONG) {
             return CODEC_TOO_LONG;
         }

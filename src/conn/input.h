@@ -16,7 +16,7 @@ void input_push(struct conn *conn, const char *bytes, size_t length);
 /* Cuts messages off a byte stream and hands them out, as far as there is room. *scanned
  * is the codec's own: see codec.h. Returns how many bytes they took, or CODEC_TOO_LONG.
  */
-ssize_t input_cut(struct conn *conn, size_t *scanned, const char *bytes, size_t length);
+ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes, size_t length);
 
 /* Counts a message against the client's rate. Returns false when it may not be taken: the
  * connection is then ended, or held. */

@@ -14,7 +14,7 @@ struct clock;
 struct conn;
 
 struct protocol {
-    bool is_client; /* SYNC_CONNECT or SYNC_REQUEST has told of one who takes messages */
+    bool is_client; /* the program knows it as one, and may send it messages */
     bool is_http;
 
     /* Takes received bytes, which it may change. Returns how many; the rest is given

@@ -7,9 +7,9 @@
 #include "conn/output.h"
 #include "conn/work.h"
 
-/* Whether the socket may be read now. If not it's left for the next poll, which finds it
- * again. libuv calls up clients in the same order each time, so when a tick hasn't room
- * for all, those that had their turn wait until the others had theirs. */
+/* How many bytes may be read now. With 0 the socket is left for the next poll, which
+ * finds it again. The poller tells of clients in the same order each time, so when a tick
+ * hasn't room for all, clients that had their turn wait until the others had theirs. */
 static size_t read_room(struct conn *conn) {
     struct core *core = conn->core;
     size_t room = work_room(conn);
@@ -49,7 +49,7 @@ static void write_on(struct conn *conn) {
     conn->stream.full = false;
     output_flush(conn);
     if (!conn->stream.full && conn->state != CONN_CLOSING) {
-        conn->stream.full = true; /* libuv still watches for room */
+        conn->stream.full = true; /* as the poller knows it */
         stream_watch_room(&conn->core->poller, &conn->stream, false);
     }
 }

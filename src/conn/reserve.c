@@ -19,14 +19,14 @@ static bool is_silent(const struct conn *conn) {
 }
 
 bool reserve_has_place(struct core *core) {
-    for (uint32_t i = 0; i < core->reserved && core->reserved == RESERVE; i++) {
+    for (uint32_t i = 0; i < core->reserved && core->reserved == CORE_RESERVE; i++) {
         struct conn *conn = core->reserve[i].conn;
         if (is_silent(conn)) {
             reserve_leave(conn);
             conn_abort(conn, SYNC_REFUSED, true);
         }
     }
-    return core->reserved < RESERVE;
+    return core->reserved < CORE_RESERVE;
 }
 
 void reserve_enter(struct conn *conn) {

@@ -17,29 +17,30 @@
 #include "net/poller.h"
 #include "sync.h"
 
+struct asker;
 struct attempt;
 struct conn;
 struct deflater;
 struct inflater;
 struct listener;
+struct offer;
+struct resolution;
+struct signal_watch;
 struct timer;
+struct worker;
 
-enum { RESERVE = 16 /* places for operators */ };
+enum { CORE_RESERVE = 16 /* places for operators */ };
 
 struct place {
     struct conn *conn;
     uint32_t since; /* ms (wrapping): when it was taken */
 };
 
-struct folder {
-    struct folder *next;
+/* A folder of web files. */
+struct root {
+    struct root *next;
     int descriptor;
 };
-struct asker;
-struct offer;
-struct signal_watch;
-struct resolution;
-struct worker;
 
 struct core {
     struct sync public; /* first, so that the two pointers are one */
@@ -51,7 +52,6 @@ struct core {
     struct slabs websocket_slabs;
     uint32_t tick;
     uint32_t round; /* of reading: it lasts until each client was read that wanted it */
-    bool crowded;   /* this tick had no room for a client whose turn it was */
 
     struct table conns;   /* by slot */
     struct peers peers;   /* whom they are of */
@@ -74,11 +74,11 @@ struct core {
     uv_timer_cb on_deadline; /* what the timer calls */
 
     struct listener *listeners;
+    uv_timer_t retry_timer; /* after accept failed */
     uint32_t next_listener_id;
-    uv_timer_t retry_timer;        /* after accept failed */
-    bool accept_paused;            /* some listener waits for a client to leave */
-    bool accept_held;              /* see sync_hold_accepting */
-    struct place reserve[RESERVE]; /* beyond the bound: see reserve.h */
+    bool accept_paused;                 /* some listener waits for a client to leave */
+    bool accept_held;                   /* see sync_hold_accepting */
+    struct place reserve[CORE_RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
     uint32_t files; /* that requests have open: each takes the place of a connection */
     uint32_t files_before; /* when the last tick ended */
@@ -98,8 +98,8 @@ struct core {
     bool noted; /* some listener owes a notice */
 
     struct table timers;
-    struct folder *folders; /* web folders; closed when all files are */
-    struct timer *fired;    /* fired for the last time in this tick */
+    struct root *roots;  /* closed when all files are */
+    struct timer *fired; /* fired for the last time in this tick */
     struct signal_watch *signals;
     struct resolution *resolutions; /* under way */
     struct attempt *attempts;       /* to connect, under way */
@@ -108,6 +108,7 @@ struct core {
 
     uint64_t handed_out; /* when the last batch was, in ns */
 
+    bool crowded; /* this tick had no room for a client whose turn it was */
     bool polling; /* libuv runs */
     bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */

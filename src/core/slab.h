@@ -1,9 +1,9 @@
 /* slab.h: blocks of one size, in memory of their own.
  *
- * With malloc what is needed for a moment lies between what stays (a client that is
- * answered while others come gets its queue's piece beside their connections), and memory
- * that is free in such small parts can't be given back to the system. So what stays, and
- * what doesn't, have slabs each. Knows nothing of what blocks are for.
+ * malloc puts blocks beside each other as they are asked for: the connection of a client
+ * that stays beside a piece of a queue that is soon free. Free memory in such small parts
+ * can't be given back to the system. So each kind of block that stays, and each that
+ * doesn't, has slabs of its own. Knows nothing of what blocks are for.
  */
 #pragma once
 

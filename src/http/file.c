@@ -11,7 +11,7 @@
 
 #include "http/walk.h"
 
-enum { OPEN = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
+enum { OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
 
 /* Whether it is a regular file: 0 or an error. */
 static int check_kind(int fd, struct stat *seen) {
@@ -35,7 +35,7 @@ static int open_regular(struct file *file, const char *path) {
     if (error < 0) {
         return error;
     }
-    fd = walk_open(file->folder, path, OPEN);
+    fd = walk_open(file->folder, path, OPEN_FLAGS);
     if (fd < 0) {
         return fd;
     }
@@ -119,12 +119,12 @@ static void on_worked(uv_work_t *work, int status) {
     }
 }
 
-int file_folder_open(const char *path) {
+int file_root_open(const char *path) {
     int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
-void file_folder_close(int folder) {
+void file_root_close(int folder) {
     close(folder);
 }
 

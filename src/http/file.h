@@ -57,11 +57,11 @@ struct file {
 
 /* Opens a folder to find files in. Links on the way to it are followed: who configures a
  * server may use them. Blocks. Returns a descriptor or a negative error. */
-int file_folder_open(const char *path);
+int file_root_open(const char *path);
 
 /* Files that are open stay so. But none may be about to be opened, not even one that
  * file_close was called for: run the loop until that is done. */
-void file_folder_close(int folder);
+void file_root_close(int folder);
 
 /* Opens a regular file of a folder. `path` is relative, decoded, and ends at its NUL;
  * "" is the folder itself. For a folder, its `index` is opened instead ("index.html";

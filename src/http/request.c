@@ -205,15 +205,15 @@ static void on_opened(struct file *file, int status) {
 }
 
 int request_open_file(struct conn *conn, const char *path) {
-    const struct folder *folder = conn->service->folder;
-    if (!is_open(conn) || exchange_of(conn)->file || !folder) {
+    const struct root *root = conn->service->root;
+    if (!is_open(conn) || exchange_of(conn)->file || !root) {
         return UV_EINVAL;
     }
     if (core_descriptors(conn->core) >= conn->core->public.client_limit) {
         return UV_EMFILE;
     }
-    struct file *file = file_open(&conn->core->loop, folder->descriptor, path,
-                                  "index.html", on_opened, conn);
+    struct file *file = file_open(&conn->core->loop, root->descriptor, path, "index.html",
+                                  on_opened, conn);
     exchange_of(conn)->file = file;
     conn->core->files += file != NULL;
     return file ? 0 : UV_ENOMEM;

@@ -11,11 +11,11 @@
 
 #include "conn/conn.h"
 #include "conn/plain.h"
-#include "conn/protocol.h"
 #include "listen/detection.h"
 #include "listen/listener.h"
 #include "net/stream.h"
 #include "tls/transport.h"
+#include "workers/shares.h"
 
 /* One that isn't made yet. */
 struct attempt {
@@ -120,9 +120,13 @@ static int hand_on(struct attempt *attempt) {
         return -error;
     }
     uint8_t kind = kind_of(&attempt->peer);
-    return service->trusted_host ? conn_open(service, &handshaking, &plain_transport,
-                                             attempt->fd, kind, peer)
-                                 : detection_open(service, attempt->fd, kind, peer);
+    if (!service->trusted_host) {
+        return detection_open(service, attempt->fd, kind, peer);
+    }
+    int slot =
+        conn_open(service, &handshaking, &plain_transport, attempt->fd, kind, peer);
+    shares_tell(service->core);
+    return slot;
 }
 
 static void on_writable(uv_poll_t *poll, int status, int events) {

@@ -77,7 +77,7 @@ void detection_begin_stream(struct conn *conn) {
 static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
     size_t scanned = conn->scanned;
     enum detected found = detect_request_line(bytes, length, &scanned);
-    conn->scanned = scanned;
+    conn->scanned = (uint32_t)scanned;
     if (found == DETECT_STREAM) {
         conn_speak(conn, &bytestream_protocol, NULL);
         return conn->protocol->take(conn, bytes, length);
@@ -118,7 +118,11 @@ static bool settle_first_line(struct conn *conn) {
 }
 
 static bool settle_in_time(struct conn *conn, int reason) {
-    return reason == CLOCK_SETTLE && (conn->protocol->settle(conn), true);
+    if (reason != CLOCK_SETTLE) {
+        return false;
+    }
+    conn->protocol->settle(conn);
+    return true;
 }
 
 static const struct protocol first_line = {.is_client = true,

@@ -370,7 +370,7 @@ static int add_socket(void *context, int fd, int transport) {
     struct listener *listener = context;
     struct listening *socket = NULL;
     int error = UV_ENOBUFS;
-    if (listener->socket_count < LISTENER_SOCKETS) {
+    if (listener->socket_count < BIND_MOST) {
         socket = calloc(1, sizeof(*socket));
         error = socket ? 0 : UV_ENOMEM;
     }
@@ -487,21 +487,21 @@ int listener_trust(struct listener *listener, const char *host, const char *cons
     return 0;
 }
 
-int listener_set_folder(struct listener *listener, const char *path) {
+int listener_set_root(struct listener *listener, const char *path) {
     struct core *core = listener->service.core;
-    struct folder *folder = malloc(sizeof(*folder));
-    if (!folder) {
+    struct root *root = malloc(sizeof(*root));
+    if (!root) {
         return UV_ENOMEM;
     }
-    folder->descriptor = file_folder_open(path);
-    if (folder->descriptor < 0) {
-        int error = folder->descriptor;
-        free(folder);
+    root->descriptor = file_root_open(path);
+    if (root->descriptor < 0) {
+        int error = root->descriptor;
+        free(root);
         return error;
     }
-    folder->next = core->folders;
-    core->folders = folder;
-    listener->service.folder = folder;
+    root->next = core->roots;
+    core->roots = root;
+    listener->service.root = root;
     return 0;
 }
 

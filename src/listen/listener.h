@@ -2,14 +2,13 @@
 #pragma once
 
 #include "conn/service.h"
-
-enum { LISTENER_SOCKETS = 8 /* addresses that one host name may have */ };
+#include "net/bind.h"
 
 struct listener {
     struct service service; /* first, so that the two pointers are one */
     struct listener *next;
-    struct listening *sockets[LISTENER_SOCKETS];
-    struct request
+    struct listening *sockets[BIND_MOST];
+    struct port_request
         *request;      /* to the worker's parent, who has the sockets, too; or NULL */
     char *unlink_path; /* the file of a Unix socket, or NULL */
     uint32_t socket_count;
@@ -34,7 +33,7 @@ int listener_set_tls(struct listener *listener, const char *const *files, uint32
                      int minimum, char *message, size_t size);
 int listener_trust(struct listener *listener, const char *host, const char *const *files,
                    char *message, size_t size);
-int listener_set_folder(struct listener *listener, const char *path);
+int listener_set_root(struct listener *listener, const char *path);
 int listener_set_policy(struct listener *listener, const char *text, size_t length);
 uint32_t listener_port(const struct listener *listener);
 uint32_t listener_addresses(const struct listener *listener, char *text, size_t size);

@@ -150,11 +150,11 @@ int bind_host(uv_loop_t *loop, const char *host, uint32_t port, uint32_t keepali
     if (error < 0) {
         return error;
     }
-    int fds[8];
+    int fds[BIND_MOST];
     int tries = port == 0 ? PORT_TRIES : 1;
     int count;
     do {
-        count = bind_all(request.addrinfo, port, keepalive, fds, 8);
+        count = bind_all(request.addrinfo, port, keepalive, fds, BIND_MOST);
     } while (count == UV_EADDRINUSE && --tries > 0);
     uv_freeaddrinfo(request.addrinfo);
     if (count < 0) {

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+enum { BIND_MOST = 8 /* addresses that one host name may have: others are left out */ };
+
 /* Takes a bound socket over, closing it if it returns an error code. */
 typedef int (*bind_taker)(void *context, int fd, int transport);
 

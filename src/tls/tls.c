@@ -46,31 +46,31 @@ static void buffer_clear(struct buffer *buffer) {
     *buffer = (struct buffer){0};
 }
 
-/* Makes room for that much more. It doubles, so that all moves together cost no more than
- * the appends. */
-static int buffer_reserve(struct buffer *buffer, size_t more) {
+/* Makes room for that much more; false when memory ran out. It doubles, so that all moves
+ * together cost no more than the appends. */
+static bool buffer_reserve(struct buffer *buffer, size_t more) {
     size_t held = buffer->end - buffer->begin;
     if (buffer->size - buffer->end >= more) {
-        return 0;
+        return true;
     }
     size_t size = held + (more > held ? more : held);
     char *storage = more <= SIZE_MAX / 4 ? malloc(size) : NULL;
     if (!storage) {
-        return -1;
+        return false;
     }
     if (held > 0) {
         memcpy(storage, buffer->storage + buffer->begin, held);
     }
     free(buffer->storage);
     *buffer = (struct buffer){storage, 0, held, size};
-    return 0;
+    return true;
 }
 
 static int buffer_append(struct buffer *buffer, const char *bytes, size_t length) {
     if (length == 0) {
         return 0;
     }
-    if (buffer_reserve(buffer, length) < 0) {
+    if (!buffer_reserve(buffer, length)) {
         return -1;
     }
     memcpy(buffer->storage + buffer->end, bytes, length);
@@ -279,7 +279,7 @@ ssize_t tls_write(struct tls *tls, const char *plain, size_t length) {
     }
     size_t records = length / TLS_RECORD_MOST + 1;
     size_t written;
-    if (buffer_reserve(&tls->out, length + records * TLS_OVERHEAD) < 0) {
+    if (!buffer_reserve(&tls->out, length + records * TLS_OVERHEAD)) {
         tls->failed = true;
         return TLS_FAILED;
     }

@@ -26,8 +26,7 @@ enum ws_code {
     WS_NO_CODE = 1005, /* never sent: the frame had none */
     WS_INVALID_DATA = 1007,
     WS_POLICY = 1008,
-    WS_TOO_BIG = 1009,
-    WS_INTERNAL = 1011
+    WS_TOO_BIG = 1009
 };
 
 enum {

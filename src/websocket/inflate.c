@@ -56,6 +56,14 @@ static bool add_inflated(struct conn *conn, struct backlog *to, size_t length,
     return true;
 }
 
+/* Into how many bytes so many are inflated at a time. */
+static size_t portion(size_t length, size_t room) {
+    size_t size = length * 4 < INFLATE_LEAST  ? INFLATE_LEAST
+                  : length * 4 > INFLATE_MOST ? INFLATE_MOST
+                                              : length * 4;
+    return size < room ? size : room;
+}
+
 bool inflate_take(struct conn *conn, const char *bytes, size_t length, bool last,
                   size_t *rest) {
     struct websocket *websocket = websocket_of(conn);
@@ -65,11 +73,7 @@ bool inflate_take(struct conn *conn, const char *bytes, size_t length, bool last
     struct inflater *inflater = get_inflater(conn);
     bool finishing = false;
     while (inflater) {
-        size_t room = most + 1 - to->length;
-        size_t size = length * 4 < INFLATE_LEAST  ? INFLATE_LEAST
-                      : length * 4 > INFLATE_MOST ? INFLATE_MOST
-                                                  : length * 4;
-        size = size < room ? size : room;
+        size_t size = portion(length, most + 1 - to->length);
         char *place = backlog_claim(conn->core, to, size);
         if (!place) {
             break;

@@ -14,10 +14,10 @@ struct websocket {
     struct backlog stream;  /* of binary frames: what isn't cut yet */
     struct inflater *inflater;
     struct deflater *deflater; /* only with send_takeover */
-    size_t scanned;            /* of the stream: the codec's own */
     uint64_t left;             /* payload bytes to come of the frame under way */
     uint32_t mask;
     uint32_t pinged_since;
+    uint32_t scanned;    /* of the stream: the codec's own */
     uint16_t close_code; /* received, or that of our own complaint; 0: none */
     struct utf8 utf8;
     uint8_t opcode; /* of the message under way; 0: none */

@@ -1,7 +1,8 @@
 /* websocket.h: a connection that has become a WebSocket (RFC 6455, RFC 7692).
  *
  * Text messages are messages. Binary frames are messages too, or carry a byte stream that
- * the framing cuts (see enum sync_websocket_mode). Control frames are answered here.
+ * the framing cuts (see enum sync_websocket_mode). control.h has what is sent that
+ * is none of both.
  */
 #pragma once
 

@@ -10,7 +10,6 @@
 #include "conn/codec.h"
 
 enum wire {
-    WIRE_BYTES = 0,          /* raw: no frame at all */
     WIRE_TEXT = CODEC_COUNT, /* a WebSocket's text message; binary where it isn't text */
     WIRE_BINARY,             /* a WebSocket's binary message */
     WIRE_STREAM,             /* + framing: a byte stream in binary frames */

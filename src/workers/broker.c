@@ -8,9 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HOST_SIZE = 256, MOST_SOCKETS = 8, MOST_OFFERS = 1024 };
+enum { HOST_SIZE = 256, MOST_OFFERS = 1024 };
 
-struct request {
+struct port_request {
     char host[HOST_SIZE];
     uint32_t port;
     uint32_t keepalive;
@@ -21,7 +21,7 @@ struct request {
 struct answer {
     int32_t error;
     uint32_t count;
-    uint8_t transports[MOST_SOCKETS];
+    uint8_t transports[BIND_MOST];
 };
 
 /* That a worker has an offer's sockets. */
@@ -34,9 +34,9 @@ struct hold {
 struct offer {
     struct offer *next;
     struct hold *holds;
-    struct request key;
+    struct port_request key;
     struct answer answer;
-    int fds[MOST_SOCKETS];
+    int fds[BIND_MOST];
 };
 
 /* A worker that asks. */
@@ -52,7 +52,7 @@ struct asker {
 
 static int take_offer(void *context, int fd, int transport) {
     struct offer *offer = context;
-    if (offer->answer.count == MOST_SOCKETS) {
+    if (offer->answer.count == BIND_MOST) {
         close(fd);
         return UV_ENOBUFS;
     }
@@ -61,7 +61,7 @@ static int take_offer(void *context, int fd, int transport) {
     return 0;
 }
 
-static bool is_unix(const struct request *request) {
+static bool is_unix(const struct port_request *request) {
     return strncmp(request->host, "unix:", 5) == 0;
 }
 
@@ -91,13 +91,13 @@ static void free_offer(struct offer *offer) {
     free(offer);
 }
 
-static bool is_same(const struct request *a, const struct request *b) {
+static bool is_same(const struct port_request *a, const struct port_request *b) {
     return strcmp(a->host, b->host) == 0 && a->port == b->port &&
            (a->port != 0 || a->turn == b->turn);
 }
 
 /* Where a request's offer stands, or the list's end. */
-static struct offer **find_offer(struct core *core, const struct request *request,
+static struct offer **find_offer(struct core *core, const struct port_request *request,
                                  uint32_t *count) {
     struct offer **link = &core->offers;
     for (*count = 0; *link && !is_same(&(*link)->key, request); (*count)++) {
@@ -108,7 +108,7 @@ static struct offer **find_offer(struct core *core, const struct request *reques
 
 /* The sockets that a request gets, or NULL. A failure is not kept, so that the next
  * worker tries again. */
-static struct offer *make_offer(struct core *core, const struct request *request,
+static struct offer *make_offer(struct core *core, const struct port_request *request,
                                 struct answer *failure) {
     uint32_t count;
     struct offer *offer = *find_offer(core, request, &count);
@@ -137,7 +137,7 @@ static struct offer *make_offer(struct core *core, const struct request *request
 /* Room for the file descriptors of a message. */
 union control {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(MOST_SOCKETS * sizeof(int))];
+    char bytes[CMSG_SPACE(BIND_MOST * sizeof(int))];
 };
 
 static void send_answer(int fd, struct answer *answer, const int *fds) {
@@ -178,7 +178,7 @@ static void forget_asker(struct asker *asker) {
     close(asker->fd);
 }
 
-static void answer_request(struct asker *asker, const struct request *request) {
+static void answer_request(struct asker *asker, const struct port_request *request) {
     struct answer failure = {.error = 0};
     struct offer *offer = make_offer(asker->core, request, &failure);
     struct hold *hold = offer ? malloc(sizeof(*hold)) : NULL;
@@ -193,7 +193,7 @@ static void answer_request(struct asker *asker, const struct request *request) {
 }
 
 /* The last one that lives has given the sockets back: nobody would accept. */
-static void take_back(struct asker *asker, const struct request *request) {
+static void take_back(struct asker *asker, const struct port_request *request) {
     uint32_t count;
     struct offer **link = find_offer(asker->core, request, &count);
     struct offer *offer = *link;
@@ -206,7 +206,7 @@ static void take_back(struct asker *asker, const struct request *request) {
 static void on_request(uv_poll_t *poll, int status, int events) {
     (void)events;
     struct asker *asker = poll->data;
-    struct request request;
+    struct port_request request;
     ssize_t size = status < 0 ? -1 : recv(asker->fd, &request, sizeof(request), 0);
     if (size < 0 && (errno == EINTR || errno == EAGAIN) && status == 0) {
         return;
@@ -282,7 +282,7 @@ static int receive_answer(int fd, struct answer *answer, int *fds) {
     return (int)(length / sizeof(int));
 }
 
-static int send_request(struct core *core, const struct request *request) {
+static int send_request(struct core *core, const struct port_request *request) {
     ssize_t sent;
     do {
         sent = send(core->broker_fd, request, sizeof(*request), MSG_NOSIGNAL);
@@ -290,20 +290,20 @@ static int send_request(struct core *core, const struct request *request) {
     return sent < 0 ? -errno : 0;
 }
 
-void broker_give_back(struct core *core, struct request *request) {
+void broker_give_back(struct core *core, struct port_request *request) {
     request->ends = true;
     send_request(core, request); /* without a parent there is nothing to give back */
 }
 
 /* Asks, and takes what comes. */
-static int fetch(struct core *core, struct request *request, bind_taker take,
+static int fetch(struct core *core, struct port_request *request, bind_taker take,
                  void *context) {
     int sent = send_request(core, request);
     if (sent < 0) {
         return sent;
     }
     struct answer answer = {.error = 0};
-    int fds[MOST_SOCKETS] = {0};
+    int fds[BIND_MOST] = {0};
     int count = receive_answer(core->broker_fd, &answer, fds);
     if (count < 0 || answer.error < 0) {
         return count < 0 ? count : answer.error;
@@ -324,12 +324,12 @@ static int fetch(struct core *core, struct request *request, bind_taker take,
 }
 
 int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
-               bind_taker take, void *context, struct request **request) {
+               bind_taker take, void *context, struct port_request **request) {
     size_t length = strlen(host);
     if (length >= HOST_SIZE) {
         return UV_ENAMETOOLONG;
     }
-    struct request *asked = calloc(1, sizeof(*asked));
+    struct port_request *asked = calloc(1, sizeof(*asked));
     if (!asked) {
         return UV_ENOMEM;
     }

@@ -13,16 +13,16 @@
 int broker_serve(struct core *core, int fd);
 
 /* What a worker has asked for and got. Free it. */
-struct request;
+struct port_request;
 
 /* Asks the parent for the sockets of a host and port, and waits for them: `take` gets
  * each. Returns 0, and in *request what was asked for; or an error code. */
 int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keepalive,
-               bind_taker take, void *context, struct request **request);
+               bind_taker take, void *context, struct port_request **request);
 
 /* Tells the parent that this worker doesn't want them any more. When none does of those
  * that live, the parent closes them. */
-void broker_give_back(struct core *core, struct request *request);
+void broker_give_back(struct core *core, struct port_request *request);
 
 /* Closes the sockets, and stops serving. */
 void broker_close(struct core *core);

@@ -83,7 +83,7 @@ settings.web = setting {false,
     return value == false or type(value) == "string" and value ~= "", "false, or a folder's path"
   end},
   open = function(listener, path)
-    local failure = C.sync_listener_folder(handle, listener.id, path)
+    local failure = C.sync_listener_root(handle, listener.id, path)
     if failure == 0 then return true end
     return false, ("the folder %q can't be served: %s"):format(path, select(2,
       core.problem(failure)))

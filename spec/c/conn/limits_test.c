@@ -676,7 +676,7 @@ TEST(limits_files_count_as_connections) {
     struct sync_options options = for_http();
     server_open(&server);
     uint32_t port = server_listen(&server, &options);
-    CHECK_INT(sync_listener_folder(server.sync, 1, "/etc"), 0);
+    CHECK_INT(sync_listener_root(server.sync, 1, "/etc"), 0);
     sync_limit_clients(server.sync, 1);
     int fd = client_connect(port);
     CHECK(client_send(fd, get, sizeof(get) - 1));
@@ -700,6 +700,30 @@ TEST(limits_files_count_as_connections) {
     server_close(&server);
 }
 
+/* Its place is another's again, and nothing is left of the request. */
+TEST(limits_file_of_a_request_that_is_upgraded_is_let_go) {
+    struct server server;
+    struct sync_options options = for_http();
+    struct sync_websocket settings = {.mode = SYNC_WEBSOCKET_MESSAGES};
+    server_open(&server);
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_root(server.sync, 1, "/etc"), 0);
+    sync_limit_clients(server.sync, 2);
+    int fd = client_connect(port);
+    CHECK(client_send(fd, get, sizeof(get) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 1) == 1);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), 0);
+    WAIT(&server, server_saw(&server, SYNC_FILE, 1) == 1);
+    CHECK_INT(sync_upgrade(server.sync, 1, "101\r\n\r\n", 7, &settings), SYNC_SENT);
+    CHECK(client_gets(&server, fd, "101\r\n\r\n", 7));
+    int other = client_connect(port);
+    CHECK(client_send(other, get, sizeof(get) - 1));
+    WAIT(&server, server_saw(&server, SYNC_REQUEST, 0) == 2);
+    close(fd);
+    close(other);
+    server_close(&server);
+}
+
 /* What the kernel has of a file that isn't read: less than it would take. */
 TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
     struct server server;
@@ -714,7 +738,7 @@ TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
     server_open(&server);
     server.handle = answer_file;
     uint32_t port = server_listen(&server, &options);
-    CHECK_INT(sync_listener_folder(server.sync, 1, folder), 0);
+    CHECK_INT(sync_listener_root(server.sync, 1, folder), 0);
     int fd = client_connect_slow(port, 4096);
     CHECK(client_send(fd, get, sizeof(get) - 1));
     WAIT(&server, server.sync->bytes_out > 0);

@@ -96,13 +96,13 @@ static void site_open(struct site *site) {
     site->web = openat(site->top, "web", O_DIRECTORY | O_CLOEXEC);
     char path[PATH_MAX + 8];
     snprintf(path, sizeof(path), "%s/web", site->root);
-    site->folder = file_folder_open(path);
+    site->folder = file_root_open(path);
     CHECK(site->folder >= 0);
 }
 
 static void site_close(struct site *site) {
     CHECK_INT(uv_run(&site->loop, UV_RUN_DEFAULT), 0);
-    file_folder_close(site->folder);
+    file_root_close(site->folder);
     close(site->web);
     close(site->top);
     CHECK_INT(count_descriptors(), site->descriptors);
@@ -619,11 +619,11 @@ TEST(file_of_another_kind_is_not_even_opened) {
     CHECK(read(watch, events, sizeof(events)) > 0);
     close(watch);
 
-    int devices = file_folder_open("/dev");
+    int devices = file_root_open("/dev");
     int status;
     close_in(&site, open_in(&site.loop, devices, "null", NULL, &status));
     CHECK_INT(status, UV_EFTYPE);
-    file_folder_close(devices);
+    file_root_close(devices);
     site_close(&site);
 }
 
@@ -632,10 +632,10 @@ static void check_magic_links(struct site *site) {
                                         "task/../exe"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
         int status;
-        int folder = file_folder_open("/proc/self");
+        int folder = file_root_open("/proc/self");
         close_in(site, open_in(&site->loop, folder, paths[i], NULL, &status));
         CHECK(status == UV_ELOOP || status == UV_EXDEV || status == UV_ENOENT);
-        file_folder_close(folder);
+        file_root_close(folder);
     }
 }
 
@@ -656,11 +656,11 @@ TEST(file_folder_must_be_a_folder) {
     site_open(&site);
     make_text(site.web, "page.html", "page");
     make_link(site.top, "link", "web");
-    CHECK_INT(file_folder_open("/nowhere/at/all"), UV_ENOENT);
+    CHECK_INT(file_root_open("/nowhere/at/all"), UV_ENOENT);
     snprintf(path, sizeof(path), "%s/web/page.html", site.root);
-    CHECK_INT(file_folder_open(path), UV_ENOTDIR);
+    CHECK_INT(file_root_open(path), UV_ENOTDIR);
     snprintf(path, sizeof(path), "%s/link", site.root);
-    int folder = file_folder_open(path);
+    int folder = file_root_open(path);
     CHECK_INT(fcntl(folder, F_GETFD), FD_CLOEXEC);
     int status;
     struct file *file = open_in(&site.loop, folder, "page.html", NULL, &status);
@@ -668,7 +668,7 @@ TEST(file_folder_must_be_a_folder) {
     CHECK_INT(fcntl(file->fd, F_GETFD), FD_CLOEXEC);
     CHECK_INT(fcntl(file->fd, F_GETFL) & (O_ACCMODE | O_PATH), O_RDONLY);
     close_in(&site, file);
-    file_folder_close(folder);
+    file_root_close(folder);
     site_close(&site);
 }
 
