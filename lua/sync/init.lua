@@ -49,6 +49,7 @@ local sync = {
 }
 
 local STOP_SECONDS = 5
+local PARENT = 3 -- the file descriptor of a worker's connection to its parent
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 
 local opened = {}  -- listeners, in the order of enable
@@ -213,12 +214,14 @@ end
 -- A worker is a node of its siblings, unless the script has made it one of a larger cluster.
 local function joinWorkers()
   if not sync.worker then return end
-  if not cluster then sync.cluster.openBus(sync.worker) end
-  require "sync.cluster.bus".connect(function()
+  local bus = require "sync.cluster.bus".open()
+  if not cluster then sync.cluster:link(bus, sync.worker) end
+  bus:connect(PARENT, function()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
     sync.stop()
   end)
+  bus:tellListening()
 end
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is

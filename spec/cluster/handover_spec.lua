@@ -34,10 +34,8 @@ local NODE = [[
     local arguments = {name, ...}
     held[#held + 1] = function() store:read(unpack(arguments)) end
   end
-  package.loaded["sync.cluster.redis"] = {open = function(_, given)
-    handlers = given
-    return engine
-  end}
+  function engine.attach(_, given) handlers = given end
+  package.loaded["sync.cluster.redis"] = {open = function() return engine end}
   local cluster = sync.cluster "redis://spec"
   handlers.onUp()
 

@@ -7,10 +7,9 @@
 local engine = {topics = {}, count = 0, most = 0, maxTopics = 100000, published = 0,
   logs = {}, bytes = 0, mostBytes = 0, values = {}, sent = {}}
 
-function engine.open(_, handlers)
-  engine.handlers = handlers
-  return engine
-end
+function engine.open() return engine end
+
+function engine:attach(handlers) self.handlers = handlers end
 
 function engine.isUp() return true end
 function engine.unsent() return 0 end

@@ -543,22 +543,10 @@ local function stop()
   end
 end
 
-local function begin(open, number)
+local function begin(engine, number)
   presence = require "sync.cluster.presence"
   presence.begin(cluster)
   epoch = math.floor(os.time() * 16 + core.randomNumber(16)) % 2 ^ 32
-  local engine, problem = open {
-    onMessage = onMessage,
-    onUp = function()
-      if number == nil then claimNumber() end
-      claimAgain()
-      beat()
-      cluster.tellAll(frame.BACK, {})
-      presence.askAll()
-    end,
-    onDown = function() end,
-  }
-  if not engine then return nil, problem end
   cluster.engine = engine
   Set.publish = function(set, type, body)
     local outlet = set.outlet
@@ -576,6 +564,16 @@ local function begin(open, number)
   end
   beatTimer = loop.startTimer(BEAT_SECONDS, BEAT_SECONDS, onBeat)
   loop.beforeLinksClose(stop)
+  engine:attach {
+    onMessage = onMessage,
+    onUp = function()
+      if number == nil then claimNumber() end
+      claimAgain()
+      beat()
+      cluster.tellAll(frame.BACK, {})
+      presence.askAll()
+    end,
+  }
   cluster.onBegin(cluster)
   return cluster
 end
@@ -590,12 +588,16 @@ function cluster.open(url)
     return nil, ("%s is no URL of an engine: there are redis://HOST and nats://HOST")
       :format(tostring(url):gsub("//[^@/]*@", "//…@"))
   end
-  return begin(function(handlers) return require(module).open(url, handlers) end)
+  local engine, problem = require(module).open(url)
+  if not engine then return nil, problem end
+  return begin(engine)
 end
 
---- Makes a worker a node, by way of its parent.
-function cluster.openBus(number)
-  return begin(function(handlers) return require("sync.cluster.bus").open(handlers) end, number)
+--- Makes this process a node by an engine.
+-- @tparam sync.cluster.engine engine
+-- @tparam[opt] number number of the node; nil: one that no other has
+function cluster:link(engine, number)
+  begin(engine, number)
 end
 
 return setmetatable(cluster, {

@@ -86,7 +86,7 @@ end
 function Stream:put(operation, subject, bytes, headers)
   while true do
     self:need(operation)
-    local status, text = self.engine:ask(operation, subject, bytes, headers)
+    local status, text = self.engine:request(operation, subject, bytes, headers)
     local answer = status == "000" and json.decode(text)
     if status == "503" then
       self.ready = nil

@@ -49,7 +49,7 @@ function Link:onData(data)
   local type, number = decode(data)
   if type == 77 then -- M
     local topic = engine.bySubject[data:sub(6, 5 + number)]
-    if topic then engine.deliver(topic, data:sub(6 + number)) end
+    if topic then engine:tell("onMessage", topic, data:sub(6 + number)) end
   else
     engine:told(string.char(type), number, data:sub(6))
   end

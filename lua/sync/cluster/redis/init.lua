@@ -32,11 +32,9 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 
 local now = core.C.sync_now
-local checkBytes = Values.checkBytes
 
 local CONNECT_SECONDS = 5
 local CHECK_SECONDS = 0.25 -- how often it is looked for what takes too long
-local MOST_NAME, MOST_MESSAGE = Values.MOST_NAME, Values.MOST_MESSAGE
 local MOST_ERROR = 200     -- bytes of one that are told
 
 local Engine = Values:extend("Redis")
@@ -72,14 +70,6 @@ local function complain(engine, reason)
   log.warn(("Redis at %s: %s%s; trying again"):format(engine.name, reason, advice))
 end
 
--- Counts messages that are lost here.
-local function drop(engine, count, why)
-  engine.dropped = engine.dropped + count
-  log.limited("warn", "redis dropped", ("Redis at %s: messages are dropped: %s")
-    :format(engine.name, why), {dropped = engine.dropped})
-  return false
-end
-
 -- An error of the server as it may be told. Some servers repeat what they didn't understand.
 function Engine:clean(text)
   local password = self.account.password
@@ -107,7 +97,7 @@ function Engine:sendBuffered()
   if why == "closed" then return false end
   self.buffer:free()
   self.buffered = 0
-  if not sent then drop(self, count, "they are more than a connection takes") end
+  if not sent then self:drop(count, "they are more than a connection takes") end
   return true
 end
 
@@ -125,7 +115,7 @@ function Engine:consider()
   self.up, self.upSince = true, now()
   self.said, self.isLost = {}, false
   log.info(("Redis at %s: connected"):format(self.name))
-  if self.handlers.onUp then self:guard("onUp", self.handlers.onUp) end
+  self:tell "onUp"
 end
 
 -- Takes the connections away and returns the requests that have waited for them.
@@ -158,7 +148,7 @@ function Engine:lost(reason)
   for _, request in ipairs(requests) do
     if request.done then self:guard("an answer", request.done, nil, "away") end
   end
-  if first and self.handlers.onDown then self:guard("onDown", self.handlers.onDown, reason) end
+  if first then self:tell("onDown", reason) end
 end
 
 -- Looks for answers that take too long. When this process itself has been held up they may
@@ -176,44 +166,29 @@ function Engine:check(late)
   if self.commander then self:checkRequests(self.commander, time) end
 end
 
---- Ends it: connections are closed when all has been written, and those who wait for an
--- answer are told "away".
-function Engine:close()
-  if self.closed then return end
-  self:finish(self:detach(Link.close))
-end
-
-function Engine:finish(requests)
-  self.closed = true
+-- Connections are closed when all has been written.
+function Engine:shut()
+  local requests = self:detach(Link.close)
   for _, door in ipairs(self.doors) do door:close() end
   loop.stopTimer(self.checkTimer)
-  if self.retryTimer then loop.stopTimer(self.retryTimer) end
+  self:stopRetrying()
   self.buffer:reset()
   for _, request in ipairs(requests) do self:tellLater(request.done, nil, "away") end
 end
 
 -- Messages.
 
---- Sends a message to all that have subscribed to a topic, this engine included. While there
--- is no connection it waits.
--- @tparam string topic at most 200 bytes
--- @tparam string bytes at most 1 MiB
--- @treturn boolean whether it was sent or waits; false: it was dropped
-function Engine:publish(topic, bytes)
-  checkBytes("publish(topic, bytes): topic", topic, MOST_NAME)
-  checkBytes("publish(topic, bytes): bytes", bytes)
-  if self.closed then return false end
-  if #bytes > MOST_MESSAGE then return drop(self, 1, "one is longer than 1 MiB") end
+function Engine:carry(topic, bytes)
   local channel = self.channelPrefix .. topic
   local text = "*3\r\n$7\r\nPUBLISH\r\n$" .. #channel .. "\r\n" .. channel .. "\r\n$" ..
     #bytes .. "\r\n" .. bytes .. "\r\n"
   if self.up then
     local sent, why = self.commander:put(text, 1)
     if sent then return true end
-    if why ~= "closed" then return drop(self, 1, "Redis reads too slowly") end
+    if why ~= "closed" then return self:drop(1, "Redis reads too slowly") end
   end
   if #self.buffer + #text > self.maxBuffer then
-    return drop(self, 1, "too many wait for a connection")
+    return self:drop(1, "too many wait for a connection")
   end
   self.buffer:put(text)
   self.buffered = self.buffered + 1
@@ -226,23 +201,14 @@ function Engine:unsent()
   return self.up and self.commander:queued() or #self.buffer
 end
 
---- Asks for a topic's messages. Asking again changes nothing; a topic stays asked for when the
--- connection is lost.
--- @tparam string topic at most 200 bytes
--- @treturn boolean whether it was noted; false: there are 100,000 topics
-function Engine:subscribe(topic)
-  checkBytes("subscribe(topic): topic", topic, MOST_NAME)
-  if self.closed then return false end
+function Engine:hear(topic)
   if self.topics:add(topic) then return true end
   log.limited("error", "redis topics", ("Redis at %s: more than %d topics are asked for")
     :format(self.name, self.topics.MOST))
   return false
 end
 
---- Ends that.
--- @tparam string topic
-function Engine:unsubscribe(topic)
-  checkBytes("unsubscribe(topic): topic", topic, MOST_NAME)
+function Engine:unhear(topic)
   self.topics:remove(topic)
 end
 
@@ -281,9 +247,7 @@ local redis = {}
 
 --- Begins to connect to a Redis server, and does so again whenever the connection is lost.
 -- @tparam string url
--- @tparam table handlers functions, all but the last optional: `onUp()` (connected, and all
--- topics are subscribed to), `onDown(why)` (the connection is lost or could not be made; once
--- until it is back) and `onMessage(topic, bytes)`
+-- @tparam[opt] table handlers as for `attach`
 -- @treturn table|nil the engine, or nil and what is wrong with the URL, or that hiredis is not
 -- installed
 function redis.open(url, handlers)
@@ -294,8 +258,9 @@ function redis.open(url, handlers)
   if not loaded then return nil, missing end
   local prefix = found.prefix .. ":"
   local self = Engine:new {
-    handlers = handlers, account = found.account, database = found.database,
+    handlers = handlers or {}, account = found.account, database = found.database,
     host = found.host, port = found.port, name = nameOf(found.host, found.port),
+    label = "Redis at " .. nameOf(found.host, found.port),
     channelPrefix = prefix, valuePrefix = prefix .. "v:", logPrefix = prefix .. "l:",
     doors = {}, commander = nil, subscriber = nil,
     up = false, closed = false, isLost = false, isLate = false,
@@ -303,7 +268,6 @@ function redis.open(url, handlers)
     said = {},                           -- by kind, since the connection is lost
     digests = {},                        -- of scripts, by name
     buffer = buffer.new(), buffered = 0, -- messages that wait for a connection
-    later = {},
   }
   self.topics = Topics.open(prefix, function() self:consider() end)
   local opened

@@ -5,6 +5,7 @@
 -- @classmod sync.RedisTopics
 
 local Class = require "sync.class"
+local Engine = require "sync.cluster.engine"
 local hiredis = require "sync.cluster.redis.hiredis"
 
 local TOPICS_AT_ONCE = 500 -- in one command
@@ -12,7 +13,7 @@ local TOPICS_AT_ONCE = 500 -- in one command
 local Topics = Class:extend("RedisTopics")
 
 --- How many may be asked for.
-Topics.MOST = 100000
+Topics.MOST = Engine.maxTopics
 
 --- Makes an empty set of topics.
 -- @tparam string prefix what stands before their names in Redis
