@@ -55,6 +55,7 @@ local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 local opened = {}  -- listeners, in the order of enable
 local started, stopped = false, false
 local cluster      -- sync.cluster, when this process is a node
+local own          -- the engine of sync.shared while it isn't
 
 local function checkEnable(host, port, class, given)
   if type(host) ~= "string" or host == "" then
@@ -125,7 +126,7 @@ function sync.enable(host, port, class, given)
   end
   if not listener then error("sync.enable: " .. problem, 2) end
   opened[#opened + 1] = listener
-  if cluster then cluster.addClass(class) end
+  if cluster then cluster:addClass(class) end
   nameHandlers(class)
   if settings.panel then
     require "sync.http.panel"
@@ -274,13 +275,20 @@ end
 -- `close` alone. nil when there is none
 function sync.client(id)
   if type(id) ~= "number" then error("sync.client(id): id must be a number", 2) end
-  return loop.find(id) or cluster and cluster.distant(id)
+  return loop.find(id) or cluster and cluster:distant(id)
 end
 
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
-  for _, class in ipairs(classes()) do cluster.addClass(class) end
+  for _, class in ipairs(classes()) do cluster:addClass(class) end
+end
+
+-- What keeps the values of sync.shared.
+local function sharedEngine()
+  if cluster then return cluster.engine end
+  own = own or require "sync.cluster.memory".open()
+  return own
 end
 
 --- Reads the certificates of all listeners from their files again; new clients get the new
@@ -366,16 +374,14 @@ end
 -- are loaded when they are first used.
 local LAZY = {
   cluster = function()
-    local module = require "sync.cluster"
-    module.onBegin = joinCluster
-    return module
+    return require "sync.cluster".new(nil, {onBegin = joinCluster})
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
   fault = function() return require "sync.remoting.fault".new end,
   method = function() return require "sync.remoting.method".declare end,
   null = function() return require "cjson".null end,
-  shared = function() return require "sync.cluster.shared".open end,
+  shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
   spawn = function() return require "sync.task".spawn end,
 }

@@ -42,7 +42,7 @@ local NODE = [[
   local Game = sync.Remote:extend("Game")
   Game.resumeTime = 30
   Game.resumeFields = {"nick"}
-  cluster.addClass(Game)
+  cluster:addClass(Game)
   local server = testing.serve(Game)
 
   local peer, frames = cluster.node % 16000 + 1, 0
@@ -124,7 +124,7 @@ local NODE = [[
   -- Clients of which the own journal says that they are there.
   local function stated()
     local sids, count = {}, 0
-    store:read(("j/%d.%d"):format(cluster.node, cluster.epoch()), "", 20000, function(list)
+    store:read(("j/%d.%d"):format(cluster.node, cluster.epoch), "", 20000, function(list)
       for _, entry in ipairs(list) do
         for _, item in ipairs(buffer.decode(entry.bytes)) do
           if item[1] == "state" then sids[item[2] ] = true end
@@ -379,7 +379,7 @@ describe("a session on its way", function()
         journal(item)
       end
       local one, many = connect(), {}
-      local own = require "sync.cluster.handover".prefix()
+      local own = cluster.handover:prefix()
       -- As a stranger asks, with all that one message may hold; each is answered.
       for _, prefix in ipairs {own, DEAD, GONE .. ".1"} do
         local batch = {}

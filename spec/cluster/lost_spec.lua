@@ -15,7 +15,7 @@ describe("a node that was away longer than beats tell of what was sent", functio
       local sync, testing = require "sync", require "sync.testing"
       local cluster = sync.cluster "redis://none"
       local Game = sync.Protocol:extend("Game")
-      cluster.addClass(Game)
+      cluster:addClass(Game)
 
       local sent, beat = {}, nil
       function engine.onPublish(topic, bytes)
