@@ -61,8 +61,6 @@ floors.exceptions = {
     "answers HTTP with remoting's faults: belongs to remoting"},
   {"lua/sync/flash/gateway.lua", "lua/sync/http/origins.lua",
     "answers HTTP with remoting's faults: belongs to remoting"},
-  {"lua/sync/http/panel.lua", "lua/sync/cluster/init.lua",
-    "the panel asks a cluster that is loaded for its figures"},
   {"lua/sync/listener.lua", "lua/sync/http/origins.lua",
     "settings of higher floors are checked below, not registered"},
   {"lua/sync/listener.lua", "lua/sync/flash/policy.lua",

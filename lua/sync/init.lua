@@ -19,6 +19,7 @@ local limit = require "sync.limit"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
+local panel = require "sync.http.panel"
 local ruffle = require "sync.flash.ruffle"
 
 local C, handle = core.C, core.handle
@@ -129,7 +130,6 @@ function sync.enable(host, port, class, given)
   if cluster then cluster:addClass(class) end
   nameHandlers(class)
   if settings.panel then
-    require "sync.http.panel"
     sync.jit.watch()
   end
   writePolicies()
@@ -281,6 +281,7 @@ end
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
+  panel.addSource("cluster", function() return node:state() end)
   for _, class in ipairs(classes()) do cluster:addClass(class) end
 end
 

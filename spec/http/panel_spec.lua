@@ -51,6 +51,19 @@ describe("the panel", function()
     end
   end)
 
+  it("tells of a cluster where there is one", function()
+    local _, body = get(port, "/panel.json" .. query)
+    assert.is_nil(cjson.decode(body).cluster)
+    local _, other = program.serve([[
+      sync.enable("127.0.0.1", 0, sync.Protocol:extend("Echo"), {panel = "]] .. TOKEN .. [["})
+      sync.start()
+    ]], "--workers=1")
+    _, body = get(other, "/panel.json" .. query)
+    assert.equal(0, cjson.decode(body).cluster.others)
+    _, body = get(other, "/metrics" .. query)
+    assert.matches("\nsync_nodes_alive 0\n", body, 1, true)
+  end)
+
   it("is a page", function()
     local _, body, head = get(port, "/panel" .. query)
     assert.matches("Content-Type: text/html", head, 1, true)

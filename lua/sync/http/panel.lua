@@ -49,10 +49,13 @@ local function counts(times)
   return list
 end
 
--- Of a process that is a node; nil of others.
-local function clusterState()
-  local cluster = package.loaded["sync.cluster"]
-  return cluster and cluster.engine and cluster.state() or nil
+local sources = {} -- by the field of the state that they fill
+
+--- Adds what the panel knows nothing of to its state.
+-- @tparam string field of `panel.state()`
+-- @tparam function read returns the field's value
+function panel.addSource(field, read)
+  sources[field] = read
 end
 
 local function memory()
@@ -97,7 +100,7 @@ function panel.state()
   local classes, slowest, queued = survey()
   local tickTimes, timersLate = counts(handle.tick_times), counts(handle.timers_late)
   local all = handlers()
-  return { -- an empty list would be JSON's {}, so it's left out
+  local state = { -- an empty list would be JSON's {}, so it's left out
     time = os.time(), now = C.sync_now(), uptime = C.sync_now() - started,
     clients = loop.count, connections = handle.client_count, classes = classes,
     accepted = handle.clients_accepted, refused = handle.clients_refused,
@@ -110,8 +113,9 @@ function panel.state()
     timersLate = timersLate[1] and timersLate or nil,
     handlers = all[1] and all or nil, jit = compiler.isOn(),
     luaMemory = collectgarbage("count") * 1024, memory = memory(),
-    cluster = clusterState(),
   }
+  for field, read in pairs(sources) do state[field] = read() end
+  return state
 end
 
 -- Prometheus.
