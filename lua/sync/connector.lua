@@ -1,5 +1,5 @@
 --- Connections that this side makes, to one address of a server after another.
--- @module sync.connector
+-- @classmod sync.connector
 
 local core = require "sync.core"
 local log = require "sync.log"
@@ -10,17 +10,15 @@ local C, handle = core.C, core.handle
 
 local FORGET_SECONDS = 0.01
 
-local dial = {}
-
-local Door = {}
-Door.__index = Door
+local Connector = {}
+Connector.__index = Connector
 
 --- Where to connect to, from "tcp://HOST:PORT", "tls://HOST:PORT" or "unix:PATH".
 -- @tparam string url
 -- @treturn string|nil host, or nil and what is wrong
 -- @treturn number port
 -- @treturn boolean whether in TLS
-function dial.parse(url)
+function Connector.parse(url)
   if type(url) ~= "string" then return nil, "the URL must be a string, not " .. type(url) end
   local path = url:match("^unix:/?/?(/.*)$")
   if path then return "unix:" .. path, 0, false end
@@ -33,13 +31,14 @@ function dial.parse(url)
   return host, port, scheme == "tls"
 end
 
---- Makes a door: connections through it are instances of a class, with these settings.
--- Their `begin` gets the door.
+--- Makes a connector: its connections are instances of a class, with these settings. Their
+-- `begin` gets the connector.
 -- @tparam sync.Protocol class
 -- @tparam table given options, as for `sync.enable`
--- @tparam[opt] boolean leads what is queued for them leaves before what is for clients
+-- @tparam[opt] boolean leads whether what is queued for its connections leaves before what is
+-- queued for clients
 -- @treturn table|nil or nil and a message
-function dial.door(class, given, leads)
+function Connector.new(class, given, leads)
   given.transports = {"tcp"}
   local settings, message = options.merge(class, given)
   if not settings then return nil, message end
@@ -47,18 +46,18 @@ function dial.door(class, given, leads)
   forCore.leads = leads and 1 or 0
   local id = C.sync_listen(handle, "memory:", 0, forCore)
   if id < 0 then return nil, select(2, core.problem(id)) end
-  local door = setmetatable({id = id, class = class, settings = settings}, Door)
-  loop.listeners[id] = door
-  return door
+  local self = setmetatable({id = id, class = class, settings = settings}, Connector)
+  loop.listeners[id] = self
+  return self
 end
 
---- Makes its connections speak TLS, with a server that has a certificate for this host.
+--- Makes the connections speak TLS, with a server that has a certificate for this host.
 -- @tparam string host a name or an address
 -- @tparam table files paths of files in PEM: `ca`, certificates of the authorities that are
 -- trusted (nil: those that the system trusts); `certificate` and `key`, for a server that
 -- asks for them
 -- @treturn boolean|nil true, or nil and a message
-function Door:trust(host, files)
+function Connector:trust(host, files)
   if (files.certificate == nil) ~= (files.key == nil) then
     return nil, "a certificate and its key are given together"
   end
@@ -71,22 +70,22 @@ end
 --- Makes a socket that is connected already a connection.
 -- @tparam number fd
 -- @treturn boolean|nil true, or nil and a message
-function Door:adopt(fd)
+function Connector:adopt(fd)
   local slot = C.sync_adopt(handle, self.id, fd)
   if slot < 0 then return nil, select(2, core.problem(slot)) end
   return true
 end
 
---- Closes the door; a connection that came through it stays.
-function Door:close()
+--- Closes the connector; connections that it has made stay.
+function Connector:close()
   self:giveUp()
   C.sync_listener_close(handle, self.id)
-  -- One that was made in this tick still looks for it.
+  -- A connection that was made in this tick still looks for its connector.
   loop.startTimer(FORGET_SECONDS, 0, function() loop.listeners[self.id] = nil end)
 end
 
---- The connection is made, or not wanted any more.
-function Door:giveUp()
+--- Gives the attempt up: the connection is made, or not wanted any more.
+function Connector:giveUp()
   local attempt = self.attempt
   if not attempt then return end
   self.attempt = nil
@@ -97,23 +96,23 @@ function Door:giveUp()
   end
 end
 
-local function fail(door, attempt, message)
-  if door.attempt ~= attempt then return end
+local function fail(self, attempt, message)
+  if self.attempt ~= attempt then return end
   attempt.request = nil
-  door:giveUp()
+  self:giveUp()
   attempt.failed(message)
 end
 
--- Tries the next address; the last one's error is told.
-local function try(door, attempt, problem)
+-- Tries the next address; when none is left, the last one's error is told.
+local function try(self, attempt, problem)
   attempt.request = nil
   local address = table.remove(attempt.addresses, 1)
-  if not address then return fail(door, attempt, problem) end
-  local request = C.sync_connect(handle, door.id, address, attempt.port)
-  if request < 0 then return try(door, attempt, select(2, core.problem(request))) end
+  if not address then return fail(self, attempt, problem) end
+  local request = C.sync_connect(handle, self.id, address, attempt.port)
+  if request < 0 then return try(self, attempt, select(2, core.problem(request))) end
   attempt.request = request
   loop.attempts[request] = function(code, message)
-    try(door, attempt, message or select(2, core.problem(code)))
+    try(self, attempt, message or select(2, core.problem(code)))
   end
 end
 
@@ -121,12 +120,12 @@ local function isAddress(host)
   return host:find("^unix:") or host:find(":", 1, true) or host:find("^%d+%.%d+%.%d+%.%d+$")
 end
 
---- Connects. The instance's `begin` must call the door's `giveUp`.
+--- Connects. The instance's `begin` must call `giveUp`.
 -- @tparam string host a name, an IP address or "unix:PATH"
 -- @tparam number port
--- @tparam number seconds for all of it
+-- @tparam number seconds for looking up and for all addresses together
 -- @tparam function failed called later with a message
-function Door:connect(host, port, seconds, failed)
+function Connector:connect(host, port, seconds, failed)
   local attempt = {port = port, failed = failed}
   self.attempt = attempt
   attempt.timer = loop.startTimer(seconds, 0, function()
@@ -150,4 +149,4 @@ function Door:connect(host, port, seconds, failed)
   end
 end
 
-return dial
+return Connector

@@ -5,10 +5,10 @@
 -- the topic's length and the topic, and goes through the parent as it is.
 -- @module sync.cluster.bus
 
+local Connector = require "sync.connector"
 local Engine = require "sync.cluster.engine"
 local Protocol = require "sync.protocol"
 local buffer = require "string.buffer"
-local dial = require "sync.connector"
 
 local ANSWER_SECONDS = 5
 
@@ -97,7 +97,7 @@ end
 -- @tparam function gone called when the parent has gone
 function Bus:connect(fd, gone)
   self.gone = gone
-  local connector = assert(dial.door(Link, {}, true))
+  local connector = assert(Connector.new(Link, {}, true))
   connector.owner = self
   assert(connector:adopt(fd))
 end

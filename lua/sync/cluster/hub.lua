@@ -2,11 +2,11 @@
 -- subscribed, as the bytes that came, and what they share is kept here.
 -- @module sync.cluster.hub
 
+local Connector = require "sync.connector"
 local Protocol = require "sync.protocol"
 local Store = require "sync.cluster.store"
 local buffer = require "string.buffer"
 local bus = require "sync.cluster.bus"
-local dial = require "sync.connector"
 
 -- What is kept for workers, by what its name begins with: events of rooms, journals, and values.
 -- Each kind has memory of its own, so that clients' events take no application's values away.
@@ -70,7 +70,7 @@ function hub.open(count, onListens)
     [EVENTS] = Store.new {maxKeys = 100000, drops = true},
     [JOURNALS] = Store.new {maxBytes = count * JOURNAL, drops = true},
   }
-  local connector, message = dial.door(class, {maxClients = false})
+  local connector, message = Connector.new(class, {maxClients = false})
   return connector or error(message)
 end
 

@@ -17,9 +17,9 @@
 -- @classmod sync.Client
 
 local Class = require "sync.class"
+local Connector = require "sync.connector"
 local Rpc = require "sync.remoting.jsonrpc"
 local core = require "sync.core"
-local dial = require "sync.connector"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
@@ -105,10 +105,10 @@ end
 local Link = Rpc:extend("Link")
 Link.own = {}
 
-function Link:begin(door)
-  Rpc.begin(self, door)
-  self.client = door.owner
-  door:giveUp()
+function Link:begin(connector)
+  Rpc.begin(self, connector)
+  self.client = connector.owner
+  connector:giveUp()
 end
 
 function Link:onConnect()
@@ -174,29 +174,29 @@ function Client.connect(url, given)
   local copy = {}
   for name, value in pairs(given or {}) do copy[name] = value end
   local settings = complete(copy)
-  local host, port, isSecure = dial.parse(url)
+  local host, port, isSecure = Connector.parse(url)
   if not host then error("sync.connect: " .. port, 2) end
   for _, name in ipairs {"ca", "certificate", "key"} do
     if given and given[name] and not isSecure then
       error(("sync.connect: %s is for tls://"):format(name), 2)
     end
   end
-  local door, problem = dial.door(Link, {framing = settings.framing, encoding = settings.encoding,
-    maxMessage = settings.maxMessage, maxQueue = settings.maxQueue})
-  if door and isSecure then
-    local trusts, why = door:trust(host, given or {})
+  local connector, problem = Connector.new(Link, {framing = settings.framing,
+    encoding = settings.encoding, maxMessage = settings.maxMessage, maxQueue = settings.maxQueue})
+  if connector and isSecure then
+    local trusts, why = connector:trust(host, given or {})
     if not trusts then
-      door:close()
-      door, problem = nil, why
+      connector:close()
+      connector, problem = nil, why
     end
   end
-  if not door then error("sync.connect: " .. problem, 2) end
+  if not connector then error("sync.connect: " .. problem, 2) end
   local self = Client:new {
     --- "connecting", "open", "waiting" (to connect again) or "closed" (for good).
     state = "connecting",
     --- Whether the connection goes on with the session of the one before.
     resumed = false,
-    url = url, host = host, port = port, settings = settings, door = door,
+    url = url, host = host, port = port, settings = settings, connector = connector,
     attempt = 0,                             -- in a row, that failed
     sessions = 0,                            -- begun
     count = 0,                               -- messages of the session
@@ -205,7 +205,7 @@ function Client.connect(url, given)
     listeners = {}, stateListeners = {}, sessionListeners = {},
     handlers = {},
   }
-  door.owner = self
+  connector.owner = self
   self:open()
   return self
 end
@@ -219,7 +219,7 @@ end
 
 function Client:open()
   self.link = nil
-  self.door:connect(self.host, self.port, self.settings.connectTimeout, function(message)
+  self.connector:connect(self.host, self.port, self.settings.connectTimeout, function(message)
     self:away(message)
   end)
   self:become("connecting", {attempt = self.attempt})
@@ -338,7 +338,7 @@ end
 function Client:finish(reason)
   self:stopTimers()
   if self.retryTimer then loop.stopTimer(self.retryTimer) end
-  self.door:close()
+  self.connector:close()
   self.queue, self.first, self.last = {}, 1, 0
   self.state = "closed"
   for id in pairs(self.pending) do

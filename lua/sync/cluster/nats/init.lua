@@ -28,10 +28,10 @@
 -- Keys, topics and logs may be any bytes: what a subject must not hold is written =XX.
 -- @module sync.cluster.nats
 
+local Connector = require "sync.connector"
 local Stream = require "sync.cluster.nats.stream"
 local Values = require "sync.cluster.nats.values"
 local core = require "sync.core"
-local dial = require "sync.connector"
 local engineurl = require "sync.cluster.url"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -77,11 +77,11 @@ function nats.open(url, handlers)
   local ok
   ok, message = natslibrary.load()
   if not ok then return nil, "NATS: " .. message end
-  local door
-  door, message = dial.door(natswire.Link, {}, true)
-  if not door then return nil, "NATS: " .. message end
+  local connector
+  connector, message = Connector.new(natswire.Link, {}, true)
+  if not connector then return nil, "NATS: " .. message end
   local self = Engine:new {
-    settings = settings, handlers = handlers or {}, door = door,
+    settings = settings, handlers = handlers or {}, connector = connector,
     place = settings.servers[1]:match "//(.*)$", -- for the log
     topicPrefix = settings.prefix .. ".t.",
     up = false, closed = false, attempt = 0,
@@ -92,7 +92,7 @@ function nats.open(url, handlers)
     operations = {}, operationCount = 0, asked = {}, lastRequest = 0,
   }
   makeStreams(self, settings)
-  door.owner = self
+  connector.owner = self
   self.timer = loop.startTimer(TICK, TICK, function() self:check() end)
   loop.startTimer(0, 0, function() self:connect() end)
   return self
@@ -109,7 +109,7 @@ function Engine:connect()
     pending_limit = 65536,
   }
   if not fd then return self:lost(problem) end
-  local ok, message = self.door:adopt(fd)
+  local ok, message = self.connector:adopt(fd)
   if not ok then self:lost(message) end -- memory ran out, and the socket was closed
 end
 
@@ -198,7 +198,7 @@ function Engine:shut()
     operation.done = done and function(...) self:tellLater(done, ...) end
   end
   self:failOperations("away")
-  self.door:close()
+  self.connector:close()
 end
 
 -- Sends what must not get lost. If it can't be queued, nothing else will come right either.

@@ -31,8 +31,8 @@ Link.messageTimeout = false
 Link.handshakeTimeout = false
 Link.own = {}
 
-function Link:begin(door)
-  self.engine = door.owner
+function Link:begin(connector)
+  self.engine = connector.owner
   if self.engine.closed then return self:close() end
   self.engine.link = self
 end

@@ -20,12 +20,12 @@
 -- stands for it behind its name, which is looked up anew each time; not a Redis Cluster.
 -- @module sync.cluster.redis
 
+local Connector = require "sync.connector"
 local buffer = require "string.buffer"
 local Link = require "sync.cluster.redis.link"
 local Topics = require "sync.cluster.redis.topics"
 local Values = require "sync.cluster.redis.values"
 local core = require "sync.core"
-local dial = require "sync.connector"
 local engineurl = require "sync.cluster.url"
 local hiredis = require "sync.cluster.redis.hiredis"
 local log = require "sync.log"
@@ -84,8 +84,8 @@ function Engine:refused(text)
 end
 
 function Engine:connect()
-  for _, door in ipairs(self.doors) do
-    door:connect(self.host, self.port, CONNECT_SECONDS, function(message) self:lost(message) end)
+  for _, connector in ipairs(self.connectors) do
+    connector:connect(self.host, self.port, CONNECT_SECONDS, function(message) self:lost(message) end)
   end
 end
 
@@ -121,10 +121,10 @@ end
 -- Takes the connections away and returns the requests that have waited for them.
 function Engine:detach(leave)
   local requests = {}
-  for _, door in ipairs(self.doors) do
-    door:giveUp()
-    local link = self[door.role]
-    self[door.role] = nil
+  for _, connector in ipairs(self.connectors) do
+    connector:giveUp()
+    local link = self[connector.role]
+    self[connector.role] = nil
     if link then
       for i = link.first, link.last do requests[#requests + 1] = link.requests[i] end
       link.engine = false
@@ -157,8 +157,8 @@ function Engine:check(late)
   self.isLate = late > CHECK_SECONDS and not self.isLate
   if self.isLate then return end
   local time = now()
-  for _, door in ipairs(self.doors) do
-    local link = self[door.role]
+  for _, connector in ipairs(self.connectors) do
+    local link = self[connector.role]
     if link and not link:isAlive(time, self.pingSeconds) then
       return self:lost(("no answer in %g s"):format(self.pingSeconds))
     end
@@ -169,7 +169,7 @@ end
 -- Connections are closed when all has been written.
 function Engine:shut()
   local requests = self:detach(Link.close)
-  for _, door in ipairs(self.doors) do door:close() end
+  for _, connector in ipairs(self.connectors) do connector:close() end
   loop.stopTimer(self.checkTimer)
   self:stopRetrying()
   self.buffer:reset()
@@ -218,27 +218,27 @@ local function nameOf(host, port)
   return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
 end
 
--- A door of a role, in TLS if `trust` says whom to trust.
-local function openDoor(engine, role, trust)
-  local door, problem = dial.door(Link, {}, true)
-  if not door then return nil, problem end
-  door.owner, door.role = engine, role
+-- A connector of a role, in TLS if `trust` says whom to trust.
+local function openConnector(engine, role, trust)
+  local connector, problem = Connector.new(Link, {}, true)
+  if not connector then return nil, problem end
+  connector.owner, connector.role = engine, role
   if trust then
     local trusted
-    trusted, problem = door:trust(engine.host, trust)
+    trusted, problem = connector:trust(engine.host, trust)
     if not trusted then
-      door:close()
+      connector:close()
       return nil, problem
     end
   end
-  return door
+  return connector
 end
 
-local function openDoors(engine, trust)
+local function openConnectors(engine, trust)
   for i, role in ipairs {"commander", "subscriber"} do
-    local door, problem = openDoor(engine, role, trust)
-    if not door then return nil, problem end
-    engine.doors[i] = door
+    local connector, problem = openConnector(engine, role, trust)
+    if not connector then return nil, problem end
+    engine.connectors[i] = connector
   end
   return true
 end
@@ -262,7 +262,7 @@ function redis.open(url, handlers)
     host = found.host, port = found.port, name = nameOf(found.host, found.port),
     label = "Redis at " .. nameOf(found.host, found.port),
     channelPrefix = prefix, valuePrefix = prefix .. "v:", logPrefix = prefix .. "l:",
-    doors = {}, commander = nil, subscriber = nil,
+    connectors = {}, commander = nil, subscriber = nil,
     up = false, closed = false, isLost = false, isLate = false,
     attempt = 0,                         -- in a row, that failed
     said = {},                           -- by kind, since the connection is lost
@@ -271,7 +271,7 @@ function redis.open(url, handlers)
   }
   self.topics = Topics.open(prefix, function() self:consider() end)
   local opened
-  opened, problem = openDoors(self, found.trust)
+  opened, problem = openConnectors(self, found.trust)
   if not opened then return nil, problem end
   self.checkTimer = loop.startTimer(CHECK_SECONDS, CHECK_SECONDS, function(late)
     self:check(late)

@@ -28,16 +28,16 @@ local LOST = {
   memory = "memory ran out",
 }
 
-function Link:begin(door)
+function Link:begin(connector)
   -- It may have been given up in the tick in which it was made.
-  self.engine = door.attempt and door.owner
-  self.role = door.role            -- "commander" or "subscriber", the engine's field
+  self.engine = connector.attempt and connector.owner
+  self.role = connector.role            -- "commander" or "subscriber", the engine's field
   self.ready = false               -- whether Redis has answered all of `greet`
   self.heard = now()
   self.asked = false               -- since when Redis owes an answer to PING
   self.sent, self.answered = 0, 0  -- commands and answers
   self.requests, self.first, self.last = {}, 1, 0 -- those that somebody waits for
-  door:giveUp()
+  connector:giveUp()
 end
 
 function Link:onConnect()
