@@ -34,7 +34,7 @@ local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, id
   full = true}
 
 local function greet(self, session)
-  self:send(self.wire.request(nil, "sync.remoting.session",
+  self:send(self.wire.request(nil, "sync.session",
     {token = session.token, time = self.resumeTime}))
 end
 
