@@ -84,8 +84,9 @@ function Engine:refused(text)
 end
 
 function Engine:connect()
+  local function failed(message) self:lost(message) end
   for _, connector in ipairs(self.connectors) do
-    connector:connect(self.host, self.port, CONNECT_SECONDS, function(message) self:lost(message) end)
+    connector:connect(self.host, self.port, CONNECT_SECONDS, failed)
   end
 end
 
