@@ -9,7 +9,8 @@ local function asNode(code)
     local engine = require "spec.support.fakeengine"
     local sync = require "sync"
     local testing = require "sync.testing"
-    local cluster = sync.cluster "redis://none"
+    local cluster = sync.cluster
+    cluster:link(engine)
     local Game = sync.Remote:extend("Game")
     Game.framing, Game.resumeTime, Game.maxQueue = "line", 30, 64 * 1024 * 1024
     local function serve()

@@ -75,7 +75,8 @@ describe("an engine whose Redis says too much", function()
       function Bad:onData() self:send("*2147483647\r\n") end
       Bad.transports = {"tcp"}
       local listener = sync.enable("127.0.0.1", 0, Bad)
-      local engine = assert(require "sync.cluster.redis".open("redis://127.0.0.1:" .. listener.port, {
+      local url = "redis://127.0.0.1:" .. listener.port
+      local engine = assert(require "sync.cluster.redis".open(url, {
         onMessage = function() end, onDown = function(why) print(why) sync.stop(0) end}))
       sync.start()
     ]]
