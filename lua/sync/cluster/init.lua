@@ -20,10 +20,12 @@ local buffer = require "string.buffer"
 local Channel = require "sync.cluster.channel"
 local Class = require "sync.class"
 local Distant = require "sync.cluster.distant"
+local Engine = require "sync.cluster.engine"
 local Handover = require "sync.cluster.handover"
 local Journal = require "sync.cluster.journal"
 local Peer = require "sync.cluster.peer"
 local Presence = require "sync.cluster.presence"
+local Set = require "sync.set"
 local Streams = require "sync.cluster.streams"
 local clock = require "sync.cluster.clock"
 local core = require "sync.core"
@@ -38,8 +40,8 @@ local MOST_NODES = 16383    -- so that ids have at most 14 digits
 local IDS_A_NODE = 2 ^ 32
 local CLAIM_SECONDS = 15    -- that a node's number is kept for it, since it was last heard of
 local EVERYBODY = "a"       -- the topic of all nodes
-local MOST_CLASS_NAME = 64
-local MOST_TOPIC = 198      -- bytes: engines take 200, and logs of topics have a longer name
+local MOST_TOPIC = Engine.MOST_NAME - #Journal.eventsOf "" -- bytes: the log of a topic has a
+                            -- longer name
 local PLUS = ("+"):byte()
 
 local ENGINES = {redis = "sync.cluster.redis", rediss = "sync.cluster.redis",
@@ -352,9 +354,9 @@ end
 --- Makes a class's messages reach other nodes. Called for each that is enabled.
 function Cluster:addClass(class)
   if not self.engine or self.classes[class.name] == class then return end
-  if #class.name > MOST_CLASS_NAME or class.name:find("/", 1, true) then
+  if #class.name > Set.MOST_CLASS_NAME or class.name:find("/", 1, true) then
     error(("the class %q: in a cluster a name has at most %d bytes, and no slash")
-      :format(class.name:sub(1, 100), MOST_CLASS_NAME), 3)
+      :format(class.name:sub(1, 100), Set.MOST_CLASS_NAME), 3)
   end
   if self.classes[class.name] then
     error(("two classes have the name %q: nodes know classes by their names"):format(class.name), 3)

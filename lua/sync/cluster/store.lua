@@ -65,7 +65,7 @@ local function find(self, key)
   return entry
 end
 
--- Looks at a few keys, each time the next ones, and drops those that have expired.
+-- Looks at a few keys, each time the next ones, and drops what has expired.
 local function sweep(self)
   local time, key = self.clock.now(), self.swept
   for _ = 1, SWEEP do

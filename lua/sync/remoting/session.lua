@@ -76,7 +76,7 @@ end
 
 --- Keeps a text as the next message, unless the session has ended.
 -- @tparam string text
--- @tparam[opt] table event that it's the text of
+-- @tparam[opt] table event of which this is the text
 function Session:keep(text, event)
   if self.isOver then return end
   self.last = self.last + 1
@@ -120,7 +120,7 @@ function Session:finish()
   self.group.count = self.group.count - 1
 end
 
--- Makes room: those that keep the most forget it, those that keep half as much are next. It
+-- Makes room: sessions that keep the most forget it, those that keep half as much are next. This
 -- costs some looks at each session, for an eighth of the bound.
 function Group:relieve()
   log.limited("warn", "resumeTotal of " .. self.name, ("the sessions of %s keep more than " ..

@@ -211,7 +211,8 @@ end
 
 -- Messages.
 
--- What goes before a message of this topic. Remembered, for it's the same for most.
+-- What goes before a message of this topic. Heads are remembered, for most messages are of few
+-- topics.
 local function headOf(self, topic)
   local head = self.heads[topic]
   if head then return head end

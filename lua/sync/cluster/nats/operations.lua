@@ -1,4 +1,4 @@
---- Operations of `sync.nats`: coroutines, each of which asks JetStream one thing after the
+--- Operations of `sync.cluster.nats`: coroutines, each of which asks JetStream one thing after the
 -- other.
 --
 -- An operation is a table with `done`, `deadline`, `thread`, `request` (the number of what it

@@ -1,4 +1,4 @@
---- Values and logs of `sync.nats`: each is a subject of one of two streams, `values` and
+--- Values and logs of `sync.cluster.nats`: each is a subject of one of two streams, `values` and
 -- `logs`.
 -- @module sync.cluster.nats.values
 

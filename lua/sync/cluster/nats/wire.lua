@@ -1,4 +1,4 @@
---- A link of `sync.nats`: this end of the socket behind which libnats talks to the server,
+--- A link of `sync.cluster.nats`: this end of the socket behind which libnats talks to the server,
 -- the frames on it (see src/nats/natslink.h), and names as subjects.
 -- @module sync.cluster.nats.wire
 

@@ -52,7 +52,7 @@ local ADVICE = {
   {"^ERR.*no password is set", "take the password out of the URL"},
   {"^ERR wrong number of arguments for 'auth'", "users need Redis 6: write redis://:PASSWORD@HOST"},
   {"^ERR AUTH.*without any password", "take the password out of the URL"},
-  {"^NOPERM", "allow the user what the engine needs: see sync.redis"},
+  {"^NOPERM", "allow the user what the engine needs: see docs/scaling.md"},
   {"^LOADING", "it passes when Redis has read its data from the disk"},
   {"^DENIED", "give Redis a password, or turn its protected mode off"},
   {"^ERR.*DB index", "the URL names a database that the server doesn't have"},

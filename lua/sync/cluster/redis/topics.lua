@@ -1,8 +1,8 @@
---- The topics that `sync.redis` is asked for, and what of that Redis was told.
+--- The topics that `sync.cluster.redis` is asked for, and what of that Redis was told.
 --
 -- A topic is a table with `wanted`, `told` (what Redis was told last) and `queued` (to be
 -- told). At most one command of each kind is under way, so that many topics fill no queue.
--- @classmod sync.RedisTopics
+-- @classmod sync.cluster.redis.topics
 
 local Class = require "sync.class"
 local Engine = require "sync.cluster.engine"

@@ -1,4 +1,4 @@
---- Values and logs of `sync.redis`, and the requests by which they are read and written.
+--- Values and logs of `sync.cluster.redis`, and the requests by which they are read and written.
 --
 -- A request is a table with `done`, `read` (makes an answer what `done` is given), `due` and,
 -- for one that goes again when Redis has forgotten its script, `again`.
