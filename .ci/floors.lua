@@ -62,16 +62,6 @@ floors.exceptions = {
     "answers HTTP with remoting's faults: belongs to remoting"},
   {"lua/sync/flash/gateway.lua", "lua/sync/http/origins.lua",
     "answers HTTP with remoting's faults: belongs to remoting"},
-  {"lua/sync/remoting/remote.lua", "lua/sync/cluster/frame.lua",
-    "remoting finds its session store by name; it is to be handed one"},
-  {"lua/sync/remoting/remote.lua", "lua/sync/cluster/init.lua",
-    "remoting finds its session store by name; it is to be handed one"},
-  {"lua/sync/remoting/remote.lua", "lua/sync/cluster/handover.lua",
-    "remoting finds its session store by name; it is to be handed one"},
-  {"lua/sync/remoting/remote.lua", "lua/sync/cluster/journal.lua",
-    "remoting finds its session store by name; it is to be handed one"},
-  {"lua/sync/set.lua", "lua/sync/cluster/frame.lua",
-    "a set frames for other nodes itself; its outlet is to"},
 }
 
 -- Reading.

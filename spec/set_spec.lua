@@ -309,8 +309,8 @@ describe("set", function()
 
     it("of a client that is not in it is all", function()
       local class, clients = crowd(2)
-      local _, strangers = crowd(1)
-      assert.equal(2, class.clients:except(strangers[1].server):send("x"))
+      local _, others = crowd(1)
+      assert.equal(2, class.clients:except(others[1].server):send("x"))
       clients[1]:leave()
       assert.equal(1, class.clients:except(clients[1].server):send("x"))
     end)
@@ -394,6 +394,29 @@ describe("set", function()
       local class = crowd(1)
       assert.equal("filter(test): test must be a function, not string",
         support.raised(class.clients.filter, class.clients, "a"))
+    end)
+  end)
+
+  describe("of a class that does more", function()
+    it("gives its methods to its sets, and those of its views to all views", function()
+      local Set = require "sync.set"
+      local Loud = Set:extend()
+      function Loud:shout(text) return self:send(text:upper()) end
+      Loud.View.shout = Loud.shout
+      local class = support.protocol {Set = Loud}
+      class.clients = class.Set:new()
+      local server = support.serve(class)
+      local a, b = server:connect(), server:connect()
+      assert.equal(2, class.clients:shout "x")
+      assert.equal(1, class.clients:except(a.server):shout "y")
+      assert.equal(1, class.clients:filter(function(c) return c == a.server end)
+        :except(b.server):shout "z")
+      assert.same({"XZ", "XY"}, {a:received(), b:received()})
+      a.server:join "red"
+      assert.equal(1, class:room("red"):shout "r")
+      assert.equal("set of 2 clients", tostring(class.clients))
+      assert.is_nil(Set.shout)
+      assert.is_nil(Set.View.shout)
     end)
   end)
 end)

@@ -51,11 +51,13 @@ local sync = {
 }
 
 local STOP_SECONDS = 5
+local PARENT = 3 -- the file descriptor of a worker's connection to its parent
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 
 local opened = {}  -- listeners, in the order of enable
 local started, stopped = false, false
 local cluster      -- sync.cluster, when this process is a node
+local own          -- the engine of sync.shared while it isn't
 
 local function checkEnable(host, port, class, given)
   if type(host) ~= "string" or host == "" then
@@ -117,7 +119,7 @@ function sync.enable(host, port, class, given)
   end
   if not listener then error("sync.enable: " .. problem, 2) end
   opened[#opened + 1] = listener
-  if cluster then cluster.addClass(class) end
+  if cluster then cluster:addClass(class) end
   nameHandlers(class)
   policies.write(opened)
   if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
@@ -202,12 +204,14 @@ end
 -- A worker is a node of its siblings, unless the script has made it one of a larger cluster.
 local function joinWorkers()
   if not sync.worker then return end
-  if not cluster then sync.cluster.openBus(sync.worker) end
-  require "sync.cluster.bus".connect(function()
+  local bus = require "sync.cluster.bus".open()
+  if not cluster then sync.cluster:link(bus, sync.worker) end
+  bus:connect(PARENT, function()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
     sync.stop()
   end)
+  bus:tellListening()
 end
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
@@ -260,14 +264,21 @@ end
 -- `close` alone. nil when there is none
 function sync.client(id)
   if type(id) ~= "number" then error("sync.client(id): id must be a number", 2) end
-  return loop.find(id) or cluster and cluster.distant(id)
+  return loop.find(id) or cluster and cluster:distant(id)
 end
 
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
-  panel.addSource("cluster", function() return node.state() end)
-  for _, class in ipairs(classes()) do cluster.addClass(class) end
+  panel.addSource("cluster", function() return node:state() end)
+  for _, class in ipairs(classes()) do cluster:addClass(class) end
+end
+
+-- What keeps the values of sync.shared.
+local function sharedEngine()
+  if cluster then return cluster.engine end
+  own = own or require "sync.cluster.memory".open()
+  return own
 end
 
 --- Reads the certificates of all listeners from their files again; new clients get the new
@@ -354,9 +365,7 @@ end
 -- first used.
 local LAZY = {
   cluster = function()
-    local module = require "sync.cluster"
-    module.onBegin = joinCluster
-    return module
+    return require "sync.cluster".new(nil, {onBegin = joinCluster})
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
@@ -364,7 +373,7 @@ local LAZY = {
   list = function() return require "sync.list".new end,
   method = function() return require "sync.remoting.method".declare end,
   null = function() return require "cjson".null end,
-  shared = function() return require "sync.cluster.shared".open end,
+  shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
   spawn = function() return require "sync.task".spawn end,
 }

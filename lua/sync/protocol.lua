@@ -143,6 +143,9 @@ options.declare(Protocol, settings)
 --- What HTTP requests are answered with: functions by "METHOD /path". See `sync.http`.
 Protocol.routes = {}
 
+-- What its `clients` and its rooms are.
+Protocol.Set = Set
+
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
 
@@ -172,7 +175,7 @@ function Protocol:extend(name)
     error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.name, #name,
       Set.MOST_CLASS_NAME), 2)
   end
-  class.clients = Set.new()
+  class.clients = self.Set:new()
   -- A room lives as long as it has members, or somebody holds it.
   class.roomsByName = setmetatable({}, {__mode = "v"})
   class.routes = {}
@@ -300,10 +303,10 @@ function Protocol:room(name)
   local room = self.roomsByName[key]
   if not room then
     if name == nil then error("room(name): name is nil", 2) end
-    room = Set.new()
+    room = self.Set:new()
     room.name = name
     self.roomsByName[key] = room
-    if self.clients.outlet then Set.addRoom(self.clients, room) end
+    if self.clients.channel then self.clients.channel:addRoom(room) end
   end
   return room
 end
@@ -343,7 +346,7 @@ function Protocol:join(name, value)
   if value ~= nil then
     joined.values = joined.values or {}
     joined.values[name] = value
-    if room.presence and room:has(self) then room.presence:note(self, true) end
+    if room.channel and room:has(self) then room.channel:note(self, true) end
   end
   room:add(self)
   return true

@@ -4,16 +4,19 @@
 --     set:send("hello")                -- the same as one call, framed once
 --     set:except(self):send("hello")
 --
--- A set keeps its clients in an array, and their slots in a second one that the C core
+-- A set keeps its clients in an array, and their slots in a second array that the C core
 -- reads. A client that is removed leaves a hole until the tick ends, so a loop over a set
 -- may close clients and let them leave. A loop that waits, in sync.spawn, goes on behind the
--- client at which it stands, also when that has left meanwhile; one that has come back in a
--- later tick stands at the end.
+-- client at which the loop stands, also when this client has left meanwhile; a client that has
+-- come back in a later tick stands at the end.
+--
+-- In a cluster a set has a channel, an object that knows what the set has to do with other nodes
+-- (see lua/sync/cluster/channel.lua): `publish(data)`, `publishEvent(text)`, `count()`,
+-- `members()`, `note(client, isIn)`, and, of a class's `clients`, `addRoom(room)`.
 -- @classmod sync.Set
 
 local core = require "sync.core"
 local listMark = require "sync.list".mark
-local DATA = require("sync.cluster.frame").DATA
 
 local C, handle = core.C, core.handle
 local FIRST_CAPACITY = 8
@@ -48,8 +51,23 @@ function Set.runs(task)
   return before
 end
 
+--- Makes a class of sets that do more. Views of such sets have a class of their own, too.
+-- @treturn table with `View`
+function Set:extend()
+  local function extend(class)
+    local made = setmetatable({__call = class.__call, __tostring = class.__tostring},
+      {__index = class})
+    made.__index = made
+    return made
+  end
+  local class = extend(self)
+  class.View = extend(self.View)
+  class.View.View = class.View
+  return class
+end
+
 --- Makes an empty set.
-function Set.new()
+function Set:new()
   return setmetatable({
     list = {},        -- clients, false in holes
     slots = core.slots(FIRST_CAPACITY), -- their slots, 0 in holes
@@ -58,11 +76,11 @@ function Set.new()
     holes = 0,        -- in the list
     left = false,     -- slots that were removed in this tick
     capacity = FIRST_CAPACITY,
-    walkers = false,  -- tasks that have begun a loop over it, as keys
+    walkers = false,  -- tasks that have begun a loop over the set, as keys
     gone = false,     -- where clients stood that have left since, while there are walkers
-    outlet = false,   -- by which its messages reach other nodes: see lua/sync/cluster.lua
-    presence = false, -- who is in it there
-  }, Set)
+    channel = false,  -- by which messages reach other nodes
+    source = false,   -- of a view: what the view is of
+  }, self)
 end
 
 local function resize(set, capacity)
@@ -78,8 +96,8 @@ function Set:has(client)
   return place ~= nil and self.list[place] == client
 end
 
--- The hole that this slot has left in this tick. A client that comes back into it keeps
--- its place, so a loop that it leaves and joins again goes on where it was.
+-- The hole that this slot has left in this tick. A client that comes back into its hole keeps
+-- its place, so a loop from which a client leaves, and comes back, goes on where the loop was.
 local function ownHole(set, slot)
   local place = set.places[slot]
   if place and set.list[place] == false then
@@ -99,11 +117,10 @@ function Set:add(client)
   self.list[place] = client
   self.slots[place - 1] = client.slot
   self.places[client.slot] = place
-  if self.presence then self.presence:note(client, true) end
+  if self.channel then self.channel:note(client, true) end
 end
 
 function Set:remove(client)
-  if self.absent then self.absent[client] = nil end
   if not self:has(client) then return end
   local place = self.places[client.slot]
   if self.gone then self.gone[client] = place end
@@ -115,7 +132,7 @@ function Set:remove(client)
   end
   self.holes = self.holes + 1
   self.left[#self.left + 1] = client.slot
-  if self.presence then self.presence:note(client, false) end
+  if self.channel then self.channel:note(client, false) end
 end
 
 -- Gives the memory of a set that was much larger back.
@@ -194,18 +211,6 @@ function Set.endTick()
   end
 end
 
---- Notes that a client's absence is no leaving: it may come back, and events are kept for
--- it. Without a client: that this may happen to the set's members.
-function Set:remember(client)
-  self.resumable = true
-  self.absent = self.absent or {}
-  if client then self.absent[client] = true end
-end
-
-function Set:forget(client)
-  if self.absent then self.absent[client] = nil end
-end
-
 function Set.needsEndTick()
   return holed[1] ~= nil
 end
@@ -216,20 +221,18 @@ function Set:count()
   return self.length - self.holes
 end
 
---- How many clients are in the set on all nodes of a cluster, by what they have told: the
--- clients of a class once a second, who is in a room at once.
+--- How many clients are in the set on all nodes of a cluster, by what nodes have told: of the
+-- clients of a class once a second, of a room at once.
 -- @treturn number
 function Set:total()
-  local others = self.outlet and (self.presence and self.presence:count() or
-    Set.countOthers(self)) or 0
-  return self:count() + others
+  return self:count() + (self.channel and self.channel:count() or 0)
 end
 
 --- Who is in a room, on all nodes of a cluster.
 -- @treturn table a list, in JSON too when it is empty, of `{id = number, value = what it has
 -- joined with}`, in no order
 function Set:members()
-  local list, name = self.presence and self.presence:list() or {}, self.name
+  local list, name = self.channel and self.channel:members() or {}, self.name
   for client in self do
     local values = client.joined and client.joined.values
     list[#list + 1] = {id = client.id, value = values and values[name]}
@@ -237,19 +240,15 @@ function Set:members()
   return setmetatable(list, listMark)
 end
 
---- Sends to the clients of this process what has come from another node.
+--- Sends a message of another node to the clients of this process.
 -- @tparam string bytes
--- @tparam number offset of the message in them
+-- @tparam number offset of the message in the bytes
 function Set:deliver(bytes, offset)
   C.sync_send_many(handle, self.slots, self.length, 0, core.behind(bytes, offset), #bytes - offset)
 end
 
--- What gives a message to other nodes, counts a class's clients there, and makes a room one
--- of theirs: functions of lua/sync/cluster/init.lua, where that is in use.
-Set.publish, Set.countOthers, Set.addRoom = false, false, false
-
--- An event of another node for all clients of this process, in JSON; sync.Remote knows what
--- that is.
+--- Sends an event of another node, in JSON, to the clients of this process.
+-- @tparam string text
 function Set:deliverEvent(text)
   self:deliver(text, 0)
 end
@@ -261,31 +260,31 @@ function Set:sendHere(data)
   return sent
 end
 
---- Sends a message to every client, on all nodes: framed once, and shared by all where it is
--- large.
+--- Sends a message to every client, on all nodes: framed once, and shared by all where the
+-- message is large.
 -- @tparam string data
--- @treturn number how many clients of this process it was queued for
+-- @treturn number for how many clients of this process the message was queued
 function Set:send(data)
   checkData(data)
-  if self.outlet then Set.publish(self, DATA, data) end
+  if self.channel then self.channel:publish(data) end
   return self:sendHere(data)
 end
 
 --- The set without one client.
 -- @usage self.clients:except(self):send(data)
--- @treturn sync.Set a view: it has all methods that only look
+-- @treturn sync.Set a view, with all methods that only look
 function Set:except(client)
-  return setmetatable({source = self, skipped = client}, View)
+  return setmetatable({source = self, skipped = client}, self.View)
 end
 
 --- The clients of this process for which `test(client)` is true.
 -- @tparam function test
--- @treturn sync.Set a view: it has all methods that only look, and tests at each use
+-- @treturn sync.Set a view, with all methods that only look; it tests at each use
 function Set:filter(test)
   if type(test) ~= "function" then
     error("filter(test): test must be a function, not " .. type(test), 2)
   end
-  return setmetatable({source = self, test = test}, View)
+  return setmetatable({source = self, test = test}, self.View)
 end
 
 local function pastHoles(list, place)
@@ -312,7 +311,7 @@ local function placeOf(set, client)
 end
 
 -- The step of a generic `for`: the client after `previous`. Without a loop of its own in
--- the usual case, so that the loop it serves becomes one trace.
+-- the usual case, so that the loop that it serves becomes one trace.
 function Set:__call(_, previous)
   local place = (previous and self.places[previous.slot] or placeOf(self, previous)) + 1
   local client = self.list[place]
@@ -347,8 +346,8 @@ function View:count()
   return count
 end
 
--- Slots of the clients a view lets through. Taken while in use, so that a test that
--- itself sends gets another.
+-- Slots of the clients that a view lets through. A test that itself sends finds this array in
+-- use, and makes another.
 local scratch, scratchSize = core.slots(1024), 1024
 
 -- Collects the slots of a view of a set: one flat loop, since a loop within the iteration
@@ -366,8 +365,8 @@ local function collect(view, slots)
   return count
 end
 
--- The same of a view of a view, which is rare. A test may let clients join; those that the
--- slots have no room for are left out.
+-- The same of a view of a view, which is rare. A test may let clients join: those for which the
+-- slots have no room are left out.
 local function collectNested(view, slots, size)
   local count = 0
   for client in view do
@@ -380,7 +379,7 @@ end
 
 local function sendEach(view, data)
   local set = view.source
-  while getmetatable(set) ~= Set do set = set.source end
+  while set.source do set = set.source end
   local slots, size = scratch, scratchSize
   scratch = nil
   if not slots or size < set.length then
@@ -393,8 +392,8 @@ local function sendEach(view, data)
   return sent
 end
 
--- The set of a view, and whether the view is for its clients on other nodes, too: where a
--- test picks clients it isn't.
+-- The set of a view, and whether the view is for the set's clients on other nodes, too: not
+-- where a test picks clients.
 function View:origin()
   local view, isWide = self, true
   while view.source do
@@ -410,7 +409,7 @@ end
 
 function View:sendHere(data)
   local source, skipped = self.source, self.skipped
-  if skipped and getmetatable(source) == Set then
+  if skipped and not source.source then
     local sent =
       C.sync_send_many(handle, source.slots, source.length, skipped.slot, data, #data)
     return sent
@@ -421,14 +420,14 @@ end
 function View:send(data)
   checkData(data)
   local source = self.source
-  if source.outlet ~= false then -- of a view it's nil
+  if source.channel ~= false then -- of a view nil
     local set, isWide = self:origin()
-    if set.outlet and isWide then Set.publish(set, DATA, data) end
+    if set.channel and isWide then set.channel:publish(data) end
   end
   return self:sendHere(data)
 end
 
 View.__tostring = Set.__tostring
-Set.View = View
+Set.View, View.View = View, View
 
 return Set

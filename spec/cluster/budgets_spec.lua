@@ -9,11 +9,12 @@ local function asNode(code)
     local engine = require "spec.support.fakeengine"
     local sync = require "sync"
     local testing = require "sync.testing"
-    local cluster = sync.cluster "redis://none"
+    local cluster = sync.cluster
+    cluster:link(engine)
     local Game = sync.Remote:extend("Game")
     Game.framing, Game.resumeTime, Game.maxQueue = "line", 30, 64 * 1024 * 1024
     local function serve()
-      cluster.addClass(Game)
+      cluster:addClass(Game)
       return testing.serve(Game)
     end
     local function ask(client, method, ...)
@@ -135,7 +136,7 @@ describe("an event that was not kept", function()
   it("lets those begin anew who have missed it, and nobody else", function()
     asNode [[
       local buffer = require "string.buffer"
-      local journal = require "sync.cluster.journal"
+      local history = cluster.handover.history
       serve()
       local function log(name, ...)
         engine.logs[name] = {}
@@ -149,9 +150,9 @@ describe("an event that was not kept", function()
         log("e/c/Game", {"+token", ""})
         log("e/r/Game/red", ...)
         local told
-        journal.find(9, epoch, "token", function(session, problem)
+        history:find(9, epoch, "token", function(session, problem)
           assert(session, problem)
-          journal.missed(session, "token", 1, function(texts, why)
+          history:missed(session, "token", 1, function(texts, why)
             told = texts and table.concat(texts, " ") or "anew: " .. why
           end)
         end)
@@ -232,7 +233,7 @@ describe("what a client alone is sent", function()
         if i % 50 == 0 then testing.settle() rogue:received() honest:received() end
       end
       assert(engine.mostBytes < 16 * 1024 * 1024, "bytes: " .. engine.mostBytes)
-      local journal = engine.logs[("j/%d.%d"):format(cluster.node, cluster.epoch())]
+      local journal = engine.logs[("j/%d.%d"):format(cluster.node, cluster.epoch)]
       local pongs, ended = 0, {}
       for _, bytes in ipairs(journal) do
         for _, item in ipairs(frame.decode(bytes, 0)) do

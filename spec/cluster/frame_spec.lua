@@ -1,4 +1,4 @@
--- The frames of nodes, and tables that strangers may have written.
+-- The frames of nodes, and tables that anybody may have written.
 
 local buffer = require "string.buffer"
 local ffi = require "ffi"

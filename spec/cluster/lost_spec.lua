@@ -13,9 +13,10 @@ describe("a node that was away longer than beats tell of what was sent", functio
       local engine = require "spec.support.fakeengine"
       local buffer, frame = require "string.buffer", require "sync.cluster.frame"
       local sync, testing = require "sync", require "sync.testing"
-      local cluster = sync.cluster "redis://none"
+      local cluster = sync.cluster
+      cluster:link(engine)
       local Game = sync.Protocol:extend("Game")
-      cluster.addClass(Game)
+      cluster:addClass(Game)
 
       local sent, beat = {}, nil
       function engine.onPublish(topic, bytes)

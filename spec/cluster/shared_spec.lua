@@ -1,5 +1,6 @@
 -- sync.shared, in one process and over an engine that is slow, or away.
 
+local Shared = require "sync.cluster.shared"
 local support = require "spec.support"
 local sync = require "sync"
 local testing = require "sync.testing"
@@ -70,7 +71,7 @@ describe("shared state", function()
     end)
     assert.same({1}, order)
     assert.equal(1, #lines)
-    assert.matches("error in an answer of sync.shared, no client is closed: .*mine", lines[1])
+    assert.matches("error in an answer of memory: .*mine", lines[1])
   end)
 
   it("counts, compares, expires and removes", function()
@@ -124,13 +125,12 @@ describe("shared state", function()
   end)
 
   it("tells the troubles of the engine", function()
-    local cluster = sync.cluster
     local asked = {}
-    cluster.engine = setmetatable({}, {__index = function(_, name)
+    local engine = setmetatable({}, {__index = function(_, name)
       return function(_, ...) asked[#asked + 1] = {name, ...} end
     end})
     local got
-    local shared = fresh()
+    local shared = Shared.opener(function() return engine end)("spec")
     shared:get("k", function(...) got = {...} end)
     assert.equal("get", asked[1][1])
     assert.equal("v/" .. shared.name .. "/k", asked[1][2])
@@ -145,6 +145,5 @@ describe("shared state", function()
     assert.same({false, 7}, got)
     shared:set("quiet", 1)
     assert.is_nil(asked[4][5])
-    cluster.engine = false
   end)
 end)

@@ -537,19 +537,20 @@ describe("workers", function()
   end)
 end)
 
--- The engine of workers. Worker 1 prints what each step has to show.
+-- The engine of workers, between processes; its contract is in spec/cluster/engine_spec.lua.
+-- Worker 1 prints what each step has to show.
 describe("bus", function()
   after_each(Process.cleanUp)
 
   -- `code` runs in each worker with its engine; worker 2 begins second.
   local function runBus(code)
     local server = serve(WHO .. [[
-      local bus = require "sync.cluster.bus"
       io.stdout:setvbuf "line"
       function Who.onStart()
-        local hear = {}
-        local engine = bus.open {onUp = function() end, onDown = function() end,
-          onMessage = function(topic, bytes) if hear[topic] then hear[topic](bytes) end end}
+        local engine, hear = sync.cluster.engine, {}
+        engine:attach {onMessage = function(topic, bytes)
+          if hear[topic] then hear[topic](bytes) end
+        end}
         local function on(topic, fn)
           hear[topic] = fn
           engine:subscribe(topic)
@@ -589,67 +590,6 @@ describe("bus", function()
     assert.equal(0, (server:wait()))
   end)
 
-  it("gives messages to those that have subscribed, until they unsubscribe", function()
-    local server = runBus [[
-        if sync.worker == 1 then
-          on("spec.own", function() print "its own message" end)
-          on("spec.left", function() print "after it has left" end)
-          engine:subscribe "spec.left" -- once more changes nothing
-          engine:unsubscribe "spec.left"
-          on("spec.twice", function(bytes) print("twice", bytes) end)
-          engine:subscribe "spec.twice"
-          on("spec.start", function()
-            engine:publish("spec.own", "x")
-            engine:publish("spec.answer", "")
-          end)
-        else
-          on("spec.answer", function()
-            engine:publish("spec.left", "x")
-            engine:publish("spec.none", "x")
-            engine:publish("spec.twice", "1")
-            engine:publish("spec.twice", "end")
-          end)
-          engine:publish("spec.start", "")
-        end
-    ]]
-    server:expect("stdout", "(twice\tend)")
-    assert.equal("twice\t1\ntwice\tend\n", server:stdout())
-  end)
-
-  it("refuses topics and messages beyond their bounds", function()
-    local server = runBus [[
-        if sync.worker == 2 then
-          print("long topic", engine:publish(("t"):rep(201), ""))
-          print("long message", engine:publish("t", ("m"):rep(1024 * 1024 + 1)))
-          engine:publish("spec.most" .. ("t"):rep(191), ("m"):rep(1024 * 1024))
-        else
-          on("spec.most" .. ("t"):rep(191), function(bytes) print("most", #bytes) end)
-        end
-    ]]
-    server:expect("stdout", "(most\t1048576)")
-    assert.matches("long topic\tfalse\nlong message\tfalse\n", server:stdout())
-  end)
-
-  it("lives on after an error in what it calls", function()
-    local server = runBus [[
-        if sync.worker == 1 then
-          on("spec.raise", function() error "raised in onMessage" end)
-          on("spec.then", function()
-            engine:get("k", function() error "raised in done" end)
-            engine:get("k", function() print "lives on" end)
-          end)
-        else
-          engine:publish("spec.raise", "")
-          engine:publish("spec.then", "")
-        end
-    ]]
-    server:expect("stdout", "(lives on)")
-    server:kill "TERM"
-    assert.equal(0, (server:wait()))
-    assert.matches("raised in onMessage", server:stderr())
-    assert.is_nil(server:stderr():find("the parent has gone", 1, true))
-  end)
-
   it("subscribes, also when its queue is full, and counts what that drops", function()
     local server = runBus [[
         if sync.worker == 2 then
@@ -673,51 +613,6 @@ describe("bus", function()
     local lost, dropped = server:expect("stdout", "late\theard\t(%d+)\t(%d+)\n")
     assert.equal("21", lost)
     assert.equal(lost, dropped)
-  end)
-
-  it("keeps values that all workers see", function()
-    local server = runBus [[
-        local function show(name)
-          return function(...) print(name, ...) end
-        end
-        if sync.worker == 2 then
-          local later = false
-          engine:get("k", function(...) assert(later) print("get", ...) end)
-          later = true
-          engine:set("k", "\0one", nil, show "set")
-          engine:add("k", "two", nil, show "add")
-          engine:replace("k", "no", "two", nil, show "replace")
-          engine:replace("k", "\0one", "two", nil, show "replace")
-          engine:increment("k", 1, nil, show "increment")
-          engine:increment("n", 5, nil, show "increment")
-          engine:increment("n", -7, nil, show "increment")
-          engine:append("l", "a", 2, 60, function() end)
-          engine:append("l", "b", 2, 60, nil)
-          engine:append("l", "c", 2, 60, function() engine:publish("spec.read", "") end)
-        else
-          on("spec.read", function()
-            engine:get("k", show "sees")
-            engine:read("l", "", 10, function(list)
-              print("reads", #list, list[1].bytes, list[2].bytes)
-              engine:read("l", list[1].id, 10, function(rest)
-                print("behind", #rest, rest[1].bytes)
-              end)
-            end)
-            engine:remove("k", show "remove")
-            engine:remove("k", show "remove")
-            engine:expire("n", 0.05, show "expire")
-            sync.after(0.3, function() engine:get("n", show "expired") end)
-          end)
-        end
-    ]]
-    server:expect("stdout", "(expired\t[^\n]*\n)")
-    local out = server:stdout()
-    for _, line in ipairs {"get\tnil", "set\ttrue", "add\tfalse",
-      "replace\tfalse\tnil\t\0one", "replace\ttrue", "increment\tnil\tnot a number",
-      "increment\t5", "increment\t-2", "sees\ttwo", "reads\t2\tb\tc", "behind\t1\tc",
-      "remove\ttrue", "remove\tfalse", "expire\ttrue", "expired\tnil"} do
-      assert.truthy(out:find(line .. "\n", 1, true), line .. " is not in\n" .. out)
-    end
   end)
 
   it("drops what a worker that hangs can't take, and tells it how much", function()

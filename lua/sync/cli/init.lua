@@ -221,7 +221,7 @@ local function runScript(script)
 end
 
 function actions.cluster(url)
-  local done, problem = require "sync".cluster.open(url)
+  local done, problem = require "sync".cluster:open(url)
   return done and true, problem
 end
 

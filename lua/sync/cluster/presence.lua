@@ -1,25 +1,23 @@
 --- Who is in the rooms of a cluster.
 --
--- A node hears of a room while it has members in it, and tells the others who comes and goes.
--- Whoever begins to hear of a room asks who is there; where a message was lost, or a node was
--- away, it asks again.
+-- A node hears of a room while the room has members there, and tells the others who comes and
+-- goes. Whoever begins to hear of a room asks who is there; where a message was lost, or a node
+-- was away, the question is asked again.
 --
 -- The engine has a bound on what a node hears of, which clients must not use up by names that
 -- they invent. A room whose last member has left is let go: after some seconds, for its members
 -- often come back; sooner where there are many. One that was only looked at is let go after a
 -- minute; a client has a share of those.
--- @module sync.cluster.presence
+-- @classmod sync.cluster.presence
 
+local Channel = require "sync.cluster.channel"
+local Share = require "sync.cluster.share"
 local buffer = require "string.buffer"
 local cjson = require "cjson"
-local core = require "sync.core"
 local frame = require "sync.cluster.frame"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
-local Share = require "sync.cluster.share"
-
-local now = core.C.sync_now
 
 local IDLE_SECONDS = 5      -- that a room without members is still heard of
 local LOOKED_SECONDS = 60   -- the same, since somebody has asked for its members
@@ -27,84 +25,31 @@ local MOST_IDLE = 1000      -- rooms without members that are still heard of for
 local MOST_LOOKED = 10000   -- the same that were looked at, and of which
 local LOOKED_A_CLIENT = 1000 -- one may look at so many in LOOKED_SECONDS
 local MOST_OTHERS = 200000  -- members of other nodes, of all rooms; further ones are left out
-local ANSWER_SECONDS = 2    -- that a node has to answer before it's asked again
+local ANSWER_SECONDS = 2    -- that a node has to answer before the question is asked again
 local MEMBERS_A_FRAME = 500
 local TOPICS_A_FRAME = 500
-
-local presence = {}
-local cluster
-local heard = {}            -- rooms that this node hears of, by topic
-local deaf = {}             -- rooms with members that it should hear of: the engine has no room
-local parked = {first = 1, last = 0} -- rooms that were left by all: {room's presence, since when}
-local looked = 0            -- rooms that are heard of since somebody looked at them, about
-local looks = Share.new(LOOKED_A_CLIENT, LOOKED_SECONDS)
-local changed, begun = {}, {} -- in this tick: rooms whose members have, and topics
-local others = 0
 
 local Presence = {}
 Presence.__index = Presence
 
-function presence.begin(owner)
-  cluster = owner
-end
-
---- Makes a room one whose members other nodes know.
-function presence.watch(room)
-  room.presence = setmetatable({
-    room = room,
-    topic = room.outlet.topic,
-    changes = false,  -- of this tick: values in JSON by id, false of those that have gone
-    nodes = {},       -- members by id, by node
-    known = 0,        -- how many these are
-    wanted = {},      -- when nodes were asked that haven't answered
-    looked = -math.huge,
-    idle = false,     -- since when it has no members
+--- Makes that of a node, which hears of no room.
+-- @tparam sync.cluster cluster
+function Presence.new(cluster)
+  local self
+  self = setmetatable({
+    cluster = cluster,
+    clock = cluster.clock,
+    heard = {},             -- rooms' channels that the node hears of, by topic
+    deaf = {},              -- those with members that it should hear of: the engine has no room
+    parked = {first = 1, last = 0}, -- those that all have left: {channel, since when}
+    looked = 0,             -- how many are heard of since somebody looked at them, about
+    looks = Share.new(LOOKED_A_CLIENT, LOOKED_SECONDS, cluster.clock),
+    changed = {},           -- in this tick: channels of rooms whose members have
+    begun = {},             -- in this tick: topics that are heard of anew
+    others = 0,             -- members on other nodes
+    atEnd = function() self:flush() end,
   }, Presence)
-  for client in room do room.presence:note(client, true) end
-end
-
-local function hear(self)
-  if heard[self.topic] then return end
-  if not cluster.subscribe(self.topic, self.room) then
-    deaf[self.topic] = self
-    return
-  end
-  heard[self.topic], deaf[self.topic] = self, nil
-  begun[#begun + 1] = self.topic
-  loop.atEnd(presence.flush)
-end
-
-local clear
-
-local function letGo(self)
-  if heard[self.topic] ~= self then return end
-  heard[self.topic] = nil
-  cluster.unsubscribe(self.topic)
-  for number in pairs(self.nodes) do clear(self, number) end
-end
-
--- Whether nobody is in the room who hears what is sent to it, now or when coming back.
-local function isEmpty(self)
-  local absent = self.room.absent
-  return self.room:count() == 0 and not (absent and next(absent))
-end
-
-local function isLooked(self)
-  return now() - self.looked <= LOOKED_SECONDS
-end
-
--- Notes that a room has been left by all. Of too many such rooms those that were left first are
--- let go.
-local function park(self)
-  self.idle = now()
-  parked.last = parked.last + 1
-  parked[parked.last] = {self, self.idle}
-  while parked.last - parked.first >= MOST_IDLE do
-    local other, since = unpack(parked[parked.first])
-    parked[parked.first] = nil
-    parked.first = parked.first + 1
-    if other.idle == since and isEmpty(other) and not isLooked(other) then letGo(other) end
-  end
+  return self
 end
 
 -- Lists are cut, so that frames are not too long.
@@ -114,56 +59,52 @@ local function inPieces(list, size, fn)
   end
 end
 
-local function allTopics()
-  local topics = {}
-  for topic in pairs(heard) do topics[#topics + 1] = topic end
-  return topics
+-- A room's channel.
+
+local Room = Channel:extend("RoomChannel")
+
+--- Gives a room a channel: other nodes know its members from now on.
+function Presence:watch(room, topic)
+  local channel = Room:open(self.cluster, room, topic)
+  channel.presence = self
+  channel.changes = false    -- of this tick: values in JSON by id, false of those that have gone
+  channel.nodes = {}         -- members by id, by node
+  channel.known = 0          -- how many these are
+  channel.wanted = {}        -- when nodes were asked that haven't answered
+  channel.looked = -math.huge
+  channel.idle = false       -- since when the room has no members
+  room.channel = channel
+  for client in room do channel:note(client, true) end
 end
 
--- Notes that a node has been asked for a room: it is asked again until it answers.
-local function expect(topics, node)
-  local time = now()
-  for _, topic in ipairs(topics) do heard[topic].wanted[node.number] = time end
+-- Whether nobody is in the room who hears what is sent to it, now or when coming back.
+function Room:isEmpty()
+  local absent = self.set.absent
+  return self.set:count() == 0 and not (absent and next(absent))
 end
 
-local function ask(node, topics)
-  expect(topics, node)
-  inPieces(topics, TOPICS_A_FRAME, function(piece) cluster.tell(node, frame.ASK, piece) end)
+function Room:isLooked()
+  return self.presence.clock.now() - self.looked <= LOOKED_SECONDS
 end
 
-local function askAll(topics)
-  for _, node in pairs(cluster.nodes) do
-    if node.alive then expect(topics, node) end
+function Room:hear()
+  local presence, topic = self.presence, self.topic
+  if presence.heard[topic] then return end
+  if not self.cluster:subscribe(topic, self.set) then
+    presence.deaf[topic] = self
+    return
   end
-  inPieces(topics, TOPICS_A_FRAME, function(piece) cluster.tellAll(frame.ASK, piece) end)
+  presence.heard[topic], presence.deaf[topic] = self, nil
+  presence.begun[#presence.begun + 1] = topic
+  loop.atEnd(presence.atEnd)
 end
 
---- Tells other nodes what has changed in this tick.
-function presence.flush()
-  for i, self in ipairs(changed) do
-    changed[i] = nil
-    cluster.publish(self.room.outlet, frame.CHANGES, buffer.encode(self.changes))
-    self.changes = false
-    if isEmpty(self) then park(self) else self.idle = false end
-  end
-  if #begun > 0 then
-    local topics = {}
-    for _, topic in ipairs(begun) do
-      if heard[topic] then topics[#topics + 1] = topic end
-    end
-    begun = {}
-    askAll(topics)
-  end
-end
-
---- Asks all nodes who is in the rooms.
-function presence.askAll()
-  askAll(allTopics())
-end
-
---- A node has come, or is back: it is asked who is in the rooms.
-function presence.met(node)
-  ask(node, allTopics())
+function Room:letGo()
+  local heard = self.presence.heard
+  if heard[self.topic] ~= self then return end
+  heard[self.topic] = nil
+  self.cluster:unsubscribe(self.topic)
+  for number in pairs(self.nodes) do self:clear(number) end
 end
 
 local function valueOf(client, room)
@@ -172,43 +113,51 @@ local function valueOf(client, room)
 end
 
 -- A client has come into the room, or gone.
-function Presence:note(client, isIn)
+function Room:note(client, isIn)
+  local presence = self.presence
   if not self.changes then
     self.changes = {}
-    changed[#changed + 1] = self
-    loop.atEnd(presence.flush)
+    presence.changed[#presence.changed + 1] = self
+    loop.atEnd(presence.atEnd)
   end
-  self.changes[client.id] = isIn and valueOf(client, self.room)
-  if isIn then hear(self) end
+  self.changes[client.id] = isIn and valueOf(client, self.set)
+  if isIn then self:hear() end
 end
 
 -- Whether a room may be one that was looked at.
-local function mayLook(self)
-  if isLooked(self) then return true end
-  if looked >= MOST_LOOKED or not looks:take(loop.cause(), 1) then return false end
-  if isEmpty(self) then looked = looked + 1 end
+function Room:mayLook()
+  if self:isLooked() then return true end
+  local presence = self.presence
+  if presence.looked >= MOST_LOOKED or not presence.looks:take(loop.cause(), 1) then
+    return false
+  end
+  if self:isEmpty() then presence.looked = presence.looked + 1 end
   return true
 end
 
 -- Somebody looks at the room here.
-local function look(self)
-  if mayLook(self) then
-    self.looked = now()
-  elseif isEmpty(self) then
+function Room:look()
+  if self:mayLook() then
+    self.looked = self.presence.clock.now()
+  elseif self:isEmpty() then
     log.limited("warn", "looks", "too many rooms without members here are looked at: who is in " ..
-      "further ones on other nodes is not known", {room = self.room.name})
+      "further ones on other nodes is not known", {room = self.set.name})
     return
   end
-  hear(self)
+  self:hear()
 end
 
-function Presence:count()
-  look(self)
+--- How many members the room has on other nodes.
+-- @treturn number
+function Room:count()
+  self:look()
   return self.known
 end
 
-function Presence:list()
-  look(self)
+--- Who they are.
+-- @treturn table a list of `{id, value}`
+function Room:members()
+  self:look()
   local list = {}
   for _, members in pairs(self.nodes) do
     for _, member in pairs(members) do
@@ -218,52 +167,129 @@ function Presence:list()
   return list
 end
 
--- What other nodes say.
-
-local function remove(self, members, id)
+function Room:drop(members, id)
   if not members or not members[id] then return end
   members[id] = nil
   self.known = self.known - 1
-  others = others - 1
+  self.presence.others = self.presence.others - 1
 end
 
-local function put(self, number, id, text)
-  local members = self.nodes[number]
+function Room:put(number, id, text)
+  local members, presence = self.nodes[number], self.presence
   if not members then
     members = {}
     self.nodes[number] = members
   end
   if not members[id] then
-    if others >= MOST_OTHERS then
+    if presence.others >= MOST_OTHERS then
       log.limited("warn", "members", ("more than %d members are in rooms on other nodes: " ..
         "further ones are not counted"):format(MOST_OTHERS))
       return
     end
     self.known = self.known + 1
-    others = others + 1
+    presence.others = presence.others + 1
   end
   local ok, value = pcall(cjson.decode, text)
   members[id] = {id = id, value = ok and value or nil}
 end
 
-function clear(self, number)
-  for id in pairs(self.nodes[number] or {}) do remove(self, self.nodes[number], id) end
+--- Forgets the members on a node.
+function Room:clear(number)
+  for id in pairs(self.nodes[number] or {}) do self:drop(self.nodes[number], id) end
   self.nodes[number] = nil
 end
 
---- A node tells what has changed in a room.
-function presence.changed(node, room, changes)
-  local self = room.presence
+--- A node tells what has changed in the room.
+function Room:changed(peer, changes)
   for id, text in pairs(changes) do
     if text then
-      put(self, node.number, id, text)
+      self:put(peer.number, id, text)
     else
-      remove(self, self.nodes[node.number], id)
+      self:drop(self.nodes[peer.number], id)
     end
   end
 end
 
--- What is to be said of rooms, in pieces: {topic, whether it's the first piece, values by id}.
+-- Whether a room need not be heard of any more.
+function Room:isIdle()
+  if not self:isEmpty() then
+    self.idle = false
+    return false
+  end
+  local time = self.presence.clock.now()
+  self.idle = self.idle or time
+  return time - self.idle > IDLE_SECONDS and not self:isLooked()
+end
+
+-- Asking, and telling.
+
+-- Notes that all have left a room. Of too many such rooms those that were left first are let go.
+function Presence:park(channel)
+  local parked = self.parked
+  channel.idle = self.clock.now()
+  parked.last = parked.last + 1
+  parked[parked.last] = {channel, channel.idle}
+  while parked.last - parked.first >= MOST_IDLE do
+    local other, since = unpack(parked[parked.first])
+    parked[parked.first] = nil
+    parked.first = parked.first + 1
+    if other.idle == since and other:isEmpty() and not other:isLooked() then other:letGo() end
+  end
+end
+
+local function allTopics(self)
+  local topics = {}
+  for topic in pairs(self.heard) do topics[#topics + 1] = topic end
+  return topics
+end
+
+-- Notes that a node has been asked for rooms: it is asked again until it answers.
+local function expect(self, topics, peer)
+  local time = self.clock.now()
+  for _, topic in ipairs(topics) do self.heard[topic].wanted[peer.number] = time end
+end
+
+local function ask(self, peer, topics)
+  expect(self, topics, peer)
+  inPieces(topics, TOPICS_A_FRAME, function(piece) self.cluster:tell(peer, frame.ASK, piece) end)
+end
+
+local function askAll(self, topics)
+  for _, peer in pairs(self.cluster.nodes) do
+    if peer.alive then expect(self, topics, peer) end
+  end
+  inPieces(topics, TOPICS_A_FRAME, function(piece) self.cluster:tellAll(frame.ASK, piece) end)
+end
+
+--- Tells other nodes what has changed in this tick.
+function Presence:flush()
+  for i, channel in ipairs(self.changed) do
+    self.changed[i] = nil
+    self.cluster:publish(channel.stream, frame.CHANGES, buffer.encode(channel.changes))
+    channel.changes = false
+    if channel:isEmpty() then self:park(channel) else channel.idle = false end
+  end
+  if #self.begun > 0 then
+    local topics = {}
+    for _, topic in ipairs(self.begun) do
+      if self.heard[topic] then topics[#topics + 1] = topic end
+    end
+    self.begun = {}
+    askAll(self, topics)
+  end
+end
+
+--- Asks all nodes who is in the rooms.
+function Presence:askAll()
+  askAll(self, allTopics(self))
+end
+
+--- A node has come, or is back: it is asked who is in the rooms.
+function Presence:met(peer)
+  ask(self, peer, allTopics(self))
+end
+
+-- What is to be said of rooms, in pieces: {topic, whether this is the first piece, values by id}.
 local function describe(topics, sets)
   local pieces = {}
   local function begin(topic, isFirst)
@@ -284,93 +310,84 @@ local function describe(topics, sets)
 end
 
 --- A node asks who is in rooms here.
-function presence.asked(node, topics, sets)
+function Presence:asked(peer, topics)
   local frameful, count = {}, 0
-  for _, piece in ipairs(describe(topics, sets)) do
+  for _, piece in ipairs(describe(topics, self.cluster.sets)) do
     frameful[#frameful + 1] = piece
     for _ in pairs(piece.members) do count = count + 1 end
     if count >= MEMBERS_A_FRAME then
-      cluster.tell(node, frame.MEMBERS, frameful)
+      self.cluster:tell(peer, frame.MEMBERS, frameful)
       frameful, count = {}, 0
     end
   end
-  if #frameful > 0 then cluster.tell(node, frame.MEMBERS, frameful) end
+  if #frameful > 0 then self.cluster:tell(peer, frame.MEMBERS, frameful) end
 end
 
---- A node answers that.
-function presence.told(node, pieces, sets)
+--- A node answers who is in its rooms.
+function Presence:told(peer, pieces)
   for _, piece in ipairs(pieces) do
-    local room = sets[piece.topic]
-    if room and room.presence then
-      room.presence.wanted[node.number] = nil
-      if piece.isFirst then clear(room.presence, node.number) end
-      presence.changed(node, room, piece.members)
+    local channel = self.heard[piece.topic]
+    if channel then
+      channel.wanted[peer.number] = nil
+      if piece.isFirst then channel:clear(peer.number) end
+      channel:changed(peer, piece.members)
     end
   end
 end
 
---- Something that a node has told was lost: of the room, or else of any. It is asked again,
--- soon.
-function presence.lost(node, room)
-  if room and room.presence then
-    room.presence.wanted[node.number] = 0
+--- Something that a node has told was lost: of the room, or else of any. The node is asked
+-- again, soon.
+function Presence:lost(peer, room)
+  local channel = room and self.heard[room.channel.topic]
+  if channel then
+    channel.wanted[peer.number] = 0
   elseif not room then
-    node.isMissed = true
+    peer.isMissed = true
   end
 end
 
 --- A node has died, or stopped: its members have gone.
-function presence.gone(node)
-  for _, self in pairs(heard) do clear(self, node.number) end
-end
-
--- Whether a room need not be heard of any more.
-local function isIdle(self)
-  if not isEmpty(self) then
-    self.idle = false
-    return false
-  end
-  self.idle = self.idle or now()
-  return now() - self.idle > IDLE_SECONDS and not isLooked(self)
+function Presence:gone(peer)
+  for _, channel in pairs(self.heard) do channel:clear(peer.number) end
 end
 
 -- Asks nodes again that haven't answered, or have told something that was lost.
-local function askAgain(time)
-  local asked = {}
-  for topic, self in pairs(heard) do
-    for number, since in pairs(self.wanted) do
-      local node = cluster.nodes[number]
-      if not node or not node.alive then
-        self.wanted[number] = nil
+local function askAgain(self)
+  local asked, time = {}, self.clock.now()
+  for topic, channel in pairs(self.heard) do
+    for number, since in pairs(channel.wanted) do
+      local peer = self.cluster.nodes[number]
+      if not peer or not peer.alive then
+        channel.wanted[number] = nil
       elseif time - since > ANSWER_SECONDS then
-        asked[node] = asked[node] or {}
-        table.insert(asked[node], topic)
+        asked[peer] = asked[peer] or {}
+        table.insert(asked[peer], topic)
       end
     end
   end
-  for node, topics in pairs(asked) do ask(node, topics) end
+  for peer, topics in pairs(asked) do ask(self, peer, topics) end
 end
 
 --- Once in a while: asks again where something was lost, and lets go of rooms that are empty.
-function presence.sweep()
-  for _, node in pairs(cluster.nodes) do
-    if node.isMissed and node.alive then
-      node.isMissed = false
-      presence.met(node)
+function Presence:sweep()
+  for _, peer in pairs(self.cluster.nodes) do
+    if peer.isMissed and peer.alive then
+      peer.isMissed = false
+      self:met(peer)
     end
   end
-  askAgain(now())
-  looked = 0
-  for _, self in pairs(heard) do
-    if isIdle(self) then
-      letGo(self)
-    elseif self.idle and isLooked(self) then
-      looked = looked + 1
+  askAgain(self)
+  self.looked = 0
+  for _, channel in pairs(self.heard) do
+    if channel:isIdle() then
+      channel:letGo()
+    elseif channel.idle and channel:isLooked() then
+      self.looked = self.looked + 1
     end
   end
-  for topic, self in pairs(deaf) do
-    if isEmpty(self) then deaf[topic] = nil else hear(self) end
+  for topic, channel in pairs(self.deaf) do
+    if channel:isEmpty() then self.deaf[topic] = nil else channel:hear() end
   end
 end
 
-return presence
+return Presence

@@ -1,9 +1,5 @@
---- What one client may take of what all share: so much at once, and it's given back over a time.
+--- What one client may take of what all share: so much at once, which is given back over a time.
 -- @classmod sync.cluster.share
-
-local core = require "sync.core"
-
-local now = core.C.sync_now
 
 local Share = {}
 Share.__index = Share
@@ -11,9 +7,10 @@ Share.__index = Share
 --- Makes one.
 -- @tparam number most that an owner may take at once
 -- @tparam number seconds after which all of that is given back
-function Share.new(most, seconds)
-  return setmetatable({most = most, pace = most / seconds, left = setmetatable({}, {__mode = "k"})},
-    Share)
+-- @tparam table clock
+function Share.new(most, seconds, clock)
+  return setmetatable({most = most, pace = most / seconds, clock = clock,
+    left = setmetatable({}, {__mode = "k"})}, Share)
 end
 
 --- Takes from the share of an owner; what has no owner is not bounded here.
@@ -22,7 +19,7 @@ end
 -- @treturn boolean false: there isn't as much left, and nothing was taken
 function Share:take(owner, amount)
   if not owner then return true end
-  local time, left = now(), self.left[owner]
+  local time, left = self.clock.now(), self.left[owner]
   if not left then
     left = {amount = self.most, time = time}
     self.left[owner] = left

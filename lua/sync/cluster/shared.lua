@@ -3,9 +3,9 @@
 --     local scores = sync.shared("scores")
 --     scores:increment("ann", 10, function(total, err) … end)
 --
--- It is kept by what links the nodes: Redis, NATS' JetStream, or the parent of workers; in a
--- single process by this one's memory. Answers come later, in each case: to a function, or,
--- inside `sync.spawn`, as the call's results.
+-- The state is kept by what links the nodes: Redis, NATS' JetStream, or the parent of workers; in
+-- a single process by its memory. Answers come later, in each case: to a function, or, inside
+-- `sync.spawn`, as the call's results.
 --
 -- Values are what JSON can say, in at most 64 KiB; a key has at most 150 bytes. Each call is
 -- atomic, whoever else calls.
@@ -16,13 +16,12 @@
 -- @classmod sync.cluster.shared
 
 local Class = require "sync.class"
+local Engine = require "sync.cluster.engine"
 local json = require "sync.json"
 local listMark = require "sync.list".mark
-local loop = require "sync.loop"
-local store = require "sync.cluster.store"
 local task = require "sync.task"
 
-local MOST_VALUE = 64 * 1024
+local MOST_VALUE = Engine.MOST_VALUE
 local MOST_KEY = 150
 local MOST_DEPTH = 32
 
@@ -101,38 +100,6 @@ local function toValue(text)
   if ok then return value end -- what another program has put there may be no JSON
 end
 
--- The memory of a single process answers at once; applications see what they'd see anywhere:
--- answers that come later, in order.
-
-local answers, scheduled = {}, false
-
-local function tellAll()
-  local list = answers
-  answers, scheduled = {}, false
-  for _, answer in ipairs(list) do
-    loop.guard("an answer of sync.shared", answer.done, unpack(answer, 1, answer.count))
-  end
-end
-
-local function later(done)
-  return done and function(...)
-    answers[#answers + 1] = {done = done, count = select("#", ...), ...}
-    if not scheduled then
-      scheduled = true
-      loop.startTimer(0, 0, tellAll)
-    end
-  end
-end
-
-local own
-
-local function engine()
-  local cluster = package.loaded["sync.cluster"]
-  if cluster and cluster.engine then return cluster.engine, false end
-  own = own or store.new()
-  return own, true
-end
-
 -- Calls a function of the engine. `done` gets what it gives, or nil and an error.
 local function ask(self, name, key, read, done, ...)
   if type(key) ~= "string" or key == "" or #key > MOST_KEY then
@@ -140,12 +107,11 @@ local function ask(self, name, key, read, done, ...)
   end
   local arguments, count = {...}, select("#", ...)
   local function start(tell)
-    local target, isOwn = engine()
-    local function answered(value, problem, more)
+    local target = self.engine()
+    arguments[count + 1] = tell and function(value, problem, more)
       if problem then return tell(nil, failure(problem)) end
       tell(read(value, more))
     end
-    arguments[count + 1] = tell and (isOwn and later(answered) or answered) or nil
     target[name](target, "v/" .. self.name .. "/" .. key, unpack(arguments, 1, count + 1))
   end
   if done then return start(done) end
@@ -172,15 +138,20 @@ local function secondsOf(options, what)
   return seconds
 end
 
---- The shared values of a name.
--- @function sync.shared
--- @tparam string name 1 to 40 bytes without a slash
--- @treturn sync.Shared
-function Shared.open(name)
-  if type(name) ~= "string" or name == "" or #name > 40 or name:find("/", 1, true) then
-    error("sync.shared(name): the name must be a string of 1 to 40 bytes without a slash", 2)
+--- Makes `sync.shared`.
+-- @tparam function engine returns what keeps the values
+-- @treturn function
+function Shared.opener(engine)
+  --- The shared values of a name.
+  -- @function sync.shared
+  -- @tparam string name 1 to 40 bytes without a slash
+  -- @treturn sync.Shared
+  return function(name)
+    if type(name) ~= "string" or name == "" or #name > 40 or name:find("/", 1, true) then
+      error("sync.shared(name): the name must be a string of 1 to 40 bytes without a slash", 2)
+    end
+    return Shared:new {name = name, engine = engine}
   end
-  return Shared:new {name = name}
 end
 
 --- The value of a key, nil when it has none.
@@ -207,7 +178,7 @@ function Shared:set(key, value, options, done)
   return ask(self, "set", key, same, done, toText(value, "set(key, value)"), seconds)
 end
 
---- Adds to a whole number; a value that isn't there is 0.
+--- Adds to a whole number; a value that is absent is 0.
 -- @tparam string key
 -- @tparam[opt=1] number by a whole number, which may be negative
 -- @tparam[opt] function done called with the new value, or nil and an error
@@ -220,11 +191,11 @@ function Shared:increment(key, by, done)
   return ask(self, "increment", key, same, done, by, nil)
 end
 
---- Sets a value if it is what you think it is.
+--- Sets a value if the value that is there is the one that you think.
 -- @tparam string key
--- @param old the value that it must have; nil: none
+-- @param old the value that the key must have; nil: none
 -- @param new
--- @tparam[opt] function done called with true, or with false and the value that it has, or with
+-- @tparam[opt] function done called with true, or with false and the value that is there, or with
 -- nil and an error
 function Shared:compareAndSet(key, old, new, done)
   local what = "compareAndSet(key, old, new, done)"

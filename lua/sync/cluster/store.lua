@@ -1,19 +1,15 @@
---- Values and logs in memory: what `sync.shared` uses in a single process, and what the parent
--- of workers serves to them.
+--- Values and logs in memory: what the engine of a single process keeps, and what the parent of
+-- workers serves to them.
 --
--- Functions call `done` before they return, with a value, or with nil and a text: "full", "too
--- long", "not a number".
--- @classmod sync.store
+-- It does the operations of engines (see lua/sync/cluster/engine.lua), with arguments that an
+-- engine has checked. `done` is called before they return.
+-- @classmod sync.cluster.store
 
-local core = require "sync.core"
+local Engine = require "sync.cluster.engine"
+local clock = require "sync.cluster.clock"
 
-local now = core.C.sync_now
-
-local MOST_VALUE = 64 * 1024
-local MOST_ENTRIES = 100000 -- of a log
 local SWEEP = 8             -- keys that are looked at when one is written
 local OVERHEAD = 64         -- bytes that a key costs beside its own and its value's
-local MOST_INTEGER = 2 ^ 53
 
 local Store = {
   --- Keys and logs.
@@ -23,16 +19,29 @@ local Store = {
   --- Whether logs of which there are too many make room for others, as a whole. Who reads one
   -- that isn't there is told "full" then, for as long as what was dropped would have been kept.
   drops = false,
+  --- What tells the time.
+  clock = clock,
 }
 Store.__index = Store
+
+--- Does an operation by its name.
+-- @tparam string name
+-- @tparam[opt] function done
+-- @param ... its arguments
+function Store:ask(name, done, ...)
+  local count = select("#", ...)
+  local arguments = {...}
+  arguments[count + 1] = done
+  return self[name](self, unpack(arguments, 1, count + 1))
+end
 
 local function nothing() end
 
 --- Makes an empty store.
--- @tparam[opt] table limits `maxKeys`, `maxBytes`, `drops`
-function Store.new(limits)
+-- @tparam[opt] table given `maxKeys`, `maxBytes`, `drops`, `clock`
+function Store.new(given)
   local self = setmetatable({entries = {}, keys = 0, bytes = 0, swept = nil, dropped = 0}, Store)
-  for name, value in pairs(limits or {}) do self[name] = value end
+  for name, value in pairs(given or {}) do self[name] = value end
   return self
 end
 
@@ -49,16 +58,16 @@ end
 -- The entry of a key that hasn't expired.
 local function find(self, key)
   local entry = self.entries[key]
-  if entry and entry.due and entry.due <= now() then
+  if entry and entry.due and entry.due <= self.clock.now() then
     drop(self, key)
     return nil
   end
   return entry
 end
 
--- Looks at a few keys, each time the next ones, and drops those that have expired.
+-- Looks at a few keys, each time the next ones, and drops what has expired.
 local function sweep(self)
-  local time, key = now(), self.swept
+  local time, key = self.clock.now(), self.swept
   for _ = 1, SWEEP do
     local following, entry = next(self.entries, key)
     key = following
@@ -74,8 +83,8 @@ local function sweep(self)
   self.swept = key
 end
 
-local function dueIn(seconds)
-  return seconds and now() + seconds or nil
+local function dueIn(self, seconds)
+  return seconds and self.clock.now() + seconds or nil
 end
 
 -- Makes room for an entry of a size, in the place of the one that the key has. Returns what
@@ -87,13 +96,12 @@ local function refuse(self, key, size)
 end
 
 local function put(self, key, value, seconds)
-  if #value > MOST_VALUE then return "too long" end
   sweep(self)
   local size = #key + #value + OVERHEAD
   local problem = refuse(self, key, size)
   if problem then return problem end
   drop(self, key)
-  self.entries[key] = {value = value, size = size, due = dueIn(seconds)}
+  self.entries[key] = {value = value, size = size, due = dueIn(self, seconds)}
   self.keys = self.keys + 1
   self.bytes = self.bytes + size
 end
@@ -130,12 +138,10 @@ end
 function Store:increment(key, by, seconds, done)
   done = done or nothing
   local entry = find(self, key)
-  local number = entry and (entry.value or ""):match "^%-?%d+$" and tonumber(entry.value)
-  if entry and not number then return done(nil, "not a number") end
-  number = (number or 0) + by
-  if math.abs(number) > MOST_INTEGER then return done(nil, "not a number") end
+  local number = Engine.sum(entry and entry.value or "0", by)
+  if not number then return done(nil, "not a number") end
   local due = entry and entry.due
-  local problem = put(self, key, ("%d"):format(number), seconds)
+  local problem = put(self, key, ("%.0f"):format(number), seconds)
   if problem then return done(nil, problem) end
   if not seconds then self.entries[key].due = due end
   done(number)
@@ -143,7 +149,7 @@ end
 
 function Store:expire(key, seconds, done)
   local entry = find(self, key)
-  if entry then entry.due = dueIn(seconds) end
+  if entry then entry.due = dueIn(self, seconds) end
   (done or nothing)(entry ~= nil)
 end
 
@@ -200,12 +206,11 @@ end
 -- `done` gets the entry's id; ids are texts that sort as the entries.
 function Store:append(name, bytes, most, seconds, done)
   done = done or nothing
-  if #bytes > MOST_VALUE then return done(nil, "too long") end
   sweep(self)
   local size = #bytes + OVERHEAD
   local entry = logOf(self, name, size)
   while entry and entry.first <= entry.last and
-    (entry.last - entry.first + 1 >= math.min(most, MOST_ENTRIES) or
+    (entry.last - entry.first + 1 >= most or
     self.bytes + size > self.maxBytes) do
     dropFirst(self, entry)
   end
@@ -214,14 +219,14 @@ function Store:append(name, bytes, most, seconds, done)
   entry.list[entry.last] = bytes
   entry.size = entry.size + size
   self.bytes = self.bytes + size
-  entry.due = dueIn(seconds)
+  entry.due = dueIn(self, seconds)
   done(("%016d"):format(entry.last))
 end
 
 --- Gives at most `most` entries behind the id `after` to `done`: {id, bytes} each.
 function Store:read(name, after, most, done)
   local list, entry = {}, find(self, "\0" .. name)
-  if not entry and self.dropped > now() then return (done or nothing)(nil, "full") end
+  if not entry and self.dropped > self.clock.now() then return (done or nothing)(nil, "full") end
   local from = math.max((tonumber(after) or 0) + 1, entry and entry.first or 1)
   for number = from, math.min(from + most - 1, entry and entry.last or 0) do
     list[#list + 1] = {id = ("%016d"):format(number), bytes = entry.list[number]}

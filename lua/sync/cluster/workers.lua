@@ -1,19 +1,14 @@
 --- The parent of workers, which serves nobody.
 --
--- It is what `sync-lua --workers=N app.lua` runs. It starts the workers, and starts those again
--- that have died; it binds the ports, which all workers share, and it is the hub of the bus by
--- which they are one server: what a worker publishes goes to those that have subscribed, as the
--- bytes that came.
+-- This is what `sync-lua --workers=N app.lua` runs. It starts the workers, and starts those again
+-- that have died; it binds the ports, which all workers share, and it has the hub by which they
+-- are one server.
 -- @module sync.cluster.workers
 
-local Protocol = require "sync.protocol"
-local buffer = require "string.buffer"
-local bus = require "sync.cluster.bus"
 local core = require "sync.core"
-local dial = require "sync.connector"
+local hubs = require "sync.cluster.hub"
 local log = require "sync.log"
 local loop = require "sync.loop"
-local store = require "sync.cluster.store"
 
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
@@ -28,70 +23,11 @@ local workers = {}
 
 local list = {}             -- by number
 local arguments             -- of the workers, for C
-local door
+local hub
 local stopping, exitCode = false, 0
 local passedOn = {}         -- signals, by number
 local hasListened = false   -- some worker, ever
-
--- The hub.
-
-local Hub = Protocol:extend("Bus")
-for name, value in pairs(bus.settings) do Hub[name] = value end
-Hub.isLink = true
-
-Hub.maxRooms = 1000000      -- a room is a topic
-
--- What is kept for workers, by what its name begins with: events of rooms, journals, and values.
--- Each kind has memory of its own, so that clients' events take no application's values away.
-local stores = {}
-local VALUES, EVENTS, JOURNALS = "v/", "e/", "j/"
-local JOURNAL = 24 * 1024 * 1024 -- bytes that a worker's has; it asks for less
-local on = {}
-
-local function makeStores(count)
-  stores[VALUES] = store.new()
-  stores[EVENTS] = store.new {maxKeys = 100000, drops = true}
-  stores[JOURNALS] = store.new {maxBytes = count * JOURNAL, drops = true}
-end
-
-on[bus.PUBLISH] = function(self, data)
-  local room = Hub.roomsByName[bus.topicOf(data)]
-  if room then room:except(self):send(data) end
-end
-
-on[bus.SUBSCRIBE] = function(self, data)
-  self:join(data:sub(2))
-end
-
-on[bus.UNSUBSCRIBE] = function(self, data)
-  self:leave(data:sub(2))
-end
-
-on[bus.REQUEST] = function(self, data)
-  local said = buffer.decode(data:sub(2))
-  local function done(...)
-    self:send(string.char(bus.ANSWER) .. buffer.encode {said.number, select("#", ...), ...})
-  end
-  said[said.count + 1] = done
-  local kept = stores[said[1]:sub(1, 2)] or stores[VALUES]
-  kept[said.name](kept, unpack(said, 1, said.count + 1))
-end
-
 local startOthers
-
-on[bus.LISTENS] = function()
-  hasListened = true
-  startOthers()
-end
-
-function Hub:onData(data)
-  on[data:byte()](self, data)
-end
-
--- A worker that doesn't read has lost messages.
-function Hub:onDrain(dropped)
-  if dropped > 0 then self:send(string.char(bus.DROPPED) .. buffer.encode {dropped}) end
-end
 
 -- The processes.
 
@@ -128,7 +64,7 @@ function start(worker)
   if not problem then
     worker.process = process
     local adopted
-    adopted, problem = door:adopt(fd)
+    adopted, problem = hub:adopt(fd)
     if adopted then return end
     C.sync_kill(process, KILL) -- it is started again when it has ended
   end
@@ -251,10 +187,10 @@ function workers.run(count, words)
     return 1
   end
   arguments = words
-  local message
-  door, message = dial.new(Hub, {maxClients = false})
-  if not door then error(message) end
-  makeStores(count)
+  hub = hubs.open(count, function()
+    hasListened = true
+    startOthers()
+  end)
   for number = 1, count do list[number] = {number = number, failures = 0} end
   watchSignals()
   log.info(("%d workers"):format(count))

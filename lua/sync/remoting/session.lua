@@ -1,8 +1,8 @@
---- Sessions: what is kept for a client that may come back, in case it has missed that.
+--- Sessions: what is kept for a client that may come back, in case the client has missed it.
 --
 -- Messages have numbers, and the last ones are kept within bounds: of each session, and in
 -- bytes of all sessions of a class, its group. At the group's bound the sessions that keep the
--- most forget it: their clients may come back only if they have missed nothing.
+-- most forget everything: their clients may come back only if they have missed nothing.
 --
 -- An event that many sessions keep is one text, which counts once.
 -- @module sync.remoting.session
@@ -30,9 +30,11 @@ end
 -- @tparam string token
 -- @tparam number most messages
 -- @tparam number mostBytes of them
-function Session.new(group, token, most, mostBytes)
+-- @tparam[opt] table store that is told what the session keeps: see lua/sync/remoting/resume.lua
+function Session.new(group, token, most, mostBytes, store)
   local self = setmetatable({
     group = group, token = token, most = most, mostBytes = mostBytes,
+    store = store or false,
     away = false,       -- or the timer of an absence
     texts = {},         -- by number: a text, or an event that others keep, too
     first = 1, last = 0,
@@ -74,7 +76,7 @@ end
 
 --- Keeps a text as the next message, unless the session has ended.
 -- @tparam string text
--- @tparam[opt] table event that it's the text of
+-- @tparam[opt] table event of which this is the text
 function Session:keep(text, event)
   if self.isOver then return end
   self.last = self.last + 1
@@ -85,6 +87,7 @@ function Session:keep(text, event)
     dropFirst(self)
   end
   if self.group.bytes > self.group.most then self.group:relieve() end
+  if self.store then self.store:kept(self, text, event) end
 end
 
 --- The text of a message that is kept.
@@ -117,7 +120,7 @@ function Session:finish()
   self.group.count = self.group.count - 1
 end
 
--- Makes room: those that keep the most forget it, those that keep half as much are next. It
+-- Makes room: sessions that keep the most forget it, those that keep half as much are next. This
 -- costs some looks at each session, for an eighth of the bound.
 function Group:relieve()
   log.limited("warn", "resumeTotal of " .. self.name, ("the sessions of %s keep more than " ..

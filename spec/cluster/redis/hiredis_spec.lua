@@ -76,8 +76,8 @@ describe("an engine whose Redis says too much", function()
       Bad.transports = {"tcp"}
       local listener = sync.enable("127.0.0.1", 0, Bad)
       local url = "redis://127.0.0.1:" .. listener.port
-      local engine = assert(require "sync.cluster.redis".open(url, {onMessage = function() end,
-        onDown = function(why) print(why) sync.stop(0) end}))
+      local engine = assert(require "sync.cluster.redis".open(url, {
+        onMessage = function() end, onDown = function(why) print(why) sync.stop(0) end}))
       sync.start()
     ]]
     local process = Program.start(Process.file(code))

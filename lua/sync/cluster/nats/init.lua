@@ -28,10 +28,10 @@
 -- Keys, topics and logs may be any bytes: what a subject must not hold is written =XX.
 -- @module sync.cluster.nats
 
+local Connector = require "sync.connector"
 local Stream = require "sync.cluster.nats.stream"
 local Values = require "sync.cluster.nats.values"
 local core = require "sync.core"
-local dial = require "sync.connector"
 local engineurl = require "sync.cluster.url"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -39,18 +39,14 @@ local natslibrary = require "sync.cluster.nats.library"
 local natswire = require "sync.cluster.nats.wire"
 
 local now = core.C.sync_now
-local checkBytes, guard = Values.checkBytes, Values.guard
 local encoded, number32 = natswire.encoded, natswire.number32
 
 local TICK = 0.25            -- between looks at who has waited too long
 local RENEWED_AT_ONCE = 1000 -- subscriptions
-local MOST_NAME, MOST_MESSAGE = Values.MOST_NAME, Values.MOST_MESSAGE
 local MOST_HEADS = 10000     -- subjects that are remembered
 
 local Engine = Values:extend("Nats")
 
---- Most topics that are subscribed to.
-Engine.maxTopics = 100000
 --- Seconds between questions whether the server lives; one that leaves two unanswered has gone.
 Engine.pingInterval = 5
 
@@ -73,7 +69,7 @@ end
 
 --- Opens an engine; it connects in the background.
 -- @tparam string url
--- @tparam table handlers functions `onUp()`, `onDown(why)`, `onMessage(topic, bytes)`
+-- @tparam[opt] table handlers as for `attach`
 -- @treturn table|nil the engine, or nil and a message
 function nats.open(url, handlers)
   local settings, message = engineurl.nats(url)
@@ -81,14 +77,14 @@ function nats.open(url, handlers)
   local ok
   ok, message = natslibrary.load()
   if not ok then return nil, "NATS: " .. message end
-  local door
-  door, message = dial.new(natswire.Link, {}, true)
-  if not door then return nil, "NATS: " .. message end
+  local connector
+  connector, message = Connector.new(natswire.Link, {}, true)
+  if not connector then return nil, "NATS: " .. message end
   local self = Engine:new {
-    settings = settings, handlers = handlers, door = door,
+    settings = settings, handlers = handlers or {}, connector = connector,
     place = settings.servers[1]:match "//(.*)$", -- for the log
     topicPrefix = settings.prefix .. ".t.",
-    up = false, closed = false, attempt = 0, later = {},
+    up = false, closed = false, attempt = 0,
     numbers = {}, bySubject = {}, free = {}, last = 0, topicCount = 0, -- what is wanted
     subjects = {}, renewed = 0,                                        -- by number
     heads = {}, headCount = 0,
@@ -96,10 +92,7 @@ function nats.open(url, handlers)
     operations = {}, operationCount = 0, asked = {}, lastRequest = 0,
   }
   makeStreams(self, settings)
-  self.deliver = function(topic, bytes)
-    guard(self, "onMessage", handlers.onMessage, topic, bytes)
-  end
-  door.owner = self
+  connector.owner = self
   self.timer = loop.startTimer(TICK, TICK, function() self:check() end)
   loop.startTimer(0, 0, function() self:connect() end)
   return self
@@ -116,7 +109,7 @@ function Engine:connect()
     pending_limit = 65536,
   }
   if not fd then return self:lost(problem) end
-  local ok, message = self.door:adopt(fd)
+  local ok, message = self.connector:adopt(fd)
   if not ok then self:lost(message) end -- memory ran out, and the socket was closed
 end
 
@@ -167,7 +160,7 @@ function Engine:becomeUp()
   local waiting = self.waiting
   self.waiting, self.waitingBytes = {}, 0
   for _, frame in ipairs(waiting) do self:transmit(frame) end
-  self:guard("onUp", self.handlers.onUp)
+  self:tell "onUp"
 end
 
 -- The link has gone, or could not be made.
@@ -182,7 +175,7 @@ function Engine:lost(why)
   if self.isAway then return end
   self.isAway = true
   log.warn(("NATS: no connection to %s: %s"):format(self.place, why))
-  self:guard("onDown", self.handlers.onDown, why)
+  self:tell("onDown", why)
 end
 
 -- Looks who has waited too long.
@@ -194,17 +187,18 @@ function Engine:check()
   end
 end
 
---- Closes for good. Operations that wait fail with "away"; what was published is still sent.
-function Engine:close()
-  if self.closed then return end
-  self.closed = true
+function Engine:shut()
   local link = self.link
   self.link, self.up = nil, false
   if link then link:close() end
   loop.stopTimer(self.timer)
-  if self.retryTimer then loop.stopTimer(self.retryTimer) end
+  self:stopRetrying()
+  for operation in pairs(self.operations) do
+    local done = operation.done
+    operation.done = done and function(...) self:tellLater(done, ...) end
+  end
   self:failOperations("away")
-  self.door:close()
+  self.connector:close()
 end
 
 -- Sends what must not get lost. If it can't be queued, nothing else will come right either.
@@ -217,7 +211,8 @@ end
 
 -- Messages.
 
--- What goes before a message of this topic. Remembered, for it's the same for most.
+-- What goes before a message of this topic. Heads are remembered, for most messages are of few
+-- topics.
 local function headOf(self, topic)
   local head = self.heads[topic]
   if head then return head end
@@ -230,22 +225,15 @@ end
 
 function Engine:transmit(frame)
   local ok, why = self.link:send(frame)
-  if ok or why == "full" then return true end
-  self.dropped = self.dropped + 1
-  return false
+  return ok or why == "full" or self:drop(1, "the server reads too slowly")
 end
 
---- Publishes to all other engines that subscribe to the topic. Without a connection it waits.
--- @treturn boolean whether it was queued; false: it was dropped
-function Engine:publish(topic, bytes)
-  checkBytes("a topic", topic, MOST_NAME)
-  checkBytes("a message", bytes, MOST_MESSAGE)
+function Engine:carry(topic, bytes)
   local frame = headOf(self, topic) .. bytes
   if self.up then return self:transmit(frame) end
   local size = #topic + #bytes
-  if self.closed or self.waitingBytes + size > self.maxBuffer then
-    self.dropped = self.dropped + 1
-    return false
+  if self.waitingBytes + size > self.maxBuffer then
+    return self:drop(1, "too many wait for a connection")
   end
   self.waiting[#self.waiting + 1] = frame
   self.waitingBytes = self.waitingBytes + size
@@ -258,10 +246,7 @@ function Engine:unsent()
   return self.up and self.link:queued() or self.waitingBytes
 end
 
---- Subscribes, until `unsubscribe` or `close`.
--- @treturn boolean true, or false when there are too many topics
-function Engine:subscribe(topic)
-  checkBytes("a topic", topic, MOST_NAME)
+function Engine:hear(topic)
   if self.numbers[topic] then return true end
   if self.topicCount >= self.maxTopics then return false end
   local number = table.remove(self.free)
@@ -276,8 +261,7 @@ function Engine:subscribe(topic)
   return true
 end
 
---- Takes a subscription back.
-function Engine:unsubscribe(topic)
+function Engine:unhear(topic)
   local number = self.numbers[topic]
   if not number then return end
   self.topicCount = self.topicCount - 1

@@ -1,4 +1,4 @@
---- Operations of `sync.nats`: coroutines, each of which asks JetStream one thing after the
+--- Operations of `sync.cluster.nats`: coroutines, each of which asks JetStream one thing after the
 -- other.
 --
 -- An operation is a table with `done`, `deadline`, `thread`, `request` (the number of what it
@@ -7,7 +7,7 @@
 -- (operations by number) and `lastRequest`.
 -- @module sync.cluster.nats.operations
 
-local Engine = require "sync.cluster.engine"
+local Reconnecting = require "sync.cluster.reconnecting"
 local core = require "sync.core"
 local json = require "cjson.safe"
 local log = require "sync.log"
@@ -25,7 +25,7 @@ local NOT_ENABLED, NOT_ENABLED_FOR_ACCOUNT = 10076, 10039
 
 local PAUSE = 0.25 -- until a server that isn't ready is asked again
 
-local Operations = Engine:extend("NatsOperations")
+local Operations = Reconnecting:extend("NatsOperations")
 Operations.kind = "NATS"
 
 --- Seconds that an operation may take.
@@ -120,7 +120,7 @@ function Operations:expireOperations(time)
 end
 
 -- Publishes a request, and waits for the answer's status and bytes.
-function Operations:ask(operation, subject, body, headers)
+function Operations:request(operation, subject, body, headers)
   local request = self:nextRequest(operation)
   local frame = "R" .. number32(request) .. subject .. "\0" .. (headers or "") .. "\0" .. body
   local ok, why = self.link:send(frame)
@@ -135,7 +135,7 @@ end
 
 -- Asks JetStream. Returns what it says, a table.
 function Operations:api(operation, what, body)
-  local status, text = self:ask(operation, "$JS.API." .. what, body)
+  local status, text = self:request(operation, "$JS.API." .. what, body)
   if status == "503" then fail(NO_JETSTREAM) end
   if status == "413" then fail("NATS: an answer is too long") end
   local answer = json.decode(text)

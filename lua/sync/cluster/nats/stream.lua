@@ -1,8 +1,8 @@
---- A stream of JetStream, which `sync.nats` makes if it isn't there.
+--- A stream of JetStream, which `sync.cluster.nats` makes if it isn't there.
 --
 -- Its methods are called in an operation (see lua/sync/cluster/nats/operations.lua); they
 -- wait, and end it when something is wrong.
--- @classmod sync.NatsStream
+-- @classmod sync.cluster.nats.stream
 
 local Class = require "sync.class"
 local Operations = require "sync.cluster.nats.operations"
@@ -86,7 +86,7 @@ end
 function Stream:put(operation, subject, bytes, headers)
   while true do
     self:need(operation)
-    local status, text = self.engine:ask(operation, subject, bytes, headers)
+    local status, text = self.engine:request(operation, subject, bytes, headers)
     local answer = status == "000" and json.decode(text)
     if status == "503" then
       self.ready = nil

@@ -1,4 +1,4 @@
---- Values and logs of `sync.nats`: each is a subject of one of two streams, `values` and
+--- Values and logs of `sync.cluster.nats`: each is a subject of one of two streams, `values` and
 -- `logs`.
 -- @module sync.cluster.nats.values
 
@@ -8,13 +8,17 @@ local natslibrary = require "sync.cluster.nats.library"
 local natswire = require "sync.cluster.nats.wire"
 
 local now = core.C.sync_now
-local checkBytes, fail, failAs = Operations.checkBytes, Operations.fail, Operations.failAs
-
-local MOST_NAME, MOST_VALUE = Operations.MOST_NAME, Operations.MOST_VALUE
-local MOST_MESSAGE, MOST_INTEGER = Operations.MOST_MESSAGE, Operations.MOST_INTEGER
-local MOST_ENTRIES = 100000 -- of a log
+local fail, failAs = Operations.fail, Operations.failAs
 
 local Values = Operations:extend("NatsValues")
+
+-- What each operation runs: functions of the engine, `done` and the arguments.
+local operations = {}
+
+--- Does an operation: see lua/sync/cluster/engine.lua.
+function Values:ask(name, done, ...)
+  operations[name](self, done, ...)
+end
 
 -- Values.
 
@@ -42,12 +46,6 @@ local function headers(expires, expected)
     (expected and ("Nats-Expected-Last-Subject-Sequence\0%.0f\0"):format(expected) or "")
 end
 
-local function checkSeconds(seconds)
-  if seconds and (type(seconds) ~= "number" or not (seconds > 0 and seconds < 1e9)) then
-    error(("seconds must be a number above 0, not %s"):format(tostring(seconds)), 3)
-  end
-end
-
 local function subjectOf(self, key) return self.values.subject .. natswire.encoded(key) end
 
 -- Replaces an entry (nil: none) by a value. Returns whether it was still the last.
@@ -62,9 +60,7 @@ local function get(self, operation, subject)
   return value
 end
 
---- Reads a value: `done(value or nil)`.
-function Values:get(key, done)
-  checkBytes("a key", key, MOST_NAME)
+function operations.get(self, done, key)
   self:start(done, get, subjectOf(self, key))
 end
 
@@ -73,11 +69,7 @@ local function set(self, operation, subject, value, seconds)
   return true
 end
 
---- Writes a value, for so many seconds or (nil or false) for ever: `done(true)`.
-function Values:set(key, value, seconds, done)
-  checkBytes("a key", key, MOST_NAME)
-  checkBytes("a value", value, MOST_VALUE)
-  checkSeconds(seconds)
+function operations.set(self, done, key, value, seconds)
   self:start(done, set, subjectOf(self, key), value, seconds)
 end
 
@@ -89,43 +81,26 @@ local function replace(self, operation, subject, old, new, seconds)
   end
 end
 
---- Writes a value where there is none: `done(true or false)`.
-function Values:add(key, value, seconds, done)
-  checkBytes("a key", key, MOST_NAME)
-  checkBytes("a value", value, MOST_VALUE)
-  checkSeconds(seconds)
+function operations.add(self, done, key, value, seconds)
   self:start(done and function(ok, err) done(ok, err) end, replace, subjectOf(self, key), nil,
     value, seconds)
 end
 
---- Writes a value where there is `old` (nil: none): `done(true)` or `done(false, nil, current)`.
-function Values:replace(key, old, new, seconds, done)
-  checkBytes("a key", key, MOST_NAME)
-  checkBytes("a value", new, MOST_VALUE)
-  checkSeconds(seconds)
+function operations.replace(self, done, key, old, new, seconds)
   self:start(done, replace, subjectOf(self, key), old, new, seconds)
 end
 
 local function increment(self, operation, subject, by, seconds)
   while true do
     local entry, value = current(self, operation, subject)
-    local number = value == nil and 0 or value:find "^%-?%d+$" and tonumber(value)
-    if not number or math.abs(number + by) >= MOST_INTEGER then fail "not a number" end
+    local sum = self.sum(value or "0", by)
+    if not sum then fail "not a number" end
     local expires = expiry(seconds) or value and entry.expires
-    if exchange(self, operation, subject, entry, ("%.0f"):format(number + by), expires) then
-      return number + by
-    end
+    if exchange(self, operation, subject, entry, ("%.0f"):format(sum), expires) then return sum end
   end
 end
 
---- Adds an integer to a number (none is 0): `done(number)`. Without seconds it expires when it
--- would have.
-function Values:increment(key, by, seconds, done)
-  checkBytes("a key", key, MOST_NAME)
-  checkSeconds(seconds)
-  if type(by) ~= "number" or by % 1 ~= 0 or math.abs(by) > MOST_INTEGER then
-    error("increment needs an integer within 2^53, not " .. tostring(by), 2)
-  end
+function operations.increment(self, done, key, by, seconds)
   self:start(done, increment, subjectOf(self, key), by, seconds)
 end
 
@@ -137,11 +112,7 @@ local function expire(self, operation, subject, seconds)
   end
 end
 
---- Lets a value live for so many seconds from now, or for ever: `done(true)`, or `done(false)`
--- when there is none.
-function Values:expire(key, seconds, done)
-  checkBytes("a key", key, MOST_NAME)
-  checkSeconds(seconds)
+function operations.expire(self, done, key, seconds)
   self:start(done, expire, subjectOf(self, key), seconds)
 end
 
@@ -157,9 +128,7 @@ local function remove(self, operation, subject)
   end
 end
 
---- Removes a value: `done(true)`, or `done(false)` when there was none.
-function Values:remove(key, done)
-  checkBytes("a key", key, MOST_NAME)
+function operations.remove(self, done, key)
   self:start(done, remove, subjectOf(self, key))
 end
 
@@ -181,15 +150,8 @@ local function append(self, operation, subject, bytes, most)
   return idOf(logs, sequence)
 end
 
---- Appends to a log, that keeps about the newest `most`: `done(id)`. Without `done` nobody is
--- asked whether the entry was stored.
-function Values:append(name, bytes, most, seconds, done)
-  checkBytes("a log", name, MOST_NAME)
-  checkBytes("an entry", bytes, MOST_MESSAGE)
-  checkSeconds(seconds)
-  if type(most) ~= "number" or most < 1 or most > MOST_ENTRIES or most % 1 ~= 0 then
-    error(("most must be an integer from 1 to %d, not %s"):format(MOST_ENTRIES, tostring(most)), 2)
-  end
+-- Without `done` nobody is asked whether the entry was stored.
+function operations.append(self, done, name, bytes, most)
   local logs = self.logs
   local subject = logs.subject .. natswire.encoded(name)
   if done or not self.up or not logs.ready or most > logs.most then
@@ -215,11 +177,7 @@ local function read(self, operation, subject, after, most)
   return list
 end
 
---- Reads a log, at most so many entries behind an id ("" is the beginning): `done(list)` of
--- {id, bytes}, the oldest first.
-function Values:read(name, after, most, done)
-  checkBytes("a log", name, MOST_NAME)
-  if type(after) ~= "string" then error("after must be a string, not " .. type(after), 2) end
+function operations.read(self, done, name, after, most)
   self:start(done, read, self.logs.subject .. natswire.encoded(name), after, most)
 end
 

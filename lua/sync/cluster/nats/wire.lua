@@ -1,4 +1,4 @@
---- A link of `sync.nats`: this end of the socket behind which libnats talks to the server,
+--- A link of `sync.cluster.nats`: this end of the socket behind which libnats talks to the server,
 -- the frames on it (see src/nats/natslink.h), and names as subjects.
 -- @module sync.cluster.nats.wire
 
@@ -31,8 +31,8 @@ Link.messageTimeout = false
 Link.handshakeTimeout = false
 Link.own = {}
 
-function Link:begin(door)
-  self.engine = door.owner
+function Link:begin(connector)
+  self.engine = connector.owner
   if self.engine.closed then return self:close() end
   self.engine.link = self
 end
@@ -49,7 +49,7 @@ function Link:onData(data)
   local type, number = decode(data)
   if type == 77 then -- M
     local topic = engine.bySubject[data:sub(6, 5 + number)]
-    if topic then engine.deliver(topic, data:sub(6 + number)) end
+    if topic then engine:tell("onMessage", topic, data:sub(6 + number)) end
   else
     engine:told(string.char(type), number, data:sub(6))
   end

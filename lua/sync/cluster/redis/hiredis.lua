@@ -123,7 +123,7 @@ local function methods(lib, Reply)
     return list
   end
 
-  -- Whether it's the array "message", channel, bytes; others of three end in a number.
+  -- Whether a reply is the array "message", channel, bytes; others of three end in a number.
   local function isMessage(reply, skip)
     if reply.type ~= ARRAY or reply.elements ~= 3 then return false end
     local element = reply.element

@@ -20,23 +20,21 @@
 -- stands for it behind its name, which is looked up anew each time; not a Redis Cluster.
 -- @module sync.cluster.redis
 
+local Connector = require "sync.connector"
 local buffer = require "string.buffer"
 local Link = require "sync.cluster.redis.link"
 local Topics = require "sync.cluster.redis.topics"
 local Values = require "sync.cluster.redis.values"
 local core = require "sync.core"
-local dial = require "sync.connector"
 local engineurl = require "sync.cluster.url"
 local hiredis = require "sync.cluster.redis.hiredis"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
 local now = core.C.sync_now
-local checkBytes = Values.checkBytes
 
 local CONNECT_SECONDS = 5
 local CHECK_SECONDS = 0.25 -- how often it is looked for what takes too long
-local MOST_NAME, MOST_MESSAGE = Values.MOST_NAME, Values.MOST_MESSAGE
 local MOST_ERROR = 200     -- bytes of one that are told
 
 local Engine = Values:extend("Redis")
@@ -54,7 +52,7 @@ local ADVICE = {
   {"^ERR.*no password is set", "take the password out of the URL"},
   {"^ERR wrong number of arguments for 'auth'", "users need Redis 6: write redis://:PASSWORD@HOST"},
   {"^ERR AUTH.*without any password", "take the password out of the URL"},
-  {"^NOPERM", "allow the user what the engine needs: see sync.redis"},
+  {"^NOPERM", "allow the user what the engine needs: see docs/scaling.md"},
   {"^LOADING", "it passes when Redis has read its data from the disk"},
   {"^DENIED", "give Redis a password, or turn its protected mode off"},
   {"^ERR.*DB index", "the URL names a database that the server doesn't have"},
@@ -72,14 +70,6 @@ local function complain(engine, reason)
   log.warn(("Redis at %s: %s%s; trying again"):format(engine.name, reason, advice))
 end
 
--- Counts messages that are lost here.
-local function drop(engine, count, why)
-  engine.dropped = engine.dropped + count
-  log.limited("warn", "redis dropped", ("Redis at %s: messages are dropped: %s")
-    :format(engine.name, why), {dropped = engine.dropped})
-  return false
-end
-
 -- An error of the server as it may be told. Some servers repeat what they didn't understand.
 function Engine:clean(text)
   local password = self.account.password
@@ -94,8 +84,9 @@ function Engine:refused(text)
 end
 
 function Engine:connect()
-  for _, door in ipairs(self.doors) do
-    door:connect(self.host, self.port, CONNECT_SECONDS, function(message) self:lost(message) end)
+  local function failed(message) self:lost(message) end
+  for _, connector in ipairs(self.connectors) do
+    connector:connect(self.host, self.port, CONNECT_SECONDS, failed)
   end
 end
 
@@ -107,7 +98,7 @@ function Engine:sendBuffered()
   if why == "closed" then return false end
   self.buffer:free()
   self.buffered = 0
-  if not sent then drop(self, count, "they are more than a connection takes") end
+  if not sent then self:drop(count, "they are more than a connection takes") end
   return true
 end
 
@@ -125,16 +116,16 @@ function Engine:consider()
   self.up, self.upSince = true, now()
   self.said, self.isLost = {}, false
   log.info(("Redis at %s: connected"):format(self.name))
-  if self.handlers.onUp then self:guard("onUp", self.handlers.onUp) end
+  self:tell "onUp"
 end
 
 -- Takes the connections away and returns the requests that have waited for them.
 function Engine:detach(leave)
   local requests = {}
-  for _, door in ipairs(self.doors) do
-    door:giveUp()
-    local link = self[door.role]
-    self[door.role] = nil
+  for _, connector in ipairs(self.connectors) do
+    connector:giveUp()
+    local link = self[connector.role]
+    self[connector.role] = nil
     if link then
       for i = link.first, link.last do requests[#requests + 1] = link.requests[i] end
       link.engine = false
@@ -158,7 +149,7 @@ function Engine:lost(reason)
   for _, request in ipairs(requests) do
     if request.done then self:guard("an answer", request.done, nil, "away") end
   end
-  if first and self.handlers.onDown then self:guard("onDown", self.handlers.onDown, reason) end
+  if first then self:tell("onDown", reason) end
 end
 
 -- Looks for answers that take too long. When this process itself has been held up they may
@@ -167,8 +158,8 @@ function Engine:check(late)
   self.isLate = late > CHECK_SECONDS and not self.isLate
   if self.isLate then return end
   local time = now()
-  for _, door in ipairs(self.doors) do
-    local link = self[door.role]
+  for _, connector in ipairs(self.connectors) do
+    local link = self[connector.role]
     if link and not link:isAlive(time, self.pingSeconds) then
       return self:lost(("no answer in %g s"):format(self.pingSeconds))
     end
@@ -176,44 +167,29 @@ function Engine:check(late)
   if self.commander then self:checkRequests(self.commander, time) end
 end
 
---- Ends it: connections are closed when all has been written, and those who wait for an
--- answer are told "away".
-function Engine:close()
-  if self.closed then return end
-  self:finish(self:detach(Link.close))
-end
-
-function Engine:finish(requests)
-  self.closed = true
-  for _, door in ipairs(self.doors) do door:close() end
+-- Connections are closed when all has been written.
+function Engine:shut()
+  local requests = self:detach(Link.close)
+  for _, connector in ipairs(self.connectors) do connector:close() end
   loop.stopTimer(self.checkTimer)
-  if self.retryTimer then loop.stopTimer(self.retryTimer) end
+  self:stopRetrying()
   self.buffer:reset()
   for _, request in ipairs(requests) do self:tellLater(request.done, nil, "away") end
 end
 
 -- Messages.
 
---- Sends a message to all that have subscribed to a topic, this engine included. While there
--- is no connection it waits.
--- @tparam string topic at most 200 bytes
--- @tparam string bytes at most 1 MiB
--- @treturn boolean whether it was sent or waits; false: it was dropped
-function Engine:publish(topic, bytes)
-  checkBytes("publish(topic, bytes): topic", topic, MOST_NAME)
-  checkBytes("publish(topic, bytes): bytes", bytes)
-  if self.closed then return false end
-  if #bytes > MOST_MESSAGE then return drop(self, 1, "one is longer than 1 MiB") end
+function Engine:carry(topic, bytes)
   local channel = self.channelPrefix .. topic
   local text = "*3\r\n$7\r\nPUBLISH\r\n$" .. #channel .. "\r\n" .. channel .. "\r\n$" ..
     #bytes .. "\r\n" .. bytes .. "\r\n"
   if self.up then
     local sent, why = self.commander:put(text, 1)
     if sent then return true end
-    if why ~= "closed" then return drop(self, 1, "Redis reads too slowly") end
+    if why ~= "closed" then return self:drop(1, "Redis reads too slowly") end
   end
   if #self.buffer + #text > self.maxBuffer then
-    return drop(self, 1, "too many wait for a connection")
+    return self:drop(1, "too many wait for a connection")
   end
   self.buffer:put(text)
   self.buffered = self.buffered + 1
@@ -226,23 +202,14 @@ function Engine:unsent()
   return self.up and self.commander:queued() or #self.buffer
 end
 
---- Asks for a topic's messages. Asking again changes nothing; a topic stays asked for when the
--- connection is lost.
--- @tparam string topic at most 200 bytes
--- @treturn boolean whether it was noted; false: there are 100,000 topics
-function Engine:subscribe(topic)
-  checkBytes("subscribe(topic): topic", topic, MOST_NAME)
-  if self.closed then return false end
+function Engine:hear(topic)
   if self.topics:add(topic) then return true end
   log.limited("error", "redis topics", ("Redis at %s: more than %d topics are asked for")
     :format(self.name, self.topics.MOST))
   return false
 end
 
---- Ends that.
--- @tparam string topic
-function Engine:unsubscribe(topic)
-  checkBytes("unsubscribe(topic): topic", topic, MOST_NAME)
+function Engine:unhear(topic)
   self.topics:remove(topic)
 end
 
@@ -252,27 +219,27 @@ local function nameOf(host, port)
   return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
 end
 
--- A door of a role, in TLS if `trust` says whom to trust.
-local function openDoor(engine, role, trust)
-  local door, problem = dial.new(Link, {}, true)
-  if not door then return nil, problem end
-  door.owner, door.role = engine, role
+-- A connector of a role, in TLS if `trust` says whom to trust.
+local function openConnector(engine, role, trust)
+  local connector, problem = Connector.new(Link, {}, true)
+  if not connector then return nil, problem end
+  connector.owner, connector.role = engine, role
   if trust then
     local trusted
-    trusted, problem = door:trust(engine.host, trust)
+    trusted, problem = connector:trust(engine.host, trust)
     if not trusted then
-      door:close()
+      connector:close()
       return nil, problem
     end
   end
-  return door
+  return connector
 end
 
-local function openDoors(engine, trust)
+local function openConnectors(engine, trust)
   for i, role in ipairs {"commander", "subscriber"} do
-    local door, problem = openDoor(engine, role, trust)
-    if not door then return nil, problem end
-    engine.doors[i] = door
+    local connector, problem = openConnector(engine, role, trust)
+    if not connector then return nil, problem end
+    engine.connectors[i] = connector
   end
   return true
 end
@@ -281,9 +248,7 @@ local redis = {}
 
 --- Begins to connect to a Redis server, and does so again whenever the connection is lost.
 -- @tparam string url
--- @tparam table handlers functions, all but the last optional: `onUp()` (connected, and all
--- topics are subscribed to), `onDown(why)` (the connection is lost or could not be made; once
--- until it is back) and `onMessage(topic, bytes)`
+-- @tparam[opt] table handlers as for `attach`
 -- @treturn table|nil the engine, or nil and what is wrong with the URL, or that hiredis is not
 -- installed
 function redis.open(url, handlers)
@@ -294,20 +259,20 @@ function redis.open(url, handlers)
   if not loaded then return nil, missing end
   local prefix = found.prefix .. ":"
   local self = Engine:new {
-    handlers = handlers, account = found.account, database = found.database,
+    handlers = handlers or {}, account = found.account, database = found.database,
     host = found.host, port = found.port, name = nameOf(found.host, found.port),
+    label = "Redis at " .. nameOf(found.host, found.port),
     channelPrefix = prefix, valuePrefix = prefix .. "v:", logPrefix = prefix .. "l:",
-    doors = {}, commander = nil, subscriber = nil,
+    connectors = {}, commander = nil, subscriber = nil,
     up = false, closed = false, isLost = false, isLate = false,
     attempt = 0,                         -- in a row, that failed
     said = {},                           -- by kind, since the connection is lost
     digests = {},                        -- of scripts, by name
     buffer = buffer.new(), buffered = 0, -- messages that wait for a connection
-    later = {},
   }
   self.topics = Topics.open(prefix, function() self:consider() end)
   local opened
-  opened, problem = openDoors(self, found.trust)
+  opened, problem = openConnectors(self, found.trust)
   if not opened then return nil, problem end
   self.checkTimer = loop.startTimer(CHECK_SECONDS, CHECK_SECONDS, function(late)
     self:check(late)

@@ -1,4 +1,4 @@
---- One of the two connections of `sync.redis` to its server.
+--- One of the two connections of `sync.cluster.redis` to its server.
 --
 -- Redis answers in order, so an answer is known by its place in the row. What a link hears
 -- goes to who waits for it, or to its engine, which is a field.
@@ -28,16 +28,16 @@ local LOST = {
   memory = "memory ran out",
 }
 
-function Link:begin(door)
+function Link:begin(connector)
   -- It may have been given up in the tick in which it was made.
-  self.engine = door.attempt and door.owner
-  self.role = door.role            -- "commander" or "subscriber", the engine's field
+  self.engine = connector.attempt and connector.owner
+  self.role = connector.role            -- "commander" or "subscriber", the engine's field
   self.ready = false               -- whether Redis has answered all of `greet`
   self.heard = now()
   self.asked = false               -- since when Redis owes an answer to PING
   self.sent, self.answered = 0, 0  -- commands and answers
   self.requests, self.first, self.last = {}, 1, 0 -- those that somebody waits for
-  door:giveUp()
+  connector:giveUp()
 end
 
 function Link:onConnect()
@@ -111,8 +111,8 @@ end
 -- A reply on the connection that subscribes.
 local function takePush(self, engine, kind, value, bytes)
   if kind == "message" then
-    local topic = engine.topics.byName[value]
-    if topic and topic.wanted then engine.handlers.onMessage(value, bytes) end
+    local topic, heard = engine.topics.byName[value], engine.handlers.onMessage
+    if heard and topic and topic.wanted then heard(value, bytes) end
   elseif not self.ready then
     takeAnswer(self, engine, kind, value)
   elseif kind == "error" then

@@ -1,10 +1,11 @@
---- The topics that `sync.redis` is asked for, and what of that Redis was told.
+--- The topics that `sync.cluster.redis` is asked for, and what of that Redis was told.
 --
 -- A topic is a table with `wanted`, `told` (what Redis was told last) and `queued` (to be
 -- told). At most one command of each kind is under way, so that many topics fill no queue.
--- @classmod sync.RedisTopics
+-- @classmod sync.cluster.redis.topics
 
 local Class = require "sync.class"
+local Engine = require "sync.cluster.engine"
 local hiredis = require "sync.cluster.redis.hiredis"
 
 local TOPICS_AT_ONCE = 500 -- in one command
@@ -12,7 +13,7 @@ local TOPICS_AT_ONCE = 500 -- in one command
 local Topics = Class:extend("RedisTopics")
 
 --- How many may be asked for.
-Topics.MOST = 100000
+Topics.MOST = Engine.maxTopics
 
 --- Makes an empty set of topics.
 -- @tparam string prefix what stands before their names in Redis

@@ -1,23 +1,20 @@
---- Values and logs of `sync.redis`, and the requests by which they are read and written.
+--- Values and logs of `sync.cluster.redis`, and the requests by which they are read and written.
 --
 -- A request is a table with `done`, `read` (makes an answer what `done` is given), `due` and,
 -- for one that goes again when Redis has forgotten its script, `again`.
 -- @module sync.cluster.redis.values
 
-local Engine = require "sync.cluster.engine"
+local Reconnecting = require "sync.cluster.reconnecting"
 local core = require "sync.core"
 local hiredis = require "sync.cluster.redis.hiredis"
 
 local now = core.C.sync_now
 
-local command, checkBytes = hiredis.command, Engine.checkBytes
+local command = hiredis.command
 
-local MOST_NAME, MOST_VALUE = Engine.MOST_NAME, Engine.MOST_VALUE
-local MOST_MESSAGE, MOST_INTEGER = Engine.MOST_MESSAGE, Engine.MOST_INTEGER
 local MOST_DIGITS = 19             -- of a 64-bit number
-local MOST_SECONDS = 2 ^ 33        -- for Redis adds milliseconds to a 64-bit clock
 
-local Values = Engine:extend("RedisValues")
+local Values = Reconnecting:extend("RedisValues")
 Values.kind = "Redis"
 
 --- Seconds that an answer may take.
@@ -25,17 +22,7 @@ Values.timeout = 5
 
 -- Milliseconds for Redis, or "" for no time.
 local function lifetime(seconds)
-  if not seconds then return "" end
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    error("seconds must be a number from 0, or nil for ever, not " .. tostring(seconds), 3)
-  end
-  return ("%.0f"):format(math.max(1, math.min(seconds, MOST_SECONDS) * 1000))
-end
-
-local function checkMost(what, most)
-  if type(most) ~= "number" or not (most >= 1 and most <= MOST_INTEGER) then
-    error(("%s must be a number from 1, not %s"):format(what, tostring(most)), 3)
-  end
+  return seconds and ("%.0f"):format(math.max(1, seconds * 1000)) or ""
 end
 
 -- What Redis does in one step: KEYS[1] is the key, ARGV[1] milliseconds, or "".
@@ -118,7 +105,7 @@ function Values:checkRequests(link, time)
   end
 end
 
--- Values.
+-- Operations.
 
 local function asItIs(value) return value end
 local function isOne(value) return value == 1 end
@@ -135,125 +122,62 @@ local function asEntries(list)
   return entries
 end
 
--- Whether a value is short enough; if not, `done` is told.
-local function fits(engine, value, most, done)
-  if #value <= most then return true end
-  engine:tellLater(done, nil, "too long")
+-- What each operation asks of Redis.
+local operations = {}
+
+--- Does an operation: see lua/sync/cluster/engine.lua.
+function Values:ask(name, done, ...)
+  operations[name](self, done, ...)
 end
 
---- The value of a key.
--- @tparam string key at most 200 bytes, like all keys
--- @tparam function done called with a string, or nil when there is none; or with nil and why
--- it isn't known: "away" (there is no connection), "busy" (too many wait), "timeout", or an
--- error of Redis. So it is for all requests; none is called before the call has returned.
-function Values:get(key, done)
-  checkBytes("get(key, done): key", key, MOST_NAME)
+function operations.get(self, done, key)
   self:request(done, asItIs, command("GET", self.valuePrefix .. key))
 end
 
 -- SET, if there is nothing else to say (`extra`) or that is so.
-local function set(engine, key, value, milliseconds, done, extra)
-  local words = {"SET", engine.valuePrefix .. key, value}
-  if milliseconds ~= "" then words[4], words[5] = "PX", milliseconds end
+local function set(self, done, key, value, seconds, extra)
+  local words = {"SET", self.valuePrefix .. key, value}
+  if seconds then words[4], words[5] = "PX", lifetime(seconds) end
   words[#words + 1] = extra
-  engine:request(done, isSome, command(unpack(words)))
+  self:request(done, isSome, command(unpack(words)))
 end
 
---- Sets a value.
--- @tparam string key
--- @tparam string value at most 64 KiB
--- @tparam number|nil seconds that it is kept, or nil for ever
--- @tparam[opt] function done called with true
-function Values:set(key, value, seconds, done)
-  checkBytes("set(key, value, seconds, done): key", key, MOST_NAME)
-  checkBytes("set(key, value, seconds, done): value", value)
-  local milliseconds = lifetime(seconds)
-  if fits(self, value, MOST_VALUE, done) then set(self, key, value, milliseconds, done) end
+function operations.set(self, done, key, value, seconds)
+  set(self, done, key, value, seconds)
 end
 
---- Sets a value if there is none.
--- @tparam string key
--- @tparam string value at most 64 KiB
--- @tparam number|nil seconds
--- @tparam[opt] function done called with whether there was none
-function Values:add(key, value, seconds, done)
-  checkBytes("add(key, value, seconds, done): key", key, MOST_NAME)
-  checkBytes("add(key, value, seconds, done): value", value)
-  local milliseconds = lifetime(seconds)
-  if fits(self, value, MOST_VALUE, done) then set(self, key, value, milliseconds, done, "NX") end
+function operations.add(self, done, key, value, seconds)
+  set(self, done, key, value, seconds, "NX")
 end
 
---- Sets a value if the one that is there is the old one.
--- @tparam string key
--- @tparam string|nil old nil: there must be none
--- @tparam string new at most 64 KiB
--- @tparam number|nil seconds
--- @tparam[opt] function done called with true; or with false, nil and the value that is there
-function Values:replace(key, old, new, seconds, done)
-  checkBytes("replace(key, old, new, seconds, done): key", key, MOST_NAME)
-  checkBytes("replace(key, old, new, seconds, done): new", new)
-  if old ~= nil then checkBytes("replace(key, old, new, seconds, done): old", old) end
-  local milliseconds = lifetime(seconds)
-  if not fits(self, new, MOST_VALUE, done) then return end
-  local words = {self.valuePrefix .. key, milliseconds, new, old}
+function operations.replace(self, done, key, old, new, seconds)
+  local words = {self.valuePrefix .. key, lifetime(seconds), new, old}
   self:run(done, asReplaced, "replace", unpack(words))
 end
 
---- Adds to a value that is a whole number within 2^53, or absent, which counts as 0.
--- @tparam string key
--- @tparam number by a whole number within 2^53
--- @tparam number|nil seconds that it is kept from now on; nil: as long as before
--- @tparam[opt] function done called with the sum; or with nil and "not a number", which what
--- is beyond 2^53 is, too
-function Values:increment(key, by, seconds, done)
-  checkBytes("increment(key, by, seconds, done): key", key, MOST_NAME)
-  if type(by) ~= "number" or by % 1 ~= 0 or math.abs(by) > MOST_INTEGER then
-    error("increment(key, by, seconds, done): by must be a whole number, not " .. tostring(by), 2)
-  end
+function operations.increment(self, done, key, by, seconds)
   self:run(done, asItIs, "increment", self.valuePrefix .. key, lifetime(seconds),
-    ("%.0f"):format(by + 0)) -- which is never -0
+    ("%.0f"):format(by))
 end
 
---- Changes how long a value is kept.
--- @tparam string key
--- @tparam number|nil seconds from now on, or nil for ever
--- @tparam[opt] function done called with whether there is a value
-function Values:expire(key, seconds, done)
-  checkBytes("expire(key, seconds, done): key", key, MOST_NAME)
-  local name, milliseconds = self.valuePrefix .. key, lifetime(seconds)
-  if milliseconds ~= "" then
-    return self:request(done, isOne, command("PEXPIRE", name, milliseconds))
+function operations.expire(self, done, key, seconds)
+  local name = self.valuePrefix .. key
+  if seconds then
+    return self:request(done, isOne, command("PEXPIRE", name, lifetime(seconds)))
   end
   -- PERSIST tells something else: whether it was to expire.
   self:request(done, isOne, command("PERSIST", name) .. command("EXISTS", name), 2, 2)
 end
 
---- Removes a value.
--- @tparam string key
--- @tparam[opt] function done called with whether there was one
-function Values:remove(key, done)
-  checkBytes("remove(key, done): key", key, MOST_NAME)
+function operations.remove(self, done, key)
   self:request(done, isOne, command("DEL", self.valuePrefix .. key))
 end
 
--- Logs.
-
---- Puts an entry at the end of a log.
--- @tparam string name of the log, at most 200 bytes
--- @tparam string bytes at most 1 MiB
--- @tparam number most entries that are kept, or about a hundred more, for Redis drops them in
--- blocks
--- @tparam number|nil seconds that the log is kept from now on
--- @tparam[opt] function done called with the entry's id
-function Values:append(name, bytes, most, seconds, done)
-  checkBytes("append(log, bytes, most, seconds, done): log", name, MOST_NAME)
-  checkBytes("append(log, bytes, most, seconds, done): bytes", bytes)
-  checkMost("append(log, bytes, most, seconds, done): most", most)
-  local key, milliseconds = self.logPrefix .. name, lifetime(seconds)
-  if not fits(self, bytes, MOST_MESSAGE, done) then return end
+-- Redis drops entries in blocks: a log may have about a hundred more than `most`.
+function operations.append(self, done, name, bytes, most, seconds)
+  local key = self.logPrefix .. name
   local text = command("XADD", key, "MAXLEN", "~", ("%d"):format(most), "*", "b", bytes)
-  local after = milliseconds == "" and command("PERSIST", key) or
-    command("PEXPIRE", key, milliseconds)
+  local after = seconds and command("PEXPIRE", key, lifetime(seconds)) or command("PERSIST", key)
   self:request(done, asItIs, text .. after, 2, 1)
 end
 
@@ -261,20 +185,11 @@ end
 local function following(id)
   local time, number = id:match("^(%d+)%-(%d+)$")
   number = tonumber(number)
-  if not number or #time > MOST_DIGITS or number >= MOST_INTEGER then return "-" end
+  if not number or #time > MOST_DIGITS or number >= Values.MOST_INTEGER then return "-" end
   return ("%s-%.0f"):format(time, number + 1)
 end
 
---- Reads a log.
--- @tparam string name
--- @tparam string after the id of an entry: those behind it are read; "" and what is no id of
--- Redis reads all
--- @tparam number most entries
--- @tparam function done called with a list of {id = string, bytes = string}, oldest first
-function Values:read(name, after, most, done)
-  checkBytes("read(log, after, most, done): log", name, MOST_NAME)
-  checkBytes("read(log, after, most, done): after", after)
-  checkMost("read(log, after, most, done): most", most)
+function operations.read(self, done, name, after, most)
   self:request(done, asEntries, command("XRANGE", self.logPrefix .. name, following(after), "+",
     "COUNT", ("%d"):format(most)))
 end

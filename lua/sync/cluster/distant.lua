@@ -1,0 +1,71 @@
+--- Clients of other nodes, as `sync.client` gives them.
+-- @classmod sync.cluster.distant
+
+local frame = require "sync.cluster.frame"
+local json = require "sync.remoting.json"
+local loop = require "sync.loop"
+
+local Distant = {}
+Distant.__index = Distant
+
+local SEND, FIRE, CLOSE = 1, 2, 3 -- what a frame asks for
+
+--- Makes one.
+-- @tparam sync.cluster cluster
+-- @tparam number id
+-- @tparam number node
+function Distant.new(cluster, id, node)
+  return setmetatable({cluster = cluster, id = id, node = node}, Distant)
+end
+
+local function direct(self, verb, text)
+  local peer = self.cluster.nodes[self.node]
+  if not peer or not peer.alive then return false, "closed" end
+  local bytes = frame.direct(verb, self.id, text)
+  if self.cluster:publish(peer.stream, frame.DIRECT, bytes) then return true end
+  return false, "dropped"
+end
+
+--- Sends a message.
+-- @tparam string data
+-- @treturn boolean true: it is on its way; or false and "closed" or "dropped"
+function Distant:send(data)
+  if type(data) ~= "string" then
+    error("send(data): data must be a string, not " .. type(data), 2)
+  end
+  return direct(self, SEND, data)
+end
+
+--- Fires an event at the client.
+-- @treturn boolean,string as `send`
+function Distant:fire(name, ...)
+  local text, problem = json.request(nil, name, ...)
+  if not text then error("fire: " .. problem, 2) end
+  return direct(self, FIRE, text)
+end
+
+--- Closes the client.
+-- @tparam[opt] string reason
+function Distant:close(reason)
+  direct(self, CLOSE, reason or "")
+end
+
+function Distant:__tostring()
+  return ("client %d of node %d"):format(self.id, self.node)
+end
+
+local ACTS = {
+  [SEND] = function(client, text) client:send(text) end,
+  [FIRE] = function(client, text) client:deliverEvent(text) end,
+  [CLOSE] = function(client, text) client:close(text ~= "" and text or nil) end,
+}
+
+--- Does what a frame of another node asks for, to a client of this one.
+-- @tparam string bytes
+function Distant.receive(bytes)
+  local verb, id, text = frame.readDirect(bytes)
+  local act, client = ACTS[verb], id and loop.find(id)
+  if act and client then act(client, text) end
+end
+
+return Distant

@@ -1,0 +1,77 @@
+--- The hub of workers, in their parent: what a worker publishes goes to those that have
+-- subscribed, as the bytes that came, and what they share is kept here.
+-- @module sync.cluster.hub
+
+local Connector = require "sync.connector"
+local Protocol = require "sync.protocol"
+local Store = require "sync.cluster.store"
+local buffer = require "string.buffer"
+local bus = require "sync.cluster.bus"
+
+-- What is kept for workers, by what its name begins with: events of rooms, journals, and values.
+-- Each kind has memory of its own, so that clients' events take no application's values away.
+local VALUES, EVENTS, JOURNALS = "v/", "e/", "j/"
+local JOURNAL = 24 * 1024 * 1024 -- bytes that a worker's has; it asks for less
+
+local hub = {}
+
+local Worker = Protocol:extend("Bus")
+for name, value in pairs(bus.settings) do Worker[name] = value end
+Worker.isLink = true
+Worker.maxRooms = bus.MOST_TOPICS -- a room is a topic
+
+-- What workers say, by the type of a frame.
+local on = {}
+
+on[bus.PUBLISH] = function(self, data)
+  local room = self.roomsByName[bus.topicOf(data)]
+  if room then room:except(self):send(data) end
+end
+
+on[bus.SUBSCRIBE] = function(self, data)
+  self:join(data:sub(2))
+end
+
+on[bus.UNSUBSCRIBE] = function(self, data)
+  self:leave(data:sub(2))
+end
+
+on[bus.REQUEST] = function(self, data)
+  local said = buffer.decode(data:sub(2))
+  local stores = self.stores
+  local store = stores[said[1]:sub(1, 2)] or stores[VALUES]
+  store:ask(said.name, function(...)
+    self:send(string.char(bus.ANSWER) .. buffer.encode {said.number, select("#", ...), ...})
+  end, unpack(said, 1, said.count))
+end
+
+on[bus.LISTENS] = function(self)
+  self.onListens()
+end
+
+function Worker:onData(data)
+  on[data:byte()](self, data)
+end
+
+-- A worker that doesn't read has lost messages.
+function Worker:onDrain(dropped)
+  if dropped > 0 then self:send(string.char(bus.DROPPED) .. buffer.encode {dropped}) end
+end
+
+--- Opens one.
+-- @tparam number count of workers
+-- @tparam function onListens called when a worker's script has said that it is right
+-- @treturn table whose `adopt(fd)` makes the other end of a worker's socket one of its own
+function hub.open(count, onListens)
+  local class = Worker:extend("Bus")
+  class.onListens = onListens
+  class.stores = {
+    [VALUES] = Store.new(),
+    [EVENTS] = Store.new {maxKeys = 100000, drops = true},
+    [JOURNALS] = Store.new {maxBytes = count * JOURNAL, drops = true},
+  }
+  local connector, message = Connector.new(class, {maxClients = false})
+  return connector or error(message)
+end
+
+return hub
