@@ -94,7 +94,7 @@ describe("loop", function()
         support.wait(function() return times == 4 end)
       end), "\n")
       sync.signal("USR1", nil)
-      for i, what in ipairs {"a timer", "an answer of sync.shared", "an answer of sync.shared",
+      for i, what in ipairs {"a timer", "an answer of memory", "an answer of memory",
         "a signal's handler"} do
         assert.matches(("error in %s, no client is closed: [^\n]*oh no %d"):format(what, i), lines)
       end

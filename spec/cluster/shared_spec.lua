@@ -71,7 +71,7 @@ describe("shared state", function()
     end)
     assert.same({1}, order)
     assert.equal(1, #lines)
-    assert.matches("error in an answer of memory: .*mine", lines[1])
+    assert.matches("error in an answer of memory, no client is closed: .*mine", lines[1])
   end)
 
   it("counts, compares, expires and removes", function()

@@ -302,7 +302,7 @@ end
 function Engine:guard(what, fn, ...)
   local ok, err = xpcall(fn, debug.traceback, ...)
   if ok then return end
-  log.limited("error", self.kind .. " " .. what, ("error in %s of %s: %s")
+  log.limited("error", self.kind .. " " .. what, ("error in %s of %s, no client is closed: %s")
     :format(what, self.kind, tostring(err)))
 end
 
