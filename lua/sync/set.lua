@@ -226,7 +226,8 @@ function Set:total()
 end
 
 --- Who is in a room, on all nodes of a cluster.
--- @treturn table a list, in JSON too when it is empty, of `{id = number, value = what it has joined with}`, in no order
+-- @treturn table a list of `{id = number, value = what it has joined with}`, in no order; it
+-- is a list in JSON, too, when it is empty
 function Set:members()
   local list, name = self.presence and self.presence:list() or {}, self.name
   for client in self do

@@ -83,7 +83,8 @@ function origins.check(value)
   if value == false or value == "*" then return true, wanted end
   if type(value) ~= "table" then return false, wanted end
   for _, origin in ipairs(value) do
-    if type(origin) ~= "string" or not isPattern(origin) then return false, wanted .. " (not " .. tostring(origin) .. ")" end
+    local fine = type(origin) == "string" and isPattern(origin)
+    if not fine then return false, wanted .. " (not " .. tostring(origin) .. ")" end
   end
   return true, wanted
 end

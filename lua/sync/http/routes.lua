@@ -25,7 +25,9 @@ local function result(status, body, given)
   else
     body, kind = tostring(body), "text/plain; charset=utf-8"
   end
-  if kind and not headers.find(list, "Content-Type") then list[#list + 1] = {"Content-Type", kind} end
+  if kind and not headers.find(list, "Content-Type") then
+    list[#list + 1] = {"Content-Type", kind}
+  end
   return status, list, body
 end
 
