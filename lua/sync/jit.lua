@@ -207,8 +207,8 @@ local ADVICE = {
   {"^bytecode ITERN", "it uses pairs or next; keep a list, and use ipairs or a counter"},
   {"inner loop in root trace", "harmless: the loop inside is compiled by itself"},
   {"leaving loop in root trace", "harmless: the loop ran too few times to be worth it"},
-  {"NYI: FastFunc string.gmatch", "it calls string.gmatch, which is not compiled; find and sub are, " ..
-    "find with a plain text"},
+  {"NYI: FastFunc string.gmatch", "it calls string.gmatch, which is not compiled; find and sub " ..
+    "are, find with a plain text"},
   {"NYI: FastFunc string.format", "it calls string.format with more than strings and numbers, " ..
     "which is not compiled"},
   {"NYI: FastFunc (%S+)", "it calls %s, which is not compiled; look for another way"},

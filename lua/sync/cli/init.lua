@@ -279,6 +279,7 @@ end
 -- @treturn number the exit code
 function cli.main(given)
   local script, wanted = arg[0], {}
+  io.stdout:setvbuf "line" -- who reads what a server prints by a pipe waits for lines, too
   local isWorker = os.getenv "SYNC_WORKER" ~= nil
   require "sync.jit"
   for _, option in ipairs(given) do wanted[option[1]] = option[2] end
