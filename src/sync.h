@@ -360,8 +360,8 @@ void sync_timer_stop(struct sync *sync, uint32_t id);
 /* Whether bytes are valid UTF-8 (RFC 3629). */
 int32_t sync_is_text(const char *bytes, size_t length);
 
-/* Reads and writes JSON, piece by piece: Lua makes and walks the tables, so that all of it
- * is compiled. Texts are UTF-8, which is the caller's to check: sync_is_text. */
+/* Reads and writes JSON, piece by piece: Lua makes and walks the tables, so that all of
+ * it is compiled. Texts are UTF-8, which is the caller's to check: sync_is_text. */
 enum sync_json_kind {
     SYNC_JSON_NULL,
     SYNC_JSON_FALSE,
@@ -397,8 +397,8 @@ struct sync_json *sync_json_new(void);
 void sync_json_free(struct sync_json *json);
 
 /* Takes a text apart, behind whose end a byte 0 stands, and whose lists and objects are
- * nested up to `depth`, at most 64. Returns how many tokens it has, or -1. The tokens live
- * until the next call; strings without escapes are the text's own bytes. */
+ * nested up to `depth`, at most 64. Returns how many tokens it has, or -1. The tokens
+ * live until the next call; strings without escapes are the text's own bytes. */
 int32_t sync_json_read(struct sync_json *json, const char *text, size_t length,
                        uint32_t depth);
 
@@ -410,14 +410,15 @@ void sync_json_begin(struct sync_json *json, const char *bytes, size_t length);
 void sync_json_string(struct sync_json *json, const char *bytes, size_t length);
 void sync_json_key(struct sync_json *json, const char *bytes, size_t length);
 
-/* A number that is finite, by the digits that it takes to read the same number back: whole
- * ones up to 2^53 in full. */
+/* A number that is finite, by the digits that it takes to read the same number back:
+ * whole ones up to 2^53 in full. */
 void sync_json_number(struct sync_json *json, double number);
 
 /* null, true, false, or the begin of a list or an object: enum sync_json_kind. */
 void sync_json_put(struct sync_json *json, int32_t kind);
 
-/* Ends a list with "]", an object with "}", or appends any other bytes, without a comma. */
+/* Ends a list with "]", an object with "}", or appends any other bytes, without a comma.
+ */
 void sync_json_raw(struct sync_json *json, const char *bytes, size_t length);
 
 /* Returns 0, or -1 if there was no memory for the text. */
