@@ -144,7 +144,14 @@ describe("start", function()
   end)
 
   it("returns when nothing is left that could happen", function()
+    sync.after(0, function() end)
     sync.start()
+    assert.is_false(sync.isRunning())
+  end)
+
+  it("is an error where nothing could happen from the beginning", function()
+    assert.equal("sync.start: there is nothing to serve: no port, timer or connection; call " ..
+      "sync.enable(host, port, Class) before", support.raised(sync.start))
     assert.is_false(sync.isRunning())
   end)
 

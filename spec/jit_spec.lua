@@ -15,6 +15,33 @@ local DRIVER = [[
   end
   local Cold = sync.Protocol:extend("Cold")
   function Cold:onData() end
+  local Cutting = sync.Protocol:extend("Cutting")
+  function Cutting:onData(data)
+    for word in data:gmatch("%a+") do self.last = word end
+  end
+  local Formatting = sync.Protocol:extend("Formatting")
+  function Formatting:onData(data)
+    self.last = ("%s %d %s"):format(data, #data, self.clients)
+  end
+  local Looping = sync.Protocol:extend("Looping")
+  function Looping:onData(data)
+    local length, sum = function() return #data end, 0
+    for i = 1, 100 do sum = sum + i end
+    self.sum = sum + length()
+  end
+  local Ending = sync.Protocol:extend("Ending")
+  function Ending:onData(data)
+    local sum = #data
+    for i = 1, 100 do sum = sum + i end
+    self.sum = function() return sum end
+  end
+  local Nested = sync.Protocol:extend("Nested")
+  function Nested:onData(data)
+    local sum = #data
+    for i = 1, 100 do sum = sum + i end
+    for i = 1, 100 do sum = sum - i end
+    self.sum = sum
+  end
   local function drive(class, messages)
     class.framing = "line"
     sync.enable("127.0.0.1", 0, class):close() -- gives it a place in the report
@@ -29,7 +56,8 @@ local function report(code)
   return out
 end
 
-local DRIVE_ALL = "drive(Hot, 500) drive(Closing, 500) drive(Cold, 0) "
+local DRIVE_ALL = "for _, class in ipairs {Hot, Closing, Cutting, Formatting, Looping, Ending, " ..
+  "Nested} do drive(class, 500) end drive(Cold, 0) "
 
 -- What is said of one handler: its line and those below it.
 local function said(text, name)
@@ -66,6 +94,26 @@ describe("jit", function()
     assert.matches("^  Closing:onData%s+interpreted", text)
     assert.matches(":8: bytecode FNEW is not compiled, %d+ times; it makes a function; " ..
       "make that once, outside", text)
+  end)
+
+  it("reports what a handler calls that is not compiled", function()
+    local text = said(whenWatched(), "Cutting:onData")
+    assert.matches("^  Cutting:onData%s+native code in part", text)
+    assert.matches(":15: .*it calls string.gmatch, which is not compiled", text)
+    assert.is_nil(text:find("gmatch_aux", 1, true))
+    text = said(whenWatched(), "Formatting:onData")
+    assert.matches("^  Formatting:onData%s+native code in part", text)
+    assert.matches(":19: .*it calls string.format with more than strings and numbers", text)
+  end)
+
+  it("reports where a loop alone, or all but the end, is native code", function()
+    assert.matches("^  Looping:onData%s+native code in a loop alone",
+      said(whenWatched(), "Looping:onData"))
+    local text = said(whenWatched(), "Ending:onData")
+    assert.matches("^  Ending:onData%s+native code in part", text)
+    assert.matches(":31: bytecode FNEW is not compiled", text)
+    assert.matches("^  Nested:onData%s+native code  %[", (said(whenWatched(), "Nested:onData")
+      :gsub(" %(%d+ %% of its time%)", "")))
   end)
 
   it("reports that a handler was hardly called", function()

@@ -167,11 +167,24 @@ describe("protocol", function()
 
     it("says too long for what can never be queued, and the client stays", function()
       local client = support.connect(support.protocol {maxQueue = 2048})
-      assert.same({false, "too long"}, {client.server:send(("x"):rep(2049))})
-      assert.is_true(client:isOpen())
       local framed = support.connect(support.protocol {framing = "length16"})
-      assert.same({false, "too long"}, {framed.server:send(("x"):rep(65536))})
+      support.logged(function()
+        assert.same({false, "too long"}, {client.server:send(("x"):rep(2049))})
+        assert.same({false, "too long"}, {framed.server:send(("x"):rep(65536))})
+      end)
+      assert.is_true(client:isOpen())
       assert.is_true((framed.server:send("x")))
+    end)
+
+    it("logs what is too long, five times in a while", function()
+      local class = support.protocol {maxQueue = 2048}
+      local server = support.connect(class).server
+      local lines = support.logged(function()
+        for _ = 1, 20 do server:send(("x"):rep(3 * 1024 * 1024)) end
+      end)
+      assert.is_true(#lines >= 1 and #lines <= 5)
+      assert.matches(class.name .. ":send: a message of 3145728 bytes is longer than maxQueue",
+        lines[1], 1, true)
     end)
 
     it("says closed to a client that has gone, and never raises", function()

@@ -128,8 +128,13 @@ static void choose_framing(bool websocket) {
 
 static void progress(const struct step *step) {
     FILE *to = plan.json ? stderr : stdout;
-    fprintf(to, "%8d  %10.0f  %8.2f  %8.2f  %6llu\n", step->users, step->per_second,
-            step->p50_ms, step->p99_ms, (unsigned long long)step->errors);
+    if (step->per_second > 0) {
+        fprintf(to, "%8d  %10.0f  %8.2f  %8.2f  %6llu\n", step->users, step->per_second,
+                step->p50_ms, step->p99_ms, (unsigned long long)step->errors);
+    } else {
+        fprintf(to, "%8d  %10s  %8s  %8s  %6llu\n", step->users, "no answers", "-", "-",
+                (unsigned long long)step->errors);
+    }
     fflush(to);
 }
 
@@ -159,10 +164,15 @@ static void report_json(const char *url, const struct found *found) {
     printf(",\"steps\":[");
     for (size_t i = 0; i < found->count; i++) {
         const struct step *step = &found->steps[i];
-        printf("%s{\"users\":%d,\"messages_per_second\":%.1f,\"p50_ms\":%.3f,"
-               "\"p99_ms\":%.3f,\"errors\":%llu,\"held\":%s}",
-               i ? "," : "", step->users, step->per_second, step->p50_ms, step->p99_ms,
-               (unsigned long long)step->errors, step->held ? "true" : "false");
+        printf("%s{\"users\":%d,\"messages_per_second\":%.1f,", i ? "," : "", step->users,
+               step->per_second);
+        if (step->per_second > 0) {
+            printf("\"p50_ms\":%.3f,\"p99_ms\":%.3f,", step->p50_ms, step->p99_ms);
+        } else {
+            printf("\"p50_ms\":null,\"p99_ms\":null,");
+        }
+        printf("\"errors\":%llu,\"held\":%s}", (unsigned long long)step->errors,
+               step->held ? "true" : "false");
     }
     printf("]}\n");
 }

@@ -321,6 +321,11 @@ def stopped(stop, why, held=0):
                                   re.search(why, said["why"]) and said["held"] == held)
 
 
+def unanswered(code, said, err):
+    return (code == 1 and said["stop"] == "errors" and "no answers came in 0.4 s" in said["why"] and
+            said["steps"][0]["p99_ms"] is None and "no answers         -         -" in err)
+
+
 def refused(why):
     return lambda code, said, err: code == 2 and said is None and re.search(why, err)
 
@@ -333,6 +338,10 @@ def ramps():
         ramp("never answers", framing, servers.never_answers,
              stopped("errors", "a message had no answer within 0.2 s"), "--timeout", "0.2")
         ramp("closes", framing, servers.closes, stopped("errors", r"connection \d: the server closed it (without a Close frame )?after 3 mess"))
+    for framing, other in (("line", "null"), ("null", "line"), ("length32", "null")):
+        ramp("another framing", framing, servers.echo, unanswered, "--framing", other)
+        ramp("another framing", framing, servers.echo, unanswered, "--framing", other,
+             "--limit", "10")
     for framing in ALL[1:]:
         ramp("sends ids", framing, servers.checks_ids, held_ten, "--message", ids)
         ramp("matches ids", framing, servers.counts_ids, held_ten, "--message", ids)

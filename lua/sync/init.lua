@@ -216,7 +216,7 @@ end
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
--- @raise when the server runs already
+-- @raise when the server runs already, or nothing is there to begin with
 function sync.start()
   if started then error("sync.start: the server runs already; call it once, last", 2) end
   started, stopped = true, false
@@ -227,12 +227,16 @@ function sync.start()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
   end, debug.traceback)
-  if ok then loop.run() end
+  local hadWork = not ok or loop.run()
   for _, listener in ipairs(opened) do listener:stop() end
   unwatch()
   started = false
   opened = {}
   if not ok then error("sync.start: error in onStart: " .. tostring(message), 0) end
+  if not hadWork then
+    error("sync.start: there is nothing to serve: no port, timer or connection; call " ..
+      "sync.enable(host, port, Class) before", 2)
+  end
 end
 
 --- Stops the server: listeners close, `onStop` of each class is called, what is queued is

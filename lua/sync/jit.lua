@@ -41,10 +41,13 @@ local SAMPLE_MS = 5
 
 -- What was seen while watching. All are bounded by the size of the program's source.
 local watched
-local compiled = {}   -- by function: true when a call of the function is in a finished trace
-local reached = {}    -- by function: true when a part of the function is in a finished trace
-local aborts = {}     -- by function: by "line reason": {line, reason, count}
-local recording = {}  -- by trace: functions of which something is being recorded
+local compiled = {}   -- by function: true when a call of it is part of a finished trace
+local reached = {}    -- by function: true when some of it is part of a finished trace
+local looped = {}     -- by function: true when a loop in it is a finished trace
+local covered = {}    -- by "function:bytecode": true when it is part of a finished trace
+local aborts = {}     -- by function: by "line reason": {where, reason, count, site}
+local stitched = {}   -- by function: true when a trace leaves it for a call that isn't compiled
+local recording = {}  -- by trace: what is being recorded, see newRecording
 local samples = {}    -- by function: {native =, interpreted =, other =}
 local names = {}      -- by function: its name and where it stands
 local order = {}
@@ -70,12 +73,23 @@ function compiler.name(name, fn)
   order[#order + 1] = id
 end
 
+local function siteOf(fn, pc)
+  local id = key(fn)
+  return id and id .. ":" .. pc
+end
+
+-- What a function is called, in C too.
+local function nameOf(fn)
+  local info = util.funcinfo(fn)
+  local builtin = info.ffid and require "jit.vmdef".ffnames[info.ffid]
+  return info.loc or builtin and builtin:gsub("_aux$", "") or -- an iterator by who makes it
+    info.addr and ("C function %x"):format(info.addr) or "a function"
+end
+
 local function reasonOf(code, detail)
   if type(code) ~= "number" then return tostring(code) end
   if type(detail) == "function" then
-    local info = util.funcinfo(detail)
-    detail = info.loc or info.addr and ("C function %x"):format(info.addr) or
-      info.ffid and require "jit.vmdef".ffnames[info.ffid] or "a function"
+    detail = nameOf(detail)
   elseif type(detail) == "number" and require "jit.vmdef".traceerr[code]:find("bytecode") then
     detail = require "jit.vmdef".bcnames:sub(detail * 6 + 1, detail * 6 + 6):gsub("%s", "")
     return "bytecode " .. detail .. " is not compiled"
@@ -83,39 +97,75 @@ local function reasonOf(code, detail)
   return (require "jit.vmdef".traceerr[code]:format(detail))
 end
 
+-- What is being recorded: its functions, with whether they were entered at their begin; where
+-- the last bytecode was; and the C function called last.
+local function newRecording(fn, pc, parent)
+  return {functions = {}, sites = {}, isLoop = not parent and pc > 1, first = key(fn)}
+end
+
+local function whereIs(fn, pc)
+  local info = util.funcinfo(fn, pc)
+  return ("%s:%d"):format((info.source or "?"):gsub("^[@=]", ""), info.currentline or 0)
+end
+
+-- Notes why the code of some functions ends somewhere.
+local function blame(functions, where, reason, site)
+  for id in pairs(functions) do
+    local list = aborts[id] or {}
+    aborts[id] = list
+    local entry = list[where .. reason] or {where = where, reason = reason, count = 0, site = site}
+    list[where .. reason] = entry
+    entry.count = entry.count + 1
+  end
+end
+
+-- A trace ends before the call of a C function that has no place in one; another begins behind.
+local function onStitch(record)
+  for id in pairs(record.functions) do stitched[id] = true end
+  blame(record.functions, whereIs(record.fn, record.pc),
+    "NYI: FastFunc " .. nameOf(record.called or record.fn))
+end
+
+local function onFinish(trace, record)
+  for id, entered in pairs(record.functions) do
+    reached[id] = true
+    compiled[id] = compiled[id] or entered
+  end
+  for site in pairs(record.sites) do covered[site] = true end
+  local link = util.traceinfo(trace).linktype
+  if link == "loop" and record.isLoop and record.first then looped[record.first] = true end
+  if link == "stitch" and record.fn then onStitch(record) end
+end
+
 local function onTrace(what, trace, fn, pc, code, detail)
   if what == "start" then
-    recording[trace] = {}
+    recording[trace] = newRecording(fn, pc, code)
     return
   elseif what == "flush" then
-    recording, compiled, reached = {}, {}, {}
+    recording, compiled, reached, looped, covered, stitched = {}, {}, {}, {}, {}, {}
     return
   end
-  local functions = recording[trace] or {}
+  local record = recording[trace]
   recording[trace] = nil
+  if not record then return end
   if what == "stop" then
-    for id, entered in pairs(functions) do
-      reached[id] = true
-      compiled[id] = compiled[id] or entered
-    end
+    onFinish(trace, record)
   elseif what == "abort" then
-    local info = util.funcinfo(fn, pc)
-    local reason = reasonOf(code, detail)
-    local where = ("%s:%d"):format((info.source or "?"):gsub("^[@=]", ""), info.currentline or 0)
-    for id in pairs(functions) do
-      local list = aborts[id] or {}
-      aborts[id] = list
-      local entry = list[where .. reason] or {where = where, reason = reason, count = 0}
-      list[where .. reason] = entry
-      entry.count = entry.count + 1
-    end
+    blame(record.functions, whereIs(fn, pc), reasonOf(code, detail), siteOf(fn, pc))
   end
 end
 
 local function onRecord(trace, fn, pc)
-  local functions = recording[trace]
-  local id = functions and key(fn)
-  if id then functions[id] = functions[id] or pc <= 1 end
+  local record = recording[trace]
+  if not record then return end
+  local id = key(fn)
+  if not id then
+    record.called = fn -- a C function
+    return
+  end
+  record.functions[id] = record.functions[id] or pc <= 1
+  record.sites[siteOf(fn, pc)] = true
+  record.fn, record.pc = fn, pc
 end
 
 -- The innermost named function on a stack of "file:line" frames.
@@ -157,6 +207,10 @@ local ADVICE = {
   {"^bytecode ITERN", "it uses pairs or next; keep a list, and use ipairs or a counter"},
   {"inner loop in root trace", "harmless: the loop inside is compiled by itself"},
   {"leaving loop in root trace", "harmless: the loop ran too few times to be worth it"},
+  {"NYI: FastFunc string.gmatch", "it calls string.gmatch, which is not compiled; find and sub " ..
+    "are, find with a plain text"},
+  {"NYI: FastFunc string.format", "it calls string.format with more than strings and numbers, " ..
+    "which is not compiled"},
   {"NYI: FastFunc (%S+)", "it calls %s, which is not compiled; look for another way"},
   {"NYI: C function", "it calls a C function; keep it off messages that come often"},
   {"error thrown or hook", "an error was raised meanwhile, or a debug hook is on"},
@@ -186,14 +240,23 @@ local function secondsOf(id)
   return seen and (seen.native + seen.interpreted + seen.other) * SAMPLE_MS / 1000 or 0
 end
 
+-- Whether recording has ended in it where no other trace has come past since.
+local function hasHoles(id)
+  for _, abort in pairs(aborts[id] or {}) do
+    if abort.site and not covered[abort.site] then return true end
+  end
+  return stitched[id] or false
+end
+
 local function state(id)
   local share = nativeShare(id)
   if not compiler.isOn() then return "interpreted: the compiler is off" end
   if not reached[id] then
     return aborts[id] and "interpreted" or "interpreted: it was not called often enough"
   end
-  local whole = compiled[id] and (not share or share >= 0.8)
+  local whole = compiled[id] and not hasHoles(id) and (not share or share >= 0.8)
   local text = whole and "native code" or "native code in part"
+  if not compiled[id] and looped[id] then text = "native code in a loop alone" end
   return share and ("%s (%d %% of its time)"):format(text, share * 100) or text
 end
 

@@ -32,8 +32,6 @@ local LIST, OBJECT, END = C.SYNC_JSON_LIST, C.SYNC_JSON_OBJECT, C.SYNC_JSON_END
 -- object's is -1. One loop without calls: it becomes one trace.
 
 local open, places = {}, {}
--- The text, which must live while tokens point into it.
-local source = false -- luacheck: ignore
 
 local function build(count)
   local tokens = codec.tokens
@@ -81,14 +79,14 @@ end
 -- @treturn boolean,any true and the value, where null is `sync.null`; or false and what is wrong
 function json.decode(text, depth)
   if isText(text, #text) == 0 then return false, "this is not UTF-8" end
-  source = text
+  open[0] = text -- it must live while tokens point into it
   local count = C.sync_json_read(codec, text, #text, depth or MOST_DEPTH)
   if count < 0 then
     return false, ("this is no JSON: %s, at byte %d"):format(toString(codec.problem),
       tonumber(codec.position) + 1)
   end
   local value = build(count)
-  source = false
+  open[0] = nil
   return true, value
 end
 

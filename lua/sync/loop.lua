@@ -363,6 +363,8 @@ local function closeLinks()
   end
 end
 
+local hasPolled = false -- since it runs: something could happen
+
 -- Handles `ticks` ticks, or ends when nothing is left that could happen.
 local function run(ticks, block)
   while true do
@@ -386,7 +388,7 @@ local function run(ticks, block)
       cursor = 0
       batch = C.sync_poll(handle, block)
       if batch < 0 then return end
-      isBetween = false
+      isBetween, hasPolled = false, true
     end
   end
 end
@@ -440,10 +442,14 @@ local function runGuarded(ticks, block)
 end
 
 --- Runs the loop until `loop.stop`, or until nothing is left that could happen.
+-- @treturn boolean whether anything could from the beginning, or it was stopped
 function loop.run()
+  hasPolled = false
   runGuarded(math.huge, 1)
+  local hadWork = hasPolled or stopping
   stopping = false
   if deadline then loop.stopTimer(deadline) end
+  return hadWork
 end
 
 --- Handles one batch, without waiting for one. For tests.

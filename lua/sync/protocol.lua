@@ -18,6 +18,7 @@ local cjson = require "cjson"
 local Class = require "sync.class"
 local Set = require "sync.set"
 local core = require "sync.core"
+local log = require "sync.log"
 local options = require "sync.options"
 
 local C, handle = core.C, core.handle
@@ -233,6 +234,18 @@ function Protocol:onStart() end
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end
 
+local TOO_LONG = C.SYNC_TOO_LONG
+
+-- Says why a message was not sent. Returns what `send` does.
+local function refused(self, sent, length)
+  if sent == TOO_LONG then
+    log.limited("error", "send", ("%s:send: a message of %d bytes is longer than maxQueue, or " ..
+      "than its framing can say; it is not sent"):format(getmetatable(self).name, length),
+      {client = self.id})
+  end
+  return false, REFUSED[sent]
+end
+
 --- Queues a message for this client, to be written when the tick ends.
 -- @tparam string data
 -- @treturn boolean true, or false and why:
@@ -240,14 +253,14 @@ function Protocol:onStop() end
 -- "dropped": not queued, since maxQueue is reached and `overflow` is "drop".
 -- "closed": not queued, since the client has gone.
 -- "too long": not queued, since it is longer than maxQueue or than the framing's length
--- prefix can say.
+-- prefix can say; the log says so.
 function Protocol:send(data)
   if type(data) ~= "string" then
     error("send(data): data must be a string, not " .. type(data), 2)
   end
   local sent = C.sync_send(handle, self.slot, data, #data)
   if sent == 0 then return true end
-  return false, REFUSED[sent]
+  return refused(self, sent, #data)
 end
 
 -- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.

@@ -457,7 +457,8 @@ await check("an answer that is too long to be sent is not counted",
     const [player] = await scene.add(1, proxy);
     const answer = await player.game.call("long", [200_000]).catch(error => error);
     assert.equal(answer.code, -32603);
-    assert.match(scene.server.trouble, /ERROR an answer of \d+ bytes is too long/);
+    const told = /ERROR Game:send: a message of \d+ bytes is longer than maxQueue/;
+    await until("the log", () => told.test(scene.server.trouble));
     scene.server.trouble = "";
     await scene.control.server.burst(1);
     await settled([player]);

@@ -32,12 +32,41 @@ describe("sync-lua", function()
       assert.equal(0, code)
     end)
 
+    it("a script whose lines are read while it runs", function()
+      local process = Program.start(file 'print("here", 1) io.read() print("gone")')
+      process:expect("stdout", "here\t1\n")
+      process:closeInput()
+      assert.equal(0, process:wait())
+      assert.equal("here\t1\ngone\n", process:stdout())
+    end)
+
     it("standard input for -", function()
       local process = Program.start("-", "one")
       process:write 'print("from stdin", ...)'
       process:closeInput()
       assert.equal(0, process:wait())
       assert.equal("from stdin\tone\n", process:stdout())
+    end)
+
+    it("no server that serves nothing, and says so", function()
+      local code, _, err = runCode 'require "sync".start()'
+      assert.equal(1, code)
+      assert.matches("sync.start: there is nothing to serve: no port, timer or connection", err, 1,
+        true)
+      code, _, err = runCode [[
+        local sync = require "sync"
+        sync.after(0, function() end)
+        sync.start()
+      ]]
+      assert.same({0, ""}, {code, err})
+      code = runCode [[
+        local sync = require "sync"
+        local Ending = sync.Protocol:extend("Ending")
+        function Ending:onStart() sync.stop() end
+        sync.enable("127.0.0.1", 0, Ending)
+        sync.start()
+      ]]
+      assert.equal(0, code)
     end)
 
     it("plain LuaJIT scripts: ffi, bit, string.buffer or not, and C modules", function()

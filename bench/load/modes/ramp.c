@@ -23,12 +23,14 @@ static struct turn *heap; /* the earliest on top */
 static int heap_count;
 static int opened, users_ready;
 static uint64_t errors, answers, sends, late_sends;
+static bool answered; /* in this step or before */
 static char first_error[450];
 
 /* Called by user.c */
 
 void ramp_answered(int64_t due) {
     answers++;
+    answered = true;
     if (tally.on) {
         histogram_add(now_ns() - due);
     }
@@ -193,7 +195,14 @@ static bool judge(struct found *found, const struct step *step) {
     if (step->p99_ms <= asked.limit_ms && histogram_count() > 0) {
         return true;
     }
-    if (histogram_count() == 0) {
+    if (sends > 0 && !answered) {
+        found->stop = STOP_ERRORS;
+        snprintf(
+            found->why, sizeof(found->why),
+            "no answers came in %g s, to %llu messages: does the server cut messages "
+            "as --framing says, and answer each",
+            plan.seconds, (unsigned long long)sends);
+    } else if (histogram_count() == 0) {
         found->stop = STOP_ERRORS;
         snprintf(
             found->why, sizeof(found->why),

@@ -281,6 +281,7 @@ end
 -- @treturn number the exit code
 function cli.main(given)
   local script, wanted = arg[0], {}
+  io.stdout:setvbuf "line" -- who reads what a server prints by a pipe waits for lines, too
   local place = os.getenv "SYNC_WORKER" -- "2/4"; gone once the core is loaded
   local isWorker = place ~= nil
   processes = tonumber((place or ""):match("/(%d+)$")) or 1

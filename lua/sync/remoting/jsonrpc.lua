@@ -176,8 +176,6 @@ end
 local function reply(self, id, text)
   local _, why = self:transmit(text)
   if why ~= "too long" then return end
-  log.limited("error", "answer", ("an answer of %d bytes is too long for maxQueue"):format(#text),
-    {client = self.id})
   self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))
 end
 
