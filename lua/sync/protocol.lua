@@ -75,8 +75,8 @@ Protocol.detectTimeout = false
 -- but not with `only = true` beside them. `minimum = "1.3"` refuses TLS 1.2. The files are
 -- read again by `sync.reloadCertificates` and SIGHUP.
 Protocol.tls = false
---- Which sites' pages and movies may connect: false (those of the same host and port), "*"
--- (all), or a list of exactly those that may, as in {"https://game.example.com",
+--- Which sites' pages and movies may connect: false (those of the same host, from any port that
+-- this process listens on), "*" (all), or a list of exactly those that may, as in {"https://game.example.com",
 -- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
 Protocol.origins = false
 --- The server's own names, of which an HTTP request must give one (Host), as in
