@@ -75,6 +75,8 @@ floors.exceptions = {
     "settings of higher floors are checked below, not registered"},
   {"lua/sync/options.lua", "lua/sync/flash/policy.lua",
     "settings of higher floors are checked below, not registered"},
+  {"lua/sync/options.lua", "lua/sync/flash/ruffle.lua",
+    "settings of higher floors are checked below, not registered"},
   {"lua/sync/remoting/remote.lua", "lua/sync/cluster/frame.lua",
     "remoting finds its session store by name; it is to be handed one"},
   {"lua/sync/remoting/remote.lua", "lua/sync/cluster/init.lua",

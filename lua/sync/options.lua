@@ -7,6 +7,7 @@ local core = require "sync.core"
 local hosts = require "sync.http.hosts"
 local origins = require "sync.http.origins"
 local policy = require "sync.flash.policy"
+local ruffle = require "sync.flash.ruffle"
 
 local C = core.C
 
@@ -111,6 +112,7 @@ local checks = {
     local ports, message = policy.ports(value, 0)
     return ports ~= nil, message or "false, a list of ports and ranges, or \"*\""
   end,
+  ruffle = ruffle.check,
   binary = boolean,
   subprotocols = listOf(nil, "a list of names"),
   tls = function(value)

@@ -76,8 +76,9 @@ Protocol.detectTimeout = false
 -- read again by `sync.reloadCertificates` and SIGHUP.
 Protocol.tls = false
 --- Which sites' pages and movies may connect: false (those of the same host, from any port that
--- this process listens on), "*" (all), or a list of exactly those that may, as in {"https://game.example.com",
--- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
+-- this process listens on), "*" (all), or a list of exactly those that may, as in
+-- {"https://game.example.com", "https://*.example.org"}. Programs that are no browsers say no
+-- origin, and are let in.
 Protocol.origins = false
 --- The server's own names, of which an HTTP request must give one (Host), as in
 -- {"game.example.com"}; false: any, but for requests from this machine or its network that
@@ -85,6 +86,9 @@ Protocol.origins = false
 Protocol.hosts = false
 --- Ports that a Flash policy lets movies use; false: those that are enabled.
 Protocol.policyPorts = false
+--- What movies ask for that Ruffle plays, where that is not this listener's own name and port:
+-- `{asks = {{"game.example.com", 9604}, {"*", "9600-9610"}}}`; see `sync.ruffle`.
+Protocol.ruffle = false
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
 Protocol.binary = false
 --- Subprotocols of WebSocket that the class speaks, best first.
