@@ -48,6 +48,10 @@ Remote.maxAway = 10000
 -- it is another instance: names, of values that JSON can say.
 Remote.resumeFields = {}
 
+--- Headers of Flash Remoting that a class looks at, in `self.request.amfHeaders`: names. A call
+-- that demands another to be understood is refused.
+Remote.understands = {}
+
 local TOKEN_BYTES = 16
 -- A connection that ended so was not ended on purpose, and its client may come back.
 local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, idle = true,
@@ -205,6 +209,12 @@ function Remote:deliverEvent(text)
   local event = eventsOf(readEvent(text))[self.wire]
   if event then self:transmit(event.text) end
 end
+
+--- Called when a Flex RemoteObject logs in (`ChannelSet.login`). What it returns is
+-- `self.request.login` in the calls that follow; nothing, or false, refuses.
+-- @tparam string name
+-- @tparam string password
+function Remote:onLogin(name, password) end -- luacheck: ignore name password
 
 -- Flash Remoting.
 Remote.methodsTaken = {POST = true}
