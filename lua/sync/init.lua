@@ -19,6 +19,7 @@ local limit = require "sync.limit"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
+local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 
 local C, handle = core.C, core.handle
@@ -116,7 +117,7 @@ function sync.enable(host, port, class, given)
   if type(host) == "string" and host:find("^unix:") and type(port) ~= "number" then
     port, class, given = 0, port, class
   end
-  local problem = checkEnable(host, port, class, given)
+  local problem = checkEnable(host, port, class, given) or routes.problem(class)
   local settings, listener
   if not problem then settings, problem = options.merge(class, given or {}) end
   if settings then

@@ -94,11 +94,13 @@ function Listener.open(host, port, class, settings)
     end
   end
   if settings.web then
-    local failure = C.sync_listener_folder(handle, id, settings.web)
-    if failure < 0 then
-      C.sync_listener_end(handle, id)
-      return nil, ("web: the folder %q can't be served: %s"):format(settings.web,
-        select(2, core.problem(failure)))
+    for _, folder in ipairs(type(settings.web) == "table" and settings.web or {settings.web}) do
+      local failure = C.sync_listener_folder(handle, id, folder)
+      if failure < 0 then
+        C.sync_listener_end(handle, id)
+        return nil, ("web: the folder %q can't be served: %s"):format(folder,
+          select(2, core.problem(failure)))
+      end
     end
   end
   loop.listeners[id] = listener

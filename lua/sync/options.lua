@@ -62,6 +62,21 @@ local function listOf(words, wanted)
   end
 end
 
+local function isPath(value)
+  return type(value) == "string" and value ~= ""
+end
+
+-- Folders of files, and beside them how they are asked for.
+local function isWeb(value)
+  if type(value) ~= "table" then return value == false or isPath(value) end
+  for key, item in pairs(value) do
+    local fine = type(key) == "number" and isPath(item) or
+      (key == "post" or key == "anyCase") and type(item) == "boolean"
+    if not fine then return false end
+  end
+  return #value > 0
+end
+
 local TRANSPORTS = {
   tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
   policy = C.SYNC_POLICY,
@@ -137,7 +152,8 @@ local checks = {
   sendTakeover = boolean,
   receiveTakeover = boolean,
   web = function(value)
-    return value == false or type(value) == "string" and value ~= "", "false, or a folder's path"
+    return isWeb(value), "false, a folder's path, or a list of paths; beside them post = true " ..
+      "and anyCase = true"
   end,
   maxHead = wholeNumber(256, 2 ^ 20),
   maxHeaders = wholeNumber(1, 1000),

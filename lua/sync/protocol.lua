@@ -112,7 +112,9 @@ Protocol.maxHead = 8192
 Protocol.maxHeaders = 64
 --- Longest body of an HTTP request, in bytes.
 Protocol.maxBody = 64 * 1024
---- A folder whose files are served over HTTP; false: none.
+--- A folder whose files are served over HTTP, or a list of folders, the first of which that has
+-- a file gives it; false: none. Beside them, `post = true` lets POST ask for a file, as
+-- ActionScript 2's sendAndLoad does, and `anyCase = true` finds files whatever the case.
 Protocol.web = false
 --- A token of 8 letters or more, with which operators see `/panel`, `/panel.json` and
 -- `/metrics`; false: there is no panel. See `sync.panel`.

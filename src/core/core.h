@@ -28,6 +28,7 @@ enum { RESERVE = 16 /* places for operators */ };
 
 struct folder {
     struct folder *next;
+    struct folder *beside; /* where the listener looks next, or NULL */
     int descriptor;
 };
 struct asker;

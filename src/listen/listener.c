@@ -471,7 +471,7 @@ int listener_trust(struct listener *listener, const char *host, const char *cons
     return 0;
 }
 
-int listener_set_folder(struct listener *listener, const char *path) {
+int listener_add_folder(struct listener *listener, const char *path) {
     struct core *core = listener->core;
     struct folder *folder = malloc(sizeof(*folder));
     if (!folder) {
@@ -485,7 +485,12 @@ int listener_set_folder(struct listener *listener, const char *path) {
     }
     folder->next = core->folders;
     core->folders = folder;
-    listener->folder = folder;
+    folder->beside = NULL;
+    struct folder **last = &listener->folder;
+    while (*last) {
+        last = &(*last)->beside;
+    }
+    *last = folder;
     return 0;
 }
 

@@ -16,7 +16,7 @@ struct listener {
     struct tls_store *tls; /* its certificates, or what it trusts; or NULL */
     char *trusted_host;    /* of whom sync_connect demands one in TLS, or NULL */
     struct shared *policy; /* Flash's, its NUL included, or NULL */
-    const struct folder *folder; /* the core's, or NULL */
+    struct folder *folder; /* the first, the core's, or NULL */
     uint32_t socket_count;
     uint32_t clients;
     uint32_t reserved; /* of which in the core's reserve */
@@ -42,7 +42,7 @@ int listener_set_tls(struct listener *listener, const char *const *files, uint32
                      int minimum, char *message, size_t size);
 int listener_trust(struct listener *listener, const char *host, const char *const *files,
                    char *message, size_t size);
-int listener_set_folder(struct listener *listener, const char *path);
+int listener_add_folder(struct listener *listener, const char *path);
 int listener_set_policy(struct listener *listener, const char *text, size_t length);
 uint32_t listener_port(const struct listener *listener);
 uint32_t listener_addresses(const struct listener *listener, char *text, size_t size);

@@ -10,6 +10,9 @@
 --       return player
 --     end
 --
+-- A last segment `*`, or `*name`, stands for all that follows. A route without either goes before
+-- one with names, and that before one with a star, of which the longest counts.
+--
 -- It returns a status (200 when left out), a body (a string, or a table that goes out as
 -- JSON) and a table of headers. An error in it is logged and answered with 500.
 --
@@ -107,12 +110,42 @@ local function nothingHere(exchange)
   exchange:say(404, "there is nothing at " .. path:gsub("%c", "?"))
 end
 
+-- Looks in the next folder for the file of a request; in all of them again, whatever the case, if
+-- that is wanted. Returns whether there was another.
+local function lookOn(exchange)
+  local web, looks = exchange.listener.settings.web, exchange.looks
+  local count = type(web) == "table" and #web or 1
+  local anyCase = looks >= count
+  if anyCase and (type(web) == "string" or not web.anyCase or looks >= 2 * count) then
+    return false
+  end
+  exchange.looks = looks + 1
+  if C.sync_file_open(handle, exchange.slot, exchange.file, looks % count, anyCase and 1 or 0) < 0
+  then
+    exchange:say(503)
+  else
+    exchange:wait()
+  end
+  return true
+end
+
+-- Whether a file may be the answer to this method.
+local function asksForFile(web, method)
+  return method == "GET" or method == "HEAD" or
+    method == "POST" and type(web) == "table" and web.post == true
+end
+
 -- Looks for the file of a request; `found` goes on.
 local function openFile(exchange)
-  local path, status, why = files.path(exchange.request.target)
+  local request = exchange.request
+  local path, status, why = files.path(request.target)
   if not path then return exchange:say(status, why) end
-  if C.sync_file_open(handle, exchange.slot, path) < 0 then return exchange:say(503) end
-  exchange:wait()
+  if files.isSource(path) then
+    return exchange:say(404, "files of this kind are never served; a route may answer here")
+  end
+  if request.method == "POST" then request.method = "GET" end
+  exchange.file, exchange.looks = path, 0
+  lookOn(exchange)
 end
 
 -- The path of a folder with the slash that was left out. One slash at the beginning, for
@@ -127,8 +160,12 @@ local function found(event)
   local exchange = Exchange.take(event.id)
   if not exchange then return end
   local request, failure = exchange.request, event.value
+  if failure == 404 and lookOn(exchange) then return end
   if failure == 404 and request.path == "/ruffle.js" then
     return pages["/ruffle-config.js"](exchange)
+  elseif failure == 404 and exchange.file == "" then
+    return exchange:say(404, "there is no page here yet: the web folder has no index.html, and " ..
+      'the class no route "GET /"')
   elseif failure ~= 0 then
     return exchange:say(failure)
   end
@@ -157,6 +194,7 @@ local function serve(exchange)
   if request.method == "OPTIONS" then
     for method in pairs(class.methodsTaken) do methods[method] = true end
     if settings.web or path == "/healthz" then methods.GET = true end
+    if asksForFile(settings.web, "POST") then methods.POST = true end
     return preflight(exchange, methods)
   end
   if next(methods) then
@@ -165,8 +203,9 @@ local function serve(exchange)
   local page = reads and pages[path]
   if page and page(exchange) ~= false then return end
   if settings.web then
-    if reads then return openFile(exchange) end
-    return exchange:say(405, nil, {Allow = "GET, HEAD, OPTIONS"})
+    if asksForFile(settings.web, request.method) then return openFile(exchange) end
+    return exchange:say(405, nil, {Allow = asksForFile(settings.web, "POST") and
+      "GET, HEAD, OPTIONS, POST" or "GET, HEAD, OPTIONS"})
   end
   if reads and path == "/ruffle.js" then return pages["/ruffle-config.js"](exchange) end
   nothingHere(exchange)
