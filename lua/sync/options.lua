@@ -185,6 +185,7 @@ local function distance(a, b)
   end
   return row[#b]
 end
+options.distance = distance
 
 --- The name that is most like `name`, or nil when none is like it.
 -- @tparam string name
@@ -220,7 +221,7 @@ local function checkSpelling(class)
     for name in pairs(level) do
       local meant = type(name) == "string" and known[name:lower()]
       if meant and meant ~= name then
-        return nil, ("class %s sets %s; did you mean %s?"):format(level.name, name, meant)
+        return nil, ("class %s sets %s; did you mean %s?"):format(level.className, name, meant)
       end
     end
     level = level.super
@@ -232,7 +233,7 @@ local function checkHandlers(class)
   for _, name in ipairs(HANDLERS) do
     if type(class[name]) ~= "function" then
       return nil, ("%s.%s must be a function, not %s")
-        :format(class.name, name, type(class[name]))
+        :format(class.className, name, type(class[name]))
     end
   end
   return true
@@ -268,7 +269,7 @@ function options.merge(class, given)
   local settings = {}
   for name, check in pairs(checks) do
     local value, source = given[name], "option "
-    if value == nil then value, source = class[name], class.name .. "." end
+    if value == nil then value, source = class[name], class.className .. "." end
     if value == nil then value = DEFAULTS[name] end
     local fits, wanted = check(value)
     if not fits then

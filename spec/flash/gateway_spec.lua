@@ -79,7 +79,7 @@ describe("the gateway of Flash Remoting", function()
     local port = serve(class)
     local answers = call(port, {
       {target = "add", response = "/1", value = amf.list {1, 2}},
-      {target = class.name .. ".add", response = "/2", value = amf.list {3, 4}},
+      {target = class.className .. ".add", response = "/2", value = amf.list {3, 4}},
       {target = "echo", response = "/3", value = amf.list {"grüße", {1, 2, {deep = true}}}},
       {target = "echo", response = "/4", value = amf.list {}},
     })
@@ -339,7 +339,7 @@ describe("the gateway of Flash Remoting", function()
         return amf.collection {list.value[1] + list.value[2], proxy.value.x}
       end
       local port = serve(class)
-      local answer, target = send(port, "RemotingMessage", {operation = "sum", source = class.name,
+      local answer, target = send(port, "RemotingMessage", {operation = "sum", source = class.className,
         clientId = "C-1", body = amf.list {amf.collection {1, 2}, amf.proxy {x = 7}}})
       assert.equal("/1/onResult", target)
       assert.equal(PACKAGE .. "AcknowledgeMessage", amf.className(answer))

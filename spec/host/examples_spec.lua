@@ -15,7 +15,7 @@ local FREE_PORTS = [[
 local function example(name)
   local server = Program.start("-e", FREE_PORTS, "examples/" .. name .. ".lua")
   local ports = {}
-  for port in server:expect("stderr", "listens on ([^\n]+%(try: [^\n]+)"):gmatch(":(%d+)") do
+  for port in server:expect("stderr", "listens on ([^\n]+) %(try: [^\n]+"):gmatch(":(%d+)") do
     ports[#ports + 1] = tonumber(port)
   end
   return server, ports

@@ -12,6 +12,7 @@
 -- @module sync.flash.gateway
 
 local amfpacket = require "sync.flash.packet"
+local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
 local flex = require "sync.flash.flex"
 local log = require "sync.log"
@@ -109,7 +110,7 @@ end
 
 -- "Game.join" is join, where Game is the class's name.
 local function functionName(class, target)
-  local prefix = class.name .. "."
+  local prefix = class.className .. "."
   return target:sub(1, #prefix) == prefix and target:sub(#prefix + 1) or target
 end
 
@@ -173,8 +174,8 @@ local function finish(class, packet, parts, answer)
   end
   local bytes, problem = amfpacket.encode {version = packet.version, messages = messages}
   if not bytes then
-    log.limited("error", "gateway of " .. class.name,
-      ("the answers of %s can't be sent: %s"):format(class.name, problem))
+    log.limited("error", "gateway of " .. class.className,
+      ("the answers of %s can't be sent: %s"):format(class.className, problem))
     return say(answer, 500, "internal error")
   end
   answer(200, {["Content-Type"] = "application/x-amf", ["Cache-Control"] = "no-store"}, bytes)
@@ -198,10 +199,10 @@ function commands.login(client, message)
   local class = getmetatable(client)
   local ok, login = xpcall(function()
     return id and name and client:onLogin(name, password)
-  end, debug.traceback)
+  end, failure.trace)
   if not ok then
-    log.limited("error", "onLogin of " .. class.name,
-      ("error in onLogin of %s: %s"):format(class.name, login), {address = client.address})
+    log.limited("error", "onLogin of " .. class.className,
+      ("error in onLogin of %s: %s"):format(class.className, login), {address = client.address})
     return nil, fault.new(fault.INTERNAL, "internal error")
   elseif not login then
     return nil, {code = "Client.Authentication", message = "the name or the password is wrong"}

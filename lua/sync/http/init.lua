@@ -105,7 +105,7 @@ local function nothingHere(exchange)
   local listener, path = exchange.listener, exchange.request.path
   if path == "/" and listener.settings.transports.websocket then
     return exchange:say(426, ("This is %s, a server for WebSocket and byte " ..
-      "streams; there is no page here."):format(listener.class.name), {Upgrade = "websocket"})
+      "streams; there is no page here."):format(listener.class.className), {Upgrade = "websocket"})
   end
   exchange:say(404, "there is nothing at " .. path:gsub("%c", "?"))
 end

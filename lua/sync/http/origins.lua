@@ -74,7 +74,8 @@ end
 function origins.refuse(class, request)
   local origin = hosts.shown(request.origin)
   log.limited("warn", "origin", ("a page from %s may not connect; to let it: %s.origins = {%q}")
-    :format(origin, class.name, origin), {address = request.address, protocol = class.name})
+    :format(origin, class.className, origin),
+    {address = request.address, protocol = class.className})
   return "pages of " .. origin .. " may not connect"
 end
 

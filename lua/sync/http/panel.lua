@@ -67,7 +67,7 @@ end
 local function survey()
   local classes, slowest, queued = {}, {}, 0
   for slot, client in pairs(loop.clients) do
-    local class = getmetatable(client).name
+    local class = getmetatable(client).className
     local counted = classes[class] or {}
     classes[class] = counted
     counted[client.transport] = (counted[client.transport] or 0) + 1

@@ -1,6 +1,7 @@
 --- Routes: the functions of a class that answer HTTP requests, by method and path.
 -- @module sync.http.routes
 
+local failure = require "sync.failure"
 local log = require "sync.log"
 
 local routes = {}
@@ -75,10 +76,10 @@ function routes.problem(class)
       local path = type(route) == "string" and route:match("^%u+ (/%S*)$")
       if not path or path:find("/%*.-/") then
         return ("%s.routes[%q]: a route is a method in capitals, a space and a path, as in " ..
-          '"GET /scores"; a star stands in the last segment alone'):format(level.name,
+          '"GET /scores"; a star stands in the last segment alone'):format(level.className,
           tostring(route))
       elseif type(fn) ~= "function" then
-        return ("%s.routes[%q] must be a function, not %s"):format(level.name, route, type(fn))
+        return ("%s.routes[%q] must be a function, not %s"):format(level.className, route, type(fn))
       end
     end
     level = level.super
@@ -121,7 +122,7 @@ function routes.call(exchange, route)
   local request = exchange.request
   local ok, status, headers, body = xpcall(function()
     return result(route(request))
-  end, debug.traceback)
+  end, failure.trace)
   if not ok then
     log.limited("error", "route", ("error in the route of %s %s: %s")
       :format(request.method, request.path, tostring(status)), {address = request.address})

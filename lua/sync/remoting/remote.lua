@@ -13,10 +13,12 @@
 -- through NetConnection (Flash Remoting).
 -- @classmod sync.Remote
 
+local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
 local Set = require "sync.set"
 local core = require "sync.core"
+local failure = require "sync.failure"
 local FIRE = require("sync.cluster.frame").FIRE
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
@@ -114,6 +116,7 @@ end
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
+  Class.needColon(self, "fire(name, …)")
   return self:transmit(write(self.wire, "fire", nil, name, ...))
 end
 
@@ -249,6 +252,7 @@ end
 -- gone, or too many calls wait. Inside `sync.spawn` it may be left out: then the call waits, and
 -- returns that
 function Remote:call(name, ...)
+  Class.needColon(self, "call(name, …, fn)")
   local count = select("#", ...)
   local done = select(math.max(count, 1), ...)
   local arguments = {...}
@@ -304,7 +308,7 @@ end
 -- Logs the error of a handler that must not keep what follows from being done. Returns
 -- whether there was none.
 local function try(what, self, fn, ...)
-  local ok, err = xpcall(fn, debug.traceback, ...)
+  local ok, err = xpcall(fn, failure.trace, ...)
   if not ok then
     log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)), {client = self.id})
   end
@@ -330,6 +334,7 @@ end
 
 -- The room; one whose members may be away counts what is fired at them.
 function Remote:room(name)
+  Class.needColon(self, "room(name)")
   local room = Rpc.room(self, name)
   if self.resumeTime then room:remember() end
   if self.isMixed then room.mixed = true end
@@ -337,6 +342,7 @@ function Remote:room(name)
 end
 
 function Remote:join(name, value)
+  Class.needColon(self, "join(name)")
   local was = self:isIn(name)
   local ok, why = Rpc.join(self, name, value)
   local session = self.session
@@ -347,6 +353,7 @@ function Remote:join(name, value)
 end
 
 function Remote:leave(name)
+  Class.needColon(self, "leave(name)")
   local session = self.session
   if session and session.sid and self:isIn(name) then journal().left(self, name) end
   Rpc.leave(self, name)
@@ -427,6 +434,7 @@ end
 -- One that is away has no connection to close: its session ends.
 
 function Remote:close(reason, code)
+  Class.needColon(self, "close(reason)")
   if self.session and self.session.away then
     expire(self, reason or "closed")
   else
