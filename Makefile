@@ -82,7 +82,7 @@ demo-flash: deps-build-flash ## examples/central with its Flash door: Haxe, and 
 	./sync-lua examples/central/main.lua
 
 flash-door:
-	@sh spec/browser/install.sh
+	@sh spec/browser/install.sh ruffle
 	@mkdir -p $(BUILD)/flash $(CENTRAL_FLASH)
 	@haxe clients/flash/examples/central.hxml
 	@cp $(BUILD)/flash/central.swf $(BUILD)/node/node_modules/@ruffle-rs/ruffle/*.js \
