@@ -71,13 +71,13 @@ run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
 
-demo: deps-build ## the same for examples/central: draw, chat and play together
+demo: deps-build ## the same for examples/central, on all addresses: draw, chat, play together
 	@$(MAKE) -s build
 	./sync-lua examples/central/main.lua
 
 # Central's movie, and Ruffle to play it: what /flash.html asks for.
 CENTRAL_FLASH := examples/central/public/flash
-demo-flash: deps-build-flash ## examples/central with its Flash door: Haxe, and Ruffle from npm
+demo-flash: deps-build-flash ## make demo with its Flash door: Haxe, and Ruffle from npm
 	@$(MAKE) -s build flash-door
 	./sync-lua examples/central/main.lua
 

@@ -100,4 +100,17 @@ describe("example", function()
     b:close()
     stop(server)
   end)
+
+  it("central says that it listens on all addresses, and how it doesn't", function()
+    local server = Process.start {"env", "CENTRAL_PORT=0", Program.path,
+      "examples/central/main.lua"}
+    server:expect("stderr", "open to all who reach this machine; CENTRAL_HOST=localhost")
+    server:expect("stderr", "Central listens on")
+    stop(server)
+    server = Process.start {"env", "CENTRAL_PORT=0", "CENTRAL_HOST=localhost", Program.path,
+      "examples/central/main.lua"}
+    server:expect("stderr", "Central listens on localhost")
+    assert.is_nil(server:stderr():find("open to all", 1, true))
+    stop(server)
+  end)
 end)
