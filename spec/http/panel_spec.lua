@@ -51,6 +51,16 @@ describe("the panel", function()
     end
   end)
 
+  it("has a field for the token", function()
+    local status, body, head = get(port, "/panel")
+    assert.equal(401, status)
+    assert.matches("Content-Type: text/html", head, 1, true)
+    assert.matches('<form action="/panel" method="get">', body, 1, true)
+    assert.matches('<input id="token" name="token" type="password"', body, 1, true)
+    local _, text = get(port, "/metrics")
+    assert.equal("The panel wants its token: /metrics?token=…\n", text)
+  end)
+
   it("is a page", function()
     local _, body, head = get(port, "/panel" .. query)
     assert.matches("Content-Type: text/html", head, 1, true)

@@ -3,7 +3,7 @@
 --     sync.enable("*", 8080, Game, {panel = "a long secret"})
 --
 -- It serves `/panel` (a page), `/panel.json` and `/metrics` (Prometheus' text format) on that
--- listener. Each wants the token, as `?token=…` or as `Authorization: Bearer …`. With a panel
+-- listener. Each wants the token, which is what the script has chosen, as `?token=…` or as `Authorization: Bearer …`. With a panel
 -- the handlers are sampled 200 times a second; without one nothing of it costs anything.
 -- @module sync.http.panel
 
@@ -213,6 +213,10 @@ function panel.answer(listener, request)
   local headers = {["Cache-Control"] = "no-store", ["Referrer-Policy"] = "no-referrer"}
   if not hasToken(listener, request) then
     headers["WWW-Authenticate"] = "Bearer"
+    if request.path == "/panel" then -- for people: a field
+      headers["Content-Type"] = "text/html; charset=utf-8"
+      return 401, headers, require "sync.http.tokenpage"
+    end
     headers["Content-Type"] = "text/plain; charset=utf-8"
     return 401, headers, "The panel wants its token: " .. request.path .. "?token=…\n"
   end
