@@ -83,8 +83,8 @@ function advice.of(class)
   misspelt(class, function(text) list[#list + 1] = text end)
   table.sort(list)
   for _, found in ipairs(reserved.assignments(class)) do
-    list[#list + 1] = ("%s:%d: self.%s = … hides what a client has by that name; give the field " ..
-      "another"):format(found[2], found[3], found[1])
+    list[#list + 1] = ("%s:%d: self.%s = … hides what a client of %s has by that name; give the " ..
+      "field another"):format(found[2], found[3], found[1], found[4])
   end
   return list
 end

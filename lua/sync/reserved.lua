@@ -87,20 +87,20 @@ local function eachField(fn, hasSelf, visit)
   end
 end
 
--- The functions that a class has of its user, by name.
+-- The functions that a class has of its user, and the names of the classes that they are of.
 local function ownFunctions(class)
   local functions = {}
-  local function add(name, fn)
+  local function add(level, fn)
     if type(fn) == "function" and not isOwnFunction(fn) and
       debug.getinfo(fn, "S").what == "Lua" then
-      functions[name] = functions[name] or fn
+      functions[fn] = level.className
     end
   end
   local level = class
   while level do
-    for name, value in pairs(level) do add(tostring(name), value) end
-    for name, entry in pairs(rawget(level, "remote") or {}) do
-      add("remote:" .. name, type(entry) == "table" and entry.fn or entry)
+    for _, value in pairs(level) do add(level, value) end
+    for _, entry in pairs(rawget(level, "remote") or {}) do
+      add(level, type(entry) == "table" and entry.fn or entry)
     end
     level = rawget(level, "super")
   end
@@ -108,13 +108,13 @@ local function ownFunctions(class)
 end
 
 --- What the functions of a class assign to names that its clients take.
--- @treturn table a list of {name, "FILE:LINE"}, in order
+-- @treturn table a list of {name, file, line, class's name}, in order
 function reserved.assignments(class)
   local names, list = reserved.names(class), {}
-  for _, fn in pairs(ownFunctions(class)) do
+  for fn, className in pairs(ownFunctions(class)) do
     local info = debug.getinfo(fn, "S")
     eachField(fn, debug.getlocal(fn, 1) == "self", function(name, line)
-      if names[name] then list[#list + 1] = {name, info.short_src, line} end
+      if names[name] then list[#list + 1] = {name, info.short_src, line, className} end
     end)
   end
   table.sort(list, function(x, y) return x[3] < y[3] end)
