@@ -7,7 +7,9 @@
 
 local bit = require "bit"
 local jutil = require "jit.util"
-local vmdef = require "jit.vmdef"
+-- What the instructions are called. A LuaJIT without its own modules has none: then nothing is
+-- found.
+local hasNames, vmdef = pcall(require, "jit.vmdef")
 
 local reserved = {}
 
@@ -63,7 +65,7 @@ function reserved.hidden(client)
 end
 
 local function opcode(name)
-  return (vmdef.bcnames:find((name .. "      "):sub(1, 6), 1, true) - 1) / 6
+  return hasNames and (vmdef.bcnames:find((name .. "      "):sub(1, 6), 1, true) - 1) / 6
 end
 local SET_FIELD, GET_UPVALUE, NEW_FUNCTION = opcode "TSETS", opcode "UGET", opcode "FNEW"
 
@@ -111,6 +113,7 @@ end
 -- @treturn table a list of {name, file, line, class's name}, in order
 function reserved.assignments(class)
   local names, list = reserved.names(class), {}
+  if not hasNames then return list end
   for fn, className in pairs(ownFunctions(class)) do
     local info = debug.getinfo(fn, "S")
     eachField(fn, debug.getlocal(fn, 1) == "self", function(name, line)

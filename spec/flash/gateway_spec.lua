@@ -339,8 +339,9 @@ describe("the gateway of Flash Remoting", function()
         return amf.collection {list.value[1] + list.value[2], proxy.value.x}
       end
       local port = serve(class)
-      local answer, target = send(port, "RemotingMessage", {operation = "sum", source = class.className,
-        clientId = "C-1", body = amf.list {amf.collection {1, 2}, amf.proxy {x = 7}}})
+      local answer, target = send(port, "RemotingMessage", {operation = "sum",
+        source = class.className, clientId = "C-1",
+        body = amf.list {amf.collection {1, 2}, amf.proxy {x = 7}}})
       assert.equal("/1/onResult", target)
       assert.equal(PACKAGE .. "AcknowledgeMessage", amf.className(answer))
       assert.equal("flex.messaging.io.ArrayCollection", amf.className(answer.body))

@@ -3,8 +3,9 @@
 --     sync.enable("*", 8080, Game, {panel = "a long secret"})
 --
 -- It serves `/panel` (a page), `/panel.json` and `/metrics` (Prometheus' text format) on that
--- listener. Each wants the token, which is what the script has chosen, as `?token=…` or as `Authorization: Bearer …`. With a panel
--- the handlers are sampled 200 times a second; without one nothing of it costs anything.
+-- listener. Each wants the token, which is what the script has chosen, as `?token=…` or as
+-- `Authorization: Bearer …`. With a panel the handlers are sampled 200 times a second; without one
+-- nothing of it costs anything.
 -- @module sync.http.panel
 
 local cjson = require "cjson"
