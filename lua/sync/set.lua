@@ -18,8 +18,12 @@ local DATA = require("sync.cluster.frame").DATA
 local C, handle = core.C, core.handle
 local FIRST_CAPACITY = 8
 
-local function checkData(data)
+local function checkData(data, set)
   if type(data) ~= "string" then
+    if type(set) == "string" then
+      error("send(data): it was called with a dot, as set.send(…); a method needs a colon: " ..
+        "set:send(…)", 3)
+    end
     error("send(data): data must be a string, not " .. type(data), 3)
   end
 end
@@ -266,7 +270,7 @@ end
 -- @tparam string data
 -- @treturn number how many clients of this process it was queued for
 function Set:send(data)
-  checkData(data)
+  checkData(data, self)
   if self.outlet then Set.publish(self, DATA, data) end
   return self:sendHere(data)
 end
@@ -419,7 +423,7 @@ function View:sendHere(data)
 end
 
 function View:send(data)
-  checkData(data)
+  checkData(data, self)
   local source = self.source
   if source.outlet ~= false then -- of a view it's nil
     local set, isWide = self:origin()

@@ -271,8 +271,9 @@ function handover.take(client, token, received, done)
   local isOurs = number == cluster.node and itsEpoch == cluster.epoch()
   if not number or isOurs or #token > MOST_TOKEN or not mayAsk(client) then return false end
   local node = cluster.nodes[number]
-  local take = {number = number, epoch = itsEpoch, node = node, class = getmetatable(client).name,
-    token = token, received = received, client = client, done = done, names = {}}
+  local take = {number = number, epoch = itsEpoch, node = node,
+    class = getmetatable(client).className, token = token, received = received, client = client,
+    done = done, names = {}}
   client.session.moving = take
   takingCount = takingCount + 1
   if node and node.alive and node.epoch == itsEpoch then ask(take, false) else recover(take) end

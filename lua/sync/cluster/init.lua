@@ -432,17 +432,18 @@ end
 
 --- Makes a class's messages reach other nodes. Called for each that is enabled.
 function cluster.addClass(class)
-  if not cluster.engine or classes[class.name] == class then return end
-  if #class.name > MOST_CLASS_NAME or class.name:find("/", 1, true) then
+  if not cluster.engine or classes[class.className] == class then return end
+  if #class.className > MOST_CLASS_NAME or class.className:find("/", 1, true) then
     error(("the class %q: in a cluster a name has at most %d bytes, and no slash")
-      :format(class.name:sub(1, 100), MOST_CLASS_NAME), 3)
+      :format(class.className:sub(1, 100), MOST_CLASS_NAME), 3)
   end
-  if classes[class.name] then
-    error(("two classes have the name %q: nodes know classes by their names"):format(class.name), 3)
+  if classes[class.className] then
+    error(("two classes have the name %q: nodes know classes by their names")
+      :format(class.className), 3)
   end
-  classes[class.name] = class
-  class.clients.name = class.name
-  class.clients.outlet = outletOf(cluster.topicOf(class.name))
+  classes[class.className] = class
+  class.clients.name = class.className
+  class.clients.outlet = outletOf(cluster.topicOf(class.className))
   if class.resumeTime then class.clients:remember() end
   subscribe(class.clients.outlet.topic, class.clients)
   for _, room in pairs(class.roomsByName) do addRoom(class.clients, room) end

@@ -103,7 +103,7 @@ local function fieldsOf(client)
   local fields = {}
   for _, name in ipairs(client.resumeFields) do
     local text = json.note(rawget(client, name), ("the field %s of a %s"):format(name,
-      getmetatable(client).name))
+      getmetatable(client).className))
     if text ~= "" then fields[name] = text end
   end
   return fields
@@ -139,7 +139,7 @@ local function state(client)
   end
   session.statedAt = now()
   if not pay(session, cost) then return false end
-  add({"state", session.sid, session.token, getmetatable(client).name, session.last, rooms,
+  add({"state", session.sid, session.token, getmetatable(client).className, session.last, rooms,
     fields}, cost)
   return true
 end
@@ -185,7 +185,7 @@ function journal.begin(client)
   sessions[lastSid] = client
   if #cluster.everyBeat == 0 then table.insert(cluster.everyBeat, stateAll) end
   if state(client) then
-    keepBegin(cluster.topicOf(getmetatable(client).name), client.session.token)
+    keepBegin(cluster.topicOf(getmetatable(client).className), client.session.token)
   end
 end
 
@@ -236,7 +236,7 @@ function journal.joined(client, room)
     if not pay(session, cost) then return end
     add({kind, session.sid, name, encoded}, cost)
   end
-  keepBegin(cluster.topicOf(getmetatable(client).name, room), session.token)
+  keepBegin(cluster.topicOf(getmetatable(client).className, room), session.token)
 end
 
 function journal.left(client, room)

@@ -13,10 +13,12 @@
 -- through NetConnection (Flash Remoting).
 -- @classmod sync.Remote
 
+local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
 local Set = require "sync.set"
 local core = require "sync.core"
+local failure = require "sync.failure"
 local FIRE = require("sync.cluster.frame").FIRE
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
@@ -47,6 +49,9 @@ settings.maxAway = setting {10000, options.wholeNumber(0, 10 ^ 7), onClass = tru
 --- Fields of a client that go with it when it comes back to another node of a cluster, where
 -- it is another instance: names, of values that JSON can say.
 settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass = true}
+--- Headers of Flash Remoting that a class looks at, in `self.request.amfHeaders`: names. A call
+-- that demands another to be understood is refused.
+settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
 
 options.declare(Remote, settings)
 
@@ -112,6 +117,7 @@ end
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
+  Class.needColon(self, "fire(name, …)")
   return self:transmit(write(self.wire, "fire", nil, name, ...))
 end
 
@@ -208,6 +214,12 @@ function Remote:deliverEvent(text)
   if event then self:transmit(event.text) end
 end
 
+--- Called when a Flex RemoteObject logs in (`ChannelSet.login`). What it returns is
+-- `self.request.login` in the calls that follow; nothing, or false, refuses.
+-- @tparam string name
+-- @tparam string password
+function Remote:onLogin(name, password) end -- luacheck: ignore name password
+
 -- Flash Remoting.
 Remote.methodsTaken = {POST = true}
 function Remote:takesRequest(request)
@@ -241,6 +253,7 @@ end
 -- gone, or too many calls wait. Inside `sync.spawn` it may be left out: then the call waits, and
 -- returns that
 function Remote:call(name, ...)
+  Class.needColon(self, "call(name, …, fn)")
   local count = select("#", ...)
   local done = select(math.max(count, 1), ...)
   local arguments = {...}
@@ -296,7 +309,7 @@ end
 -- Logs the error of a handler that must not keep what follows from being done. Returns
 -- whether there was none.
 local function try(what, self, fn, ...)
-  local ok, err = xpcall(fn, debug.traceback, ...)
+  local ok, err = xpcall(fn, failure.trace, ...)
   if not ok then
     log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)), {client = self.id})
   end
@@ -322,6 +335,7 @@ end
 
 -- The room; one whose members may be away counts what is fired at them.
 function Remote:room(name)
+  Class.needColon(self, "room(name)")
   local room = Rpc.room(self, name)
   if self.resumeTime then room:remember() end
   if self.isMixed then room.mixed = true end
@@ -329,6 +343,7 @@ function Remote:room(name)
 end
 
 function Remote:join(name, value)
+  Class.needColon(self, "join(name)")
   local was = self:isIn(name)
   local ok, why = Rpc.join(self, name, value)
   local session = self.session
@@ -339,6 +354,7 @@ function Remote:join(name, value)
 end
 
 function Remote:leave(name)
+  Class.needColon(self, "leave(name)")
   local session = self.session
   if session and session.sid and self:isIn(name) then journal().left(self, name) end
   Rpc.leave(self, name)
@@ -419,6 +435,7 @@ end
 -- One that is away has no connection to close: its session ends.
 
 function Remote:close(reason, code)
+  Class.needColon(self, "close(reason)")
   if self.session and self.session.away then
     expire(self, reason or "closed")
   else
