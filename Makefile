@@ -40,11 +40,12 @@ CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
 LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
-EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef
+EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
 embedded.sync.http.panelpage := clients/panel/index.html
+embedded.sync.http.tokenpage := clients/panel/token.html
 embedded.sync.cli.newfiles := templates/new
 embedded.sync.cluster.nats.cdef := src/nats/natslink.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
@@ -71,18 +72,18 @@ run: deps-build ## install what is missing, build, and serve examples/echo.lua
 	@$(MAKE) -s build
 	./sync-lua examples/echo.lua
 
-demo: deps-build ## the same for examples/central: draw, chat and play together
+demo: deps-build ## the same for examples/central, on all addresses: draw, chat, play together
 	@$(MAKE) -s build
 	./sync-lua examples/central/main.lua
 
 # Central's movie, and Ruffle to play it: what /flash.html asks for.
 CENTRAL_FLASH := examples/central/public/flash
-demo-flash: deps-build-flash ## examples/central with its Flash door: Haxe, and Ruffle from npm
+demo-flash: deps-build-flash ## make demo with its Flash door: Haxe, and Ruffle from npm
 	@$(MAKE) -s build flash-door
 	./sync-lua examples/central/main.lua
 
 flash-door:
-	@sh spec/browser/install.sh
+	@sh spec/browser/install.sh ruffle
 	@mkdir -p $(BUILD)/flash $(CENTRAL_FLASH)
 	@haxe clients/flash/examples/central.hxml
 	@cp $(BUILD)/flash/central.swf $(BUILD)/node/node_modules/@ruffle-rs/ruffle/*.js \

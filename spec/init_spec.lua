@@ -62,15 +62,24 @@ describe("enable", function()
     assert.matches("not empty$", problem("", 8080, class))
     assert.equal("port must be a whole number from 0 to 65535, not 70000",
       problem("localhost", 70000, class))
-    for _, port in ipairs {-1, 1.5, "8080", 0 / 0} do
+    for _, port in ipairs {-1, 1.5, "http", 0 / 0} do
       assert.matches("^port must be a whole number", problem("localhost", port, class))
     end
+    assert.equal('port must be a number, not a string: 8080 instead of "8080"',
+      problem("localhost", "8080", class))
   end)
 
-  it("says that a port is taken", function()
-    local listener = sync.enable("127.0.0.1", 0, support.protocol())
+  it("says that a port is taken, and whether the script has taken it itself", function()
+    local other = assert(require "socket".bind("127.0.0.1", 0))
+    local _, port = other:getsockname()
+    port = tonumber(port)
     assert.equal(("127.0.0.1 port %d is taken: another server listens there; stop it, or " ..
-      "choose another port"):format(listener.port),
+      "choose another port"):format(port), problem("127.0.0.1", port, support.protocol()))
+    other:close()
+    local class = support.protocol()
+    local listener = sync.enable("127.0.0.1", 0, class)
+    assert.equal(("127.0.0.1 port %d is taken: this script has enabled it for %s already; one " ..
+      "port serves one class, so choose another"):format(listener.port, class.className),
       problem("127.0.0.1", listener.port, support.protocol()))
     listener:close()
   end)
@@ -193,9 +202,30 @@ describe("start", function()
     sync.enable("unix:" .. path, other)
     local lines = support.logged(function() whileRunning(sync.stop) end)
     assert.matches(("INFO  %s listens on 127.0.0.1:%d, %%*:%d %%(try: nc 127.0.0.1 %d%%)")
-      :format(class.name, a.port, b.port, a.port), lines[1])
+      :format(class.className, a.port, b.port, a.port), lines[1])
     assert.matches(("listens on unix:%s %%(try: nc %%-U %s%%)"):format(
       path:gsub("%p", "%%%0"), (path:gsub("%p", "%%%0"))), lines[2])
+  end)
+
+  it("says how to try it as the class is: by a URL, or with its framing", function()
+    local page = support.protocol()
+    page.routes["GET /"] = function() return "page" end
+    local tried = {
+      {support.protocol {framing = "line"}, "nc 127.0.0.1 PORT"},
+      {support.protocol {framing = "null"}, [[printf 'hello\0' | nc 127.0.0.1 PORT]]},
+      {support.protocol {framing = "length16"}, [[printf '\0\5hello' | nc 127.0.0.1 PORT]]},
+      {support.protocol {framing = "length32"}, [[printf '\0\0\0\5hello' | nc 127.0.0.1 PORT]]},
+      {support.protocol({}, sync.Remote),
+        [[printf '{"jsonrpc":"2.0","id":1,"method":"sync.ping"}\0' | nc 127.0.0.1 PORT]]},
+      {page, "http://127.0.0.1:PORT"},
+      {support.protocol {web = "examples"}, "http://127.0.0.1:PORT"},
+      {support.protocol {transports = {"websocket", "http"}}, "a WebSocket to ws://127.0.0.1:PORT"},
+    }
+    for _, each in ipairs(tried) do
+      local listener = sync.enable("127.0.0.1", 0, each[1])
+      assert.equal((each[2]:gsub("PORT", listener.port)), listener:hint())
+      listener:close()
+    end
   end)
 end)
 

@@ -6,7 +6,7 @@ local function problem(given, fields)
   local class = support.protocol(fields)
   local ok, message = pcall(function() sync.enable("127.0.0.1", 0, class, given) end)
   assert.is_false(ok)
-  return (message:gsub("^.-: sync.enable: ", ""):gsub(class.name, "Game"))
+  return (message:gsub("^.-: sync.enable: ", ""):gsub(class.className, "Game"))
 end
 
 describe("options", function()
@@ -59,7 +59,7 @@ describe("options", function()
     local Base = support.protocol {onclose = function() end}
     local ok, message = pcall(sync.enable, "127.0.0.1", 0, support.protocol(nil, Base))
     assert.is_false(ok)
-    assert.matches("class " .. Base.name .. " sets onclose; did you mean onClose%?", message)
+    assert.matches("class " .. Base.className .. " sets onclose; did you mean onClose%?", message)
   end)
 
   it("may be other fields of one's own", function()

@@ -53,8 +53,9 @@ describe("protocol", function()
     assert.is_true(b.server.id > a.server.id)
     assert.equal("memory", a.server.transport)
     assert.equal("", a.server.address)
-    assert.equal(("%s client %d (memory)"):format(a.server.name, a.server.id),
+    assert.equal(("%s client %d (memory)"):format(a.server.className, a.server.id),
       tostring(a.server))
+    assert.is_nil(a.server.name) -- it's the user's
   end)
 
   it("keeps a client's own fields from other clients", function()
@@ -183,7 +184,7 @@ describe("protocol", function()
         for _ = 1, 20 do server:send(("x"):rep(3 * 1024 * 1024)) end
       end)
       assert.is_true(#lines >= 1 and #lines <= 5)
-      assert.matches(class.name .. ":send: a message of 3145728 bytes is longer than maxQueue",
+      assert.matches(class.className .. ":send: a message of 3145728 bytes is longer than maxQueue",
         lines[1], 1, true)
     end)
 
@@ -626,7 +627,7 @@ describe("protocol", function()
 
     it("are those of classes with names of at most 64 bytes", function()
       local name = ("C"):rep(64)
-      assert.equal(name, sync.Protocol:extend(name).name)
+      assert.equal(name, sync.Protocol:extend(name).className)
       assert.equal("Protocol:extend(name): the name has 65 bytes, and may have 64",
         support.raised(function() sync.Protocol:extend(name .. "C") end))
       assert.equal("Remote:extend(name): the name has 65 bytes, and may have 64",

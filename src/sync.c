@@ -147,9 +147,10 @@ int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t
     return conn ? (int32_t)request_respond(conn, bytes, length, keep != 0) : SYNC_CLOSED;
 }
 
-int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path) {
+int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path, uint32_t which,
+                       int32_t any_case) {
     struct conn *conn = request_conn(sync, slot);
-    return conn ? request_open_file(conn, path) : UV_EINVAL;
+    return conn ? request_open_file(conn, path, which, any_case != 0) : UV_EINVAL;
 }
 
 int32_t sync_respond_file(struct sync *sync, uint32_t slot, const char *head,
@@ -195,7 +196,7 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
 
 int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path) {
     struct listener *listener = listener_find(core_of(sync), id);
-    return listener ? listener_set_root(listener, path) : UV_EINVAL;
+    return listener ? listener_add_root(listener, path) : UV_EINVAL;
 }
 
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,

@@ -284,10 +284,12 @@ uint32_t sync_listener_of(struct sync *sync, uint32_t slot);
 int32_t sync_respond(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
                      int32_t keep);
 
-/* Looks in the listener's web folder for the file of a request that isn't answered yet;
- * for a folder it's its index.html. The path is relative, and ends at its NUL. SYNC_FILE
+/* Looks in one of the listener's web folders, counted from 0, for the file of a request
+ * that isn't answered yet; for a folder it's its index.html. The path is relative, and
+ * ends at its NUL; with any_case != 0 the case of its letters is of no matter. SYNC_FILE
  * tells. Returns 0 or an error code. */
-int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path);
+int32_t sync_file_open(struct sync *sync, uint32_t slot, const char *path, uint32_t which,
+                       int32_t any_case);
 
 /* Answers a request with a head, and with `length` bytes at `offset` of the file that was
  * found. What the client doesn't read isn't read from the disk. Returns enum sync_sent.
@@ -317,7 +319,7 @@ uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 /* Writes the bound addresses, separated by ", ", and returns the text's length. */
 uint32_t sync_listener_addresses(struct sync *sync, uint32_t id, char *text, size_t size);
 
-/* The folder that sync_file_open looks in. Returns 0 or an error code. */
+/* One more folder that sync_file_open looks in. Returns 0 or an error code. */
 int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path);
 
 /* Gives a listener certificates, and takes the place of those that it had: clients that

@@ -1,4 +1,5 @@
--- Central: one place where people draw, chat and play, whatever they came with.
+-- Central: one place where people draw, chat and play, whatever they came with. It listens on
+-- all addresses, for phones on the same network; CENTRAL_HOST=localhost keeps it here.
 --
 --     sync-lua examples/central/main.lua
 --     http://localhost:8080                 (in two windows, or two phones)
@@ -18,6 +19,9 @@ Central.web = folder .. "/public"
 
 local host = os.getenv("CENTRAL_HOST") or "*"
 local port = tonumber(os.getenv("CENTRAL_PORT") or 8080)
+if host == "*" then
+  sync.log.info("open to all who reach this machine; CENTRAL_HOST=localhost keeps it to yourself")
+end
 sync.enable(host, port, Central)
 sync.enable(host, port == 0 and 0 or port + 1, Terminal)
 

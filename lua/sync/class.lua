@@ -4,10 +4,11 @@
 --     function Animal:speak() return "..." end
 --     local Dog = Animal:extend("Dog")
 --
--- A class is its instances' metatable, so `__tostring` and the like can be defined on it.
+-- A class is its instances' metatable, so `__tostring` and the like can be defined on it. What it
+-- is called is its `className`, so that an instance's `name` is its own.
 -- @classmod sync.Class
 
-local Class = {name = "Class"}
+local Class = {className = "Class"}
 Class.__index = Class
 
 --- Makes a subclass.
@@ -16,9 +17,9 @@ Class.__index = Class
 function Class:extend(name)
   if type(name) ~= "string" then
     error(("%s:extend(name): the name must be a string, not %s")
-      :format(self.name, type(name)), 2)
+      :format(self.className, type(name)), 2)
   end
-  local class = {name = name, super = self, __tostring = self.__tostring}
+  local class = {className = name, super = self, __tostring = self.__tostring}
   class.__index = class
   return setmetatable(class, {
     __index = self,
@@ -42,13 +43,24 @@ function Class:is(class)
 end
 
 function Class:__tostring()
-  return self.name
+  return self.className
+end
+
+--- Raises an error when a method was called with a dot: what it is called for isn't there.
+-- @param self what the method has got
+-- @tparam string call as in "send(data)"
+-- @raise for the line that has called the method
+function Class.needColon(self, call)
+  if type(self) == "table" then return end
+  local name = call:match("^%w+")
+  error(("%s: it was called with a dot, as client.%s(…); a method needs a colon: client:%s(…)")
+    :format(call, name, name), 3)
 end
 
 --- Whether a value is a class that was made with `extend`.
 function Class.isClass(value)
   return type(value) == "table" and rawget(value, "__index") == value and
-    type(rawget(value, "name")) == "string"
+    type(rawget(value, "className")) == "string"
 end
 
 return Class

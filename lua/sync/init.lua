@@ -13,13 +13,16 @@
 local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"
+local advice = require "sync.advice"
 local core = require "sync.core"
+local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
 local loop = require "sync.loop"
 local options = require "sync.options"
 local panel = require "sync.http.panel"
 local policies = require "sync.http.policies"
+local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
 
@@ -63,6 +66,8 @@ local function checkEnable(host, port, class, given)
   if type(host) ~= "string" or host == "" then
     return ("host must be a name, an address, \"*\" or \"unix:PATH\", not %s")
       :format(type(host) == "string" and "empty" or type(host))
+  elseif type(port) == "string" and tonumber(port) then
+    return ("port must be a number, not a string: %s instead of %q"):format(port, port)
   elseif type(port) ~= "number" or port % 1 ~= 0 or port < 0 or port > 65535 then
     return ("port must be a whole number from 0 to 65535, not %s"):format(tostring(port))
   elseif not Class.isClass(class) or not Class.is(class, sync.Protocol) or
@@ -87,13 +92,23 @@ local function nameHandlers(class)
     end
     table.sort(methods)
     for _, name in ipairs(methods) do
-      sync.jit.name(level.name .. ":" .. name, level[name])
+      sync.jit.name(level.className .. ":" .. name, level[name])
     end
     level = level.super
   end
   for name, entry in pairs(class.remote or {}) do
-    sync.jit.name(("%s.remote:%s"):format(class.name, name),
+    sync.jit.name(("%s.remote:%s"):format(class.className, name),
       type(entry) == "function" and entry or entry.fn)
+  end
+end
+
+local told = {}
+
+-- Tells what is probably not meant in a class, once.
+local function advise(class)
+  for _, text in ipairs(advice.of(class)) do
+    if not told[text] then log.warn(text) end
+    told[text] = true
   end
 end
 
@@ -111,7 +126,8 @@ function sync.enable(host, port, class, given)
   if type(host) == "string" and host:find("^unix:") and type(port) ~= "number" then
     port, class, given = 0, port, class
   end
-  local problem = checkEnable(host, port, class, given)
+  local problem = checkEnable(host, port, class, given) or routes.problem(class) or
+    advice.problem(class)
   local settings, listener
   if not problem then settings, problem = options.merge(class, given or {}) end
   if settings then
@@ -121,8 +137,9 @@ function sync.enable(host, port, class, given)
   opened[#opened + 1] = listener
   if cluster then cluster:addClass(class) end
   nameHandlers(class)
+  advise(class)
   policies.write(opened)
-  if started then log.info(("%s listens on %s"):format(class.name, tostring(listener))) end
+  if started then log.info(("%s listens on %s"):format(class.className, tostring(listener))) end
   return listener
 end
 
@@ -149,14 +166,11 @@ local function announce()
     for _, listener in ipairs(opened) do
       if listener.class == class and not listener.closed then
         places[#places + 1] = tostring(listener)
-        local host = (listener.host == "*" or listener.host == "0.0.0.0" or
-          listener.host == "::") and "localhost" or listener.host
-        hint = hint or (listener.port and ("nc %s %d"):format(host, listener.port)
-          or "nc -U " .. listener.host:sub(6))
+        hint = hint or listener:hint()
       end
     end
     if hint then
-      log.info(("%s listens on %s (try: %s)"):format(class.name, table.concat(places, ", "),
+      log.info(("%s listens on %s (try: %s)"):format(class.className, table.concat(places, ", "),
         hint))
     end
   end
@@ -226,7 +240,7 @@ function sync.start()
   announce()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
-  end, debug.traceback)
+  end, failure.trace)
   local hadWork = not ok or loop.run()
   for _, listener in ipairs(opened) do listener:stop() end
   unwatch()
@@ -247,9 +261,9 @@ function sync.stop(seconds)
   stopped = true
   for _, listener in ipairs(opened) do listener:stop() end
   for _, class in ipairs(classes()) do
-    local ok, message = xpcall(function() class:onStop() end, debug.traceback)
+    local ok, message = xpcall(function() class:onStop() end, failure.trace)
     if not ok then
-      log.error(("error in onStop of %s: %s"):format(class.name, tostring(message)))
+      log.error(("error in onStop of %s: %s"):format(class.className, tostring(message)))
     end
   end
   loop.stop(seconds or STOP_SECONDS)

@@ -16,6 +16,12 @@ local Listener = Class:extend("Listener")
 -- What an error of sync_listen means to the person who runs the server.
 local function explain(name, text, where, port)
   if name == "EADDRINUSE" then
+    for _, listener in pairs(loop.listeners) do
+      if listener.port == port and not listener.closed then
+        return ("%s is taken: this script has enabled it for %s already; one port serves one " ..
+          "class, so choose another"):format(where, listener.class.className)
+      end
+    end
     return where .. " is taken: another server listens there; stop it, or choose another port"
   elseif name == "EACCES" and port > 0 and port < 1024 then
     return where .. " needs a right: ports below 1024 are the system's; choose a higher " ..
@@ -138,6 +144,44 @@ end
 -- @tparam string text
 function Listener:setPolicy(text)
   C.sync_listener_policy(handle, self.id, text, #text)
+end
+
+-- What sends a message of a framing to standard output.
+local SENDERS = {
+  null = "printf 'hello\\0' | ", length16 = "printf '\\0\\5hello' | ",
+  length32 = "printf '\\0\\0\\0\\5hello' | ",
+}
+local PING = [[printf '{"jsonrpc":"2.0","id":1,"method":"sync.ping"}\0' | ]]
+
+local function hasPage(listener)
+  local settings = listener.settings
+  local has = settings.transports.http and settings.web
+  local level = listener.class
+  while level and not has do
+    has = settings.transports.http and (rawget(level, "routes") or {})["GET /"]
+    level = rawget(level, "super")
+  end
+  return has
+end
+
+--- How a person tries it: a command, or a page's URL.
+-- @treturn string
+function Listener:hint()
+  local settings = self.settings
+  if not self.port then return "nc -U " .. self.host:sub(6) end
+  local host = (self.host == "*" or self.host == "0.0.0.0" or self.host == "::") and "localhost" or
+    self.host
+  local at = ("%s:%d"):format(host:find(":", 1, true) and not host:find("^%[") and
+    "[" .. host .. "]" or host, self.port)
+  local secure = settings.tls and "s" or ""
+  if hasPage(self) then return ("http%s://%s"):format(secure, at) end
+  if not settings.transports.tcp then return ("a WebSocket to ws%s://%s"):format(secure, at) end
+  local sender = self.class.remote and settings.framing == "null" and settings.encoding == "json"
+    and PING or SENDERS[settings.framing] or ""
+  if settings.tls and settings.tls.only then
+    return sender .. "openssl s_client -quiet -connect " .. at
+  end
+  return ("%snc %s %d"):format(sender, bare(host), self.port)
 end
 
 function Listener:__tostring()

@@ -7,6 +7,7 @@
 -- @module sync.loop
 
 local core = require "sync.core"
+local failures = require "sync.failure"
 local log = require "sync.log"
 local memory = require "sync.memory"
 local shedding = require "sync.shedding"
@@ -41,6 +42,12 @@ local TROUBLE = {
   memory = "memory ran out, a client was closed",
   protocol = "client broke its protocol, it was closed",
   refused = "an HTTP request came to a byte stream, its client was closed",
+}
+
+-- What completes a message of each framing.
+local ENDS = {
+  null = "ends with a NUL", line = "ends with a line feed", length16 = "has its length before " ..
+    "it, in 2 bytes", length32 = "has its length before it, in 4 bytes",
 }
 
 local TRANSPORTS = {
@@ -144,13 +151,23 @@ end
 -- The client has gone for good. An error in onClose keeps nothing else from ending.
 local function closed(client, reason, code)
   if byId then byId[client.id] = nil end
-  local ok, err = xpcall(client.onClose, debug.traceback, client, reason, code)
+  local ok, err = xpcall(client.onClose, failures.trace, client, reason, code)
   client:finish()
   if ok then return end
-  local what = "onClose of " .. getmetatable(client).name
+  local what = "onClose of " .. getmetatable(client).className
   log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)), {client = client.id})
 end
 loop.closed = closed
+
+-- What the log says of a client that went in trouble; of a message that never ended how it ends.
+local function troubleOf(client, reason)
+  local trouble = TROUBLE[reason]
+  local listener = reason == "timeout" and client.transport ~= "websocket" and
+    loop.listeners[C.sync_listener_of(handle, client.slot)]
+  local framing = listener and listener.settings.framing
+  if not ENDS[framing] then return trouble end
+  return ('%s; by framing = "%s" a message %s'):format(trouble, framing, ENDS[framing])
+end
 
 local function disconnected(slot, code)
   local client = clients[slot]
@@ -170,12 +187,12 @@ local function disconnected(slot, code)
   client.clients:remove(client)
   local joined = client.joined
   if joined then leaveAll(client, joined.rooms) end
+  local trouble = not wanted and troubleOf(client, reason)
   client.slot = 0
   client.closing = reason
-  local trouble = not wanted and TROUBLE[reason]
   if trouble then
     log.limited("warn", reason, trouble,
-      {client = client.id, address = client.address, protocol = getmetatable(client).name})
+      {client = client.id, address = client.address, protocol = getmetatable(client).className})
   end
   memory.consider()
   closed(client, reason, closeCode)
@@ -307,27 +324,17 @@ function loop.atEnd(fn)
   last[#last + 1] = fn
 end
 
-local function withTraceback(err)
-  return {raised = err, traceback = debug.traceback("", 2):sub(2)}
-end
-
--- An error's value as text, also where its own __tostring fails.
-local function describe(raised)
-  local ok, text = pcall(tostring, raised)
-  return ok and text or "error value is a " .. type(raised)
-end
-
 -- Logs an error that is no client's.
 local function nobodysFailed(what, failure)
   log.limited("error", "error in " .. what, ("error in %s, no client is closed: %s"):format(what,
-    describe(failure.raised)), {traceback = failure.traceback})
+    failures.describe(failure.raised)), {traceback = failure.traceback})
 end
 
 --- Calls a function that runs for no client, so that its error ends nothing else.
 -- @tparam string what the function's name in the log
 -- @tparam function fn
 function loop.guard(what, fn, ...)
-  local ok, failure = xpcall(fn, withTraceback, ...)
+  local ok, failure = xpcall(fn, failures.catch, ...)
   if not ok then nobodysFailed(what, failure) end
 end
 
@@ -405,13 +412,13 @@ local NOBODYS = {
 }
 
 local function clientFailed(client, failure)
-  local class = getmetatable(client).name -- the instance's own name is the user's
+  local class = getmetatable(client).className -- the instance's own name is the user's
   log.limited("error", "handler of " .. class, "error in a handler, its client is closed: " ..
-    describe(failure.raised),
+    failures.describe(failure.raised, client),
     {client = client.id, address = client.address, traceback = failure.traceback})
   local ok, err = pcall(client.onError, client, failure.raised)
   if not ok then
-    log.limited("error", "onError of " .. class, "error in onError: " .. describe(err))
+    log.limited("error", "onError of " .. class, "error in onError: " .. failures.describe(err))
   end
   client:close("error")
 end
@@ -432,7 +439,7 @@ local function runGuarded(ticks, block)
   loop.running = true
   cursor, batch = 0, 0
   repeat
-    local ok, failure = xpcall(run, withTraceback, ticks, block)
+    local ok, failure = xpcall(run, failures.catch, ticks, block)
     if not ok then
       handlerFailed(failure)
       if ticks < math.huge then ticks = 0 end -- the rest of the batch, and no other

@@ -118,7 +118,7 @@ function options.declare(class, settings)
   local own, known = declared[class] or {}, options.of(class)
   declared[class] = own
   for name, setting in pairs(settings) do
-    if known[name] then error(("%s.%s is declared twice"):format(class.name, name), 2) end
+    if known[name] then error(("%s.%s is declared twice"):format(class.className, name), 2) end
     own[name] = setting
     class[name] = setting.default
   end
@@ -156,6 +156,7 @@ local function distance(a, b)
   end
   return row[#b]
 end
+options.distance = distance
 
 --- The name that is most like `name`, or nil when none is like it.
 -- @tparam string name
@@ -200,7 +201,7 @@ local function misspelt(class, known)
     for name in pairs(level) do
       local meant = type(name) == "string" and names[name:lower()]
       if meant and meant ~= name then
-        return ("class %s sets %s; did you mean %s?"):format(level.name, name, meant)
+        return ("class %s sets %s; did you mean %s?"):format(level.className, name, meant)
       end
     end
     level = level.super
@@ -210,7 +211,7 @@ end
 local function wrongHandler(class)
   for _, name in ipairs(HANDLERS) do
     if type(class[name]) ~= "function" then
-      return ("%s.%s must be a function, not %s"):format(class.name, name, type(class[name]))
+      return ("%s.%s must be a function, not %s"):format(class.className, name, type(class[name]))
     end
   end
 end
@@ -225,7 +226,7 @@ function options.merge(class, given)
   if message then return nil, message end
   for name, setting in pairs(known) do
     local value, source = given[name], "option "
-    if value == nil then value, source = class[name], class.name .. "." end
+    if value == nil then value, source = class[name], class.className .. "." end
     local fits, wanted = setting.kind.check(value)
     if not fits then
       return nil, ("%s%s must be %s, not %s"):format(source, name, wanted,

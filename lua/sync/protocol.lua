@@ -173,8 +173,8 @@ local REFUSED = {
 function Protocol:extend(name)
   local class = Class.extend(self, name)
   if #name > Set.MOST_CLASS_NAME then
-    error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.name, #name,
-      Set.MOST_CLASS_NAME), 2)
+    error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.className,
+      #name, Set.MOST_CLASS_NAME), 2)
   end
   class.clients = self.Set:new()
   -- A room lives as long as it has members, or somebody holds it.
@@ -240,7 +240,7 @@ local TOO_LONG = C.SYNC_TOO_LONG
 local function refused(self, sent, length)
   if sent == TOO_LONG then
     log.limited("error", "send", ("%s:send: a message of %d bytes is longer than maxQueue, or " ..
-      "than its framing can say; it is not sent"):format(getmetatable(self).name, length),
+      "than its framing can say; it is not sent"):format(getmetatable(self).className, length),
       {client = self.id})
   end
   return false, REFUSED[sent]
@@ -256,6 +256,7 @@ end
 -- prefix can say; the log says so.
 function Protocol:send(data)
   if type(data) ~= "string" then
+    Class.needColon(self, "send(data)")
     error("send(data): data must be a string, not " .. type(data), 2)
   end
   local sent = C.sync_send(handle, self.slot, data, #data)
@@ -281,6 +282,7 @@ end
 -- @tparam[opt=1000] number code that a WebSocket is closed with: 1000 to 1014, or one of
 -- your own from 3000 to 4999
 function Protocol:close(reason, code)
+  Class.needColon(self, "close(reason)")
   if self.closing or self.slot == 0 then return end
   self.closing = reason or "closed"
   code = code or CODES[reason] or 0
@@ -290,6 +292,7 @@ end
 
 --- Closes this client at once; what is queued is lost, and it sees a reset.
 function Protocol:abort()
+  Class.needColon(self, "abort()")
   if self.slot == 0 then return end
   self.closing = "aborted"
   C.sync_abort(handle, self.slot)
@@ -311,6 +314,7 @@ end
 -- @tparam string name where a number stands for its text
 -- @treturn sync.Set empty when nobody is in it
 function Protocol:room(name)
+  Class.needColon(self, "room(name)")
   -- Strings are hashed with a secret, and numbers without: those of clients could all collide.
   local key = type(name) == "number" and ("%.17g"):format(name) or name
   local room = self.roomsByName[key]
@@ -341,6 +345,7 @@ end
 -- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
 -- long"
 function Protocol:join(name, value)
+  Class.needColon(self, "join(name)")
   if self.slot == 0 then return false, "closed" end
   if isTooLong(self, name) then return false, "name too long" end
   if value ~= nil and #cjson.encode(value) > MOST_VALUE then return false, "value too long" end
@@ -368,6 +373,7 @@ end
 --- Takes this client out of a room.
 -- @tparam string name
 function Protocol:leave(name)
+  Class.needColon(self, "leave(name)")
   local joined = self.joined
   local room = joined and joined.rooms[name]
   if not room then return end
@@ -381,13 +387,14 @@ end
 -- @tparam string name
 -- @treturn boolean
 function Protocol:isIn(name)
+  Class.needColon(self, "isIn(name)")
   local joined = self.joined
   return joined ~= nil and joined.rooms[name] ~= nil
 end
 
 function Protocol:__tostring()
   local address = self.address == "" and self.transport or self.address
-  return ("%s client %d (%s)"):format(getmetatable(self).name, self.id, address)
+  return ("%s client %d (%s)"):format(getmetatable(self).className, self.id, address)
 end
 
 return Protocol

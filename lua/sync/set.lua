@@ -21,8 +21,12 @@ local listMark = require "sync.list".mark
 local C, handle = core.C, core.handle
 local FIRST_CAPACITY = 8
 
-local function checkData(data)
+local function checkData(data, set)
   if type(data) ~= "string" then
+    if type(set) == "string" then
+      error("send(data): it was called with a dot, as set.send(…); a method needs a colon: " ..
+        "set:send(…)", 3)
+    end
     error("send(data): data must be a string, not " .. type(data), 3)
   end
 end
@@ -265,7 +269,7 @@ end
 -- @tparam string data
 -- @treturn number for how many clients of this process the message was queued
 function Set:send(data)
-  checkData(data)
+  checkData(data, self)
   if self.channel then self.channel:publish(data) end
   return self:sendHere(data)
 end
@@ -418,7 +422,7 @@ function View:sendHere(data)
 end
 
 function View:send(data)
-  checkData(data)
+  checkData(data, self)
   local source = self.source
   if source.channel ~= false then -- of a view nil
     local set, isWide = self:origin()

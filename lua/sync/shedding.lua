@@ -94,7 +94,7 @@ end
 
 local function drop(client, weight)
   log.warn("memory is at its limit: a client that holds much is closed", {client = client.id,
-    address = client.address, protocol = getmetatable(client).name, bytes = weight})
+    address = client.address, protocol = getmetatable(client).className, bytes = weight})
   if client.slot == 0 then return client:close("memory") end -- the client is away
   client.closing = "memory"
   C.sync_abort(handle, client.slot)

@@ -11,6 +11,7 @@
 -- @module sync.task
 
 local Set = require "sync.set"
+local failure = require "sync.failure"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
@@ -52,8 +53,8 @@ local function go(self, ...)
   if self.status == "cancelled" then return end
   if not ok then
     finish(self, "failed")
-    log.limited("error", "task", "error in a function of sync.spawn: " .. tostring(err),
-      {traceback = debug.traceback(self.thread)})
+    log.limited("error", "task", "error in a function of sync.spawn: " .. failure.describe(err),
+      {traceback = failure.fold(debug.traceback(self.thread))})
   elseif coroutine.status(self.thread) == "dead" then
     finish(self, "done")
   else

@@ -202,12 +202,52 @@ await check("on a phone all is in sight, and a finger flies", async () => {
   await until("Phil has left", async () => `${await names(ann)}` === "Ann,Ben");
 });
 
+await check("what is said is in sight as a whole, also at a phone's edge", async () => {
+  const phone = await open({name: "Quinn", hue: 300, room: "edge", width: 360, height: 740, touch: true});
+  const start = await shown(phone);
+  const bubble = async what => {
+    const [box, sight] = await until(`the bubble ${what}`, async () => {
+      const boxes = await ask(phone, "bubbles");
+      return boxes.length === 1 && [boxes[0], (await ask(phone, "state")).sight];
+    });
+    assert.ok(box.left >= sight.left, `${what}: left`);
+    assert.ok(box.top >= sight.top + 78, `${what}: under the panels at the top`);
+    for (const side of ["right", "bottom"]) assert.ok(box[side] <= sight[side], `${what}: ${side}`);
+  };
+  const say = async text => {
+    await phone.keyboard.press("Enter");
+    await phone.keyboard.type(text);
+    await phone.keyboard.press("Enter");
+    await phone.keyboard.press("Escape");
+  };
+  await say("a long line of many words that a phone is too narrow for");
+  await bubble("of words");
+  await picture(phone, "bubble-words");
+  await until("silence", async () => !(await ask(phone, "bubbles")).length);
+  await say("W".repeat(60));
+  await bubble("of one word");
+  await picture(phone, "bubble-word");
+  await until("silence", async () => !(await ask(phone, "bubbles")).length);
+  // To a corner of the world, where the comet is not in the middle of the screen any more.
+  await until("Quinn is in the corner", async () => {
+    await phone.touchscreen.tap(4, 80);
+    const {x} = await ask(phone, "me");
+    return x < 60 && x < start.x;
+  });
+  await say("here is the end of the world");
+  await bubble("at the edge");
+  await picture(phone, "bubble-edge");
+  await phone.context().close();
+});
+
 await check("the panel wants its token, and then shows what happens", async () => {
   const panel = await (await browser.newContext({viewport: {width: 1200, height: 900}})).newPage();
   panel.on("pageerror", error => errors.push(error.stack));
   const refused = await panel.goto(`http://127.0.0.1:${port}/panel`);
   assert.equal(refused.status(), 401);
-  await panel.goto(`http://127.0.0.1:${port}/panel?token=${TOKEN}`);
+  await panel.screenshot({path: path.join(pictures, "panel-token.png")});
+  await panel.fill("#token", TOKEN);
+  await panel.click("button");
   await until("it is live", async () => await panel.textContent("#state") === "live");
   const rows = id => panel.$$eval(`#${id} tbody tr`, list =>
     list.map(row => [...row.cells].map(cell => cell.textContent)));
@@ -228,6 +268,17 @@ await check("the panel wants its token, and then shows what happens", async () =
   });
   await until("plots move", async () => `${await drawn()}` !== `${first}`);
   await panel.screenshot({path: path.join(pictures, "panel.png"), fullPage: true});
+  for (const width of [360, 320]) {
+    await panel.setViewportSize({width, height: 740});
+    const out = await panel.$$eval("section, table, td, td *", (list, wide) => list.filter(each => {
+      const {left, right} = each.getBoundingClientRect();
+      return left < 0 || right > wide + 0.5 || each.scrollWidth > each.clientWidth + 1 &&
+        getComputedStyle(each).display !== "inline" && each.clientWidth > 0;
+    }).map(each => each.outerHTML.slice(0, 80)), width);
+    assert.deepEqual(out, []);
+    assert.equal(await panel.evaluate(() => document.documentElement.scrollWidth), width);
+    await panel.screenshot({path: path.join(pictures, `panel-${width}.png`), fullPage: true});
+  }
   await panel.context().close();
 });
 

@@ -31,6 +31,9 @@ local function encoded(value, options)
   return hex(assert(amf3.encode(value, options)))
 end
 
+local COLLECTION = hex "flex.messaging.io.ArrayCollection"
+local PROXY = hex "flex.messaging.io.ObjectProxy"
+
 -- What can be written in one way only.
 local VECTORS = {
   {"false", "02", false},
@@ -55,6 +58,11 @@ local VECTORS = {
   {"a long string", "06 8401" .. ("61"):rep(256), ("a"):rep(256)},
   {"an XML document", "07 09 3c612f3e", amf.xml("<a/>", "document")},
   {"a date", "08 01 427373b3296fa000", amf.date(1336728000250)},
+  {"a collection", "0a 07 43" .. COLLECTION .. "09 05 01 0401 0402", amf.collection {1, 2}},
+  {"an empty collection", "0a 07 43" .. COLLECTION .. "09 01 01", amf.collection()},
+  {"a proxy", "0a 07 3b" .. PROXY .. "0a 0b 01 0361 0401 01", amf.proxy {a = 1}},
+  {"two collections", "09 05 01 0a 07 43" .. COLLECTION .. "09 03 01 0401 0a 01 09 03 01 0402",
+    {amf.collection {1}, amf.collection {2}}},
   {"an empty array", "09 01 01", amf.list {}},
   {"an array", "09 05 01 0401 0402", {1, 2}},
   {"an array of names", "09 01 03 61 0401 01", amf.list {a = 1}},

@@ -79,7 +79,7 @@ describe("the gateway of Flash Remoting", function()
     local port = serve(class)
     local answers = call(port, {
       {target = "add", response = "/1", value = amf.list {1, 2}},
-      {target = class.name .. ".add", response = "/2", value = amf.list {3, 4}},
+      {target = class.className .. ".add", response = "/2", value = amf.list {3, 4}},
       {target = "echo", response = "/3", value = amf.list {"grüße", {1, 2, {deep = true}}}},
       {target = "echo", response = "/4", value = amf.list {}},
     })
@@ -302,6 +302,124 @@ describe("the gateway of Flash Remoting", function()
       end)
       assert.same({}, lines)
     end
+  end)
+
+  it("gives a function the packet's headers, and those that must be understood if it knows them",
+  function()
+    local class = game {understands = {"Token"}}
+    function class.remote:who()
+      return {self.request.amfHeaders.Credentials.userid, self.request.amfHeaders.Token}
+    end
+    local port = serve(class)
+    local message = {target = "who", response = "/1", value = amf.list {}}
+    local credentials = {name = "Credentials", value = {userid = "ann", password = "secret"}}
+    local answers = call(port, {message}, 0,
+      {credentials, {name = "Token", mustUnderstand = true, value = "t"}})
+    assert.same({"ann", "t"}, answers["/1/onResult"])
+    answers = call(port, {message}, 0, {credentials, {name = "Other", mustUnderstand = true,
+      value = 1}})
+    assert.matches('header "Other"', answers["/1/onStatus"].description)
+  end)
+
+  describe("for Flex", function()
+    local PACKAGE = "flex.messaging.messages."
+    -- Sends one message as RemoteObject does: AMF3 in a list in a packet of version 3.
+    local function send(port, class, fields)
+      fields.messageId, fields.timestamp, fields.timeToLive = "M-1", 0, 0
+      fields.destination = fields.destination or "any"
+      fields.headers = fields.headers or {DSId = "nil"}
+      local answers = call(port, {{target = "null", response = "/1",
+        value = amf.list {amf.typed(PACKAGE .. class, fields)}}}, 3)
+      return answers["/1/onResult"] or answers["/1/onStatus"], answers[1]
+    end
+
+    it("calls functions by RemotingMessage, and takes its collections", function()
+      local class = game()
+      function class.remote:sum(list, proxy)
+        return amf.collection {list.value[1] + list.value[2], proxy.value.x}
+      end
+      local port = serve(class)
+      local answer, target = send(port, "RemotingMessage", {operation = "sum",
+        source = class.className, clientId = "C-1",
+        body = amf.list {amf.collection {1, 2}, amf.proxy {x = 7}}})
+      assert.equal("/1/onResult", target)
+      assert.equal(PACKAGE .. "AcknowledgeMessage", amf.className(answer))
+      assert.equal("flex.messaging.io.ArrayCollection", amf.className(answer.body))
+      assert.same({3, 7}, answer.body.value)
+      assert.same({"M-1", "C-1"}, {answer.correlationId, answer.clientId})
+      answer = send(port, "RemotingMessage", {operation = "add", body = amf.list {1, 2}})
+      assert.equal(3, answer.body)
+    end)
+
+    it("answers faults by ErrorMessage, at once and later", function()
+      local class = game()
+      function class.remote:late()
+        local answer = self:later()
+        sync.after(0, function() answer(nil, sync.fault(7, "too late")) end)
+      end
+      local port = serve(class)
+      local answer, target = send(port, "RemotingMessage", {operation = "fault"})
+      assert.equal("/1/onStatus", target)
+      assert.equal(PACKAGE .. "ErrorMessage", amf.className(answer))
+      assert.same({"42", "not now", {after = 5}, "M-1"}, {answer.faultCode, answer.faultString,
+        answer.extendedData, answer.correlationId})
+      answer = send(port, "RemotingMessage", {operation = "late"})
+      assert.same({"7", "too late"}, {answer.faultCode, answer.faultString})
+      for _, fields in ipairs {{operation = "none"}, {operation = "add", source = "Other"},
+        {operation = {}}, {operation = ("x"):rep(300)}, {}} do
+        answer = send(port, "RemotingMessage", fields)
+        assert.equal("-32601", answer.faultCode)
+      end
+      answer = send(port, "CommandMessage", {operation = 0})
+      assert.equal("-32600", answer.faultCode)
+      answer = send(port, "OtherMessage", {})
+      assert.equal("-32600", answer.faultCode)
+    end)
+
+    it("answers the ping, and knows who has logged in until they log out", function()
+      local class = game()
+      function class:onLogin(name, password)
+        if name == "broken" then error("secret") end
+        return password == "pass:word" and {name = name}
+      end
+      function class.remote:who() return self.request.login and self.request.login.name end
+      local port = serve(class)
+      local answer = send(port, "CommandMessage", {operation = 5})
+      local id = answer.headers.DSId
+      assert.equal(36, #id)
+      local function who(DSId)
+        return send(port, "RemotingMessage", {operation = "who", headers = {DSId = DSId}}).body
+      end
+      local function login(text, DSId)
+        return send(port, "CommandMessage", {operation = 8, headers = {DSId = DSId or id},
+          body = text}).faultCode
+      end
+      assert.equal("Client.Authentication", login "YW5uOndyb25n") -- ann:wrong
+      assert.equal("Client.Authentication", login "YW5u")         -- ann
+      assert.equal("Client.Authentication", login(5))
+      assert.equal("Client.Authentication", login("YW5uOnBhc3M6d29yZA==", "nil"))
+      local lines = support.logged(function()
+        assert.equal("-32603", login "YnJva2VuOng=") -- broken:x
+      end)
+      assert.matches("error in onLogin", lines[1], 1, true)
+      assert.equal(amf.null, who(id))
+      assert.is_nil(login "YW5uOnBhc3M6d29yZA==") -- ann:pass:word
+      assert.equal("ann", who(id))
+      assert.equal(amf.null, who((id:gsub("^.", "Z"))))
+      send(port, "CommandMessage", {operation = 9, headers = {DSId = id}})
+      assert.equal(amf.null, who(id))
+    end)
+
+    it("refuses a login where the class has no onLogin, and gives remote credentials", function()
+      local class = game()
+      function class.remote:who() return self.request.amfHeaders.Credentials.userid end
+      local port = serve(class)
+      local id = send(port, "CommandMessage", {operation = 5}).headers.DSId
+      assert.equal("Client.Authentication", send(port, "CommandMessage", {operation = 8,
+        headers = {DSId = id}, body = "YW5uOng="}).faultCode)
+      assert.equal("ann", send(port, "RemotingMessage", {operation = "who",
+        headers = {DSId = id, DSRemoteCredentials = "YW5uOng="}}).body)
+    end)
   end)
 
   it("takes no other POST", function()

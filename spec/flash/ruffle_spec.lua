@@ -46,6 +46,45 @@ describe("ruffle", function()
     assert.equal("[\n\n]", ruffle.proxies {listener("unix:/x"), closed, plain})
   end)
 
+  it("writes out what a movie asks for, wildcards too", function()
+    local game = listener("play.example", 8080, {ruffle = {asks = {
+      {"eco.example", 9604}, {"*", "9700-9701"}, {"old.example", "*"}}}})
+    assert.equal(table.concat({
+      "[",
+      '  { host: "eco.example", port: 9604, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "play.example", port: 9700, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "play.example", port: 9701, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "eco.example", port: 9700, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "eco.example", port: 9701, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "old.example", port: 9700, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "old.example", port: 9701, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "old.example", port: 8080, proxyUrl: "ws://play.example:8080/?stream" },',
+      '  { host: "play.example", port: 8080, proxyUrl: "ws://play.example:8080/?stream" }',
+      "]",
+    }, "\n"), ruffle.proxies {game})
+  end)
+
+  it("leads a name and port to who has asked for it, not to who listens there", function()
+    local text = ruffle.proxies({listener("localhost", 80),
+      listener("localhost", 8080, {ruffle = {asks = {{"localhost", 80}}}})}, "page.example")
+    assert.matches('host: "localhost", port: 80, proxyUrl: "ws://page.example:8080/?stream"', text,
+      1, true)
+    assert.equal(1, select(2, text:gsub('host: "localhost", port: 80,', "")))
+  end)
+
+  it("takes asks that can be written out", function()
+    for _, fine in ipairs {false, {asks = {{"a.example", 1}}},
+      {asks = {{"*", "*"}, {"::1", "5-9"}}}} do
+      assert.is_true((ruffle.check(fine)))
+    end
+    for _, wrong in ipairs {true, "a.example", {}, {asks = {}}, {asks = {"a.example"}},
+      {asks = {{"*.example", 80}}}, {asks = {{"a.example"}}}, {asks = {{"a.example", 0}}},
+      {asks = {{"a.example", "9-5"}}}, {asks = {{"a.example", "1-65535"}}}, {asks = {{"a<b", 5}}},
+      {asks = {{"a.example", 1}}, ask = 1}} do
+      assert.is_false((ruffle.check(wrong)))
+    end
+  end)
+
   it("is printed by sync-lua --ruffle, without listening", function()
     local Process = require "spec.support.process"
     local script = Process.file [[

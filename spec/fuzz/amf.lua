@@ -94,6 +94,8 @@ local ONLY_3 = {
     return amf.vector("object", fill({}, depth, place), random(2) == 1, pick {"", "A"})
   end,
   function(depth) return dictionary(depth) end,
+  function(depth) return amf.collection(array(depth)) end,
+  function(depth) return amf.proxy(fill({}, depth, name)) end,
   function() return amf.bytes(text() .. string.char(random(0, 255))) end,
   function() return amf.xml(text(), "e4x") end,
 }

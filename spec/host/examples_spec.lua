@@ -15,7 +15,7 @@ local FREE_PORTS = [[
 local function example(name)
   local server = Program.start("-e", FREE_PORTS, "examples/" .. name .. ".lua")
   local ports = {}
-  for port in server:expect("stderr", "listens on ([^\n]+%(try: [^\n]+)"):gmatch(":(%d+)") do
+  for port in server:expect("stderr", "listens on ([^\n]+) %(try: [^\n]+"):gmatch(":(%d+)") do
     ports[#ports + 1] = tonumber(port)
   end
   return server, ports
@@ -98,6 +98,19 @@ describe("example", function()
     local line
     repeat line = assert(b:receive("*l")) until line == "1 left"
     b:close()
+    stop(server)
+  end)
+
+  it("central says that it listens on all addresses, and how it doesn't", function()
+    local server = Process.start {"env", "CENTRAL_PORT=0", Program.path,
+      "examples/central/main.lua"}
+    server:expect("stderr", "open to all who reach this machine; CENTRAL_HOST=localhost")
+    server:expect("stderr", "Central listens on")
+    stop(server)
+    server = Process.start {"env", "CENTRAL_PORT=0", "CENTRAL_HOST=localhost", Program.path,
+      "examples/central/main.lua"}
+    server:expect("stderr", "Central listens on localhost")
+    assert.is_nil(server:stderr():find("open to all", 1, true))
     stop(server)
   end)
 end)

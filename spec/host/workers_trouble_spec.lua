@@ -385,7 +385,7 @@ describe("workers", function()
       ]]):format(port, port)
       local exit, _, err = Program.runCode(code, "--workers=2")
       assert.equal(1, exit)
-      assert.equal(1, countOf(err, "is taken: another server listens there"), err)
+      assert.equal(1, countOf(err, "is taken: this script has enabled it for Who already"), err)
     end)
 
     it("with the host that is unknown, by its message", function()

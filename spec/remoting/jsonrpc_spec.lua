@@ -490,8 +490,8 @@ describe("protocols.jsonrpc", function()
         local err
         local lines = support.logged(function() err = select(2, call(client, name)) end)
         assert.same({code = -32603, message = "internal error"}, err, name)
-        assert.is_not_nil(table.concat(lines):find("error in " .. class.name .. ".remote:" .. name,
-          1, true), name)
+        assert.is_not_nil(table.concat(lines):find("error in " .. class.className ..
+          ".remote:" .. name, 1, true), name)
       end
       assert.is_true(client:isOpen())
     end)
@@ -585,7 +585,9 @@ describe("protocols.jsonrpc", function()
         end)
         assert.same({code = -32603, message = "internal error"}, err, name)
         logged = logged + #lines
-        if lines[1] then assert.matches("result of " .. class.name .. ".remote:f", lines[1]) end
+        if lines[1] then
+          assert.matches("result of " .. class.className .. ".remote:f", lines[1])
+        end
       end
       assert.equal(5, logged) -- of a kind in 10 seconds
       assert.equal(1, (call(serve {f = function() return 1 end}, "f")))

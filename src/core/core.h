@@ -39,6 +39,7 @@ struct place {
 /* A folder of web files. */
 struct root {
     struct root *next;
+    struct root *beside; /* where the listener looks next, or NULL */
     int descriptor;
 };
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "http/fold.h"
 #include "http/walk.h"
 
 enum { OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
@@ -58,9 +59,16 @@ static int open_regular(struct file *file, const char *path) {
 static void run_open(uv_work_t *work) {
     struct file *file = work->data;
     size_t length = strlen(file->path);
-    file->status = open_regular(file, length > 0 ? file->path : ".");
+    file->status = file->any_case ? fold_path(file->folder, file->path) : 0;
+    if (file->status == 0) {
+        file->status = open_regular(file, length > 0 ? file->path : ".");
+    }
     if (file->status == UV_EISDIR && file->index_path) {
-        file->status = open_regular(file, file->index_path);
+        memcpy(file->index_path, file->path, length);
+        file->status = file->any_case ? fold_path(file->folder, file->index_path) : 0;
+        if (file->status == 0) {
+            file->status = open_regular(file, file->index_path);
+        }
         file->slash_missing = length > 0 && file->path[length - 1] != '/';
     }
 }
@@ -128,8 +136,8 @@ void file_root_close(int folder) {
     close(folder);
 }
 
-struct file *file_open(uv_loop_t *loop, int folder, const char *path, const char *index,
-                       file_callback *callback, void *context) {
+static struct file *file_new(uv_loop_t *loop, int folder, const char *path,
+                             const char *index, file_callback *callback, void *context) {
     size_t length = strlen(path);
     size_t index_size = index ? length + 1 + strlen(index) + 1 : 0;
     struct file *file = calloc(1, sizeof(*file) + length + 1 + index_size);
@@ -149,7 +157,26 @@ struct file *file_open(uv_loop_t *loop, int folder, const char *path, const char
     file->fd = -1;
     file->name = file->path;
     file->work.data = file;
-    start(file, run_open);
+    return file;
+}
+
+struct file *file_open(uv_loop_t *loop, int folder, const char *path, const char *index,
+                       file_callback *callback, void *context) {
+    struct file *file = file_new(loop, folder, path, index, callback, context);
+    if (file) {
+        start(file, run_open);
+    }
+    return file;
+}
+
+struct file *file_open_any_case(uv_loop_t *loop, int folder, const char *path,
+                                const char *index, file_callback *callback,
+                                void *context) {
+    struct file *file = file_new(loop, folder, path, index, callback, context);
+    if (file) {
+        file->any_case = true;
+        start(file, run_open);
+    }
     return file;
 }
 

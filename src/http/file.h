@@ -52,6 +52,7 @@ struct file {
     int status;
     bool busy; /* a job is under way */
     bool closed;
+    bool any_case; /* names are found whatever the case of their letters */
     char path[];
 };
 
@@ -76,6 +77,11 @@ void file_root_close(int folder);
  * then the callback isn't called. It is never called before file_open returns. */
 struct file *file_open(uv_loop_t *loop, int folder, const char *path, const char *index,
                        file_callback *callback, void *context);
+
+/* The same, whatever the case of the letters in the path's names: see fold.h. */
+struct file *file_open_any_case(uv_loop_t *loop, int folder, const char *path,
+                                const char *index, file_callback *callback,
+                                void *context);
 
 /* Reads `length` bytes, 1 to FILE_READ, at `offset` into file->bytes. The callback gets
  * UV_EOF when the file ends before that, having been cut since; file->length is then what

@@ -204,16 +204,20 @@ static void on_opened(struct file *file, int status) {
     }
 }
 
-int request_open_file(struct conn *conn, const char *path) {
+int request_open_file(struct conn *conn, const char *path, uint32_t which,
+                      bool any_case) {
     const struct root *root = conn->service->root;
+    while (root && which-- > 0) {
+        root = root->beside;
+    }
     if (!is_open(conn) || exchange_of(conn)->file || !root) {
         return UV_EINVAL;
     }
     if (core_descriptors(conn->core) >= conn->core->public.client_limit) {
         return UV_EMFILE;
     }
-    struct file *file = file_open(&conn->core->loop, root->descriptor, path, "index.html",
-                                  on_opened, conn);
+    struct file *file = (any_case ? file_open_any_case : file_open)(
+        &conn->core->loop, root->descriptor, path, "index.html", on_opened, conn);
     exchange_of(conn)->file = file;
     conn->core->files += file != NULL;
     return file ? 0 : UV_ENOMEM;

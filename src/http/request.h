@@ -12,7 +12,7 @@ enum sync_sent request_respond(struct conn *conn, const char *bytes, size_t leng
                                bool keep);
 
 /* See sync_file_open and sync_respond_file. */
-int request_open_file(struct conn *conn, const char *path);
+int request_open_file(struct conn *conn, const char *path, uint32_t which, bool any_case);
 enum sync_sent request_respond_file(struct conn *conn, const char *head, size_t length,
                                     uint64_t offset, uint64_t count, bool keep);
 

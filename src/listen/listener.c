@@ -487,7 +487,7 @@ int listener_trust(struct listener *listener, const char *host, const char *cons
     return 0;
 }
 
-int listener_set_root(struct listener *listener, const char *path) {
+int listener_add_root(struct listener *listener, const char *path) {
     struct core *core = listener->service.core;
     struct root *root = malloc(sizeof(*root));
     if (!root) {
@@ -501,7 +501,12 @@ int listener_set_root(struct listener *listener, const char *path) {
     }
     root->next = core->roots;
     core->roots = root;
-    listener->service.root = root;
+    root->beside = NULL;
+    struct root **last = &listener->service.root;
+    while (*last) {
+        last = &(*last)->beside;
+    }
+    *last = root;
     return 0;
 }
 

@@ -307,6 +307,7 @@ window.central = {
   people: () => [...world.people.values()].map(plain),
   strokes: () => [...board.strokes].map(({member, number, serial, hue, width, points}) =>
     ({member, number, serial, hue, width, points: [...points]})),
+  bubbles: () => [...world.people.values()].flatMap(({words}) => words?.box ?? []),
   chat: () => chat.lines.map(line => ({...line})),
   fps: () => fps,
   latency: () => latency ?? null,

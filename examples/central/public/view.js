@@ -11,6 +11,8 @@ const TRAIL = 18, STEP = 26; // points of a trail, and ms between them
 const MOST_LABELS = 150;
 const STARS = [{depth: 0.25, count: 60, size: 1.2}, {depth: 0.45, count: 40, size: 1.8},
   {depth: 0.7, count: 16, size: 2.6}];
+// Of words, in units: how wide they may be, a line of them, what stays free beside them and above.
+const BUBBLE = 340, LINE = 20, EDGE = 8, TOP = 84;
 const FIELD = 1100;         // units after which stars repeat
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -52,6 +54,22 @@ function glow(rgb) {
 }
 
 onTheme(() => glows.clear());
+
+// What somebody says in lines that are no wider than `most`; a word that is wider is cut.
+function linesOf(context, words, most) {
+  if (words.lines && words.most === most) return words.lines;
+  const lines = [""];
+  const isWide = text => context.measureText(text.trimEnd()).width > most;
+  for (const word of words.text.split(/(?<=\s)/)) {
+    for (const part of isWide(word) ? word : [word]) {
+      if (lines.at(-1) && isWide(lines.at(-1) + part)) lines.push("");
+      lines[lines.length - 1] += part;
+    }
+  }
+  words.most = most;
+  words.lines = lines.map(line => line.trim());
+  return words.lines;
+}
 
 function modulo(value, by) {
   return ((value % by) + by) % by;
@@ -308,18 +326,27 @@ export class View {
     const look = palette();
     context.font = "500 15px system-ui, sans-serif";
     context.globalAlpha = person.alpha * Math.min(1, left / 400);
-    const wide = context.measureText(person.words.text).width + 24;
-    const [x, y] = [person.x - wide / 2, person.y - 64];
+    const {sight} = this.#parts.camera;
+    const lines = linesOf(context, person.words,
+      Math.min(BUBBLE, sight.right - sight.left - 2 * EDGE - 24));
+    const wide = Math.max(...lines.map(line => context.measureText(line).width)) + 24;
+    const high = 12 + LINE * lines.length;
+    // At the screen's edge it stands further in, and below a comet at the top, where panels are.
+    const middle = Math.min(Math.max(person.x, sight.left + EDGE + wide / 2),
+      sight.right - EDGE - wide / 2);
+    const above = person.y - 32 - high;
+    const [x, y] = [middle - wide / 2, above < sight.top + TOP ? person.y + 50 : above];
+    person.words.box = {left: x, right: x + wide, top: y, bottom: y + high};
     context.fillStyle = look.name === "dark" ? "rgb(30 38 66 / .94)" : "rgb(255 255 255 / .96)";
     context.strokeStyle = color(person.hue, "ink", 0.6);
     context.lineWidth = 1.5;
     context.beginPath();
-    context.roundRect(x, y, wide, 32, 16);
+    context.roundRect(x, y, wide, high, 16);
     context.fill();
     context.stroke();
     context.textAlign = "center";
     context.fillStyle = look.text;
-    context.fillText(person.words.text, person.x, y + 21);
+    lines.forEach((line, i) => context.fillText(line, middle, y + 21 + LINE * i));
     context.globalAlpha = 1;
   }
 }

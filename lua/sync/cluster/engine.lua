@@ -33,6 +33,7 @@
 
 local Class = require "sync.class"
 local clock = require "sync.cluster.clock"
+local failure = require "sync.failure"
 local log = require "sync.log"
 
 local Engine = Class:extend("Engine")
@@ -300,7 +301,7 @@ end
 
 --- Calls a function of who uses the engine. Its error must not end what goes on here.
 function Engine:guard(what, fn, ...)
-  local ok, err = xpcall(fn, debug.traceback, ...)
+  local ok, err = xpcall(fn, failure.trace, ...)
   if ok then return end
   log.limited("error", self.kind .. " " .. what, ("error in %s of %s, no client is closed: %s")
     :format(what, self.kind, tostring(err)))

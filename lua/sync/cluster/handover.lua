@@ -319,7 +319,7 @@ function Handover:take(client, token, received, done)
   local isOurs = number == cluster.node and epoch == cluster.epoch
   if not number or isOurs or #token > MOST_TOKEN or not self:mayAsk(client) then return false end
   local peer = cluster.nodes[number]
-  local take = {number = number, epoch = epoch, peer = peer, class = getmetatable(client).name,
+  local take = {number = number, epoch = epoch, peer = peer, class = getmetatable(client).className,
     token = token, received = received, client = client, done = done, names = {}}
   client.session.moving = take
   self.takingCount = self.takingCount + 1

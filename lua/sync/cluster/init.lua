@@ -353,17 +353,18 @@ end
 
 --- Makes a class's messages reach other nodes. Called for each that is enabled.
 function Cluster:addClass(class)
-  if not self.engine or self.classes[class.name] == class then return end
-  if #class.name > Set.MOST_CLASS_NAME or class.name:find("/", 1, true) then
+  if not self.engine or self.classes[class.className] == class then return end
+  if #class.className > Set.MOST_CLASS_NAME or class.className:find("/", 1, true) then
     error(("the class %q: in a cluster a name has at most %d bytes, and no slash")
-      :format(class.name:sub(1, 100), Set.MOST_CLASS_NAME), 3)
+      :format(class.className:sub(1, 100), Set.MOST_CLASS_NAME), 3)
   end
-  if self.classes[class.name] then
-    error(("two classes have the name %q: nodes know classes by their names"):format(class.name), 3)
+  if self.classes[class.className] then
+    error(("two classes have the name %q: nodes know classes by their names")
+      :format(class.className), 3)
   end
-  local topic, all = self.topicOf(class.name), class.clients
-  self.classes[class.name] = class
-  all.name, all.channel = class.name, Channel:open(self, all, topic)
+  local topic, all = self.topicOf(class.className), class.clients
+  self.classes[class.className] = class
+  all.name, all.channel = class.className, Channel:open(self, all, topic)
   if class.keepSessions then class:keepSessions(self.handover) end
   self:subscribe(topic, all)
   for _, room in pairs(class.roomsByName) do self:addRoom(all, room) end

@@ -116,7 +116,7 @@ function Journal.fieldsOf(client)
   local fields = {}
   for _, name in ipairs(client.resumeFields) do
     local text = json.note(rawget(client, name), ("the field %s of a %s"):format(name,
-      getmetatable(client).name))
+      getmetatable(client).className))
     if text ~= "" then fields[name] = text end
   end
   return fields
@@ -153,8 +153,8 @@ function Journal:state(client)
   end
   session.statedAt = self.now()
   if not self:pay(session, cost) then return false end
-  self:add({"state", session.sid, session.token, getmetatable(client).name, session.last, rooms,
-    fields}, cost)
+  self:add({"state", session.sid, session.token, getmetatable(client).className, session.last,
+    rooms, fields}, cost)
   return true
 end
 
@@ -199,7 +199,7 @@ function Journal:begin(client)
   client.session.sid = self.lastSid
   self.sessions[self.lastSid] = client
   if self:state(client) then
-    self:keepBegin(self.cluster.topicOf(getmetatable(client).name), client.session.token)
+    self:keepBegin(self.cluster.topicOf(getmetatable(client).className), client.session.token)
   end
 end
 
@@ -252,7 +252,7 @@ function Journal:joined(client, room)
     if not self:pay(session, cost) then return end
     self:add({kind, session.sid, name, encoded}, cost)
   end
-  self:keepBegin(self.cluster.topicOf(getmetatable(client).name, room), session.token)
+  self:keepBegin(self.cluster.topicOf(getmetatable(client).className, room), session.token)
 end
 
 --- A client has left a room.

@@ -7,6 +7,7 @@
 -- @classmod sync.cluster.reader
 
 local frame = require "sync.cluster.frame"
+local failure = require "sync.failure"
 local log = require "sync.log"
 
 local READ = 32            -- entries at once: what a worker is told in one message holds them
@@ -42,7 +43,7 @@ function Reader:work()
     local fn = chores[self.firstChore]
     chores[self.firstChore] = nil
     self.firstChore = self.firstChore + 1
-    local ok, problem = xpcall(fn, debug.traceback)
+    local ok, problem = xpcall(fn, failure.trace)
     if not ok then
       log.limited("error", "journal", "error in what was read of a journal: " .. tostring(problem))
     end

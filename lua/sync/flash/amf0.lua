@@ -225,6 +225,7 @@ end
 function putters.bytes(w) fail(w, "AMF0 has no byte arrays") end
 function putters.vector(w) fail(w, "AMF0 has no vectors") end
 function putters.dictionary(w) fail(w, "AMF0 has no dictionaries") end
+function putters.external(w) fail(w, "AMF0 has no externalizable classes") end
 
 local function putArray(w, value, count)
   if putMarker(w, value, STRICT_ARRAY) then return end

@@ -4,7 +4,7 @@
 -- wrongly: every length is compared with the bytes that are left before anything is made,
 -- and the limits hold for what a value is when references are followed, so that a small
 -- message can't become a large tree. An externalizable class has a format of its own, and
--- is refused by its name.
+-- is refused by its name, but for those of Flex that write one value.
 -- @module sync.flash.amf3
 
 local cursor = require "sync.flash.cursor"
@@ -144,6 +144,20 @@ readers[ARRAY] = function(r)
   return target
 end
 
+local function keepTraits(r, traits)
+  r.traits[#r.traits + 1] = traits
+  return traits
+end
+
+local function readExternal(r, class)
+  local mark = values.externalMark(class)
+  if not mark then
+    fail(r, ("class %s is externalizable, which only its program can read")
+      :format(class:sub(1, 64):gsub("%c", "?")))
+  end
+  return {mark = mark, external = true, text = #class}
+end
+
 local function readTraits(r, head)
   if band(head, 2) == 0 then
     local traits = r.traits[rshift(head, 2) + 1]
@@ -154,10 +168,7 @@ local function readTraits(r, head)
     return traits
   end
   local class = readText(r)
-  if band(head, 4) ~= 0 then
-    fail(r, ("class %s is externalizable, which only its program can read")
-      :format(class:sub(1, 64):gsub("%c", "?")))
-  end
+  if band(head, 4) ~= 0 then return keepTraits(r, readExternal(r, class)) end
   local count = rshift(head, 4)
   checkCount(r, count, 1)
   local before, names = r.text, {}
@@ -168,8 +179,7 @@ local function readTraits(r, head)
     names = names,
     text = before - r.text,
   }
-  r.traits[#r.traits + 1] = traits
-  return traits
+  return keepTraits(r, traits)
 end
 
 -- First the values of the names that its traits have, then names and values up to the empty
@@ -180,7 +190,8 @@ readers[OBJECT] = function(r)
   local traits = readTraits(r, head)
   local target = {}
   if traits.mark then setmetatable(target, traits.mark) end
-  local frame = openKept(r, r.references3, target, steps.sealed)
+  local step = traits.external and steps.external or steps.sealed
+  local frame = openKept(r, r.references3, target, step)
   frame.traits = traits
   return target
 end
@@ -296,6 +307,13 @@ function steps.sealed(r, frame)
   else
     return closeKept(r, r.references3)
   end
+end
+
+function steps.external(r, frame)
+  if frame.place == 1 then return closeKept(r, r.references3) end
+  frame.place = 1
+  local target = frame.target
+  target.value = readValue(r)
 end
 
 function steps.members(r, frame)
@@ -538,6 +556,24 @@ function putters.typed(w, value)
   open(w, value, parts.sealed).traits = names
 end
 
+function putters.external(w, value)
+  if putMarker(w, value, OBJECT) then return end
+  local class = values.className(value)
+  local key = "\0" .. class -- no key of a class with members
+  local known = w.traits[key]
+  if known then
+    putU29(known * 4 + 1)
+  else
+    if w.shared then
+      w.traits[key] = w.traitCount
+      w.traitCount = w.traitCount + 1
+    end
+    putU29(7)
+    putText(w, class)
+  end
+  open(w, value, parts.external)
+end
+
 local function checkItem(w, place, item, kind)
   local good = type(item) == "number" and (kind == "double" or
     kind == "int" and item == tobit(item) or
@@ -646,6 +682,12 @@ function parts.sealed(w, frame)
   if name == nil then return close(w) end
   frame.place, frame.key = place, name
   putValue(w, rawget(frame.target, name))
+end
+
+function parts.external(w, frame)
+  if frame.place == 1 then return close(w) end
+  frame.place, frame.key = 1, "value"
+  putValue(w, rawget(frame.target, "value"))
 end
 
 function parts.keys(w, frame)

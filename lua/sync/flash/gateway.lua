@@ -5,47 +5,90 @@
 -- name, a dot and that. The caller is a client for as long as its POST lasts: it's in no set,
 -- and nothing can be sent to it but its answers. What is limited for a client is limited for
 -- an address here.
+--
+-- `self.request.amfHeaders` has the packet's headers by name. Flex's RemoteObject calls through
+-- messages of its own, whose headers are among them; one that has logged in is known again by
+-- the id (DSId) that its messages give, and `self.request.login` is what `onLogin` has said.
 -- @module sync.flash.gateway
 
 local amfpacket = require "sync.flash.packet"
+local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
+local flex = require "sync.flash.flex"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local origins = require "sync.http.origins"
 
 local gateway = {}
 
-local ADDRESSES = 5000 -- whose allowances are kept, twice
+local MOST_KEPT = 5000 -- entries of a store that are young; as many again are old
 local MOST_NAME = 255  -- bytes of a response's
 
--- Allowances of addresses; when the young ones are many, they take the place of the old.
-local allowances = setmetatable({}, {__mode = "k"}) -- by class
+-- A store by keys of clients: when the young are many, they take the place of the old.
+local Store = {}
+Store.__index = Store
+
+function Store.new()
+  return setmetatable({young = {}, old = {}, count = 0}, Store)
+end
+
+function Store:put(key, value)
+  if self.count >= MOST_KEPT then
+    self.old, self.young, self.count = self.young, {}, 0
+  end
+  self.young[key] = value
+  self.count = self.count + 1
+end
+
+function Store:get(key)
+  local found = self.young[key]
+  if found == nil then
+    found = self.old[key]
+    if found ~= nil then self:put(key, found) end
+  end
+  return found
+end
+
+function Store:remove(key)
+  self.young[key], self.old[key] = nil, nil
+end
+
+-- By class: the allowances of addresses, and who has logged in by Flex's id.
+local byClass = setmetatable({}, {__mode = "k"})
+
+local function storesOf(class)
+  local stores = byClass[class] or {allowances = Store.new(), logins = Store.new()}
+  byClass[class] = stores
+  return stores
+end
 
 local function allowancesOf(class, address)
-  local known = allowances[class] or {young = {}, old = {}, count = 0}
-  allowances[class] = known
-  local found = known.young[address]
-  if found then return found end
-  if known.count >= ADDRESSES then
-    known.old, known.young, known.count = known.young, {}, 0
+  local store = storesOf(class).allowances
+  local found = store:get(address)
+  if not found then
+    found = {}
+    store:put(address, found)
   end
-  found = known.old[address] or {}
-  known.young[address] = found
-  known.count = known.count + 1
   return found
 end
 
 -- Writes answers when they are given. The last one may be given on behalf of somebody else,
 -- where there must be nothing left that can go wrong.
-local function wireFor(version)
-  local wire = {}
+local function wireFor(packet)
+  local wire, version = {}, packet.version
   function wire.result(id, value)
+    local asked = packet.messages[id].flex
+    if asked then value = flex.result(asked, value) end
     local bytes, problem = amfpacket.value(value, version)
     if not bytes then return nil, problem end
     return {id = id, status = "/onResult", bytes = bytes}
   end
   function wire.fault(id, err)
+    local asked = packet.messages[id].flex
     local function write(message, data)
+      if asked then
+        return amfpacket.value(flex.fault(asked, err.code, message, data), version)
+      end
       return amfpacket.value({level = "error", code = err.code, description = message,
         details = data}, version)
     end
@@ -57,17 +100,17 @@ local function wireFor(version)
 end
 
 -- The caller: a client without a connection.
-local function caller(class, request, version)
+local function caller(class, request, packet)
   return class:new {
     slot = 0, closing = false, id = 0, address = request.address, port = request.port,
-    transport = "http", wire = wireFor(version), request = request,
+    transport = "http", wire = wireFor(packet), request = request,
     allowances = allowancesOf(class, request.address),
   }
 end
 
 -- "Game.join" is join, where Game is the class's name.
 local function functionName(class, target)
-  local prefix = class.name .. "."
+  local prefix = class.className .. "."
   return target:sub(1, #prefix) == prefix and target:sub(#prefix + 1) or target
 end
 
@@ -77,10 +120,29 @@ local function arguments(value)
 end
 
 -- What must be understood, and isn't.
-local function strangeHeader(packet)
+local function strangeHeader(class, packet)
   for _, header in ipairs(packet.headers) do
-    if header.mustUnderstand then return header.name end
+    local known = false
+    for _, name in ipairs(class.understands) do known = known or name == header.name end
+    if header.mustUnderstand and not known then return header.name end
   end
+end
+
+-- The headers of a packet and of its messages by name; of those that come twice, the first.
+local function headersOf(packet)
+  local all = {}
+  local function add(name, value)
+    if type(name) == "string" and all[name] == nil then all[name] = value end
+  end
+  for _, header in ipairs(packet.headers) do add(header.name, header.value) end
+  for _, message in ipairs(packet.messages) do
+    for name, value in pairs(message.flex and message.flex.headers or {}) do add(name, value) end
+  end
+  if all.Credentials == nil then
+    local name, password = flex.credentials(all.DSRemoteCredentials)
+    if name then all.Credentials = {userid = name, password = password} end
+  end
+  return all
 end
 
 local function isGiven(response)
@@ -112,16 +174,82 @@ local function finish(class, packet, parts, answer)
   end
   local bytes, problem = amfpacket.encode {version = packet.version, messages = messages}
   if not bytes then
-    log.limited("error", "gateway of " .. class.name,
-      ("the answers of %s can't be sent: %s"):format(class.name, problem))
+    log.limited("error", "gateway of " .. class.className,
+      ("the answers of %s can't be sent: %s"):format(class.className, problem))
     return say(answer, 500, "internal error")
   end
   answer(200, {["Content-Type"] = "application/x-amf", ["Cache-Control"] = "no-store"}, bytes)
 end
 
+-- Commands of Flex: functions of the caller and the message. They return the answer's value and
+-- headers, or nil and a fault.
+local commands = {}
+
+local function idOf(client)
+  local id = client.request.amfHeaders.DSId
+  return type(id) == "string" and #id == 36 and id or nil
+end
+
+function commands.ping(client)
+  return true, {DSId = idOf(client) or flex.newId()}
+end
+
+function commands.login(client, message)
+  local id, name, password = idOf(client), flex.credentials(message.body)
+  local class = getmetatable(client)
+  local ok, login = xpcall(function()
+    return id and name and client:onLogin(name, password)
+  end, failure.trace)
+  if not ok then
+    log.limited("error", "onLogin of " .. class.className,
+      ("error in onLogin of %s: %s"):format(class.className, login), {address = client.address})
+    return nil, fault.new(fault.INTERNAL, "internal error")
+  elseif not login then
+    return nil, {code = "Client.Authentication", message = "the name or the password is wrong"}
+  end
+  storesOf(class).logins:put(id, login)
+  return "success"
+end
+
+function commands.logout(client)
+  local id = idOf(client)
+  if id then storesOf(getmetatable(client)).logins:remove(id) end
+  return "success"
+end
+
+local function command(client, packet, i)
+  local message = packet.messages[i].flex
+  local act = commands[message.command]
+  if not act then
+    return client.wire.fault(i, fault.new(fault.REQUEST, "there is no such command here"))
+  end
+  local value, more = act(client, message)
+  if value == nil then return client.wire.fault(i, more) end
+  return {id = i, status = "/onResult",
+    bytes = amfpacket.value(flex.result(message, value, more), packet.version)}
+end
+
+-- Carries one message out. Returns its answer, or nil when that comes later.
+local function carryOut(client, packet, i, strange)
+  local message = packet.messages[i]
+  if strange then
+    return client.wire.fault(i, fault.new(fault.REQUEST,
+      ("the header %q is not understood"):format(strange)))
+  end
+  local asked = message.flex
+  if asked and asked.command ~= "call" then return command(client, packet, i) end
+  return client:take {jsonrpc = "2.0", id = i,
+    method = functionName(getmetatable(client), asked and asked.target or message.target),
+    params = asked and asked.arguments or arguments(message.value)}
+end
+
 local function callAll(class, request, packet, answer)
   local parts, waiting, timer = {}, 0, nil
-  local client = caller(class, request, packet.version)
+  for _, message in ipairs(packet.messages) do message.flex = flex.read(message.value) end
+  local client = caller(class, request, packet)
+  request.amfHeaders = headersOf(packet)
+  local id = idOf(client)
+  request.login = id and storesOf(class).logins:get(id)
   local function done()
     if timer then loop.stopTimer(timer) end
     waiting = 0
@@ -136,15 +264,9 @@ local function callAll(class, request, packet, answer)
     end
     return true
   end
-  local strange = strangeHeader(packet)
-  for i, message in ipairs(packet.messages) do
-    if strange then
-      parts[i] = client.wire.fault(i, fault.new(fault.REQUEST,
-        ("the header %q is not understood"):format(strange)))
-    else
-      parts[i] = client:take {jsonrpc = "2.0", id = i, method = functionName(class, message.target),
-        params = arguments(message.value)}
-    end
+  local strange = strangeHeader(class, packet)
+  for i = 1, #packet.messages do
+    parts[i] = carryOut(client, packet, i, strange)
     if not parts[i] then waiting = waiting + 1 end
   end
   if waiting == 0 then return done() end

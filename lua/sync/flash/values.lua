@@ -13,6 +13,7 @@
 --   by `amf.list` (`sync.list`); so is an empty one, since an empty table is written as an
 --   object.
 -- - An object is a table with strings for keys; one of a class is `amf.typed`.
+-- - Flex's `ArrayCollection`, `ArrayList` and `ObjectProxy` wrap one value: `collection.value`.
 --
 -- A table whose keys are whole numbers from 1 on is written as an array, holes as null,
 -- unless it has more than 64 places and three quarters of them are holes. Any other table
@@ -70,6 +71,19 @@ function values.vectorMark(kind, fixed, className)
   return mark
 end
 
+-- Externalizable classes write themselves, and only their programs can read them; these of Flex
+-- write one value each.
+local externals = {}
+for _, name in ipairs {"ArrayCollection", "ArrayList", "ObjectProxy"} do
+  local class = "flex.messaging.io." .. name
+  externals[class] = {amf = "external", className = class}
+end
+
+--- The metatable of the objects of an externalizable class, or nil when it is not known.
+function values.externalMark(name)
+  return externals[name]
+end
+
 --- Marks a table as an array, whatever it holds: what is at 1, 2, ... are its items, other
 -- keys are the names of an associative array.
 -- @tparam[opt={}] table items
@@ -91,8 +105,8 @@ function values.typed(className, fields)
 end
 
 --- What a value of AMF is.
--- @treturn string|nil "list", "typed", "dictionary", "vector", "date", "xml" or "bytes"; nil
--- of all others
+-- @treturn string|nil "list", "typed", "external", "dictionary", "vector", "date", "xml" or
+-- "bytes"; nil of all others
 function values.kind(value)
   local mark = type(value) == "table" and getmetatable(value)
   return type(mark) == "table" and rawget(mark, "amf") or nil
@@ -104,8 +118,23 @@ local kindOf = values.kind
 -- @treturn string|nil
 function values.className(value)
   local kind = kindOf(value)
-  local name = (kind == "typed" or kind == "vector") and getmetatable(value).className
+  local named = kind == "typed" or kind == "vector" or kind == "external"
+  local name = named and getmetatable(value).className
   return name and name ~= "" and name or nil
+end
+
+--- Wraps a table from 1 on in Flex's `ArrayCollection`, which AMF0 has not: `collection.value`.
+-- @tparam[opt={}] table items
+function values.collection(items)
+  return setmetatable({value = isTable(items or values.list(), "amf.collection(items)")},
+    externals["flex.messaging.io.ArrayCollection"])
+end
+
+--- Wraps an object in Flex's `ObjectProxy`, which AMF0 has not: `proxy.value`.
+-- @tparam[opt={}] table object
+function values.proxy(object)
+  return setmetatable({value = isTable(object or {}, "amf.proxy(object)")},
+    externals["flex.messaging.io.ObjectProxy"])
 end
 
 --- A moment: `date.milliseconds` since 1970, in UTC. AMF0's time zone, which players set to

@@ -1,5 +1,8 @@
 --- What a web folder says over HTTP (RFC 9110): which file a request means, of what type it
 -- is, and with which status, headers and bytes it is answered. It reads no file.
+--
+-- Of programs and secrets no file is served, wherever it lies: a folder that PHP once ran in
+-- would else give its passwords away.
 -- @module sync.http.files
 
 local date = require "sync.http.date"
@@ -10,6 +13,19 @@ local floor, min, max = math.floor, math.min, math.max
 local files = {}
 
 local LONGEST_PATH = 4096
+
+local SOURCES = {}
+for extension in ([[php php3 php4 php5 php7 php8 phtml phps phar inc lua luac py pyc rb erb pl pm
+  cgi asp aspx asa asax ascx ashx asmx jsp jspx cfm cfc env sql sqlite sqlite3 db mdb htpasswd
+  key pem p12 pfx bak old orig swp]]):gmatch("%S+") do SOURCES[extension] = true end
+
+--- Whether a file is a program of a server, or holds secrets, by its name.
+-- @tparam string path
+-- @treturn boolean
+function files.isSource(path)
+  local extension = path:match("%.([^./]+)$")
+  return path:find("~$") ~= nil or extension ~= nil and SOURCES[extension:lower()] == true
+end
 
 -- A segment of a path without its escapes, or nil and what is wrong with it. A slash in it
 -- cannot be part of a file's name, and proxies differ in what they make of it.

@@ -92,7 +92,7 @@ function hosts.allow(listener, request, trusted)
   local shown = hosts.shown(host:match("^[^:]*"))
   log.limited("warn", "host", ("a request for the host %q was refused, for a stranger's name " ..
     "may lead here; if it is the server's own: %s.hosts = {%q}"):format(shown,
-    listener.class.name, shown), {address = request.address})
+    listener.class.className, shown), {address = request.address})
   return false
 end
 

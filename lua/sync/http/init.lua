@@ -10,6 +10,9 @@
 --       return player
 --     end
 --
+-- A last segment `*`, or `*name`, stands for all that follows. A route without either goes before
+-- one with names, and that before one with a star, of which the longest counts.
+--
 -- A route returns a status (200 when left out), a body (a string, or a table that goes out as
 -- JSON) and a table of headers, where a list as a value is several lines:
 -- `{["Set-Cookie"] = {"a=1", "b=2"}}`. An error in a route is logged and answered with 500.
@@ -104,17 +107,43 @@ local function nothingHere(exchange)
   local listener, path = exchange.listener, exchange.request.path
   if path == "/" and listener.settings.transports.websocket then
     return exchange:say(426, ("This is %s, a server for WebSocket and byte " ..
-      "streams; there is no page here."):format(listener.class.name), {Upgrade = "websocket"})
+      "streams; there is no page here."):format(listener.class.className), {Upgrade = "websocket"})
   end
   exchange:say(404, "there is nothing at " .. path:gsub("%c", "?"))
 end
 
+-- Looks in the next folder for the file of a request; in all of them again, whatever the case, if
+-- that is wanted. Returns whether there was another.
+local function lookOn(exchange)
+  local web, looks = exchange.listener.settings.web, exchange.looks
+  local anyCase = looks >= #web
+  if anyCase and (not web.anyCase or looks >= 2 * #web) then return false end
+  exchange.looks = looks + 1
+  if C.sync_file_open(handle, exchange.slot, exchange.file, looks % #web, anyCase and 1 or 0) < 0
+  then
+    exchange:say(503)
+  else
+    exchange:wait()
+  end
+  return true
+end
+
+-- Whether a file may be the answer to this method.
+local function asksForFile(web, method)
+  return method == "GET" or method == "HEAD" or method == "POST" and web and web.post
+end
+
 -- Looks for the file of a request; `found` goes on.
 local function openFile(exchange)
-  local path, status, why = files.path(exchange.request.target)
+  local request = exchange.request
+  local path, status, why = files.path(request.target)
   if not path then return exchange:say(status, why) end
-  if C.sync_file_open(handle, exchange.slot, path) < 0 then return exchange:say(503) end
-  exchange:wait()
+  if files.isSource(path) then
+    return exchange:say(404, "files of this kind are never served; a route may answer here")
+  end
+  if request.method == "POST" then request.method = "GET" end
+  exchange.file, exchange.looks = path, 0
+  lookOn(exchange)
 end
 
 -- The path of a folder with the slash that was left out. One slash at the beginning, for
@@ -129,8 +158,12 @@ local function found(event)
   local exchange = Exchange.take(event.id)
   if not exchange then return end
   local request, failure = exchange.request, event.value
+  if failure == 404 and lookOn(exchange) then return end
   if failure == 404 and request.path == "/ruffle.js" then
     return pages["/ruffle-config.js"](exchange)
+  elseif failure == 404 and exchange.file == "" then
+    return exchange:say(404, "there is no page here yet: the web folder has no index.html, and " ..
+      'the class no route "GET /"')
   elseif failure ~= 0 then
     return exchange:say(failure)
   end
@@ -159,6 +192,7 @@ local function serve(exchange)
   if request.method == "OPTIONS" then
     for method in pairs(class.methodsTaken) do methods[method] = true end
     if settings.web or path == "/healthz" then methods.GET = true end
+    if asksForFile(settings.web, "POST") then methods.POST = true end
     return preflight(exchange, methods)
   end
   if next(methods) then
@@ -167,8 +201,9 @@ local function serve(exchange)
   local page = reads and pages[path]
   if page and page(exchange) ~= false then return end
   if settings.web then
-    if reads then return openFile(exchange) end
-    return exchange:say(405, nil, {Allow = "GET, HEAD, OPTIONS"})
+    if asksForFile(settings.web, request.method) then return openFile(exchange) end
+    return exchange:say(405, nil, {Allow = asksForFile(settings.web, "POST") and
+      "GET, HEAD, OPTIONS, POST" or "GET, HEAD, OPTIONS"})
   end
   if reads and path == "/ruffle.js" then return pages["/ruffle-config.js"](exchange) end
   nothingHere(exchange)

@@ -1,13 +1,14 @@
 --- Who may connect from a page: the `origins` of a protocol.
 --
 -- A browser says in the Origin header which site's page makes a request; programs that are
--- no browsers send none. `origins` is false (only pages from the same host and port),
--- "*" (any), or a list of exactly those: "https://game.example.com", "https://*.example.com",
--- "null" and "file://", which pages say that are files.
+-- no browsers send none. `origins` is false (only pages from the same host, and from one of this
+-- server's own ports), "*" (any), or a list of exactly those: "https://game.example.com",
+-- "https://*.example.com", "null" and "file://", which pages say that are files.
 -- @module sync.http.origins
 
 local hosts = require "sync.http.hosts"
 local log = require "sync.log"
+local loop = require "sync.loop"
 
 local origins = {}
 
@@ -29,13 +30,21 @@ local function matches(pattern, scheme, host, port)
   return wantedScheme == scheme and wantedPort == port and hosts.fits(wantedHost, host)
 end
 
+-- Whether this server listens on a port: its page may be on one port, its socket on another.
+local function isOwnPort(port)
+  for _, listener in pairs(loop.listeners) do
+    if listener.port == port and not listener.closed then return true end
+  end
+  return false
+end
+
 -- Whether the page comes from where the request goes to.
 local function isSameHost(host, scheme, originHost, originPort)
   local name, port = (host or ""):lower():match("^(%[[%x:.]+%]):?(%d*)$")
   if not name then name, port = (host or ""):lower():match("^([^:]+):?(%d*)$") end
   if not name then return false end
   if port == "" then port = DEFAULT_PORTS[scheme] end
-  return name == originHost and port == originPort
+  return name == originHost and (port == originPort or isOwnPort(tonumber(originPort)))
 end
 
 --- Whether a request may come from this origin.
@@ -65,7 +74,8 @@ end
 function origins.refuse(class, request)
   local origin = hosts.shown(request.origin)
   log.limited("warn", "origin", ("a page from %s may not connect; to let it: %s.origins = {%q}")
-    :format(origin, class.name, origin), {address = request.address, protocol = class.name})
+    :format(origin, class.className, origin),
+    {address = request.address, protocol = class.className})
   return "pages of " .. origin .. " may not connect"
 end
 

@@ -3,8 +3,9 @@
 --     sync.enable("*", 8080, Game, {panel = "a long secret"})
 --
 -- It serves `/panel` (a page), `/panel.json` and `/metrics` (Prometheus' text format) on that
--- listener. Each wants the token, as `?token=…` or as `Authorization: Bearer …`. With a panel
--- the handlers are sampled 200 times a second; without one nothing of it costs anything.
+-- listener. Each wants the token, which is what the script has chosen, as `?token=…` or as
+-- `Authorization: Bearer …`. With a panel the handlers are sampled 200 times a second; without one
+-- nothing of it costs anything.
 -- @module sync.http.panel
 
 local cjson = require "cjson"
@@ -70,7 +71,7 @@ end
 local function survey()
   local classes, slowest, queued = {}, {}, 0
   for slot, client in pairs(loop.clients) do
-    local class = getmetatable(client).name
+    local class = getmetatable(client).className
     local counted = classes[class] or {}
     classes[class] = counted
     counted[client.transport] = (counted[client.transport] or 0) + 1
@@ -217,6 +218,10 @@ function panel.answer(listener, request)
   local headers = {["Cache-Control"] = "no-store", ["Referrer-Policy"] = "no-referrer"}
   if not hasToken(listener, request) then
     headers["WWW-Authenticate"] = "Bearer"
+    if request.path == "/panel" then -- for people: a field
+      headers["Content-Type"] = "text/html; charset=utf-8"
+      return 401, headers, require "sync.http.tokenpage"
+    end
     headers["Content-Type"] = "text/plain; charset=utf-8"
     return 401, headers, "The panel wants its token: " .. request.path .. "?token=…\n"
   end

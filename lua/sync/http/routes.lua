@@ -1,6 +1,7 @@
 --- Routes: the functions of a class that answer HTTP requests, by method and path.
 -- @module sync.http.routes
 
+local failure = require "sync.failure"
 local headers = require "sync.http.headers"
 local json = require "sync.json"
 local log = require "sync.log"
@@ -36,6 +37,11 @@ local function fits(pattern, path)
   local params = {}
   local rest = path
   for segment in pattern:gmatch("/([^/]*)") do
+    if segment:sub(1, 1) == "*" then
+      if rest:sub(1, 1) ~= "/" then return nil end
+      params[segment == "*" and "*" or segment:sub(2)] = rest:sub(2)
+      return params
+    end
     local value, behind = rest:match("^/([^/]*)(.*)$")
     if not value then return nil end
     if segment:sub(1, 1) == ":" and value ~= "" then
@@ -61,18 +67,46 @@ local function eachRoute(class, visit)
   end
 end
 
---- The route for a request; one without parameters goes before one with.
+-- Of two routes that fit, the one with the higher rank is taken.
+local function rankOf(pattern)
+  if pattern:find("/*", 1, true) then return #pattern end
+  return pattern:find("/:", 1, true) and 2 ^ 30 or 2 ^ 31
+end
+
+--- What is wrong with the routes of a class, and of those it extends.
+-- @treturn string|nil
+function routes.problem(class)
+  local level = class
+  while level do
+    for route, fn in pairs(rawget(level, "routes") or {}) do
+      local path = type(route) == "string" and route:match("^%u+ (/%S*)$")
+      if not path or path:find("/%*.-/") then
+        return ("%s.routes[%q]: a route is a method in capitals, a space and a path, as in " ..
+          '"GET /scores"; a star stands in the last segment alone'):format(level.className,
+          tostring(route))
+      elseif type(fn) ~= "function" then
+        return ("%s.routes[%q] must be a function, not %s"):format(level.className, route, type(fn))
+      end
+    end
+    level = level.super
+  end
+end
+
+--- The route for a request: one without parameters goes before one with, and that before one of
+-- a prefix, of which the longest is taken.
 -- Returns its function, or nil and the methods that the path has.
 function routes.find(class, request)
   local found, foundParams
+  local best = 0
   local methods = {}
   eachRoute(class, function(method, pattern, fn)
     local params = fits(pattern, request.path)
     if not params then return end
     methods[method] = true
     local right = method == request.method or method == "GET" and request.method == "HEAD"
-    if right and (not found or next(params) == nil) then
-      found, foundParams = fn, params
+    local rank = right and rankOf(pattern) or 0
+    if rank > best then
+      best, found, foundParams = rank, fn, params
       return next(params) == nil
     end
   end)
@@ -94,7 +128,7 @@ function routes.call(exchange, route)
   local request = exchange.request
   local ok, status, list, body = xpcall(function()
     return result(route(request))
-  end, debug.traceback)
+  end, failure.trace)
   if not ok then
     log.limited("error", "route", ("error in the route of %s %s: %s")
       :format(request.method, request.path, tostring(status)), {address = request.address})

@@ -8,6 +8,7 @@ local hosts = require "sync.http.hosts"
 local options = require "sync.options"
 local origins = require "sync.http.origins"
 local policy = require "sync.flash.policy"
+local ruffle = require "sync.flash.ruffle"
 
 local C, handle = core.C, core.handle
 local setting, settings = options.setting, {}
@@ -35,9 +36,10 @@ settings.detectTimeout = setting {false, orFalse(seconds), core = "detect_timeou
     return seconds.forCore(value or pages and DETECT_BESIDE_PAGES or DETECT)
   end}
 
---- Which sites' pages and movies may connect: false (those of the same host and port), "*"
--- (all), or a list of exactly those that may, as in {"https://game.example.com",
--- "https://*.example.org"}. Programs that are no browsers say no origin, and are let in.
+--- Which sites' pages and movies may connect: false (those of the same host, from any port that
+-- this process listens on), "*" (all), or a list of exactly those that may, as in
+-- {"https://game.example.com", "https://*.example.org"}. Programs that are no browsers say no
+-- origin, and are let in.
 settings.origins = setting {false, {check = origins.check}}
 --- The server's own names, of which an HTTP request must give one (Host), as in
 -- {"game.example.com"}; false: any, but for requests from this machine or its network that
@@ -50,6 +52,9 @@ settings.policyPorts = setting {false,
     local ports, message = policy.ports(value, 0)
     return ports ~= nil, message or "false, a list of ports and ranges, or \"*\""
   end}}
+--- What movies ask for that Ruffle plays, where that is not this listener's own name and port:
+-- `{asks = {{"game.example.com", 9604}, {"*", "9600-9610"}}}`; see `sync.ruffle`.
+settings.ruffle = setting {false, {check = ruffle.check}}
 
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
 settings.binary = setting {false, options.boolean}
@@ -77,16 +82,40 @@ settings.maxHead = setting {8192, options.wholeNumber(256, 2 ^ 20, "bytes"), cor
 settings.maxHeaders = setting {64, options.wholeNumber(1, 1000), core = "max_headers"}
 --- Longest body of an HTTP request, in bytes.
 settings.maxBody = setting {64 * 1024, options.bytes(0), core = "max_body"}
---- A folder whose files are served over HTTP; false: none.
+
+local function isPath(value)
+  return type(value) == "string" and value ~= ""
+end
+
+-- Folders of files, and beside them how they are asked for.
+local function isWeb(value)
+  if type(value) ~= "table" then return value == false or isPath(value) end
+  for key, item in pairs(value) do
+    local fine = type(key) == "number" and isPath(item) or
+      (key == "post" or key == "anyCase") and type(item) == "boolean"
+    if not fine then return false end
+  end
+  return #value > 0
+end
+
+--- A folder whose files are served over HTTP, or a list of folders, the first of which that has
+-- a file gives it; false: none. Beside them, `post = true` lets POST ask for a file, as
+-- ActionScript 2's sendAndLoad does, and `anyCase = true` finds files whatever the case.
 settings.web = setting {false,
   {check = function(value)
-    return value == false or type(value) == "string" and value ~= "", "false, or a folder's path"
+    return isWeb(value), "false, a folder's path, or a list of paths; beside them post = true " ..
+      "and anyCase = true"
   end},
-  open = function(listener, path)
-    local failure = C.sync_listener_root(handle, listener.id, path)
-    if failure == 0 then return true end
-    return false, ("the folder %q can't be served: %s"):format(path, select(2,
-      core.problem(failure)))
+  read = function(value) return type(value) == "string" and {value} or value end,
+  open = function(listener, web)
+    for _, path in ipairs(web) do
+      local failure = C.sync_listener_root(handle, listener.id, path)
+      if failure < 0 then
+        return false, ("the folder %q can't be served: %s"):format(path, select(2,
+          core.problem(failure)))
+      end
+    end
+    return true
   end}
 --- A token of 8 letters or more, with which operators see `/panel`, `/panel.json` and
 -- `/metrics`; false: there is no panel. See `sync.http.panel`.

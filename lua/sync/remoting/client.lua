@@ -20,6 +20,7 @@ local Class = require "sync.class"
 local Connector = require "sync.connector"
 local Rpc = require "sync.remoting.jsonrpc"
 local core = require "sync.core"
+local failures = require "sync.failure"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
@@ -95,7 +96,7 @@ end
 
 -- Calls a function of the user. What it raises is logged, and costs nothing else.
 local function guard(what, fn, ...)
-  local ok, result = xpcall(fn, debug.traceback, ...)
+  local ok, result = xpcall(fn, failures.trace, ...)
   if not ok then log.limited("error", what, ("error in %s: %s"):format(what, tostring(result))) end
   return ok, result
 end
@@ -141,7 +142,7 @@ function Link:invoke(name, params, id)
   local failed
   local ok, result = xpcall(fn, function(err)
     failed = fault.is(err) and err
-    return failed or debug.traceback(tostring(err), 2)
+    return failed or failures.trace(err)
   end, unpack(arguments, 1, count))
   if ok then return true, result end
   if failed then return false, failed end

@@ -16,6 +16,7 @@ local Batch = require "sync.remoting.batch"
 local Method = require "sync.remoting.method"
 local Protocol = require "sync.protocol"
 local core = require "sync.core"
+local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
@@ -70,7 +71,7 @@ end
 local function answerOf(self, id, name, result)
   local text, problem = self.wire.result(id, result)
   if text then return text end
-  local what = ("the result of %s.remote:%s"):format(getmetatable(self).name, name)
+  local what = ("the result of %s.remote:%s"):format(getmetatable(self).className, name)
   log.limited("error", what, ("%s can't be sent: %s"):format(what, problem), {client = self.id})
   return refused(self, id, fault.INTERNAL, "internal error")
 end
@@ -120,14 +121,12 @@ end
 -- A traceback for the log, unless the error is meant for the client.
 local function explain(err)
   if fault.is(err) then return err end
-  local ok, text = pcall(tostring, err) -- its own __tostring may fail
-  return {message = ok and text or "error value is a " .. type(err),
-    traceback = debug.traceback("", 2):sub(2)}
+  return failure.catch(err)
 end
 
 -- Logs what went wrong in a function. Returns what the client is told of it.
 local function internal(self, name, message, traceback)
-  local where = ("%s.remote:%s"):format(getmetatable(self).name, name)
+  local where = ("%s.remote:%s"):format(getmetatable(self).className, name)
   log.limited("error", where, ("error in %s: %s"):format(where, message),
     {client = self.id, address = self.address, traceback = traceback})
   return fault.new(fault.INTERNAL, "internal error")
@@ -169,7 +168,7 @@ function Rpc:invoke(name, params)
   local ok, result = call(fn, self, arguments, count)
   if ok then return true, result end
   if fault.is(result) then return false, result end
-  return false, internal(self, name, result.message, result.traceback)
+  return false, internal(self, name, failure.describe(result.raised, self), result.traceback)
 end
 
 -- Sends an answer. One that is longer than the client's queue may be becomes an error.

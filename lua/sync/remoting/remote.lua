@@ -14,6 +14,7 @@
 -- @classmod sync.Remote
 
 local Calls = require "sync.remoting.calls"
+local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
 local events = require "sync.remoting.events"
@@ -43,6 +44,9 @@ settings.maxAway = setting {10000, options.wholeNumber(0, 10 ^ 7), onClass = tru
 --- Fields of a client that go with it when it comes back to another node of a cluster, where
 -- it is another instance: names, of values that JSON can say.
 settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass = true}
+--- Headers of Flash Remoting that a class looks at, in `self.request.amfHeaders`: names. A call
+-- that demands another to be understood is refused.
+settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
 
 options.declare(Remote, settings)
 
@@ -81,6 +85,7 @@ end
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
+  Class.needColon(self, "fire(name, …)")
   return self:transmit(events.write(self.wire, "fire", nil, name, ...))
 end
 
@@ -89,6 +94,12 @@ function Remote:deliverEvent(text)
   local translated = events.translate(text, self.wire)
   if translated then self:transmit(translated) end
 end
+
+--- Called when a Flex RemoteObject logs in (`ChannelSet.login`). What it returns is
+-- `self.request.login` in the calls that follow; nothing, or false, refuses.
+-- @tparam string name
+-- @tparam string password
+function Remote:onLogin(name, password) end -- luacheck: ignore name password
 
 -- Flash Remoting.
 Remote.methodsTaken = {POST = true}
@@ -108,6 +119,7 @@ end
 -- gone, or too many calls wait. Inside `sync.spawn` it may be left out: then the call waits, and
 -- returns that
 function Remote:call(name, ...)
+  Class.needColon(self, "call(name, …, fn)")
   local count = select("#", ...)
   local done = select(math.max(count, 1), ...)
   local arguments = {...}
@@ -147,6 +159,7 @@ end
 
 -- The room; one whose members may be away counts what is fired at them.
 function Remote:room(name)
+  Class.needColon(self, "room(name)")
   local room = Rpc.room(self, name)
   if self.resumeTime then room:remember() end
   if self.isMixed then room.mixed = true end
@@ -154,6 +167,7 @@ function Remote:room(name)
 end
 
 function Remote:join(name, value)
+  Class.needColon(self, "join(name)")
   local was = self:isIn(name)
   local ok, why = Rpc.join(self, name, value)
   local session = self.session
@@ -164,6 +178,7 @@ function Remote:join(name, value)
 end
 
 function Remote:leave(name)
+  Class.needColon(self, "leave(name)")
   local session = self.session
   if session and session.store and self:isIn(name) then session.store:left(self, name) end
   Rpc.leave(self, name)
@@ -192,6 +207,7 @@ end
 
 -- One that is away has no connection to close: its session ends.
 function Remote:close(reason, code)
+  Class.needColon(self, "close(reason)")
   if self.session and self.session.away then
     resume.expire(self, reason or "closed")
   else

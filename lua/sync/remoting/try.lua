@@ -1,6 +1,7 @@
 --- Calls a handler whose error must not keep what follows from being done.
 -- @module sync.remoting.try
 
+local failure = require "sync.failure"
 local log = require "sync.log"
 
 --- Calls a handler, and logs its error.
@@ -10,7 +11,7 @@ local log = require "sync.log"
 -- @param ... its arguments
 -- @treturn boolean whether there was no error
 return function(what, client, fn, ...)
-  local ok, err = xpcall(fn, debug.traceback, ...)
+  local ok, err = xpcall(fn, failure.trace, ...)
   if not ok then
     log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)),
       {client = client.id})

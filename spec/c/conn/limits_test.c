@@ -662,7 +662,7 @@ TEST(limits_requests_in_a_row_wait_while_their_answers_are_not_read) {
 static void answer_file(struct server *server, const struct sync_event *event) {
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n";
     if (event->type == SYNC_REQUEST) {
-        CHECK_INT(sync_file_open(server->sync, event->id, "big"), 0);
+        CHECK_INT(sync_file_open(server->sync, event->id, "big", 0, 0), 0);
     } else if (event->type == SYNC_FILE) {
         CHECK_INT(event->value, 0);
         sync_respond_file(server->sync, event->id, head, sizeof(head) - 1, 0, 5000000, 1);
@@ -681,9 +681,9 @@ TEST(limits_files_count_as_connections) {
     int fd = client_connect(port);
     CHECK(client_send(fd, get, sizeof(get) - 1));
     WAIT(&server, server_saw(&server, SYNC_REQUEST, 1) == 1);
-    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), UV_EMFILE);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd", 0, 0), UV_EMFILE);
     sync_limit_clients(server.sync, 2);
-    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), 0);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd", 0, 0), 0);
     WAIT(&server, server_saw(&server, SYNC_FILE, 1) == 1);
     int other = client_connect(port);
     CHECK(client_send(other, get, sizeof(get) - 1));
@@ -712,7 +712,7 @@ TEST(limits_file_of_a_request_that_is_upgraded_is_let_go) {
     int fd = client_connect(port);
     CHECK(client_send(fd, get, sizeof(get) - 1));
     WAIT(&server, server_saw(&server, SYNC_REQUEST, 1) == 1);
-    CHECK_INT(sync_file_open(server.sync, 1, "passwd"), 0);
+    CHECK_INT(sync_file_open(server.sync, 1, "passwd", 0, 0), 0);
     WAIT(&server, server_saw(&server, SYNC_FILE, 1) == 1);
     CHECK_INT(sync_upgrade(server.sync, 1, "101\r\n\r\n", 7, &settings), SYNC_SENT);
     CHECK(client_gets(&server, fd, "101\r\n\r\n", 7));

@@ -806,6 +806,51 @@ TEST(file_refuses_reads_that_make_no_sense) {
     site_close(&site);
 }
 
+TEST(file_finds_names_of_any_case) {
+    struct site site;
+    site_open(&site);
+    make_folder(site.web, "Games");
+    int games = openat(site.web, "Games", O_DIRECTORY | O_CLOEXEC);
+    make_text(games, "Setup.TXT", "setup");
+    make_text(games, "Index.html", "index");
+    make_text(games, "a.txt", "small");
+    make_text(games, "A.TXT", "large");
+    make_text(games, "\303\211t\303\251.txt", "summer");
+    close(games);
+    make_text(site.top, "outside.txt", "no");
+    static const struct {
+        const char *path;
+        const char *name; /* NULL: nothing is found */
+        int status;
+    } wanted[] = {
+        {"games/setup.txt", "Games/Setup.TXT", 0},
+        {"GAMES/SETUP.TXT", "Games/Setup.TXT", 0},
+        {"games", "Games/Index.html", 0},
+        {"games/", "Games/Index.html", 0},
+        {"games/a.txt", "Games/a.txt", 0},
+        {"games/A.txt", "Games/A.TXT", 0},
+        {"games/\303\211t\303\251.TXT", "Games/\303\211t\303\251.txt", 0},
+        {"games/\303\251t\303\251.txt", NULL, UV_ENOENT},
+        {"games/none.txt", NULL, UV_ENOENT},
+        {"none/setup.txt", NULL, UV_ENOENT},
+        {"games/setup.txt/x", NULL, UV_ENOENT},
+        {"", NULL, UV_ENOENT},
+        {"../OUTSIDE.txt", NULL, UV_ENOENT},
+    };
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        struct seen seen = {0, 1};
+        struct file *file = file_open_any_case(&site.loop, site.folder, wanted[i].path,
+                                               "index.html", on_seen, &seen);
+        uv_run(&site.loop, UV_RUN_DEFAULT);
+        CHECK_INT(seen.status, wanted[i].status);
+        if (wanted[i].name) {
+            CHECK_TEXT(file->name, wanted[i].name);
+        }
+        close_in(&site, file);
+    }
+    site_close(&site);
+}
+
 TEST(file_opens_a_hundred_at_once) {
     enum { COUNT = 100 };
     struct site site;

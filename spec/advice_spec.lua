@@ -1,0 +1,98 @@
+local advice = require "sync.advice"
+local support = require "spec.support"
+local sync = require "sync"
+
+local function problem(fields, base)
+  local class = support.protocol(fields, base)
+  local ok, message = pcall(sync.enable, "127.0.0.1", 0, class)
+  assert.is_false(ok)
+  return (message:gsub("^.*sync.enable: ", ""):gsub(class.className, "Game"))
+end
+
+local function adviceFor(fields, base)
+  local class = support.protocol(fields, base)
+  local list = advice.of(class)
+  for i, text in ipairs(list) do list[i] = text:gsub(class.className, "Game") end
+  return list
+end
+
+describe("a class that is enabled", function()
+  it("is told names that are nearly those of settings and handlers", function()
+    local function fn() end
+    for wrong, right in pairs {framming = "framing", idleTimout = "idleTimeout",
+      maxMesage = "maxMessage",
+      origin = "origins", transport = "transports", route = "routes"} do
+      assert.same({("class Game has %s, which means nothing to SYNC; did you mean %s?")
+        :format(wrong, right)}, adviceFor {[wrong] = {}})
+    end
+    for wrong, right in pairs {onMessage = "onData", onDatas = "onData", onConect = "onConnect",
+      onConnected = "onConnect", onDisconnect = "onClose", onClosed = "onClose"} do
+      assert.same({("class Game has %s, which means nothing to SYNC; did you mean %s?")
+        :format(wrong, right)}, adviceFor {[wrong] = fn})
+    end
+    assert.same({"class Game has resumTime, which means nothing to SYNC; did you mean resumeTime?"},
+      adviceFor({resumTime = 5}, sync.Remote))
+  end)
+
+  it("may have fields and handlers of its own", function()
+    local function fn() end
+    assert.same({}, adviceFor {rooms = {}, host = "a", players = {}, name = "x",
+      onDraw = fn, onJoin = fn, onMove = fn, sends = fn, framings = fn, maximum = 5, client = {},
+      framing = "line", onData = fn})
+    assert.same({}, adviceFor({onMessage = fn, callTimeout = 5}, sync.Remote))
+    assert.same({}, adviceFor({}, require "sync.protocols.chat"))
+  end)
+
+  it("is told which names of a client it assigns to, with the line, once", function()
+    local class = support.protocol()
+    local line = debug.getinfo(1, "l").currentline
+    function class:onConnect()
+      self.room = 100
+      self.name, self.score = "ann", 1
+      local other = {}
+      other.id = self.name
+      self.other = other
+      sync.after(1, function() self.closing = true end)
+    end
+    local base = class
+    class = support.protocol({}, base)
+    local lines = support.logged(function()
+      sync.enable("127.0.0.1", 0, base):close()
+      sync.enable("127.0.0.1", 0, class):close()
+    end)
+    assert.equal(2, #lines, table.concat(lines, "\n"))
+    assert.matches(("advice_spec.lua:%d: self.room = … hides what a client of %s has by that name")
+      :format(line + 2, base.className), lines[1], 1, true)
+    assert.matches(("advice_spec.lua:%d: self.closing = …"):format(line + 7), lines[2], 1, true)
+  end)
+
+  it("is told the names that remoting takes, where it is remoting", function()
+    local function assign(self) self.session = 1 end
+    assert.same({}, adviceFor {onConnect = assign})
+    assert.matches("self.session = …", adviceFor({onConnect = assign}, sync.Remote)[1], 1, true)
+    local class = support.protocol({}, sync.Remote)
+    class.remote.enter = assign
+    class.remote.leave = sync.method(function(self) self.fire = 1 end)
+    assert.equal(2, #advice.of(class))
+  end)
+
+  it("has routes that can be asked for", function()
+    for _, route in ipairs {"GET scores", "/scores", "get /scores", "GET", "GET /*/b"} do
+      local class = support.protocol()
+      class.routes[route] = function() end
+      local ok, message = pcall(sync.enable, "127.0.0.1", 0, class)
+      assert.is_false(ok)
+      assert.matches('routes["' .. route .. '"]: a route is a method in capitals', message, 1, true)
+    end
+    local class = support.protocol()
+    class.routes["GET /"] = "page"
+    assert.matches("must be a function, not string", select(2, pcall(sync.enable, "127.0.0.1", 0,
+      class)), 1, true)
+  end)
+
+  it("has no onData, where calls come", function()
+    assert.equal("Game.onData would take all messages, which are calls here: write function " ..
+      "Game.remote:NAME(…) for each, or extend sync.Protocol",
+      problem({onData = function() end}, sync.Remote))
+  end)
+end)
