@@ -149,7 +149,7 @@ $(BUILD)/asan/sync-lua: $(BUILD)/asan/obj/main.o $(CORE:src/%.c=$(BUILD)/asan/ob
 
 check: deps-build-test-check ## run the C tests and the specs under sanitizers and valgrind, and test the conformance suite
 	@$(MAKE) -s build $(BUILD)/asan/sync-lua
-	@$(MAKE) -s check-c valgrind-c
+	@$(MAKE) -s check-c threads-c valgrind-c
 	@SYNC_LUA=$(BUILD)/asan/sync-lua sh spec/all --specs-only
 	@node spec/conformance/faults.mjs
 

@@ -21,6 +21,8 @@ floors.table = {
   }, {
     "src/core/",             -- the tick, its batch, clocks, tables
   }, {
+    "src/jobs/",             -- threads and descriptors of others, told as events
+  }, {
     "src/conn/",             -- a connection, and what it asks of those above by two tables
   }, {
     "src/workers/",

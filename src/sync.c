@@ -22,6 +22,8 @@
 #include "core/times.h"
 #include "http/file.h"
 #include "http/request.h"
+#include "jobs/jobs.h"
+#include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/listener.h"
 #include "websocket/utf8.h"
@@ -90,6 +92,8 @@ void sync_close(struct sync *sync) {
             conn_abort(conn, SYNC_BY_ABORT, false);
         }
     }
+    jobs_close(core);
+    watch_stop_all(core);
     stop_timers(core);
     signals_stop_all(core);
     spawn_forget_all(core);

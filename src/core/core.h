@@ -19,10 +19,12 @@
 
 struct attempt;
 struct conn;
+struct crew;
 struct deflater;
 struct inflater;
 struct listener;
 struct timer;
+struct watch;
 
 enum { RESERVE = 16 /* places for operators */ };
 
@@ -98,7 +100,9 @@ struct core {
     struct resolution *resolutions; /* under way */
     struct attempt *attempts;       /* to connect, under way */
     uint32_t next_request_id;
-    uint32_t requests; /* name look-ups under way */
+    uint32_t requests;     /* name look-ups under way */
+    struct crew *crews;    /* threads for what takes its time: see jobs.h */
+    struct watch *watches; /* of other libraries' descriptors: see watch.h */
 
     uint64_t handed_out; /* when the last batch was, in ns */
 
