@@ -23,6 +23,8 @@ floors.table = {
   }, {
     "src/jobs/",             -- threads and descriptors of others, told as events
   }, {
+    "src/secrets/",          -- passwords, digests, signatures
+  }, {
     "src/conn/",             -- a connection, and what it asks of those above by two tables
   }, {
     "src/workers/",
@@ -38,6 +40,7 @@ floors.table = {
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
+    "lua/sync/secrets/",     -- passwords, crypto, tokens
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
   }, {
     "lua/sync/http/",        -- pages, among them Flash's

@@ -49,7 +49,7 @@ $(BUILD)/asan/test: $(call c_objects,asan,$(CORE) $(C_HELPERS) $(C_TESTS) \
     spec/c/leaks.c)
 	@$(CC) $(C_SAN) $^ $(C_LIBS) -o $@
 
-$(BUILD)/tsan/test: $(call c_objects,tsan,$(CORE) $(C_HELPERS) $(wildcard spec/c/jobs/*_test.c))
+$(BUILD)/tsan/test: $(call c_objects,tsan,$(CORE) $(C_HELPERS) $(wildcard spec/c/jobs/*_test.c spec/c/secrets/*_test.c spec/c/sql/*_test.c))
 	@$(CC) -fsanitize=thread $^ $(C_LIBS) -o $@
 
 $(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz/spec/fuzz/%_fuzz.o \

@@ -24,6 +24,7 @@ require "sync.log".write = function() end
 -- busted loads modules anew for each file. Those that sync keeps must be the same for all.
 for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method",
   "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
-  "sync.flash.wire"} do
+  "sync.flash.wire", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
+  "sync.secrets.password", "sync.secrets.jwt"} do
   require(name)
 end
