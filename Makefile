@@ -40,7 +40,7 @@ CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
 LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
-EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef sync.secrets.cdef
+EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef sync.secrets.cdef sync.sql.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
@@ -48,6 +48,7 @@ embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.cli.newfiles := templates/new
 embedded.sync.cluster.nats.cdef := src/nats/natslink.h
 embedded.sync.secrets.cdef := src/secrets/secrets.h
+embedded.sync.sql.cdef := src/sql/sqlite.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
 JIT_DIR  = $(dir $(shell $(LUAJIT) -e 'print(package.searchpath("jit.v", package.path))'))
 JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be

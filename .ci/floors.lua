@@ -24,6 +24,7 @@ floors.table = {
     "src/jobs/",             -- threads and descriptors of others, told as events
   }, {
     "src/secrets/",          -- passwords, digests, signatures
+    "src/sql/",              -- SQLite on threads
   }, {
     "src/conn/",             -- a connection, and what it asks of those above by two tables
   }, {
@@ -41,6 +42,7 @@ floors.table = {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
     "lua/sync/secrets/",     -- passwords, crypto, tokens
+    "lua/sync/sql/",         -- databases
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
   }, {
     "lua/sync/http/",        -- pages, among them Flash's

@@ -377,6 +377,7 @@ local LAZY = {
   password = function() return require "sync.secrets.password" end,
   shared = function() return require "sync.cluster.shared".open end,
   sleep = function() return require "sync.task".sleep end,
+  sql = function() return require "sync.sql" end,
   spawn = function() return require "sync.task".spawn end,
 }
 

@@ -1,5 +1,5 @@
---- What other libraries do for the loop, as functions that are called when it has ended: jobs
--- on threads, and descriptors that are watched. See src/jobs.
+--- What other libraries do for the loop: jobs on threads, and descriptors that are watched, each
+-- for an object that is told. See src/jobs.
 -- @module sync.jobs
 
 local core = require "sync.core"
@@ -9,50 +9,57 @@ local C, handle = core.C, core.handle
 
 local jobs = {}
 
--- Functions by the ids of jobs and of watches: they share one count.
+-- Who waits, by the ids of jobs and of watches: they share one count.
 local waiting = {}
 
 loop.on(C.SYNC_JOB, function(event)
-  local done = waiting[event.id]
+  local who = waiting[event.id]
+  if not who then return end
   waiting[event.id] = nil
-  if done then done(tonumber(event.value), event.data, event.length) end
+  who:jobEnded(event.value, event.data, event.length)
 end)
 
 loop.on(C.SYNC_WATCH, function(event)
-  local ready = waiting[event.id] -- nil when it was stopped in this tick
-  if ready then ready(event.value) end
+  local who = waiting[event.id] -- nil when it was stopped in this tick
+  if who then who:descriptorReady(event.value) end
 end)
 
---- Has a function called when a job has ended.
+--- Has an object told when a job has ended.
 -- @tparam number id what the call that began it has returned
--- @tparam function done called with the job's value, and with its bytes (a pointer that lives
--- until the tick ends, and their count)
+-- @tparam table who its `jobEnded` is called with the job's value (without a sign, see
+-- `bit.tobit`), and with its bytes: a pointer that lives until the tick ends, and their count
 -- @treturn number|nil the id, or nil and what was wrong with the job
-function jobs.begin(id, done)
+function jobs.begin(id, who)
   if id < 0 then
     local name, text = core.problem(id)
     if name == "EAGAIN" then return nil, "busy: too many wait already" end
     return nil, text
   end
-  waiting[id] = done
+  waiting[id] = who
   return id
 end
 
---- Gives a job up: its function isn't called.
+--- Gives a job up: its object isn't told.
 function jobs.cancel(id)
   waiting[id] = nil
   C.sync_job_cancel(handle, id)
 end
 
+--- Forgets a job whose threads were closed.
+function jobs.forget(id)
+  waiting[id] = nil
+end
+
 --- Watches a descriptor of another library.
 -- @tparam number fd
 -- @tparam number interest of `enum sync_watched`
--- @tparam function ready called with what it is ready for, each tick as long as it is
+-- @tparam table who its `descriptorReady` is called with what it is ready for, each tick as long
+-- as it is
 -- @treturn number|nil its id, or nil and a message
-function jobs.watch(fd, interest, ready)
+function jobs.watch(fd, interest, who)
   local id = C.sync_watch_start(handle, fd, interest)
   if id < 0 then return nil, select(2, core.problem(id)) end
-  waiting[id] = ready
+  waiting[id] = who
   return id
 end
 

@@ -25,6 +25,6 @@ require "sync.log".write = function() end
 for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method",
   "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
   "sync.flash.wire", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
-  "sync.secrets.password", "sync.secrets.jwt"} do
+  "sync.secrets.password", "sync.secrets.jwt", "sync.sql"} do
   require(name)
 end

@@ -101,11 +101,15 @@ function library.load(scheme)
   return nil, toString(message)
 end
 
-local function ended(done)
-  return function(value, data, length)
-    done(bit.tobit(value), length > 0 and toString(data, length) or nil)
-  end
+-- A job of a password, and the function that gets what it says.
+local Work = {}
+Work.__index = Work
+
+function Work:jobEnded(value, data, length)
+  self.done(bit.tobit(value), length > 0 and toString(data, length) or nil)
 end
+
+local function ended(done) return setmetatable({done = done}, Work) end
 
 --- These begin a job whose `done` gets its value and text: see sync_password_hash and so on.
 -- @treturn number|nil its id, or nil and a message
