@@ -373,6 +373,7 @@ local LAZY = {
   fault = function() return require "sync.remoting.fault".new end,
   jwt = function() return require "sync.secrets.jwt" end,
   method = function() return require "sync.remoting.method".declare end,
+  migrate = function() return require "sync.sql.migrate" end,
   null = function() return require "cjson".null end,
   password = function() return require "sync.secrets.password" end,
   shared = function() return require "sync.cluster.shared".open end,

@@ -213,6 +213,44 @@ function shared.specs(dialect, open)
     assert.equal(820, db:value("select points from score where name = 'all'"))
   end)
 
+  may("takes the steps of a folder once each", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    os.execute("mkdir " .. folder)
+    local function step(name, text)
+      local file = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+      file:close()
+    end
+    local ok, problem = pcall(function()
+      db:run "drop table if exists sync_migration"
+      db:run "drop table if exists tool"
+      step("001_tools.sql", "create table tool (id integer);\ninsert into tool values (1);\n")
+      step("002_more.sql", "-- a comment;\ninsert into tool values (2);\n")
+      local done = 0
+      shared.together(dialect.isAlone and 1 or 5, function()
+        local count = sync.migrate(db, folder)
+        done = done + count
+      end)
+      assert.equal(2, done)
+      assert.equal(0, sync.migrate(db, folder .. "/"))
+      step("010_wrong.sql", "insert into tool values (3);\nselct;\n")
+      assert.matches("sync.migrate: 010_wrong.sql: sync.sql: ", support.raised(sync.migrate, db,
+        folder))
+      assert.equal(2, db:value("select count(*) from tool"))
+      step("010_wrong.sql", "insert into tool values (4);")
+      assert.equal(1, sync.migrate(db, folder))
+      os.rename(folder .. "/002_more.sql", folder .. "/002_other.sql")
+      assert.matches("002_other.sql was done as 002_more.sql", support.raised(sync.migrate, db,
+        folder))
+      step("2_again.sql", "")
+      assert.matches("has the number of", support.raised(sync.migrate, db, folder))
+    end)
+    os.execute("rm -r " .. folder)
+    if not ok then error(problem, 0) end
+    assert.matches("no .sql file", support.raised(sync.migrate, db, folder))
+  end)
+
   if dialect.isAlone then return end -- what follows needs a second opening of the same
 
   it("waits only where one may, and not for ever", function()

@@ -25,6 +25,7 @@ require "sync.log".write = function() end
 for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method",
   "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
   "sync.flash.wire", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
-  "sync.secrets.password", "sync.secrets.jwt", "sync.sql"} do
+  "sync.secrets.password", "sync.secrets.jwt", "sync.sql", "sync.sql.migrate",
+  "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql"} do
   require(name)
 end

@@ -105,6 +105,12 @@ end
 calls(Database, "db")
 calls(Transaction, "tx")
 
+--- Executes several statements, without parameters and results; for migrations.
+-- @local
+function Transaction:script(text)
+  self:executor("tx:script", text):script(text)
+end
+
 -- It has taken too long, and its task may be gone or asleep: its function hears of it at its
 -- next call.
 function Transaction:expire()

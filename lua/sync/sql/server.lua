@@ -137,6 +137,14 @@ end
 
 function Session:script(sql)
   self.connection:script(sql)
+  check(self, self.connection)
+end
+
+--- Begins anew, when a statement has ended the transaction.
+function Session:reopen()
+  if not self.isOver then return end
+  self.connection:begin()
+  self.isOver = false
 end
 
 function Session:commit()
