@@ -29,6 +29,7 @@ struct crew {
     uv_async_t ended; /* tells the loop of jobs that are done */
     uint32_t open;    /* jobs whose event is still to come */
     uint32_t started; /* threads */
+    bool given_some;  /* jobs since the threads were woken */
     struct seat seats[CREW_MOST_THREADS];
 
     pthread_mutex_t mutex;
@@ -198,7 +199,7 @@ static void refuse(struct crew *crew, struct job *job) {
 
 /* The mutex is held. */
 static int enqueue(struct crew *crew, struct job *job) {
-    bool lacking = crew->idle == 0 && crew->started < crew->options.threads;
+    bool lacking = crew->idle <= crew->queued && crew->started < crew->options.threads;
     int error = lacking ? start_thread(crew) : 0;
     if (error < 0 && crew->started == 0) {
         return error;
@@ -208,11 +209,28 @@ static int enqueue(struct crew *crew, struct job *job) {
     }
     list_add(&crew->waiting, job);
     crew->queued++;
-    if (crew->idle > 0) {
-        crew->idle--;
+    crew->given_some = true;
+    return 0;
+}
+
+/* Without the mutex: a thread that is woken while it's held would wait for it. */
+static void wake(struct crew *crew) {
+    pthread_mutex_lock(&crew->mutex);
+    uint32_t count = crew->idle < crew->queued ? crew->idle : crew->queued;
+    crew->idle -= count;
+    pthread_mutex_unlock(&crew->mutex);
+    while (count-- > 0) {
         pthread_cond_signal(&crew->given);
     }
-    return 0;
+    crew->given_some = false;
+}
+
+void jobs_wake(struct core *core) {
+    for (struct crew *crew = core->crews; crew; crew = crew->next) {
+        if (crew->given_some) {
+            wake(crew);
+        }
+    }
 }
 
 int crew_do(struct crew *crew, struct job *job) {

@@ -59,9 +59,14 @@ struct crew *crew_open(struct core *core, const struct crew_options *options);
  * comes of their jobs. NULL is no crew. */
 void crew_close(struct crew *crew);
 
-/* Gives the crew a job, which is its own from here on. Returns the id that SYNC_JOB will
- * name, or an error code, and the job was freed: UV_EAGAIN when the queue is full. */
+/* Gives the crew a job, which is its own from here on and begins when the tick ends.
+ * Returns the id that SYNC_JOB will name, or an error code, and the job was freed:
+ * UV_EAGAIN when the queue is full. */
 int crew_do(struct crew *crew, struct job *job);
+
+/* Wakes the threads for what crew_do was given in this tick; for sync_poll, before it may
+ * sleep. Once a tick, as it costs more than most statements of SQLite's. */
+void jobs_wake(struct core *core);
 
 /* Closes all crews; for sync_close. */
 void jobs_close(struct core *core);

@@ -66,6 +66,7 @@ local EMPTY, COMMAND_OK, TUPLES_OK, SINGLE_TUPLE = 0, 1, 2, 9
 local READING, WRITING, OK = 1, 2, 3 -- what PQconnectPoll wants
 local IDLE = 0
 local PRIMARY, STATE = ("M"):byte(), ("C"):byte()
+local PLAN_CHANGED = "0A000" -- "cached plan must not change result type"
 local MOST_PARAMETERS = 999
 local MOST_PREPARED = 256 -- of a connection
 local MOST_TEXTS = 1000   -- whose places are known
@@ -299,13 +300,19 @@ end
 
 -- Results.
 
--- What the first result tells of the columns.
+-- What the first result tells of the columns; the same each time of a prepared statement.
 local function describe(self, result)
+  local known = self.statement
+  if known.names then
+    self.names, self.reads = known.names, known.reads
+    return
+  end
   local names, reads = {}, {}
   for column = 0, lib.PQnfields(result) - 1 do
     names[column + 1] = toString(lib.PQfname(result, column))
     reads[column + 1] = READ[tonumber(lib.PQftype(result, column))]
   end
+  known.names, known.reads = names, reads
   self.names, self.reads = names, reads
 end
 
@@ -441,20 +448,20 @@ local function translate(sql)
   return found
 end
 
--- The name that a statement was prepared by.
+-- A statement as it was prepared on this connection: its `name`, and its columns once known.
 local function prepare(self, sql, statement)
-  local name = self.prepared[sql]
-  if name then return name end
+  local found = self.prepared[sql]
+  if found then return found end
   if self.count >= MOST_PREPARED then
     command(self, "DEALLOCATE ALL")
     self.prepared, self.count = {}, 0
   end
   self.count = self.count + 1
-  name = "s" .. self.count
-  send(self, lib.PQsendPrepare(self.pg, name, statement.text, 0, nil), "none")
+  found = {name = "s" .. self.count}
+  send(self, lib.PQsendPrepare(self.pg, found.name, statement.text, 0, nil), "none")
   await(self)
-  self.prepared[sql] = name
-  return name
+  self.prepared[sql] = found
+  return found
 end
 
 -- Gives a function what has come, part by part, until it wants no more.
@@ -499,19 +506,33 @@ local function resultOf(self, want)
   return self.changes
 end
 
---- Executes a statement.
-function Connection:query(want, fn, sql, count, ...)
+local function execute(self, want, fn, sql, count, ...)
   local statement = translate(sql)
   if statement.count ~= count then
     misuse("the statement has %d places for %d parameters", statement.count, count)
   end
-  local name = prepare(self, sql, statement)
+  self.statement = prepare(self, sql, statement)
   bind(count, ...)
-  send(self, lib.PQsendQueryPrepared(self.pg, name, count, texts, lengths, formats, 0), want)
+  send(self, lib.PQsendQueryPrepared(self.pg, self.statement.name, count, texts, lengths, formats,
+    0), want)
   for i = 1, count do kept[i] = nil end
   await(self)
   if want == "each" then return finishEach(self, pcall(give, self, fn)) end
   return resultOf(self, want)
+end
+
+--- Executes a statement. One that was prepared before a table changed is prepared anew: nothing
+-- of it was done.
+function Connection:query(want, fn, sql, count, ...)
+  local prepared = self.prepared[sql]
+  if not prepared or self:isInTransaction() then
+    return execute(self, want, fn, sql, count, ...)
+  end
+  local ok, a = pcall(execute, self, want, fn, sql, count, ...)
+  if ok then return a end
+  if type(a) ~= "table" or a.native ~= PLAN_CHANGED then error(a, 0) end
+  self.prepared[sql] = nil
+  return execute(self, want, fn, sql, count, ...)
 end
 
 function Connection:isInTransaction()
