@@ -284,6 +284,27 @@ function shared.specs(dialect, open)
     small:close()
   end)
 
+  it("has the connection back of a task that was cancelled", function()
+    local small = open {size = 1, queueTimeout = 2}
+    shared.waits(function() small:run("update score set points = 1") end)
+    for _, call in ipairs {"run", "each"} do
+      local spawned = sync.spawn(function()
+        if call == "each" then
+          small:each("select 1 as x", function() sync.sleep(60) end)
+        else
+          small:run("update score set points = 2")
+        end
+      end)
+      if call == "each" then shared.waits(sync.sleep, 0.1) end
+      spawned:cancel()
+      shared.waits(function()
+        sync.sleep(0.05)
+        small:run("update score set points = 3")
+      end)
+    end
+    small:close()
+  end)
+
   it("raises at the next call what a transaction's time limit was", function()
     local small = open {transactionTimeout = 0.2}
     shared.waits(function()

@@ -155,9 +155,13 @@ local function watch(self, interest)
 end
 
 local function wake(self, events)
-  local resume = self.resume
+  local resume, who = self.resume, self.task
   self.resume = nil
-  if resume then resume(events) end
+  if not resume then return end
+  if who:isAlive() then return resume(events) end
+  self.isBroken, self.isBusy = true, false -- it was cancelled: nobody goes on with this
+  limits.stop(self)
+  self:close()
 end
 
 function Connection:descriptorReady(events)
@@ -191,7 +195,7 @@ end
 local function go(self, status, continue, result, object)
   while status ~= 0 do
     watch(self, bit.band(status, WAIT_READ + WAIT_WRITE))
-    starting = self
+    starting, self.task = self, task.current()
     local events = task.await(hold)
     if type(events) == "table" then error(events, 0) end
     status = continue(result, object, bit.band(events, WAIT_READ + WAIT_WRITE))

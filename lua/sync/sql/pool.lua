@@ -15,7 +15,9 @@ local Waiter = {}
 Waiter.__index = Waiter
 
 function Waiter:expire()
+  self.pool:reclaim()
   local resume = self.resume
+  if not resume then return end -- it has one now
   self.resume = nil
   self.pool.waiting = self.pool.waiting - 1
   resume(nil)
@@ -25,19 +27,22 @@ end
 -- @tparam function make
 function Pool.open(options, make)
   return Pool:new {options = options, make = make, free = {}, count = 0, first = 1, last = 0,
-    line = {}, waiting = 0}
+    line = {}, waiting = 0,
+    held = {}}
 end
 
--- Takes the first of the line who still waits.
+-- What goes on with the first of the line who still waits.
 local function nextOf(self)
   while self.first <= self.last do
     local who = self.line[self.first]
     self.line[self.first] = nil
     self.first = self.first + 1
     if who.resume then
+      local resume = who.resume
+      who.resume = nil
       self.waiting = self.waiting - 1
       limits.stop(who)
-      if who.task:isAlive() then return who end
+      if who.task:isAlive() then return resume end
     end
   end
 end
@@ -66,25 +71,43 @@ end
 --- A connection, as soon as one is free: `give` it back.
 function Pool:take()
   if self.isClosed then error(values.failure("closed", "the database was closed"), 0) end
+  if not self.free[1] and self.count >= self.options.size then self:reclaim() end
   local connection = table.remove(self.free)
-  if connection then return connection end
-  if self.count < self.options.size then
+  if not connection and self.count < self.options.size then
     self.count = self.count + 1
-    return self.make()
+    connection = self.make()
   end
-  return wait(self)
+  connection = connection or wait(self)
+  self.held[connection] = task.current()
+  return connection
+end
+
+--- Takes back what tasks had that were cancelled: nobody else would. One that a transaction has
+-- (`isLeased`) comes back by its time limit.
+function Pool:reclaim()
+  local left = {}
+  for connection, holder in pairs(self.held) do
+    if not holder:isAlive() and not connection.isLeased and not connection.isBusy then
+      left[#left + 1] = connection
+    end
+  end
+  for _, connection in ipairs(left) do
+    connection.isBroken = true -- half of a result may be unread
+    self:give(connection)
+  end
 end
 
 --- Gives one back: who has waited longest has it. A broken one makes room for another.
 function Pool:give(connection)
+  self.held[connection] = nil
   if self.isClosed then return connection:close() end
   if connection.isBroken then
     connection:close()
     connection = nil
   end
-  local who = nextOf(self)
-  if who then
-    who.resume(connection or self.make())
+  local resume = nextOf(self)
+  if resume then
+    resume(connection or self.make())
   elseif connection then
     self.free[#self.free + 1] = connection
   else
@@ -97,10 +120,10 @@ function Pool:close()
   self.isClosed = true
   for _, connection in ipairs(self.free) do connection:close() end
   self.free = {}
-  local who = nextOf(self)
-  while who do
-    who.resume(false)
-    who = nextOf(self)
+  local resume = nextOf(self)
+  while resume do
+    resume(false)
+    resume = nextOf(self)
   end
 end
 

@@ -277,8 +277,10 @@ function SQLite:begin()
   if self.isClosed then error(values.failure("closed", "the database was closed"), 0) end
   local writer = self.writers:take()
   local session = Session:new {driver = self, writer = writer}
+  writer.isLeased = true
   local ok, problem = pcall(command, self, "BEGIN IMMEDIATE", session)
   if not ok then
+    writer.isLeased = false
     self.writers:give(writer)
     error(problem, 0)
   end
@@ -288,7 +290,9 @@ end
 function Session:release()
   local writer = self.writer
   self.writer = nil
-  if writer then self.driver.writers:give(writer) end
+  if not writer then return end
+  writer.isLeased = false
+  self.driver.writers:give(writer)
 end
 
 local function alone(self)
