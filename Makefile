@@ -101,7 +101,7 @@ $(BUILD)/obj/%.o: src/%.c
 # Its thread (log.c) outlives the Lua state that has loaded it.
 $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm -ldl -lpthread
 
 define link
 $(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(NET_LIBS) -lm -ldl -lpthread

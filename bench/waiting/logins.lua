@@ -52,7 +52,7 @@ sync.spawn(function()
   end)
   local client = io.popen(("./sync-lua %s client %d %d"):format(arg[0], listener.port, SECONDS))
   sync.sleep(SECONDS + 1)
-  print(client:read "*a" .. ("%.0f logins/s offered, %.1f done, %.1f refused; %d threads of %d cores")
+  print(client:read "*a" .. ("%d logins/s offered, %.1f done, %.1f refused; %d threads, %d cores")
     :format(LOGINS, done / SECONDS, refused / SECONDS, sync.password.threads,
       require "sync.core".C.sync_core_count()))
   for _, ending in ipairs {"", "-wal", "-shm"} do os.remove(file .. ending) end

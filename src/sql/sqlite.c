@@ -13,6 +13,7 @@ struct sync_lite {
     struct connection writer;
     struct connection readers[CREW_MOST_THREADS];
     uint32_t open; /* crews that aren't closed */
+    struct sync_lite_cursor *cursors;
 };
 
 struct task {
@@ -27,6 +28,8 @@ struct task {
 
 struct sync_lite_cursor {
     struct sync_lite *lite;
+    struct sync_lite_cursor *next; /* of the database */
+    struct sync_lite_cursor **link;
     struct task *task; /* holds the statement's text and values */
     struct connection own;
     struct sqlite3_stmt *statement;
@@ -98,12 +101,21 @@ static void task_free(struct task *task) {
     free(task);
 }
 
+/* On the loop's thread; it may not be ended yet, when no thread has come to it. */
+static void cursor_free(struct sync_lite_cursor *cursor) {
+    end_cursor(cursor);
+    *cursor->link = cursor->next;
+    if (cursor->next) {
+        cursor->next->link = cursor->link;
+    }
+    task_free(cursor->task);
+    free(cursor);
+}
+
 static void free_job(struct job *job) {
     struct task *task = (struct task *)job;
     if (task->ends) {
-        end_cursor(task->cursor); /* when no thread has come to it */
-        task_free(task->cursor->task);
-        free(task->cursor);
+        cursor_free(task->cursor);
     }
     task_free(task);
 }
@@ -168,6 +180,9 @@ static void on_crew_closed(void *data) {
     struct sync_lite *lite = data;
     if (--lite->open > 0) {
         return;
+    }
+    while (lite->cursors) {
+        cursor_free(lite->cursors);
     }
     for (uint32_t i = 0; i < CREW_MOST_THREADS; i++) {
         connection_close(&lite->readers[i]);
@@ -239,6 +254,12 @@ struct sync_lite_cursor *sync_lite_cursor_open(struct sync_lite *lite, uint32_t 
     }
     cursor->lite = lite;
     cursor->task = task;
+    cursor->next = lite->cursors;
+    cursor->link = &lite->cursors;
+    if (cursor->next) {
+        cursor->next->link = &cursor->next;
+    }
+    lite->cursors = cursor;
     return cursor;
 }
 

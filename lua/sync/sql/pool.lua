@@ -87,7 +87,7 @@ end
 function Pool:reclaim()
   local left = {}
   for connection, holder in pairs(self.held) do
-    if not holder:isAlive() and not connection.isLeased and not connection.isBusy then
+    if not holder:isAlive() and not connection.isLeased and not connection.resume then
       left[#left + 1] = connection
     end
   end

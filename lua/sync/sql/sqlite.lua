@@ -169,7 +169,7 @@ end
 
 -- Waits for a job, at most as long as the limit. Returns its data, which live until the next
 -- wait; raises what went wrong. A session may end the wait.
-local function await(self, id, session)
+local function await(self, id, session, cursor)
   if self.isClosed then error(values.failure("closed", "the database was closed"), 0) end
   local statement = table.remove(spare) or setmetatable({}, Statement)
   local begun, problem = jobs.begin(id, statement)
@@ -179,7 +179,7 @@ local function await(self, id, session)
   statement.id, statement.driver, statement.session = id, self, session
   limits.start(statement, self.options.timeout)
   if session then session.statement = statement end
-  self.underWay[statement] = true
+  self.underWay[statement] = cursor or true -- a cursor isn't collected while it's fetched
   starting = statement
   local code, data, length = task.await(hold)
   spare[#spare + 1] = statement
@@ -246,16 +246,19 @@ local function each(self, flags, session, fn, sql, count, ...)
   bind(count, ...)
   local cursor = C.sync_lite_cursor_open(self.file, flags, sql, #sql, places, count)
   if cursor == nil then error(values.failure("memory", "not enough memory"), 0) end
+  -- A task that is cancelled doesn't come to the end of this.
+  self.cursors[ffi.gc(cursor, C.sync_lite_cursor_close)] = true
   local ok, problem = pcall(function()
     repeat
-      local data = await(self, C.sync_lite_fetch(cursor, PART_ROWS, PART_BYTES), session)
+      local data = await(self, C.sync_lite_fetch(cursor, PART_ROWS, PART_BYTES), session,
+        cursor)
       local more = band(ffi.cast(Result, data).found, MORE) ~= 0
       for _, row in ipairs(readRows(data)) do
         if fn(row) == false then return end
       end
     until not more
   end)
-  if not self.isClosed then C.sync_lite_cursor_close(cursor) end
+  if not self.isClosed then C.sync_lite_cursor_close(ffi.gc(cursor, nil)) end
   if not ok then error(problem, 0) end
 end
 
@@ -350,7 +353,7 @@ function SQLite.open(path, options)
     options.timeout * 1000)
   if file == nil then return nil, "not enough memory" end
   local self = SQLite:new {file = file, options = options, inMemory = inMemory, writes = {},
-    known = 0, underWay = {}}
+    known = 0, underWay = {}, cursors = setmetatable({}, {__mode = "k"})}
   self.writers = Pool.open({size = 1, queue = options.queue, queueTimeout = options.queueTimeout},
     function() return Writer:new() end)
   return self
@@ -361,6 +364,7 @@ function SQLite:close()
   self.writers:close()
   local left = {}
   for statement in pairs(self.underWay) do left[#left + 1] = statement end
+  for cursor in pairs(self.cursors) do ffi.gc(cursor, nil) end
   C.sync_lite_close(self.file)
   for _, statement in ipairs(left) do
     jobs.forget(statement.id)
