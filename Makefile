@@ -40,7 +40,7 @@ CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
 LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
-EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef
+EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef sync.secrets.cdef sync.sql.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
@@ -48,6 +48,8 @@ embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.http.tokenpage := clients/panel/token.html
 embedded.sync.cli.newfiles := templates/new
 embedded.sync.cluster.nats.cdef := src/nats/natslink.h
+embedded.sync.secrets.cdef := src/secrets/secrets.h
+embedded.sync.sql.cdef := src/sql/sqlite.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
 JIT_DIR  = $(dir $(shell $(LUAJIT) -e 'print(package.searchpath("jit.v", package.path))'))
 JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
@@ -100,7 +102,7 @@ $(BUILD)/obj/%.o: src/%.c
 # Its thread (log.c) outlives the Lua state that has loaded it.
 $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm -ldl -lpthread
 
 define link
 $(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(NET_LIBS) -lm -ldl -lpthread
@@ -150,7 +152,7 @@ $(BUILD)/asan/sync-lua: $(BUILD)/asan/obj/main.o $(CORE:src/%.c=$(BUILD)/asan/ob
 
 check: deps-build-test-check ## run the C tests and the specs under sanitizers and valgrind, and test the conformance suite
 	@$(MAKE) -s build $(BUILD)/asan/sync-lua
-	@$(MAKE) -s check-c valgrind-c
+	@$(MAKE) -s check-c threads-c valgrind-c
 	@SYNC_LUA=$(BUILD)/asan/sync-lua sh spec/all --specs-only
 	@node spec/conformance/faults.mjs
 

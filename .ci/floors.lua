@@ -21,8 +21,16 @@ floors.table = {
   }, {
     "src/core/",             -- the tick, its batch, clocks, tables
   }, {
-    "src/conn/",             -- a connection, and what it asks of those above by two tables
+    "src/jobs/",             -- threads and descriptors of others, told as events
   }, {
+    "src/secrets/",          -- passwords, digests, signatures
+    "src/sql/",              -- SQLite on threads
+  }, {
+    "src/conn/",             -- a connection, and what it asks of those above by two tables
+    "src/jobs/",             -- work on threads, and foreign descriptors, that end in events
+  }, {
+    "src/secrets/",          -- passwords, digests: jobs
+    "src/sql/",              -- SQLite: jobs
     "src/workers/",
     "src/tls/",
     "src/websocket/",
@@ -37,7 +45,11 @@ floors.table = {
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
+    "lua/sync/secrets/",     -- passwords, crypto, tokens
+    "lua/sync/sql/",         -- databases
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
+    "lua/sync/secrets/",     -- passwords, digests and tokens
+    "lua/sync/sql/",         -- databases
   }, {
     "lua/sync/http/",        -- pages, among them Flash's
   }, {

@@ -76,8 +76,12 @@ describe("a function of sync.spawn", function()
     assert.matches("must be a function", support.raised(sync.spawn, 1))
     assert.is_false(task.isInside())
     local list = {}
-    for i = 1, 10000 do list[i] = sync.spawn(function() task.await(function() end) end) end
-    assert.matches("10000 functions wait", support.raised(sync.spawn, function() end))
+    local ok, last -- others of the same process may wait already
+    repeat
+      ok, last = pcall(sync.spawn, function() task.await(function() end) end)
+      if ok then list[#list + 1] = last end
+    until not ok or #list > 10000
+    assert.matches("10000 functions wait", last)
     for _, spawned in ipairs(list) do spawned:cancel() end
     sync.spawn(function() end)
   end)

@@ -19,6 +19,8 @@
 #include "core/timer.h"
 #include "core/times.h"
 #include "http/request.h"
+#include "jobs/jobs.h"
+#include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/detection.h"
 #include "listen/listener.h"

@@ -45,9 +45,11 @@ enum sync_event_type {
                             data: addresses, one a line */
     SYNC_EXITED,         /* id: a worker's process; value: its exit code, or the signal
                             that ended it times 256 */
-    SYNC_FREED,          /* value: KiB that connections had and that are free now, without
-                            others having come: time for sync_trim when it is calm */
-    SYNC_NOTICE          /* id: listener or 0; value: enum sync_notice; for the log */
+    SYNC_JOB,   /* id: the job; value: what it says of itself; data: its result */
+    SYNC_WATCH, /* id: the watch; value: enum sync_watched */
+    SYNC_FREED, /* value: KiB that connections had and that are free now, without
+                   others having come: time for sync_trim when it is calm */
+    SYNC_NOTICE /* id: listener or 0; value: enum sync_notice; for the log */
 };
 
 enum sync_reason {
@@ -470,6 +472,21 @@ int32_t sync_adopt(struct sync *sync, uint32_t listener, int32_t fd);
 
 /* Gives a request up: neither event comes. */
 void sync_connect_cancel(struct sync *sync, uint32_t id);
+
+/* Gives up a job, which is work on a thread that ends in SYNC_JOB; which call begins one
+ * is said by the module that does it (src/secrets, src/sql). Its event doesn't come. One
+ * that waits isn't begun, one that is under way ends as soon as it can. */
+void sync_job_cancel(struct sync *sync, uint32_t id);
+
+/* Watches a descriptor of another library: SYNC_WATCH tells each tick what it is ready
+ * for, as long as it is. interest is of enum sync_watched, 0 for none; sync_watch_change
+ * sets another. Returns the watch's id (1 or more) or an error code. Stop it before the
+ * library closes the descriptor: no event of its id comes any more, but for those of this
+ * tick. */
+enum sync_watched { SYNC_READABLE = 1, SYNC_WRITABLE = 2, SYNC_BROKEN = 4 };
+int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest);
+int32_t sync_watch_change(struct sync *sync, uint32_t id, uint32_t interest);
+void sync_watch_stop(struct sync *sync, uint32_t id);
 
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and

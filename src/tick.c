@@ -16,6 +16,8 @@
 #include "core/timer.h"
 #include "core/times.h"
 #include "http/file.h"
+#include "jobs/jobs.h"
+#include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/listener.h"
 #include "websocket/send.h"
@@ -79,6 +81,8 @@ void sync_close(struct sync *sync) {
             conn_abort(conn, SYNC_BY_ABORT, false);
         }
     }
+    jobs_close(core);
+    watch_stop_all(core);
     stop_timers(core);
     signals_stop_all(core);
     spawn_forget_all(core);
@@ -172,6 +176,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
      */
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted || core->unflushed;
+    jobs_wake(core);
     core->polling = true;
     int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     core->polling = false;

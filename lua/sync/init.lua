@@ -387,12 +387,17 @@ local LAZY = {
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
+  crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
+  jwt = function() return require "sync.secrets.jwt" end,
   list = function() return require "sync.list".new end,
   method = function() return require "sync.remoting.method".declare end,
+  migrate = function() return require "sync.sql.migrate" end,
   null = function() return require "cjson".null end,
+  password = function() return require "sync.secrets.password" end,
   shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
+  sql = function() return require "sync.sql" end,
   spawn = function() return require "sync.task".spawn end,
 }
 

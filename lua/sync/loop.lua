@@ -407,6 +407,8 @@ local NOBODYS = {
   [tonumber(C.SYNC_RESOLVED)] = "a name look-up's answer",
   [tonumber(C.SYNC_CONNECT_FAILED)] = "a connection's answer",
   [tonumber(C.SYNC_EXITED)] = "the end of a worker",
+  [tonumber(C.SYNC_JOB)] = "the end of a job",
+  [tonumber(C.SYNC_WATCH)] = "a watched descriptor",
   [tonumber(C.SYNC_CLOSE)] = "the end of a client",
   [tonumber(C.SYNC_NOTICE)] = "a notice",
 }

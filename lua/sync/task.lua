@@ -98,6 +98,9 @@ local function current()
   return thread and byThread[thread]
 end
 
+--- The task that runs, nil outside sync.spawn.
+task.current = current
+
 --- Whether what runs may wait.
 -- @treturn boolean
 function task.isInside()

@@ -2,6 +2,7 @@
 #
 #   make test-c      builds and runs them
 #   make check-c     the same under AddressSanitizer and UBSan
+#   make threads-c   what threads have part in, under ThreadSanitizer
 #   make valgrind-c  a thousand clients that come and go, under valgrind
 #   make fuzz-c      each libFuzzer target for FUZZ_SECONDS
 
@@ -11,7 +12,7 @@ FUZZ_SECONDS ?= 10
 
 C_FLAGS := -std=c11 -D_GNU_SOURCE -iquote src -iquote spec/c -g -fvisibility=hidden \
     -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv)
-C_LIBS := $(shell pkg-config --libs libuv) -lssl -lcrypto -lz -lhttp_parser -lm -lpthread
+C_LIBS := $(shell pkg-config --libs libuv) -lssl -lcrypto -lz -lhttp_parser -lm -ldl -lpthread
 C_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 C_HELPERS := spec/c/test.c spec/c/server.c spec/c/client.c
@@ -30,6 +31,10 @@ $(BUILD)/asan/%.o: %.c
 	@mkdir -p $(@D)
 	@$(CC) $(C_FLAGS) $(C_SAN) -O1 -MMD -MP -c $< -o $@
 
+$(BUILD)/tsan/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(C_FLAGS) -fsanitize=thread -O1 -MMD -MP -c $< -o $@
+
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) $(C_FLAGS) $(C_SAN) -fsanitize=fuzzer-no-link -O1 -MMD -MP -c $< -o $@
@@ -44,6 +49,9 @@ $(BUILD)/asan/test: $(call c_objects,asan,$(CORE) $(C_HELPERS) $(C_TESTS) \
     spec/c/leaks.c)
 	@$(CC) $(C_SAN) $^ $(C_LIBS) -o $@
 
+$(BUILD)/tsan/test: $(call c_objects,tsan,$(CORE) $(C_HELPERS) $(wildcard spec/c/jobs/*_test.c spec/c/secrets/*_test.c spec/c/sql/*_test.c))
+	@$(CC) -fsanitize=thread $^ $(C_LIBS) -o $@
+
 $(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz/spec/fuzz/%_fuzz.o \
     $(call c_objects,fuzz,$(CORE) $(FUZZ_HELPERS))
 	@$(FUZZ_CC) $(C_SAN) -fsanitize=fuzzer $^ $(C_LIBS) -o $@
@@ -53,6 +61,9 @@ test-c: $(BUILD)/c/test ## the C tests alone
 
 check-c: $(BUILD)/asan/test ## the C tests under sanitizers
 	@$(BUILD)/asan/test
+
+threads-c: $(BUILD)/tsan/test ## what threads have part in, under ThreadSanitizer
+	@$(BUILD)/tsan/test
 
 valgrind-c: $(BUILD)/c/leaks ## 1,000 connects and closes under valgrind
 	@valgrind --quiet --leak-check=full --show-leak-kinds=all --error-exitcode=1 \
@@ -72,8 +83,8 @@ fuzz-c: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%_fuzz)
 	    grep number_of_executed_units $(BUILD)/fuzz/$$name.log; \
 	done
 
--include $(shell find $(BUILD)/c $(BUILD)/asan $(BUILD)/fuzz -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/c $(BUILD)/asan $(BUILD)/tsan $(BUILD)/fuzz -name '*.d' 2>/dev/null)
 
-.PHONY: test-c check-c valgrind-c fuzz-c
+.PHONY: test-c check-c threads-c valgrind-c fuzz-c
 .SECONDARY: $(call c_objects,fuzz,$(CORE) $(FUZZ_HELPERS) \
     $(FUZZ_TARGETS:%=spec/fuzz/%_fuzz.c))

@@ -20,6 +20,7 @@
 struct asker;
 struct attempt;
 struct conn;
+struct crew;
 struct deflater;
 struct inflater;
 struct listener;
@@ -27,6 +28,7 @@ struct offer;
 struct resolution;
 struct signal_watch;
 struct timer;
+struct watch;
 struct worker;
 
 enum { CORE_RESERVE = 16 /* places for operators */ };
@@ -105,7 +107,9 @@ struct core {
     struct resolution *resolutions; /* under way */
     struct attempt *attempts;       /* to connect, under way */
     uint32_t next_request_id;
-    uint32_t requests; /* name look-ups under way */
+    uint32_t requests;     /* name look-ups under way */
+    struct crew *crews;    /* threads for what takes its time: see jobs.h */
+    struct watch *watches; /* of other libraries' descriptors: see watch.h */
 
     uint64_t handed_out; /* when the last batch was, in ns */
 

@@ -1,0 +1,62 @@
+/* watch_test.c: other libraries' descriptors as events. */
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "server.h"
+#include "test.h"
+
+TEST(watch_tells_what_a_descriptor_is_ready_for_as_long_as_it_is) {
+    struct server server;
+    int pair[2];
+    server_open(&server);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    int32_t id = sync_watch_start(server.sync, pair[0], SYNC_READABLE);
+    REQUIRE(id > 0);
+    server_tick(&server, false);
+    CHECK_INT(server.count, 0);
+    CHECK_INT(write(pair[1], "ab", 2), 2);
+    WAIT(&server, server.count == 2); /* in two ticks, as nobody reads */
+    CHECK_INT(server.seen[0].value, SYNC_READABLE);
+    CHECK(server.seen[0].tick != server.seen[1].tick);
+    char bytes[2];
+    CHECK_INT(read(pair[0], bytes, 2), 2);
+    server_forget(&server);
+    server_tick(&server, false);
+    CHECK_INT(server.count, 0);
+    CHECK_INT(sync_watch_change(server.sync, (uint32_t)id, SYNC_WRITABLE), 0);
+    WAIT(&server, server_saw(&server, SYNC_WATCH, (uint32_t)id) == 1);
+    CHECK_INT(server.seen[0].value, SYNC_WRITABLE);
+    CHECK_INT(sync_watch_change(server.sync, (uint32_t)id, 0), 0);
+    server_forget(&server);
+    CHECK_INT(sync_poll(server.sync, 1), -1); /* one that watches nothing keeps nothing */
+    CHECK_INT(sync_watch_change(server.sync, (uint32_t)id, SYNC_READABLE), 0);
+    close(pair[1]);
+    WAIT(&server,
+         server_saw(&server, SYNC_WATCH, (uint32_t)id) >= 1); /* the end is read */
+    sync_watch_stop(server.sync, (uint32_t)id);
+    sync_watch_stop(server.sync, (uint32_t)id);
+    CHECK_INT(sync_watch_change(server.sync, (uint32_t)id, 0), UV_EINVAL);
+    server_forget(&server);
+    CHECK_INT(sync_poll(server.sync, 1), -1);
+    CHECK_INT(close(pair[0]), 0); /* it was left open */
+    server_close(&server);
+}
+
+TEST(watch_of_no_descriptor_is_refused) {
+    struct server server;
+    server_open(&server);
+    CHECK(sync_watch_start(server.sync, 99999, SYNC_READABLE) < 0);
+    server_close(&server);
+}
+
+TEST(watch_ends_with_the_core) {
+    struct server server;
+    int pair[2];
+    server_open(&server);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(sync_watch_start(server.sync, pair[0], SYNC_WRITABLE) > 0);
+    server_close(&server);
+    close(pair[0]);
+    close(pair[1]);
+}
