@@ -50,7 +50,7 @@ describe("MariaDB", function()
     local db = sync.sql(server.url, {size = 4})
     shared.waits(function()
       db:run("create or replace table pair (id int, half int) engine=innodb")
-      local codes, running = {}, true
+      local codes, running, left = {}, true, 20
       for i = 1, 20 do
         sync.spawn(function()
           while running do
@@ -63,6 +63,7 @@ describe("MariaDB", function()
               sync.sleep(0.02)
             end
           end
+          left = left - 1
         end)
       end
       sync.sleep(0.2)
@@ -75,7 +76,7 @@ describe("MariaDB", function()
         sync.sleep(0.05)
       until back
       running = false
-      sync.sleep(0.3)
+      repeat sync.sleep(0.01) until left == 0
       for code in pairs(codes) do
         assert.is_truthy(({away = true, ["in doubt"] = true, busy = true})[code], code)
       end

@@ -74,7 +74,7 @@ describe("PostgreSQL", function()
     shared.waits(function()
       db:run("drop table if exists pair")
       db:run("create table pair (id int, half int)")
-      local codes, running = {}, true
+      local codes, running, left = {}, true, 20
       for i = 1, 20 do
         sync.spawn(function()
           while running do
@@ -85,6 +85,7 @@ describe("PostgreSQL", function()
             if not ok then codes[failure.code] = (codes[failure.code] or 0) + 1 end
             if not ok then sync.sleep(0.02) end
           end
+          left = left - 1
         end)
       end
       sync.sleep(0.2)
@@ -97,7 +98,7 @@ describe("PostgreSQL", function()
         sync.sleep(0.05)
       until back
       running = false
-      sync.sleep(0.3)
+      repeat sync.sleep(0.01) until left == 0
       for code in pairs(codes) do
         assert.is_truthy(({away = true, ["in doubt"] = true, busy = true})[code], code)
       end

@@ -257,7 +257,7 @@ function shared.specs(dialect, open)
     assert.matches("inside sync.spawn", support.raised(db.run, db, "select 1"))
     local small = open {size = 1, queue = 2, queueTimeout = 0.3, transactionTimeout = 0.6}
     local codes, held = {}, nil
-    sync.spawn(function()
+    local stuck = sync.spawn(function()
       held = pcall(small.transaction, small, function(tx)
         tx:run("update score set points = 1")
         require "sync.task".await(function() end) -- its end never comes
@@ -281,6 +281,7 @@ function shared.specs(dialect, open)
         ok = pcall(small.run, small, "insert into score (name) values ('y')")
       until ok
     end)
+    stuck:cancel()
     small:close()
   end)
 

@@ -53,6 +53,33 @@ describe("SQLite in a file", function()
     db:close()
   end)
 
+  it("ends what a cancelled task has left of each, and bounds how many go on", function()
+    local db = sync.sql("sqlite:" .. file())
+    local function hold(begun)
+      return sync.spawn(function()
+        db:each("select 1 as x", function()
+          begun[#begun + 1] = true
+          sync.sleep(60)
+        end)
+      end)
+    end
+    for _ = 1, 2 do
+      local begun, tasks = {}, {}
+      for i = 1, 64 do tasks[i] = hold(begun) end
+      support.wait(function() return #begun == 64 end)
+      shared.waits(function()
+        assert.equal("busy", shared.failure(db.each, db, "select 1", print).code)
+      end)
+      for _, spawned in ipairs(tasks) do spawned:cancel() end
+    end
+    shared.waits(function()
+      local count = 0
+      db:each("select 1 as x", function() count = count + 1 end)
+      assert.equal(1, count)
+    end)
+    db:close()
+  end)
+
   it("interrupts a statement at its time limit, and others go on", function()
     local db = sync.sql("sqlite:" .. file(), {timeout = 0.2, readers = 1})
     shared.waits(function()

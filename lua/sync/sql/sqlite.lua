@@ -25,6 +25,7 @@ local MOST_PARAMETERS = 999
 local WRITES_KNOWN = 1000     -- texts of statements that read and write, at most
 local PART_ROWS, PART_BYTES = 500, 256 * 1024
 local LONGEST_SQL = 1024 * 1024
+local MOST_CURSORS = 64       -- each has a connection
 
 local SQLite = Class:extend("SQLite")
 local Session = Class:extend("SQLite.Session")
@@ -152,6 +153,7 @@ end
 function Statement:jobEnded(value, data, length)
   limits.stop(self)
   self.driver.underWay[self] = nil
+  if self.cursor then self.cursor.isFetched = false end
   if self.session then self.session.statement = nil end
   self.resume(value, data, length)
 end
@@ -179,7 +181,9 @@ local function await(self, id, session, cursor)
   statement.id, statement.driver, statement.session = id, self, session
   limits.start(statement, self.options.timeout)
   if session then session.statement = statement end
-  self.underWay[statement] = cursor or true -- a cursor isn't collected while it's fetched
+  statement.cursor = cursor
+  if cursor then cursor.isFetched = true end
+  self.underWay[statement] = true
   starting = statement
   local code, data, length = task.await(hold)
   spare[#spare + 1] = statement
@@ -241,24 +245,51 @@ function SQLite:execute(want, sql, count, ...)
   return writing(self, write, want, sql, count, ...)
 end
 
--- Gives a function the rows of a cursor, part by part.
-local function each(self, flags, session, fn, sql, count, ...)
+-- Cursors: `place` is the core's. A task that is cancelled leaves its own behind.
+
+local function closeCursor(self, cursor)
+  self.cursors[cursor] = nil
+  self.cursorCount = self.cursorCount - 1
+  if not self.isClosed then C.sync_lite_cursor_close(cursor.place) end
+end
+
+local function reclaim(self)
+  local left = {}
+  for cursor in pairs(self.cursors) do
+    if not cursor.task:isAlive() and not cursor.isFetched then left[#left + 1] = cursor end
+  end
+  for _, cursor in ipairs(left) do closeCursor(self, cursor) end
+end
+
+local function openCursor(self, flags, sql, count, ...)
+  reclaim(self)
+  if self.cursorCount >= MOST_CURSORS then
+    error(values.failure("busy", "64 calls of db:each are under way already"), 0)
+  end
   bind(count, ...)
-  local cursor = C.sync_lite_cursor_open(self.file, flags, sql, #sql, places, count)
-  if cursor == nil then error(values.failure("memory", "not enough memory"), 0) end
-  -- A task that is cancelled doesn't come to the end of this.
-  self.cursors[ffi.gc(cursor, C.sync_lite_cursor_close)] = true
-  local ok, problem = pcall(function()
-    repeat
-      local data = await(self, C.sync_lite_fetch(cursor, PART_ROWS, PART_BYTES), session,
-        cursor)
-      local more = band(ffi.cast(Result, data).found, MORE) ~= 0
-      for _, row in ipairs(readRows(data)) do
-        if fn(row) == false then return end
-      end
-    until not more
-  end)
-  if not self.isClosed then C.sync_lite_cursor_close(ffi.gc(cursor, nil)) end
+  local place = C.sync_lite_cursor_open(self.file, flags, sql, #sql, places, count)
+  if place == nil then error(values.failure("memory", "not enough memory"), 0) end
+  local cursor = {place = place, task = task.current(), isFetched = false}
+  self.cursors[cursor], self.cursorCount = true, self.cursorCount + 1
+  return cursor
+end
+
+local function fetchAll(self, session, cursor, fn)
+  repeat
+    local data = await(self, C.sync_lite_fetch(cursor.place, PART_ROWS, PART_BYTES), session,
+      cursor)
+    local more = band(ffi.cast(Result, data).found, MORE) ~= 0
+    for _, row in ipairs(readRows(data)) do
+      if fn(row) == false then return end
+    end
+  until not more
+end
+
+-- Gives a function the rows of a statement, part by part.
+local function each(self, flags, session, fn, sql, count, ...)
+  local cursor = openCursor(self, flags, sql, count, ...)
+  local ok, problem = pcall(fetchAll, self, session, cursor, fn)
+  closeCursor(self, cursor)
   if not ok then error(problem, 0) end
 end
 
@@ -353,7 +384,7 @@ function SQLite.open(path, options)
     options.timeout * 1000)
   if file == nil then return nil, "not enough memory" end
   local self = SQLite:new {file = file, options = options, inMemory = inMemory, writes = {},
-    known = 0, underWay = {}, cursors = setmetatable({}, {__mode = "k"})}
+    known = 0, underWay = {}, cursors = {}, cursorCount = 0}
   self.writers = Pool.open({size = 1, queue = options.queue, queueTimeout = options.queueTimeout},
     function() return Writer:new() end)
   return self
@@ -364,7 +395,6 @@ function SQLite:close()
   self.writers:close()
   local left = {}
   for statement in pairs(self.underWay) do left[#left + 1] = statement end
-  for cursor in pairs(self.cursors) do ffi.gc(cursor, nil) end
   C.sync_lite_close(self.file)
   for _, statement in ipairs(left) do
     jobs.forget(statement.id)
