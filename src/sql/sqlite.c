@@ -181,8 +181,10 @@ static void on_crew_closed(void *data) {
     if (--lite->open > 0) {
         return;
     }
-    while (lite->cursors) {
-        cursor_free(lite->cursors);
+    struct sync_lite_cursor *next;
+    for (struct sync_lite_cursor *cursor = lite->cursors; cursor; cursor = next) {
+        next = cursor->next;
+        cursor_free(cursor);
     }
     for (uint32_t i = 0; i < CREW_MOST_THREADS; i++) {
         connection_close(&lite->readers[i]);
