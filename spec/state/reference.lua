@@ -565,16 +565,17 @@ end
 
 local NAMES = {[GONE] = "gone", [HIDDEN] = "hidden", [ADD] = "add", [CHANGE] = "change"}
 
---- A patch in its JSON form, as a table, given what the client has before it.
+--- A patch in its JSON form, as a table.
 function reference.object(client, patch)
   local object = {room = patch.room, epoch = patch.epoch, tick = patch.tick, input = patch.input,
     snapshot = patch.snapshot or nil}
   for _, section in ipairs(patch.sections) do
     local shape, list = client.tables[section.table], {}
     for i, entry in ipairs(section) do
-      local entity = shape.entities[entry.number]
-      local key = section.kind == ADD and entry.key or entity.key
-      list[i] = section.kind < ADD and key or {key, plainFields(shape, entry.fields), entry.mine}
+      local fields = section.kind >= ADD and plainFields(shape, entry.fields)
+      if section.kind == ADD then list[i] = {entry.number, entry.key, fields, entry.mine}
+      elseif section.kind == CHANGE then list[i] = {entry.number, fields, entry.mine}
+      else list[i] = entry.number end
     end
     local kind = NAMES[section.kind]
     object[kind] = object[kind] or {}
