@@ -575,7 +575,7 @@ async function losesCalls(movie, stand) {
       stand.on("connection", client => {
         const say = message => client.send(
           Buffer.from(`${JSON.stringify({jsonrpc: "2.0", ...message})}\0`));
-        const greet = token => say({method: "sync.remoting.session", params: [{token, time: 20}]});
+        const greet = token => say({method: "sync.session", params: [{token, time: 20}]});
         const act = {
           "sync.resume"(id) {
             say({id, result: {resumed: true, missed: 1, callsLost: true}});

@@ -85,7 +85,7 @@ local NODE = [[
   local function heard(client)
     local words = {}
     for _, message in ipairs(messages(client)) do
-      if message.method == "sync.remoting.session" then
+      if message.method == "sync.session" then
         words[#words + 1] = "session"
       elseif message.method then
         words[#words + 1] = message.method .. tostring(message.params[1])

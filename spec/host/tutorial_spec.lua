@@ -305,7 +305,7 @@ describe("the tutorial:", function()
       function player.next()
         local line = assert(player.socket:receive("*l"))
         local message = cjson.decode(line)
-        if message.method ~= "sync.remoting.session" and message.id ~= "resume" then
+        if message.method ~= "sync.session" and message.id ~= "resume" then
           player.count = player.count + 1
         end
         return message, line
@@ -326,7 +326,7 @@ describe("the tutorial:", function()
         player.call(name, ...)
         return (player.answer().error or {}).message
       end
-      player.token = player.event("sync.remoting.session").token
+      player.token = player.event("sync.session").token
       return player
     end
 

@@ -259,7 +259,7 @@ describe("sync.connect", function()
       local _, port = server:getsockname()
       local client, outcomes = connect("tcp://127.0.0.1:" .. port, {firstWait = 0.02}), {}
       local peer = wait(accept)
-      peer:send('{"jsonrpc":"2.0","method":"sync.remoting.session","params":[{"token":"old","time":5}]}\0')
+      peer:send('{"jsonrpc":"2.0","method":"sync.session","params":[{"token":"old","time":5}]}\0')
       wait(function() return client.token end)
       for _, name in ipairs {"answered", "lost", "lostToo"} do
         client:call(name, function(result, err)
@@ -274,7 +274,7 @@ describe("sync.connect", function()
         '"callsLost":true}}\0{"jsonrpc":"2.0","id":1,"result":"in time"}\0')
       wait(function() return outcomes[1] end)
       assert.same({"in time"}, outcomes)
-      peer:send('{"jsonrpc":"2.0","method":"sync.remoting.session","params":[{"token":"new","time":5}]}\0')
+      peer:send('{"jsonrpc":"2.0","method":"sync.session","params":[{"token":"new","time":5}]}\0')
       wait(function() return outcomes[3] end)
       table.sort(outcomes)
       local gone = ": the server that it was sent to has gone: the call may have been done, " ..

@@ -432,7 +432,7 @@ describe("protocols.remoting", function()
       local client = server:connect()
       local list = messages(client)
       assert.equal(1, #list)
-      assert.equal("sync.remoting.session", list[1].method)
+      assert.equal("sync.session", list[1].method)
       client.token = list[1].params[1].token
       client.time = list[1].params[1].time
       return client

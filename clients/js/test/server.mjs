@@ -160,7 +160,7 @@ export class StandIn {
 
   greet(socket) {
     const params = [{token: socket.session.token, time: this.resumeTime}];
-    socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.remoting.session", params}));
+    socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.session", params}));
   }
 
   take(socket, text) {

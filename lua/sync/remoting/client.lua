@@ -592,7 +592,7 @@ end
 -- One message of the session, in order.
 function Client:take(message)
   local value = message.value
-  if message.ok and type(value) == "table" and value.method == "sync.remoting.session" then
+  if message.ok and type(value) == "table" and value.method == "sync.session" then
     local session = type(value.params) == "table" and value.params[1]
     self.token = type(session) == "table" and session.token or nil
     self.count = 0

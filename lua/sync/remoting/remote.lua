@@ -314,7 +314,7 @@ end
 -- Sessions.
 
 local function greet(self, session)
-  self:send(self.wire.request(nil, "sync.remoting.session",
+  self:send(self.wire.request(nil, "sync.session",
     {token = session.token, time = self.resumeTime}))
 end
 
