@@ -40,10 +40,13 @@ CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
 LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
-EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef
+EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.roomjs sync.http.statejs \
+    sync.http.panelpage sync.cli.newfiles sync.cluster.nats.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
+embedded.sync.http.roomjs := clients/js/sync-room.js
+embedded.sync.http.statejs := clients/js/sync-state.js
 embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.cli.newfiles := templates/new
 embedded.sync.cluster.nats.cdef := src/nats/natslink.h
