@@ -122,8 +122,11 @@ end
 
 --- The tables of a declaration, from 0 on.
 function reference.tables(join)
-  local tables = {[0] = {name = "", fields = join.state.fields, private = {}}}
-  for i, map in ipairs(join.state.maps) do tables[i] = map end
+  local tables = {[0] = {name = "", fields = join.state.fields or {}, private = {}}}
+  for i, map in ipairs(join.state.maps or {}) do
+    tables[i] = {name = map.name, keys = map.keys, fields = map.fields or {},
+      private = map.private or {}}
+  end
   return tables
 end
 

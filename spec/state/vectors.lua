@@ -21,10 +21,10 @@ end
 local function join(fields, maps)
   for _, map in ipairs(maps) do
     list(map.fields)
-    map.private = list(map.private or {})
+    if map.private then list(map.private) end
   end
   return {room = 1, name = "Arena", member = 3, epoch = 0, tickRate = 30, patchRate = 20,
-    start = 8123.25, state = {fields = list(fields), maps = list(maps)}}
+    start = 8123.25, state = {fields = fields[1] and list(fields), maps = maps[1] and list(maps)}}
 end
 
 local File = {}
