@@ -502,11 +502,14 @@ struct sync_table {
     uint32_t most_bytes; /* of keys, strings, lists and maps */
 };
 
-/* Makes a state, to be freed by sync_state_free; NULL when memory ran out. `envelope` is
- * what is around a ByteArray in AMF3's form: `head` of its bytes before. */
-struct sync_state *sync_state_new(uint32_t room, const char *envelope, size_t head,
-                                  size_t length);
+/* Makes a state, to be freed by sync_state_free; NULL when memory ran out. */
+struct sync_state *sync_state_new(uint32_t room);
 void sync_state_free(struct sync_state *state);
+
+/* Sets what is around a ByteArray in AMF3's form: `head` of the bytes are before it.
+ * Needed before a member joins with this form. Returns 0 or an error code. */
+int32_t sync_state_envelope(struct sync_state *state, const char *envelope, size_t head,
+                            size_t length);
 
 /* Declare a table, and then its fields, private ones last, by a name and a code (type.h).
  * Before the first entity and the first member. Return the number. */
