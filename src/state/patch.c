@@ -280,9 +280,6 @@ static void json_entry(struct sync_state *state, struct state_table *table,
     enum privacy privacy = privacy_of(entities, member, sight, number, adds);
     if (adds) {
         bytes_byte(to, ',');
-        if (entities->keys == KEYS_NONE) {
-            bytes_text(to, "\"\"");
-        }
         entities_write_key(entities, number, true, to);
     }
     bytes_text(to, ",{");
