@@ -136,6 +136,16 @@ function core.spawn(words, number, count)
   return C.sync_spawn(handle, list, number, count, bus), bus[0]
 end
 
+local structs = 0 -- that Lua has made
+
+-- A struct, by a text that no other has: busted, for one, has ffi.typeof return what it has
+-- returned for the same.
+local function struct(body, names, behaviour)
+  structs = structs + 1
+  local text = ("struct { %s } /* %d */"):format(body, structs)
+  return ffi.metatype(ffi.typeof(text, unpack(names)), behaviour)
+end
+
 --- A C struct with a double or a bool for each of these names, in order.
 -- @tparam table fields a list of `{name, "double" or "bool"}`
 -- @tparam table behaviour the metatable: for what is no field
@@ -144,15 +154,13 @@ end
 function core.record(fields, behaviour)
   local parts, names = {}, {}
   for i, field in ipairs(fields) do parts[i], names[i] = field[2] .. " $;", field[1] end
-  -- One without fields would be shared by all.
-  local body = parts[1] and table.concat(parts, " ") or "double sync_none;"
-  local made = ffi.metatype(ffi.typeof("struct { " .. body .. " }", unpack(names)), behaviour)
+  local made = struct(parts[1] and table.concat(parts, " ") or "double none;", names, behaviour)
   return made, function(name) return ffi.offsetof(made, name) end
 end
 
 --- A type of C objects that hold nothing, but can have a length.
 function core.object(behaviour)
-  return ffi.metatype(ffi.typeof "struct { double sync_none; }", behaviour)
+  return struct("double none;", {}, behaviour)
 end
 
 --- Numbers as C has them in memory.

@@ -1,7 +1,6 @@
 --- Writes the test vectors that docs/state.md describes: `luajit spec/state/vectors.lua`.
 
-package.path = "spec/state/?.lua;" .. package.path
-local reference = require "reference"
+local reference = require "spec.state.reference"
 
 local GONE, HIDDEN, ADD, CHANGE =
   reference.GONE, reference.HIDDEN, reference.ADD, reference.CHANGE

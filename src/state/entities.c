@@ -396,8 +396,8 @@ void entities_write_private(struct entities *entities, uint32_t number, uint32_t
     }
 }
 
-const char *entities_run(struct entities *entities, uint32_t number, enum run_kind kind,
-                         uint32_t patch, uint32_t *length) {
+void entities_copy(struct entities *entities, uint32_t number, enum run_kind kind,
+                   uint32_t patch, struct bytes *to) {
     struct run *run = &entities->runs[kind][number];
     if (run->patch != patch) {
         bool adds = kind == RUN_ADD || kind == RUN_JSON_ADD;
@@ -405,13 +405,15 @@ const char *entities_run(struct entities *entities, uint32_t number, enum run_ki
         size_t offset = entities->written.length;
         entities_write(entities, number, adds ? 0 : patch - 1, json, &entities->written);
         if (entities->written.failed) {
-            return NULL;
+            to->failed = true;
+            return;
         }
         *run = (struct run){patch, (uint32_t)offset,
                             (uint32_t)(entities->written.length - offset)};
     }
-    *length = run->length;
-    return entities->written.at + run->offset;
+    if (run->length > 0) {
+        bytes_put(to, entities->written.at + run->offset, run->length);
+    }
 }
 
 void entities_write_key(const struct entities *entities, uint32_t number, bool json,

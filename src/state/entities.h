@@ -116,11 +116,10 @@ static inline bool entities_has(const struct entities *entities, uint32_t number
     return number < entities->capacity && bit_is(entities->live, number);
 }
 
-/* The public fields of an entity, as they are written for everyone who has what was sent
- * until the patch before: made once. NULL when memory ran out. The bytes stay until the
- * next call. */
-const char *entities_run(struct entities *entities, uint32_t number, enum run_kind kind,
-                         uint32_t patch, uint32_t *length);
+/* Writes the public fields of an entity for one who has what was sent until the patch
+ * before: they are made once, and copied. */
+void entities_copy(struct entities *entities, uint32_t number, enum run_kind kind,
+                   uint32_t patch, struct bytes *to);
 
 /* The same for one that has what was sent until the patch `since`. */
 void entities_write(struct entities *entities, uint32_t number, uint32_t since, bool json,

@@ -137,13 +137,7 @@ static void write_public(struct sync_state *state, struct entities *entities,
         return;
     }
     enum run_kind kind = (enum run_kind)((json ? RUN_JSON_CHANGE : RUN_CHANGE) + adds);
-    uint32_t length;
-    const char *run = entities_run(entities, number, kind, state->patch, &length);
-    if (run) {
-        bytes_put(to, run, length);
-    } else {
-        to->failed = true;
-    }
+    entities_copy(entities, number, kind, state->patch, to);
 }
 
 static void write_entry(struct sync_state *state, struct state_table *table,
@@ -235,6 +229,9 @@ static bool is_common(const struct sync_state *state, const struct member *membe
 static void write_table(struct sync_state *state, const struct member *member,
                         uint32_t index) {
     struct state_table *table = &state->tables[index];
+    if (table->words == 0) {
+        return;
+    }
     bool common = is_common(state, member, index);
     size_t begin = state->message.length;
     if (common && is_same(state, table)) {
