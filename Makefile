@@ -61,7 +61,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap state-model fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -167,6 +167,10 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua
+
+STEPS ?= 100000
+state-model: build ## random lives of rooms' states, STEPS of them (100000), beside a model
+	@./sync-lua spec/state/long.lua $(STEPS)
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

@@ -24,6 +24,7 @@
 #include "http/request.h"
 #include "listen/connect.h"
 #include "listen/listener.h"
+#include "state/state.h"
 #include "websocket/utf8.h"
 #include "websocket/websocket.h"
 #include "websocket/wire.h"
@@ -699,6 +700,39 @@ uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_
         output_flush(conn);
     }
     return taken;
+}
+
+/* Whether what was sent before is still unsent: in a tick, nothing leaves before its end.
+ */
+static bool is_behind(const struct conn *conn) {
+    return conn->transport == SYNC_TRANSPORT_MEMORY ? conn->out.bytes > 0
+                                                    : conn->socket.full;
+}
+
+/* Sends a patch, never compressed: that would cost more than all the rest. */
+static bool send_patch(struct conn *conn, uint8_t form, const struct bytes *patch) {
+    struct frame frame;
+    uint8_t wire = form == SYNC_FORM_BINARY ? WIRE_TEXT : conn->wire;
+    if (patch->length > wire_longest(wire)) {
+        return false;
+    }
+    wire_frame(wire, patch->length, form == SYNC_FORM_JSON, &frame);
+    enum sync_sent sent = output_send(conn, &frame, patch->at, patch->length, NULL);
+    return sent == SYNC_SENT || sent == SYNC_FULL;
+}
+
+int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tick) {
+    int32_t found = sync_state_compare(state);
+    for (uint32_t i = 1; i < state->member_capacity; i++) {
+        struct member *member = &state->members[i];
+        struct conn *conn = member->used ? core_conn(core_of(sync), member->slot) : NULL;
+        if (conn && !is_behind(conn)) {
+            const struct bytes *patch = state_write(state, member, tick);
+            member->renew |= patch && !send_patch(conn, member->form, patch);
+        }
+    }
+    sync_state_end_patch(state);
+    return found;
 }
 
 const char *sync_error_name(int32_t code) {

@@ -122,8 +122,11 @@ end
 
 --- The tables of a declaration, from 0 on.
 function reference.tables(join)
-  local tables = {[0] = {name = "", fields = join.state.fields, private = {}}}
-  for i, map in ipairs(join.state.maps) do tables[i] = map end
+  local tables = {[0] = {name = "", fields = join.state.fields or {}, private = {}}}
+  for i, map in ipairs(join.state.maps or {}) do
+    tables[i] = {name = map.name, keys = map.keys, fields = map.fields or {},
+      private = map.private or {}}
+  end
   return tables
 end
 
@@ -376,7 +379,14 @@ local function eachField(shape, visit)
 end
 
 local function same(a, b)
-  return cjson.encode(a) == cjson.encode(b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for key, value in pairs(a) do
+    if not same(value, b[key]) then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
 end
 
 local function names(shape, before, after)
@@ -582,6 +592,61 @@ function reference.object(client, patch)
     object[kind][shape.name] = list
   end
   return object
+end
+
+-- A value of its JSON.
+local function unplain(value, kind)
+  local name = type(kind) == "table" and kind[1] or kind
+  if name == "list" then
+    local list = {}
+    for i, element in ipairs(value) do list[i] = unplain(element, kind[2]) end
+    return list
+  elseif name == "map" then
+    local map = {}
+    for _, pair in ipairs(value) do map[pair[1]] = unplain(pair[2], kind[3]) end
+    return map
+  elseif name == "record" then
+    local record = {}
+    for _, field in ipairs(kind[2]) do record[field[1]] = unplain(value[field[1]], field[2]) end
+    return record
+  end
+  return name == "float32" and tonumber(ffi.new("float", value)) or value
+end
+
+local function readObjectEntry(shape, section, from)
+  if section.kind < ADD then return {number = from} end
+  local at = section.kind == ADD and 3 or 2
+  local entry = {number = from[1], key = section.kind == ADD and from[2] or nil, fields = {},
+    mine = from[at + 1]}
+  eachField(shape, function(name, kind)
+    local value = from[at][name]
+    if value ~= nil then entry.fields[name] = unplain(value, kind) end
+  end)
+  for name in pairs(from[at]) do
+    if entry.fields[name] == nil then error("there is no field " .. name, 0) end
+  end
+  return entry
+end
+
+--- A patch of its JSON form, as a table.
+function reference.fromObject(join, object)
+  local patch = {room = object.room, epoch = object.epoch, tick = object.tick,
+    input = object.input, snapshot = object.snapshot or false, sections = {}}
+  local tables = reference.tables(join)
+  for kind = GONE, CHANGE do
+    local byName = object[NAMES[kind]] or {}
+    for i = 0, #tables do
+      local list = byName[tables[i].name]
+      if list then
+        local section = {table = i, kind = kind}
+        for place, from in ipairs(list) do
+          section[place] = readObjectEntry(tables[i], section, from)
+        end
+        patch.sections[#patch.sections + 1] = section
+      end
+    end
+  end
+  return patch
 end
 
 return reference

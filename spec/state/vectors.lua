@@ -1,7 +1,6 @@
 --- Writes the test vectors that docs/state.md describes: `luajit spec/state/vectors.lua`.
 
-package.path = "spec/state/?.lua;" .. package.path
-local reference = require "reference"
+local reference = require "spec.state.reference"
 
 local GONE, HIDDEN, ADD, CHANGE =
   reference.GONE, reference.HIDDEN, reference.ADD, reference.CHANGE
@@ -21,10 +20,10 @@ end
 local function join(fields, maps)
   for _, map in ipairs(maps) do
     list(map.fields)
-    map.private = list(map.private or {})
+    if map.private then list(map.private) end
   end
   return {room = 1, name = "Arena", member = 3, epoch = 0, tickRate = 30, patchRate = 20,
-    start = 8123.25, state = {fields = list(fields), maps = list(maps)}}
+    start = 8123.25, state = {fields = fields[1] and list(fields), maps = maps[1] and list(maps)}}
 end
 
 local File = {}

@@ -48,6 +48,9 @@ Remote.maxAway = 10000
 -- it is another instance: names, of values that JSON can say.
 Remote.resumeFields = {}
 
+--- Classes of rooms that clients may join: see `sync.Room`.
+Remote.rooms = {}
+
 local TOKEN_BYTES = 16
 -- A connection that ended so was not ended on purpose, and its client may come back.
 local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, idle = true,
@@ -378,10 +381,12 @@ function Remote:finish()
     session:finish()
   end
   failCalls(self)
+  if self.membership then self.membership:finish() end
 end
 
 -- Takes the client out of its sets. They remember it, if `absent`.
 local function leaveSets(self, absent)
+  if absent and self.membership then self.membership:suspend() end
   self.clients:remove(self)
   if absent then self.clients:remember(self) end
   for _, room in pairs(self.joined and self.joined.rooms or {}) do
@@ -391,6 +396,7 @@ local function leaveSets(self, absent)
 end
 
 local function enterSets(self)
+  if self.membership then self.membership:resume() end
   self.clients:forget(self)
   self.clients:add(self)
   for _, room in pairs(self.joined and self.joined.rooms or {}) do
@@ -556,5 +562,13 @@ Remote.own = setmetatable({
     return resume(self, token, received, id)
   end,
 }, {__index = Rpc.own})
+
+--- Adds functions of the protocol itself, which clients of all classes may call. What they keep
+-- for a client is its `membership`: it is told, by `suspend`, `resume` and `finish`, when the
+-- client is away, back, and gone.
+-- @tparam table functions by name, as `own` has them
+function Remote.serve(functions)
+  for name, fn in pairs(functions) do Remote.own[name] = fn end
+end
 
 return Remote
