@@ -337,17 +337,17 @@ export class Prediction {
   /** A patch has come: what the server knows, and the inputs that it has not yet taken. */
   correct() {
     const shown = this.state;
+    const before = this.#fields;
     const entity = this.#find();
     this.#pending = this.#pending.filter(({number}) => number > this.#room.inputTaken);
     this.#fields = entity && {...entity};
     if (entity) for (const {input} of this.#pending) this.#settings.apply(this.#fields, input);
+    const {fields} = this.#settings;
+    if (before && entity && fields.every(name => before[name] === this.#fields[name])) return;
     this.#off.clear();
-    if (!shown || !entity) return;
     this.#correctedAt = performance.now();
-    for (const name of this.#settings.fields) {
-      const off = shown[name] - this.#fields[name];
-      if (off) this.#off.set(name, off);
-    }
+    if (!before || !entity) return;
+    for (const name of fields) this.#off.set(name, shown[name] - this.#fields[name]);
   }
 
   /** What was sent before a connection broke may never arrive. */

@@ -262,7 +262,7 @@ class Table {
   numbers = new Map(); // entities by their number: {number, key, isMine, fields}
   keys = new Map();    // the same by their key
 
-  constructor({name, keys, fields, private: privates = []}) {
+  constructor({name, keys, fields = [], private: privates = []}) {
     this.name = name;
     this.keyType = keys && toKeys(keys);
     this.fields = toFields(fields);
@@ -489,7 +489,7 @@ export class State {
   isEmpty = true; // no snapshot has come yet
   root;           // the entity of table 0, whose fields are there always
 
-  constructor({fields, maps}) {
+  constructor({fields, maps = []}) {
     this.tables = [{name: "", fields}, ...maps].map(each => new Table(each));
     this.root = this.#makeRoot();
   }

@@ -258,7 +258,10 @@ test("inputs are predicted, and corrected by what the server says", t => {
   near(me.state.x, 13, "a correction is shown little by little");
   here.at += 0.05;
   near(me.state.x, 9);
-  here.at += 0.06;
+  patch(4, {change: {players: [[0, {hp: 1}]]}}, 2);
+  here.at += 0.025;
+  near(me.state.x, 7, "a patch that corrects nothing leaves it so");
+  here.at += 0.03;
   near(me.state.x, 5);
 
   here.isOpen = false;
@@ -268,9 +271,9 @@ test("inputs are predicted, and corrected by what the server says", t => {
   me.send({dx: 1});
   assert.equal(calls.at(-1)[1].input, 3, "numbers have no gaps");
   Room.resumed(room);
-  patch(4, FIRST, 2);
+  patch(5, FIRST, 2);
   assert.equal(me.pending, 0, "what was on its way is lost");
-  patch(5, {gone: {players: [0]}});
+  patch(6, {gone: {players: [0]}});
   assert.equal(me.state, undefined);
   me.stop();
   for (let i = 0; i < 300; i++) me.send({dx: 1});
