@@ -154,13 +154,13 @@ end
 function core.record(fields, behaviour)
   local parts, names = {}, {}
   for i, field in ipairs(fields) do parts[i], names[i] = field[2] .. " $;", field[1] end
-  local made = struct(parts[1] and table.concat(parts, " ") or "double none;", names, behaviour)
+  local made = struct(parts[1] and table.concat(parts, " ") or "double sync_none;", names, behaviour)
   return made, function(name) return ffi.offsetof(made, name) end
 end
 
 --- A type of C objects that hold nothing, but can have a length.
 function core.object(behaviour)
-  return struct("double none;", {}, behaviour)
+  return struct("double sync_none;", {}, behaviour)
 end
 
 --- Numbers as C has them in memory.

@@ -396,24 +396,23 @@ void entities_write_private(struct entities *entities, uint32_t number, uint32_t
     }
 }
 
-void entities_copy(struct entities *entities, uint32_t number, enum run_kind kind,
-                   uint32_t patch, struct bytes *to) {
+const struct run *entities_make_run(struct entities *entities, uint32_t number,
+                                    enum run_kind kind, uint32_t patch) {
     struct run *run = &entities->runs[kind][number];
-    if (run->patch != patch) {
-        bool adds = kind == RUN_ADD || kind == RUN_JSON_ADD;
-        bool json = kind == RUN_JSON_CHANGE || kind == RUN_JSON_ADD;
-        size_t offset = entities->written.length;
-        entities_write(entities, number, adds ? 0 : patch - 1, json, &entities->written);
-        if (entities->written.failed) {
-            to->failed = true;
-            return;
-        }
-        *run = (struct run){patch, (uint32_t)offset,
-                            (uint32_t)(entities->written.length - offset)};
+    bool adds = kind == RUN_ADD || kind == RUN_JSON_ADD;
+    bool json = kind == RUN_JSON_CHANGE || kind == RUN_JSON_ADD;
+    struct bytes *to = &entities->written;
+    size_t offset = to->length;
+    entities_write(entities, number, adds ? 0 : patch - 1, json, to);
+    size_t length = to->length - offset;
+    if (bytes_room(to, RUN_SLACK)) { /* a copy may read so much more */
+        memset(to->at + to->length, 0, RUN_SLACK);
     }
-    if (run->length > 0) {
-        bytes_put(to, entities->written.at + run->offset, run->length);
+    if (to->failed || to->length > UINT32_MAX) {
+        return NULL;
     }
+    *run = (struct run){patch, (uint32_t)offset, (uint32_t)length};
+    return run;
 }
 
 void entities_write_key(const struct entities *entities, uint32_t number, bool json,

@@ -116,10 +116,30 @@ static inline bool entities_has(const struct entities *entities, uint32_t number
     return number < entities->capacity && bit_is(entities->live, number);
 }
 
-/* Writes the public fields of an entity for one who has what was sent until the patch
- * before: they are made once, and copied. */
-void entities_copy(struct entities *entities, uint32_t number, enum run_kind kind,
-                   uint32_t patch, struct bytes *to);
+/* The public fields of an entity, as they are written for all who have what was sent
+ * until the patch before. NULL when memory ran out. */
+const struct run *entities_make_run(struct entities *entities, uint32_t number,
+                                    enum run_kind kind, uint32_t patch);
+
+static inline const struct run *entities_run(struct entities *entities, uint32_t number,
+                                             enum run_kind kind, uint32_t patch) {
+    const struct run *run = &entities->runs[kind][number];
+    return run->patch == patch ? run : entities_make_run(entities, number, kind, patch);
+}
+
+/* Copies a run to where there is room for it and RUN_SLACK bytes: a short one, which most
+ * are, at once. Returns what is behind. */
+enum { RUN_SLACK = 16 };
+static inline char *entities_copy_run(const struct entities *entities,
+                                      const struct run *run, char *at) {
+    const char *from = entities->written.at + run->offset;
+    if (run->length <= RUN_SLACK) {
+        memcpy(at, from, RUN_SLACK);
+    } else {
+        memcpy(at, from, run->length);
+    }
+    return at + run->length;
+}
 
 /* The same for one that has what was sent until the patch `since`. */
 void entities_write(struct entities *entities, uint32_t number, uint32_t since, bool json,

@@ -125,13 +125,12 @@ static void see_cells(const struct look *look, uint32_t first, uint32_t count) {
         double dx = grid->x[i] - look->x;
         double dy = grid->y[i] - look->y;
         double distance = dx * dx + dy * dy;
-        if (distance <= look->far) {
-            uint32_t number = grid->numbers[i];
-            if (distance <= look->near ||
-                (bit_is(look->has, number) &&
-                 look->entities->created[number] <= look->last)) {
-                bit_set(look->visible, number);
-            }
+        uint32_t number = grid->numbers[i];
+        bool near = distance <= look->near; /* no branch: it would be guessed in vain */
+        look->visible[number / 64] |= (uint64_t)near << (number % 64);
+        if (!near && distance <= look->far && bit_is(look->has, number) &&
+            look->entities->created[number] <= look->last) {
+            bit_set(look->visible, number);
         }
     }
 }

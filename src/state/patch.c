@@ -89,7 +89,9 @@ bool patch_settle(struct sync_state *state, struct member *member, uint32_t inde
         uint64_t changed = settle_word(table, sight, member, word, state->patch);
         any |= changed;
         for (int i = 0; changed && i < SECTIONS; i++) {
-            diff->counts[i] += (uint32_t)__builtin_popcountll(diff->sets[i][word]);
+            if (diff->sets[i][word]) {
+                diff->counts[i] += (uint32_t)__builtin_popcountll(diff->sets[i][word]);
+            }
         }
     }
     return any != 0;
@@ -137,7 +139,13 @@ static void write_public(struct sync_state *state, struct entities *entities,
         return;
     }
     enum run_kind kind = (enum run_kind)((json ? RUN_JSON_CHANGE : RUN_CHANGE) + adds);
-    entities_copy(entities, number, kind, state->patch, to);
+    const struct run *run = entities_run(entities, number, kind, state->patch);
+    if (!run) {
+        to->failed = true;
+    } else if (bytes_room(to, run->length + RUN_SLACK)) {
+        to->length =
+            (size_t)(entities_copy_run(entities, run, to->at + to->length) - to->at);
+    }
 }
 
 static void write_entry(struct sync_state *state, struct state_table *table,
@@ -156,6 +164,38 @@ static void write_entry(struct sync_state *state, struct state_table *table,
     }
 }
 
+/* The entries of what has changed, for a member that is up to date: most of what is done
+ * for a state is done here, so what is private is looked at only where something may be.
+ */
+static void copy_changes(struct sync_state *state, struct state_table *table,
+                         const struct member *member, const struct sight *sight) {
+    struct bytes *to = &state->message;
+    struct entities *entities = &table->entities;
+    uint32_t expected = 0;
+    for (uint32_t word = 0; word < entities->words; word++) {
+        uint64_t own = sight->mine[word] | (sight->own ? sight->own[word] : 0);
+        for (uint64_t left = table->diff.sets[SECTION_CHANGE][word]; left;
+             left &= left - 1) {
+            uint32_t number = word * 64 + (uint32_t)__builtin_ctzll(left);
+            const struct run *run =
+                entities_run(entities, number, RUN_CHANGE, state->patch);
+            if (!run || !bytes_room(to, VARINT_MOST + run->length + RUN_SLACK)) {
+                to->failed = true;
+                return;
+            }
+            char *at = varint_write(to->at + to->length, number - expected);
+            size_t mask = (size_t)(at - to->at);
+            to->length = (size_t)(entities_copy_run(entities, run, at) - to->at);
+            expected = number + 1;
+            if (own & left & -left) {
+                write_private(entities, member, number,
+                              privacy_of(entities, member, sight, number, false), mask,
+                              to);
+            }
+        }
+    }
+}
+
 static void write_section(struct sync_state *state, uint32_t index,
                           const struct member *member, enum section section) {
     struct state_table *table = &state->tables[index];
@@ -163,6 +203,10 @@ static void write_section(struct sync_state *state, uint32_t index,
     uint32_t expected = 0; /* the number whose entry would begin with 0 */
     bytes_varint(to, 4 * index + (uint32_t)section);
     bytes_varint(to, table->diff.counts[section]);
+    if (section == SECTION_CHANGE && member->last == state->patch - 1) {
+        copy_changes(state, table, member, &member->sights[index]);
+        return;
+    }
     BITS_EACH(number, table->diff.sets[section], table->entities.words) {
         bytes_varint(to, number - expected);
         expected = (uint32_t)number + 1;

@@ -389,7 +389,7 @@ int32_t sync_state_compare(struct sync_state *state) {
         saturated |= entities_compare(&table->entities, state->patch);
         if (table->sees == SYNC_SEES_NEAR) {
             good &= grid_build(&table->grid, &table->entities, table->x_offset,
-                               table->y_offset, table->far / 2);
+                               table->y_offset, table->far / 3);
         }
     }
     return !good ? -ENOMEM : saturated;
