@@ -702,6 +702,10 @@ uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_
     return taken;
 }
 
+/* Bytes that the kernel takes of a member before it has begun to send them: what waits
+ * there is old when it leaves. */
+enum { MOST_UNSENT = 16 * 1024 };
+
 /* Whether what was sent before is still unsent: in a tick, nothing leaves before its end.
  */
 static bool is_behind(const struct conn *conn) {
@@ -721,11 +725,22 @@ static bool send_patch(struct conn *conn, uint8_t form, const struct bytes *patc
     return sent == SYNC_SENT || sent == SYNC_FULL;
 }
 
+int32_t sync_is_behind(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return !conn || is_behind(conn);
+}
+
 int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tick) {
     int32_t found = sync_state_compare(state);
     for (uint32_t i = 1; i < state->member_capacity; i++) {
         struct member *member = &state->members[i];
         struct conn *conn = member->used ? core_conn(core_of(sync), member->slot) : NULL;
+        if (conn && !member->bounded) {
+            member->bounded = true;
+            if (conn->socket.fd >= 0) {
+                socket_bound_unsent(&conn->socket, MOST_UNSENT);
+            }
+        }
         if (conn && !is_behind(conn)) {
             const struct bytes *patch = state_write(state, member, tick);
             member->renew |= patch && !send_patch(conn, member->form, patch);

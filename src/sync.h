@@ -260,6 +260,9 @@ void sync_abort(struct sync *sync, uint32_t slot);
 /* Unsent bytes of a client. */
 uint32_t sync_queued(struct sync *sync, uint32_t slot);
 
+/* Whether the client hasn't taken what it was sent in earlier ticks. */
+int32_t sync_is_behind(struct sync *sync, uint32_t slot);
+
 /* Writes the client's IP address into text (at least 46 bytes; a Unix socket's is
  * empty) and returns its port, or 0. */
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size);

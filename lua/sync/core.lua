@@ -142,8 +142,8 @@ local structs = 0 -- that Lua has made
 -- returned for the same.
 local function struct(body, names, behaviour)
   structs = structs + 1
-  local text = ("struct { %s } /* %d */"):format(body, structs)
-  return ffi.metatype(ffi.typeof(text, unpack(names)), behaviour)
+  local declaration = ("struct { %s } /* %d */"):format(body, structs)
+  return ffi.metatype(ffi.typeof(declaration, unpack(names)), behaviour)
 end
 
 --- A C struct with a double or a bool for each of these names, in order.
@@ -154,7 +154,8 @@ end
 function core.record(fields, behaviour)
   local parts, names = {}, {}
   for i, field in ipairs(fields) do parts[i], names[i] = field[2] .. " $;", field[1] end
-  local made = struct(parts[1] and table.concat(parts, " ") or "double sync_none;", names, behaviour)
+  local body = parts[1] and table.concat(parts, " ") or "double sync_none;"
+  local made = struct(body, names, behaviour)
   return made, function(name) return ffi.offsetof(made, name) end
 end
 

@@ -169,7 +169,9 @@ function Run:value(kind, holder)
     local value, sent = {}, {}
     for i = 1, random(0, 4) do
       local key = i
-      if name == "map" then key = kind[2] == "integer" and random(-300, 300) or self:text(holder) end
+      if name == "map" then
+        key = kind[2] == "integer" and random(-300, 300) or self:text(holder)
+      end
       value[key], sent[key] = self:value(kind[name == "map" and 3 or 2], holder)
     end
     return value, sent
@@ -267,7 +269,7 @@ function Run:write(entity, fields)
   if isPlace(entity.map, name) then
     local value = math.max(0, math.min(60, entity.sent[name] + random(-6, 6)))
     entity.p[name], entity.sent[name] = value, value
-  elseif (kind[1] == "list" or kind[1] == "map") and fields[name].scope ~= "server" and chance(60) then
+  elseif (kind[1] == "list" or kind[1] == "map") and chance(60) then
     self:edit(entity.p, entity, name, kind)
   else
     local value, sent = self:value(kind, {entity = entity, name = name})
@@ -440,7 +442,8 @@ function Run:compare(member, view)
           show(entity.fields[field]), show(wanted.fields[field]))
       end
       if entity.mine ~= wanted.mine then
-        self:failed("member %d takes %s[%s] for its own: %s", member.id, shape.name, key, entity.mine)
+        self:failed("member %d takes %s[%s] for its own: %s", member.id, shape.name, key,
+          entity.mine)
       end
     end
     for key in pairs(has) do

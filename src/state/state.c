@@ -302,6 +302,7 @@ void sync_state_connect(struct sync_state *state, uint32_t number, uint32_t slot
     struct member *member = member_of(state, number);
     if (member) {
         member->slot = slot;
+        member->bounded = false;
         member->renew = true;
     }
 }

@@ -32,8 +32,9 @@ struct sight {
 
 struct member {
     bool used;
-    bool renew; /* its next patch is a snapshot */
-    bool looks; /* at a place of its own */
+    bool renew;   /* its next patch is a snapshot */
+    bool looks;   /* at a place of its own */
+    bool bounded; /* the sender's own: it has seen to the connection */
     uint8_t form;
     uint32_t slot; /* of its connection, 0: none */
     uint32_t last; /* the patch whose state it has */

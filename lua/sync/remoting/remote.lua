@@ -20,6 +20,7 @@ local core = require "sync.core"
 local FIRE = require("sync.cluster.frame").FIRE
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
+local latest = require "sync.remoting.latest"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local task = require "sync.task"
@@ -108,11 +109,15 @@ function Remote:transmit(text, event)
   return ok, why
 end
 
---- Fires a local event at this client.
+--- Fires a local event at this client. `fire({latest = "key"}, name, …)` is for one that is
+-- worthless when late: a client that reads slowly gets the last of each key (see latest.lua).
 -- @tparam string name
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
+  if type(name) == "table" then
+    return latest.send(self, latest.key(name, 2), write(self.wire, "fire", nil, ...))
+  end
   return self:transmit(write(self.wire, "fire", nil, name, ...))
 end
 
@@ -159,13 +164,30 @@ local function transmitEach(self, source, events)
   return here
 end
 
+-- The same for an event of which each gets the latest alone.
+local function fireLatest(self, key, name, ...)
+  local source, isWide = self:origin()
+  local text = write(json, "fire", nil, name, ...)
+  if source.outlet and isWide then Set.publish(source, FIRE, text) end
+  local events, sent = eventsOf(name, ...), 0
+  events[json] = Session.event(text)
+  local function send(client)
+    local event = events[client.wire]
+    if event and latest.send(client, key, event.text, event) then sent = sent + 1 end
+  end
+  for client in self do send(client) end
+  if source.resumable then eachAbsent(self, source, send) end
+  return sent
+end
+
 --- Fires a local event at every client of a set: of `clients`, of a room, or of a view, on
--- all nodes. It is encoded once.
+-- all nodes. It is encoded once. `fire({latest = "key"}, name, …)` is as for one client.
 -- @function sync.Set:fire
 -- @tparam string name
 -- @param ... arguments, as JSON
 -- @treturn number how many clients of this process it was queued for
 function Set:fire(name, ...)
+  if type(name) == "table" then return fireLatest(self, latest.key(name, 2), ...) end
   local source, isWide = self:origin()
   local events, text
   if source.mixed and type(name) == "string" then

@@ -251,17 +251,21 @@ local function refuse(why)
   return fault.new(fault.REFUSED, why)
 end
 
---- Makes a client a member.
--- @tparam sync.Remote client
--- @param options for `onJoin`
--- @tparam string|nil form
--- @treturn table|nil what the client is told, or nil and a fault
-function Room:admit(client, options, form)
-  local why
-  form, why = formOf(client, form)
+-- Calls onJoin. Returns whether the member is accepted; if not, a fault, or what was raised.
+local function askJoin(self, member, options)
+  local ok, accepted, reason = xpcall(self.onJoin, function(err)
+    return fault.is(err) and err or debug.traceback(tostring(err), 2)
+  end, self, member, options)
+  if not ok then return false, accepted end
+  if member.number == 0 then return false, refuse "the room has taken the member out" end
+  return accepted ~= false, refuse(reason or "the room has refused it")
+end
+
+-- Makes a client a member, or returns nil and a fault, or what was raised.
+local function admit(self, client, options, wanted)
+  local form, why = formOf(client, wanted)
   if not form then return nil, fault.new(fault.ARGUMENTS, why) end
   if self.maxMembers and #self.members >= self.maxMembers then
-    finish(self)
     return nil, refuse "the room is full"
   end
   if form == "amf3" then envelope(self) end
@@ -269,16 +273,25 @@ function Room:admit(client, options, form)
   local member = Member.create(self, client, self.lastMember)
   enter(self, member, client, form)
   Membership.of(client):add(self, member)
-  local ok, accepted, reason = xpcall(self.onJoin, function(err)
-    return fault.is(err) and err or debug.traceback(tostring(err), 2)
-  end, self, member, options)
-  if member.number == 0 then return nil, refuse "the member was taken out" end
-  if ok and accepted ~= false then return self:describe(member) end
-  forget(self, member)
+  local accepted, problem = askJoin(self, member, options)
+  if accepted then return self:describe(member) end
+  if member.number ~= 0 then forget(self, member) end
   member.room = nil
+  return nil, problem
+end
+
+--- Makes a client a member.
+-- @tparam sync.Remote client
+-- @param options for `onJoin`
+-- @tparam string|nil form
+-- @treturn table|nil what the client is told, or nil and a fault
+-- @raise what `onJoin` has raised
+function Room:admit(client, options, form)
+  local told, problem = admit(self, client, options, form)
+  if told then return told end
   finish(self)
-  if not ok and not fault.is(accepted) then error(accepted, 0) end
-  return nil, not ok and accepted or refuse(reason or "the room has refused it")
+  if not fault.is(problem) then error(problem, 0) end
+  return nil, problem
 end
 
 -- The result of sync.join.
