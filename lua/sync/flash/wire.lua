@@ -53,6 +53,11 @@ function amfwire.request(id, name, ...)
   return nil, why or problem, argument or 0
 end
 
+--- As in `sync.jsonwire`.
+function amfwire.named(id, name, params)
+  return amf3.encode({jsonrpc = "2.0", id = id, method = name, params = params}, DEEP)
+end
+
 --- What is around the bytes of a ByteArray, its length not counted, in a notification that has
 -- it as its one argument.
 -- @tparam string name

@@ -128,6 +128,18 @@ function jsonwire.request(id, name, ...)
     :format(id and ('"id":%s,'):format(encodeId(id)) or "", method, table.concat(parts, ","))
 end
 
+--- The same with parameters by name.
+-- @tparam string|number|nil id
+-- @tparam string name
+-- @tparam table params
+-- @treturn string|nil or nil and what is wrong
+function jsonwire.named(id, name, params)
+  local text, problem = encode(params)
+  if not text then return nil, problem end
+  return ('{"jsonrpc":"2.0",%s"method":%s,"params":%s}')
+    :format(id and ('"id":%s,'):format(encodeId(id)) or "", encode(name), text)
+end
+
 --- Several answers as one message.
 function jsonwire.batch(texts)
   return "[" .. table.concat(texts, ",") .. "]"
