@@ -76,7 +76,7 @@ local scalars = file("types", join({
   {"i8", "int8"}, {"items", {"list", RECORD}}, {"p1", {"fixed", 0, 360, 2}},
   {"p2", {"fixed", -100, 100, 0.01}}, {"p3", {"fixed", 0, 100000, 0.01}},
   {"p4", {"fixed", 0, 4e9, 1}}, {"s", "string"}, {"scores", {"map", "integer", "int32"}},
-  {"tags", {"map", "string", RECORD}}, {"u16", "uint16"}, {"u32", "uint32"}, {"u8", "uint8"},
+  {"tags", {"map", "string", "string"}}, {"u16", "uint16"}, {"u32", "uint32"}, {"u8", "uint8"},
   {"words", {"list", "string"}},
 }, {}))
 local function root(kind, fields)
@@ -94,7 +94,7 @@ scalars:patch("in between", root(CHANGE, {f32 = 0.10000000149011612, f64 = 0.1, 
 scalars:patch("strings, lists and maps", root(CHANGE, {s = "Ärger \"\\\n\1 😀",
   words = {"", "one", "zwei"}, scores = {[-5] = -1, [0] = 0, [300] = 1000000},
   items = {{kind = 1, name = "sword"}, {kind = 0, name = ""}},
-  tags = {b = {kind = 2, name = "x"}, a = {kind = 3, name = "y"}}}))
+  tags = {b = "x", a = "y", [""] = ""}}))
 scalars:patch("and none of these again", root(CHANGE, {s = "", words = {}, scores = {},
   items = {}, tags = {}}))
 scalars:patch("a long string", root(CHANGE, {s = ("0123456789"):rep(20)}), {tick = 300,
@@ -107,7 +107,8 @@ scalars:save()
 local PLAYERS = {name = "players", keys = "integer",
   fields = {{"aim", {"fixed", 0, 360, 0.5}}, {"hp", "uint8"}, {"name", "string"},
     {"x", "float32"}, {"y", "float32"}},
-  private = {{"gold", "uint32"}, {"hand", list {"list", "uint8"}}}}
+  private = {{"bag", {"map", "string", RECORD}}, {"gold", "uint32"},
+    {"hand", list {"list", "uint8"}}}}
 local ITEMS = {name = "items", keys = "string", fields = {{"count", "uint16"}}}
 
 local arena = file("entities", join({{"phase", "string"}}, {PLAYERS, ITEMS}))
@@ -122,7 +123,8 @@ arena:patch("one moves, and one's own hand", {
     {number = 1, fields = {x = 2.5}}},
 }, {input = 17})
 arena:patch("private fields alone", {
-  {table = 1, kind = CHANGE, {number = 0, mine = true, fields = {gold = 700}}}})
+  {table = 1, kind = CHANGE, {number = 0, mine = true, fields = {gold = 700,
+    bag = {sword = {kind = 1, name = "old"}, [""] = {kind = 0, name = ""}}}}}})
 arena:patch("out of sight, and gone", {
   {table = 0, kind = CHANGE, {number = 0, fields = {phase = "play"}}},
   {table = 1, kind = HIDDEN, {number = 1}},
@@ -176,11 +178,11 @@ refused:refuse("a change of none", "c1 00 01 00 02 00 07 01 01 00")
 refused:refuse("a removal of none", "c1 00 01 00 02 00 04 01 01")
 refused:refuse("a change in a snapshot", "c1 01 01 00 02 00 07 01 00 00")
 refused:refuse("a bit for no field", "c1 00 01 00 02 00 07 01 00 40")
-refused:refuse("a private bit for no field", "c1 00 01 00 02 00 07 01 00 01 09")
+refused:refuse("a private bit for no field", "c1 00 01 00 02 00 07 01 00 01 11")
 refused:refuse("a string that ends too early", "c1 00 01 00 02 00 07 01 00 08 05 61")
 refused:refuse("a number that is none", "c1 00 01 00 02 00 07 01 00 10 00 00 c0 7f")
 refused:refuse("more steps than there are", "c1 00 01 00 02 00 07 01 00 02 d1 02")
-refused:refuse("a list with more than there is", "c1 00 01 00 02 00 07 01 00 01 05 ff 01 02")
+refused:refuse("a list with more than there is", "c1 00 01 00 02 00 07 01 00 01 09 ff 01 02")
 refused:refuse("a byte too many", "c1 00 01 00 02 00 07 01 00 04 05 00")
 refused:patch("it is as it was", {{table = 1, kind = CHANGE, {number = 0, fields = {hp = 99}}}})
 refused:save()

@@ -24,7 +24,7 @@ local function changed(self)
 end
 
 local function misused(self, level, text, ...)
-  error(self.field.name .. ": " .. text:format(...), level + 1)
+  error(self.field.path .. ": " .. text:format(...), level + 1)
 end
 
 -- A value as it is kept.
@@ -121,7 +121,7 @@ local function behaviour(methods)
     __newindex = function(object, key, value) methods.set(object, key, value) end,
     __len = methods.count,
     __tostring = function(object)
-      return ("%s with %d values"):format(inside[object].field.name, methods.count(object))
+      return ("%s with %d values"):format(inside[object].field.path, methods.count(object))
     end,
   }
 end
@@ -130,7 +130,7 @@ local makeList = core.object(behaviour(List))
 local makeMap = core.object(behaviour(Map))
 
 --- Makes one.
--- @tparam table field with `name` and `type`
+-- @tparam table field with `path` and `type`
 -- @tparam function onChange called with what is in it, once until `bytes` is asked for
 -- @treturn cdata
 -- @treturn table what is in it
