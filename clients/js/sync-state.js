@@ -113,6 +113,16 @@ function float(read) {
   return {byDefault: 0, isSmooth: true, read: reader => check(read(reader)), from: check};
 }
 
+// A whole number of 1 to 4 bytes.
+function unsigned(reader, width) {
+  const {view} = reader;
+  const at = reader.skip(width);
+  if (width === 1) return view.getUint8(at);
+  if (width === 2) return view.getUint16(at, true);
+  if (width === 3) return view.getUint16(at, true) + view.getUint8(at + 2) * 65536;
+  return view.getUint32(at, true);
+}
+
 function fixed(min, max, step) {
   const most = Math.floor((max - min) / step + 0.5);
   const width = most < 2 ** 8 ? 1 : most < 2 ** 16 ? 2 : most < 2 ** 24 ? 3 : 4;
@@ -120,9 +130,7 @@ function fixed(min, max, step) {
     byDefault: min,
     isSmooth: true,
     read(reader) {
-      const at = reader.skip(width);
-      let n = 0;
-      for (let i = width - 1; i >= 0; i--) n = n * 256 + reader.bytes[at + i];
+      const n = unsigned(reader, width);
       demand(n <= most, "a number is beyond its type");
       return min + n * step;
     },
