@@ -169,8 +169,9 @@ flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost
 	@./sync-lua spec/cluster/flap.lua
 
 STEPS ?= 100000
-state-model: build ## random lives of rooms' states, STEPS of them (100000), beside a model
-	@./sync-lua spec/state/long.lua $(STEPS)
+ROOMS ?= 100
+state-model: build ## random lives of rooms' states beside a model: STEPS in process (100000), ROOMS over sockets (100)
+	@./sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

@@ -17,6 +17,10 @@ local sync = require "sync"
 
 local C = core.C
 
+-- A side trace of a loop over `pairs` in this file reads a pointer of which LuaJIT 2.1.0-beta3 has
+-- kept the lower half: the bug is the compiler's, and comes in one of some thousand lives.
+jit.off(true, true)
+
 local model = {}
 
 local random = math.random
@@ -452,6 +456,10 @@ function Run:compare(member, view)
   end
 end
 
+function Run.isOwner(_, member, entity)
+  return entity.owner == member
+end
+
 -- Every marker in the bytes must be in a field that the member sees now.
 function Run:lookForMarkers(member, bytes, had)
   for marker in bytes:gmatch("<(%d+)>") do
@@ -460,7 +468,7 @@ function Run:lookForMarkers(member, bytes, had)
     local field = entity == self.root and self.plan.root.fields[holder.name] or
       entity ~= self.root and entity.map.plan.fields[holder.name]
     local may = (entity == self.root or had[entity]) and (field.scope == "all" or
-      field.scope == "owner" and entity.owner == member)
+      field.scope == "owner" and self:isOwner(member, entity))
     if not may then self:failed("member %d was sent %s, of %s", member.id, marker, holder.name) end
   end
 end
@@ -547,33 +555,47 @@ for _ = 1, 8 do -- writes are the most of it
   table.insert(ACTIONS, ACTIONS[5])
 end
 
+--- The model of a state that has nothing yet.
+-- @tparam number seed
+-- @tparam function makeState of a plan
+function model.new(seed, makeState)
+  local plan = planOf(seed)
+  math.randomseed(seed)
+  local self = setmetatable({seed = seed, step = 0, plan = plan, maps = {}, members = {},
+    lastMember = 0, marker = 0, holders = {}, tick = 0, patches = 0, bytes = 0}, Run)
+  self.joined = {state = plan.schema:told()}
+  self.state = makeState(plan)
+  self.root = {p = self.state.root, sent = {}}
+  for name, field in pairs(plan.root.fields) do self.root.sent[name] = defaultOf(field.kind) end
+  for i, of in ipairs(plan.maps) do self.maps[i] = {plan = of, entities = {}} end
+  return self
+end
+
+--- Does something.
+function Run:act(actions)
+  self.step = self.step + 1
+  if chance(25) then self:patch() else pick(actions)(self) end
+end
+
 --- Lives through one state.
 -- @tparam number seed
 -- @tparam number steps
 -- @treturn table how many `patches` there were, and their `bytes`
 -- @raise what was wrong, with the seed
 function model.run(seed, steps)
-  local plan = planOf(seed)
-  math.randomseed(seed)
-  local number = random(3) == 1 and 2 ^ 32 - 1 or random(200)
-  local self = setmetatable({seed = seed, step = 0, plan = plan, maps = {}, members = {},
-    lastMember = 0, marker = 0, holders = {}, tick = 0, patches = 0, bytes = 0,
-    state = State.new(plan.schema, number)}, Run)
-  self.joined = {state = plan.schema:told()}
-  C.sync_state_envelope(self.state.handle, model.envelope, model.head, #model.envelope)
-  self.root = {p = self.state.root, sent = {}}
-  for name, field in pairs(plan.root.fields) do self.root.sent[name] = defaultOf(field.kind) end
-  for i, of in ipairs(plan.maps) do self.maps[i] = {plan = of, entities = {}} end
-  for step = 1, steps do
-    self.step = step
-    if chance(25) then self:patch() else pick(ACTIONS)(self) end
-  end
+  local self = model.new(seed, function(plan)
+    local state = State.new(plan.schema, random(3) == 1 and 2 ^ 32 - 1 or random(200))
+    C.sync_state_envelope(state.handle, model.envelope, model.head, #model.envelope)
+    return state
+  end)
+  for _ = 1, steps do self:act(ACTIONS) end
   for _, member in ipairs(self.members) do member.slow = 0 end
   self:patch() -- all are up to date
   self.state:clear()
   return self
 end
 
+model.Run, model.actions = Run, ACTIONS
 model.head, model.envelope = amfwire.around("sync.patch")
 
 return model

@@ -164,7 +164,8 @@ function Record:drop(p)
   end
 end
 
---- Fills an entity from a table of fields.
+--- Fills an entity from a table of fields. Not compiled: its loop over `pairs` is all kinds of
+-- values', and comes once an entity.
 function Record:fill(p, fields)
   local owner = fields.owner -- first, so that an error leaves nothing
   if owner ~= nil then p.owner = owner end
@@ -175,5 +176,7 @@ function Record:fill(p, fields)
     end
   end
 end
+
+jit.off(Record.fill)
 
 return Record

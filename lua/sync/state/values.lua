@@ -158,6 +158,8 @@ function values.assign(self, from, level)
   changed(self)
 end
 
+jit.off(values.assign) -- as Record.fill
+
 --- Its bytes, as they are sent.
 function values.bytes(self)
   self.isChanged = false
