@@ -283,7 +283,9 @@ test("inputs are predicted, and corrected by what the server says", t => {
 test("the clock takes the quickest answer, and begins anew with a connection", async t => {
   let at = 50;
   t.mock.method(performance, "now", () => at * 1000);
-  t.mock.timers.enable({apis: ["setTimeout"]});
+  let timer;
+  t.mock.method(globalThis, "setTimeout", (fn, ms) => (timer = {fn, ms, unref () {}}));
+  t.mock.method(globalThis, "clearTimeout", () => { timer = undefined; });
   const trips = [0.1, 0.02, 0.3, undefined, 0.2]; // seconds there and back, uneven
   let asked = 0;
   let ahead = 1000;
@@ -295,25 +297,26 @@ test("the clock takes the quickest answer, and begins anew with a connection", a
     at += trip * 0.25;
     return time;
   });
-  const next = async ms => {
-    t.mock.timers.tick(ms);
+  const next = async () => {
+    timer?.fn();
     await new Promise(setImmediate);
   };
   assert.equal(clock.now, undefined);
   clock.start();
-  await next(0);
+  await next();
   near(clock.now, at + 1000 + 0.025);
-  for (let i = 0; i < 4; i++) await next(200);
+  for (let i = 0; i < 4; i++) {
+    assert.equal(timer.ms, 200);
+    await next();
+  }
   near(clock.now, at + 1000 + 0.005);
   near(clock.roundTrip, 0.02);
-  assert.equal(asked, 5);
-  await next(9000);
-  assert.equal(asked, 5);
+  assert.deepEqual([asked, timer.ms], [5, 10_000]);
   ahead = 2000;
   clock.start();
-  await next(0);
+  await next();
   near(clock.now, at + 2000 + 0.025);
   clock.stop();
-  await next(100_000);
+  await next();
   assert.equal(asked, 6);
 });
