@@ -24,6 +24,6 @@ require "sync.log".write = function() end
 -- busted loads modules anew for each file. Those that sync keeps must be the same for all.
 for _, name in ipairs {"sync.remoting.remote", "sync.remoting.method",
   "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
-  "sync.flash.wire"} do
+  "sync.flash.wire", "sync.state.room"} do
   require(name)
 end
