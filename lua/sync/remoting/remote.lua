@@ -115,7 +115,7 @@ end
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
-  if type(name) == "table" then
+  if type(name) == "table" and name.latest ~= nil then
     return latest.send(self, latest.key(name, 2), write(self.wire, "fire", nil, ...))
   end
   return self:transmit(write(self.wire, "fire", nil, name, ...))
@@ -187,7 +187,9 @@ end
 -- @param ... arguments, as JSON
 -- @treturn number how many clients of this process it was queued for
 function Set:fire(name, ...)
-  if type(name) == "table" then return fireLatest(self, latest.key(name, 2), ...) end
+  if type(name) == "table" and name.latest ~= nil then
+    return fireLatest(self, latest.key(name, 2), ...)
+  end
   local source, isWide = self:origin()
   local events, text
   if source.mixed and type(name) == "string" then
