@@ -171,6 +171,20 @@ describe("entities", function()
     assert.is_nil(next(gone))
   end)
 
+  it("go with a state that nobody holds, and so do their lists", function()
+    local schema = sync.state {players = sync.map {hand = sync.list "uint8", name = "string"}}
+    local gone = setmetatable({}, {__mode = "k"})
+    for i = 1, 5 do
+      local made = State.new(schema, i)
+      made.root.players[1] = {hand = {1}, name = "x"}
+      gone[made], gone[made.root.players[1]], gone[made.root.players[1].hand] = true, true, true
+    end
+    collectgarbage()
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(gone))
+  end)
+
   it("have lists that check what they are given", function()
     root.players[1] = {hand = {1, 2}}
     local hand = root.players[1].hand
