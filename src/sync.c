@@ -714,15 +714,15 @@ static bool is_behind(const struct conn *conn) {
 }
 
 /* Sends a patch, never compressed: that would cost more than all the rest. */
-static bool send_patch(struct conn *conn, uint8_t form, const struct bytes *patch) {
+static enum sync_sent send_patch(struct conn *conn, uint8_t form,
+                                 const struct bytes *patch) {
     struct frame frame;
     uint8_t wire = form == SYNC_FORM_BINARY ? WIRE_TEXT : conn->wire;
     if (patch->length > wire_longest(wire)) {
-        return false;
+        return SYNC_TOO_LONG;
     }
     wire_frame(wire, patch->length, form == SYNC_FORM_JSON, &frame);
-    enum sync_sent sent = output_send(conn, &frame, patch->at, patch->length, NULL);
-    return sent == SYNC_SENT || sent == SYNC_FULL;
+    return output_send(conn, &frame, patch->at, patch->length, NULL);
 }
 
 int32_t sync_is_behind(struct sync *sync, uint32_t slot) {
@@ -743,7 +743,10 @@ int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tic
         }
         if (conn && !is_behind(conn)) {
             const struct bytes *patch = state_write(state, member, tick);
-            member->renew |= patch && !send_patch(conn, member->form, patch);
+            enum sync_sent sent =
+                patch ? send_patch(conn, member->form, patch) : SYNC_SENT;
+            member->renew |= sent != SYNC_SENT && sent != SYNC_FULL;
+            found |= sent == SYNC_TOO_LONG && found >= 0 ? SYNC_PATCH_LONG : 0;
         }
     }
     sync_state_end_patch(state);
