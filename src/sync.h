@@ -618,8 +618,12 @@ void sync_state_look(struct sync_state *state, uint32_t member, int32_t looks, d
 int32_t sync_state_sight(struct sync_state *state, uint32_t member, uint32_t table,
                          uint32_t entity, uint32_t sight);
 
-/* Makes a patch, and queues it for each member whose last one has left. Returns 1 when
- * sync_state_saturated has something to say, 0, or an error code. */
+/* Makes a patch, and queues it for each member whose last one has left. Returns 0, or
+ * enum sync_patched, or an error code. */
+enum sync_patched {
+    SYNC_PATCH_SATURATED = 1, /* sync_state_saturated has something to say */
+    SYNC_PATCH_LONG = 2       /* a member's queue may not hold its patch: it got none */
+};
 int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tick);
 
 /* The same in steps, for one that sends by itself: compare, write for each member (NULL:

@@ -395,6 +395,18 @@ describe("rooms", function()
     assert.equal(room.tick, list[#list].tick)
   end)
 
+  it("say when a patch is longer than a member's queue, and go on when it isn't", function()
+    local Arena, Game = arena()
+    local client = join(support.serve(Game, {maxQueue = 2000}), Arena)
+    Arena.open.state.phase = ("x"):rep(3000)
+    local lines = support.logged(function() tick(Arena) end)
+    assert.matches("a patch is longer than maxQueue", lines[1], 1, true)
+    assert.same({}, patches(client))
+    Arena.open.state.phase = "x"
+    tick(Arena)
+    assert.is_true(patches(client)[1].snapshot)
+  end)
+
   it("go on when a handler fails", function()
     local Arena, Game = arena {tickRate = 10, onTick = function() error "boom" end}
     local client = join(support.serve(Game), Arena)

@@ -20,8 +20,8 @@ describe("a declaration", function()
   it("is refused with the place and the reason", function()
     assert.equal('sync.state: a: there is no type "flot32" (did you mean float32?)',
       refused {a = "flot32"})
-    assert.equal("sync.state: m.a: this is a list, a map or a mark within another; there are two " ..
-      "levels, and no more", refused {m = sync.map {a = sync.listOf(sync.listOf "bool")}})
+    assert.equal("sync.state: m.a: this is a list, a map or a mark within another; there are " ..
+      "two levels, and no more", refused {m = sync.map {a = sync.listOf(sync.listOf "bool")}})
     assert.matches("m.owner: every entity has an owner", refused {m = sync.map {owner = "uint8"}})
     assert.matches("the state itself has no owner", refused {a = sync.private "uint8"}, 1, true)
     assert.matches("the name 1:", refused {"uint8"}, 1, true)
@@ -53,8 +53,9 @@ describe("entities", function()
   before_each(function()
     root, held = state {
       round = "uint16",
-      players = sync.map({name = "string", x = "float32", alive = "bool", aim = sync.fixed(10, 20, 1),
-        hand = sync.listOf("uint8", {most = 3}), bag = sync.map("string", {keys = "string", most = 2}),
+      players = sync.map({name = "string", x = "float32", alive = "bool",
+        aim = sync.fixed(10, 20, 1), hand = sync.listOf("uint8", {most = 3}),
+        bag = sync.map("string", {keys = "string", most = 2}),
         items = sync.listOf {kind = "uint8", name = "string"}, target = sync.server "any"},
         {most = 3, bytes = 20}),
       words = sync.map({x = "float32"}, {keys = "string"}),
@@ -136,7 +137,7 @@ describe("entities", function()
       end
     end
     assert.equal(51, count)
-    for _ in map:each() do break end
+    map:each() -- a loop that is left early
     map:clear()
     for _ in map:each() do count = nil end
     assert.equal(51, count)
@@ -165,6 +166,20 @@ describe("entities", function()
       gone[root.players[id]] = true
       root.players[id] = nil
     end
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(gone))
+  end)
+
+  it("go with a state that nobody holds, and so do their lists", function()
+    local schema = sync.state {players = sync.map {hand = sync.listOf "uint8", name = "string"}}
+    local gone = setmetatable({}, {__mode = "k"})
+    for i = 1, 5 do
+      local made = State.new(schema, i)
+      made.root.players[1] = {hand = {1}, name = "x"}
+      gone[made], gone[made.root.players[1]], gone[made.root.players[1].hand] = true, true, true
+    end
+    collectgarbage()
     collectgarbage()
     collectgarbage()
     assert.is_nil(next(gone))

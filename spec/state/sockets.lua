@@ -153,7 +153,7 @@ function Life:take(member)
   end
 end
 
-local function ask(self, member, id, method, params)
+local function ask(member, id, method, params)
   local message = {jsonrpc = "2.0", id = id, method = method, params = params}
   local text = member.form == "amf3" and amf3.encode(message) or cjson.encode(message)
   member.socket:send(FRAMES[member.form](text))
@@ -167,7 +167,7 @@ function Life:join()
   local member = {form = FORMS[random(3)], client = reference.client(self.joined), had = {},
     may = {}, owned = {}, sights = {}, answers = {}, input = 0, told = 0, room = true}
   connect(self, member)
-  ask(self, member, 1, "sync.join", {room = self.class.className, form = member.form})
+  ask(member, 1, "sync.join", {room = self.class.className, form = member.form})
   wait(self, "the answer to sync.join", function()
     self:take(member)
     return member.answers[1]
@@ -202,7 +202,7 @@ function Life:resume(member)
   local token, counted = member.token, member.counted
   member.token, member.resumed, member.lost = nil, nil, true
   connect(self, member)
-  ask(self, member, "resume", "sync.resume", {token, counted})
+  ask(member, "resume", "sync.resume", {token, counted})
   wait(self, "resuming", function()
     self:take(member)
     return member.resumed

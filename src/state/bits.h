@@ -18,9 +18,20 @@ static inline void bit_clear(uint64_t *set, uint32_t number) {
     }
 }
 
-/* Calls a loop's body with `number` for each one that is set in `words` words. */
-#define BITS_EACH(number, set, words)                                                    \
-    for (uint32_t word_ = 0; word_ < (words); word_++)                                   \
-        for (uint64_t left_ = (set)[word_], number = 0;                                  \
-             left_ && (number = word_ * 64 + (uint32_t)__builtin_ctzll(left_), true);    \
-             left_ &= left_ - 1)
+enum { BITS_END = UINT32_MAX };
+
+/* The first number from one on that is in a set of so many words; BITS_END: none.
+ *
+ *     for (uint32_t n = bits_next(set, words, 0); n != BITS_END;
+ *          n = bits_next(set, words, n + 1)) */
+static inline uint32_t bits_next(const uint64_t *set, uint32_t words, uint32_t from) {
+    uint32_t word = from / 64;
+    uint64_t left = word < words ? set[word] & UINT64_MAX << (from % 64) : 0;
+    while (left == 0) {
+        if (++word >= words) {
+            return BITS_END;
+        }
+        left = set[word];
+    }
+    return word * 64 + (uint32_t)__builtin_ctzll(left);
+}

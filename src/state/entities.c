@@ -264,7 +264,9 @@ static double read_slot(const struct field *field, const char *at) {
 
 bool entities_compare(struct entities *entities, uint32_t patch) {
     bool saturated = false;
-    BITS_EACH(number, entities->live, entities->words) {
+    for (uint32_t number = bits_next(entities->live, entities->words, 0);
+         number != BITS_END;
+         number = bits_next(entities->live, entities->words, number + 1)) {
         const char *at = entities->at[number];
         uint64_t *sent = &entities->sent[number * entities->number_count];
         for (uint32_t i = 0; i < entities->field_count; i++) {

@@ -78,7 +78,9 @@ bool grid_build(struct grid *grid, const struct entities *entities, uint32_t x_o
     }
     grid->cell = cell;
     memset(grid->starts, 0, (grid->places + 1) * sizeof(*grid->starts));
-    BITS_EACH(number, entities->live, entities->words) {
+    for (uint32_t number = bits_next(entities->live, entities->words, 0);
+         number != BITS_END;
+         number = bits_next(entities->live, entities->words, number + 1)) {
         double x = read_double(entities->at[number], x_offset);
         double y = read_double(entities->at[number], y_offset);
         bool nowhere = isnan(x) || isnan(y);
@@ -90,7 +92,9 @@ bool grid_build(struct grid *grid, const struct entities *entities, uint32_t x_o
         }
     }
     add_up(grid);
-    BITS_EACH(number, entities->live, entities->words) {
+    for (uint32_t number = bits_next(entities->live, entities->words, 0);
+         number != BITS_END;
+         number = bits_next(entities->live, entities->words, number + 1)) {
         uint32_t place = grid->cells[number];
         if (place != UINT32_MAX) {
             uint32_t at = grid->starts[place]++;

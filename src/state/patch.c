@@ -207,7 +207,9 @@ static void write_section(struct sync_state *state, uint32_t index,
         copy_changes(state, table, member, &member->sights[index]);
         return;
     }
-    BITS_EACH(number, table->diff.sets[section], table->entities.words) {
+    for (uint32_t number = bits_next(table->diff.sets[section], table->entities.words, 0);
+         number != BITS_END; number = bits_next(table->diff.sets[section],
+                                                table->entities.words, number + 1)) {
         bytes_varint(to, number - expected);
         expected = (uint32_t)number + 1;
         if (section >= SECTION_ADD) {
@@ -342,7 +344,9 @@ static void json_table(struct sync_state *state, const struct member *member,
     struct bytes *to = &state->message;
     bool first = true;
     bytes_put(to, table->entities.name, table->entities.name_length);
-    BITS_EACH(number, table->diff.sets[section], table->entities.words) {
+    for (uint32_t number = bits_next(table->diff.sets[section], table->entities.words, 0);
+         number != BITS_END; number = bits_next(table->diff.sets[section],
+                                                table->entities.words, number + 1)) {
         bytes_text(to, first ? "[" : ",");
         first = false;
         bytes_text(to, section >= SECTION_ADD ? "[" : "");

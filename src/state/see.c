@@ -8,7 +8,8 @@ static bool place_in(const struct state_table *table, const struct sight *sight,
     if (table->sees != SYNC_SEES_NEAR || !sight->own) {
         return false;
     }
-    BITS_EACH(number, sight->own, sight->words) {
+    for (uint32_t number = bits_next(sight->own, sight->words, 0); number != BITS_END;
+         number = bits_next(sight->own, sight->words, number + 1)) {
         const char *at = table->entities.at[number];
         memcpy(x, at + table->x_offset, sizeof(*x));
         memcpy(y, at + table->y_offset, sizeof(*y));

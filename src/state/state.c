@@ -207,27 +207,27 @@ int32_t sync_state_add(struct sync_state *state, uint32_t table, const void *at,
     return number;
 }
 
-void sync_state_remove(struct sync_state *state, uint32_t table, uint32_t number) {
-    struct entities *entities = entities_of(state, table, number);
+void sync_state_remove(struct sync_state *state, uint32_t table, uint32_t entity) {
+    struct entities *entities = entities_of(state, table, entity);
     if (!entities) {
         return;
     }
-    entities_remove(entities, number);
+    entities_remove(entities, entity);
     for (uint32_t i = 1; i < state->member_capacity; i++) {
         struct member *member = &state->members[i];
         if (member->used) {
-            bit_clear(member->sights[table].own, number);
-            bit_clear(member->sights[table].shown, number);
-            bit_clear(member->sights[table].hidden, number);
-            bit_clear(member->sights[table].asked, number);
+            bit_clear(member->sights[table].own, entity);
+            bit_clear(member->sights[table].shown, entity);
+            bit_clear(member->sights[table].hidden, entity);
+            bit_clear(member->sights[table].asked, entity);
         }
     }
 }
 
-int32_t sync_state_put(struct sync_state *state, uint32_t table, uint32_t number,
+int32_t sync_state_put(struct sync_state *state, uint32_t table, uint32_t entity,
                        uint32_t field, const char *value, size_t length) {
     return table < state->table_count
-               ? entities_put(&state->tables[table].entities, number, field, value,
+               ? entities_put(&state->tables[table].entities, entity, field, value,
                               length, state->patch)
                : -EINVAL;
 }
@@ -282,56 +282,58 @@ int32_t sync_state_join(struct sync_state *state, uint32_t form) {
     return (int32_t)number;
 }
 
-void sync_state_leave(struct sync_state *state, uint32_t number) {
-    struct member *member = member_of(state, number);
-    if (!member) {
+void sync_state_leave(struct sync_state *state, uint32_t member) {
+    struct member *found = member_of(state, member);
+    if (!found) {
         return;
     }
     for (uint32_t i = 0; i < state->table_count; i++) {
         struct entities *entities = &state->tables[i].entities;
-        const uint64_t *own = member->sights ? member->sights[i].own : NULL;
-        BITS_EACH(entity, own, own ? member->sights[i].words : 0) {
+        const uint64_t *own = found->sights ? found->sights[i].own : NULL;
+        for (uint32_t entity = bits_next(own, own ? found->sights[i].words : 0, 0);
+             entity != BITS_END;
+             entity = bits_next(own, own ? found->sights[i].words : 0, entity + 1)) {
             entities->owner[entity] = 0;
         }
     }
-    free_sights(state, member);
-    *member = (struct member){0};
+    free_sights(state, found);
+    *found = (struct member){0};
 }
 
-void sync_state_connect(struct sync_state *state, uint32_t number, uint32_t slot) {
-    struct member *member = member_of(state, number);
-    if (member) {
-        member->slot = slot;
-        member->bounded = false;
-        member->renew = true;
+void sync_state_connect(struct sync_state *state, uint32_t member, uint32_t slot) {
+    struct member *found = member_of(state, member);
+    if (found) {
+        found->slot = slot;
+        found->bounded = false;
+        found->renew = true;
     }
 }
 
-void sync_state_renew(struct sync_state *state, uint32_t number) {
-    struct member *member = member_of(state, number);
-    if (member) {
-        member->renew = true;
+void sync_state_renew(struct sync_state *state, uint32_t member) {
+    struct member *found = member_of(state, member);
+    if (found) {
+        found->renew = true;
     }
 }
 
-void sync_state_input(struct sync_state *state, uint32_t number, double input) {
-    struct member *member = member_of(state, number);
-    if (member && input > member->input) {
-        member->input = input;
+void sync_state_input(struct sync_state *state, uint32_t member, double input) {
+    struct member *found = member_of(state, member);
+    if (found && input > found->input) {
+        found->input = input;
     }
 }
 
-void sync_state_look(struct sync_state *state, uint32_t number, int32_t looks, double x,
+void sync_state_look(struct sync_state *state, uint32_t member, int32_t looks, double x,
                      double y) {
-    struct member *member = member_of(state, number);
-    if (member) {
-        member->looks = looks != 0;
-        member->x = x;
-        member->y = y;
+    struct member *found = member_of(state, member);
+    if (found) {
+        found->looks = looks != 0;
+        found->x = x;
+        found->y = y;
     }
 }
 
-/* Puts an entity into a member's set, or takes it out. Returns false when memory ran out.
+/* Puts an entity into a found's set, or takes it out. Returns false when memory ran out.
  */
 static bool set_bit(struct sight *sight, uint64_t **set, uint32_t number, bool on) {
     if (on && !*set && !grow_set(set, 0, sight->words)) {
@@ -363,13 +365,13 @@ int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity
     return 0;
 }
 
-int32_t sync_state_sight(struct sync_state *state, uint32_t number, uint32_t table,
+int32_t sync_state_sight(struct sync_state *state, uint32_t member, uint32_t table,
                          uint32_t entity, uint32_t sight) {
-    struct member *member = member_of(state, number);
-    if (!member || !entities_of(state, table, entity)) {
+    struct member *found = member_of(state, member);
+    if (!found || !entities_of(state, table, entity)) {
         return -EINVAL;
     }
-    struct sight *of = &member->sights[table];
+    struct sight *of = &found->sights[table];
     bool good = true;
     if (sight == SYNC_SIGHT_ASKED_YES || sight == SYNC_SIGHT_ASKED_NO) {
         good = set_bit(of, &of->asked, entity, sight == SYNC_SIGHT_ASKED_YES);
@@ -425,10 +427,10 @@ void sync_state_end_patch(struct sync_state *state) {
     state->patch++;
 }
 
-const char *sync_state_write(struct sync_state *state, uint32_t number, double tick,
+const char *sync_state_write(struct sync_state *state, uint32_t member, double tick,
                              size_t *length) {
-    struct member *member = member_of(state, number);
-    const struct bytes *bytes = member ? state_write(state, member, tick) : NULL;
+    struct member *found = member_of(state, member);
+    const struct bytes *bytes = found ? state_write(state, found, tick) : NULL;
     *length = bytes ? bytes->length : 0;
     return bytes ? bytes->at : NULL;
 }

@@ -91,11 +91,11 @@ const struct bytes *state_write(struct sync_state *state, struct member *member,
 
 /* see.c: what a member sees of a table now, into the table's `visible`. */
 void see_table(const struct sync_state *state, const struct member *member,
-               uint32_t table);
+               uint32_t index);
 
 /* patch.c: what has changed for a member in a table since its last patch, into the
  * table's `diff`; it counts as sent. Returns whether something has. */
-bool patch_settle(struct sync_state *state, struct member *member, uint32_t table);
+bool patch_settle(struct sync_state *state, struct member *member, uint32_t index);
 
 /* Writes the diffs of all tables, into the state's message. */
 void patch_write(struct sync_state *state, struct member *member, double tick);

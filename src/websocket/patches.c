@@ -10,15 +10,15 @@
 enum { MOST_UNSENT = 16 * 1024 };
 
 /* Sends a patch, never compressed: that would cost more than all the rest. */
-static bool send_patch(struct conn *conn, uint8_t form, const struct bytes *patch) {
+static enum sync_sent send_patch(struct conn *conn, uint8_t form,
+                                 const struct bytes *patch) {
     struct frame frame;
     uint8_t wire = form == SYNC_FORM_BINARY ? WIRE_TEXT : conn->wire;
     if (patch->length > wire_longest(wire)) {
-        return false;
+        return SYNC_TOO_LONG;
     }
     wire_frame(wire, patch->length, form == SYNC_FORM_JSON, &frame);
-    enum sync_sent sent = output_send(conn, &frame, patch->at, patch->length, NULL);
-    return sent == SYNC_SENT || sent == SYNC_FULL;
+    return output_send(conn, &frame, patch->at, patch->length, NULL);
 }
 
 static void bound_unsent(struct member *member, struct conn *conn) {
@@ -38,7 +38,10 @@ int32_t patches_send(struct core *core, struct sync_state *state, double tick) {
         }
         if (conn && !output_is_behind(conn)) {
             const struct bytes *patch = state_write(state, member, tick);
-            member->renew |= patch && !send_patch(conn, member->form, patch);
+            enum sync_sent sent =
+                patch ? send_patch(conn, member->form, patch) : SYNC_SENT;
+            member->renew |= sent != SYNC_SENT && sent != SYNC_FULL;
+            found |= sent == SYNC_TOO_LONG && found >= 0 ? SYNC_PATCH_LONG : 0;
         }
     }
     sync_state_end_patch(state);

@@ -144,7 +144,9 @@ end
 -- @param ... arguments, as JSON
 -- @treturn number how many clients of this process it was queued for
 function EventSet:fire(name, ...)
-  if type(name) == "table" then return fireLatest(self, latest.key(name, 2), ...) end
+  if type(name) == "table" and name.latest ~= nil then
+    return fireLatest(self, latest.key(name, 2), ...)
+  end
   local source, isWide = self:origin()
   local made, text
   if source.mixed and type(name) == "string" then

@@ -101,7 +101,7 @@ end
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
   Class.needColon(self, "fire(name, …)")
-  if type(name) == "table" then
+  if type(name) == "table" and name.latest ~= nil then
     return latest.send(self, latest.key(name, 2), events.write(self.wire, "fire", nil, ...))
   end
   return self:transmit(events.write(self.wire, "fire", nil, name, ...))

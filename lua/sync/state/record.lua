@@ -38,11 +38,16 @@ local function check(code, field, level)
 end
 Record.check = check
 
--- A list or a map that the core is to be given anew before the next patch.
-local function onChange(side, field)
+local WEAK = {__mode = "v"}
+
+-- A list or a map that the core is to be given anew before the next patch. What is in one doesn't
+-- keep what has it: that has it, in turn.
+local function onChange(of, field)
+  local found = setmetatable({side = of}, WEAK)
   return function(inner)
-    local state = side.home.state
-    if not side.number or not state then
+    local side = found.side
+    local state = side and side.home.state
+    if not state or not side.number then
       inner.isChanged = false
       return
     end

@@ -136,6 +136,10 @@ function State:patch(tick)
   if self.changed[1] then flush(self) end
   local found = C.sync_state_patch(core.handle, self.handle, tick)
   if found > 0 then warn(self) end
+  if found >= 2 then
+    log.limited("error", "patch", "a patch is longer than maxQueue of its member's connection, " ..
+      "who gets none: raise maxQueue, or let members see less")
+  end
   checked(found, "a patch")
 end
 

@@ -117,6 +117,34 @@ TEST(state_sight_ends_further_out_than_it_begins) {
     sync_state_free(state);
 }
 
+TEST(state_a_new_entity_does_not_inherit_sight) {
+    struct sync_state *state = state_of(&NEAR);
+    int32_t member = sync_state_join(state, SYNC_FORM_BINARY);
+    struct player player = {.x = 9};
+    sync_state_add(state, 1, &player, 1, "", 0);
+    sync_state_look(state, (uint32_t)member, 1, 0, 0);
+    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\6\1\0\2\2\11");
+    sync_state_remove(state, 1, 0);
+    player.x = 10.5; /* where one that was seen would stay seen */
+    sync_state_add(state, 1, &player, 1, "", 0);
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\4\1\0");
+    sync_state_free(state);
+}
+
+TEST(state_uses_low_numbers_again) {
+    struct sync_state *state = state_of(&ALL);
+    struct player player = {0};
+    for (int i = 0; i < 200; i++) {
+        CHECK_INT(sync_state_add(state, 1, &player, i, "", 0), i);
+    }
+    sync_state_remove(state, 1, 150);
+    sync_state_remove(state, 1, 3);
+    CHECK_INT(sync_state_add(state, 1, &player, 300, "", 0), 3);
+    CHECK_INT(sync_state_add(state, 1, &player, 301, "", 0), 150);
+    CHECK_INT(sync_state_add(state, 1, &player, 302, "", 0), 200);
+    sync_state_free(state);
+}
+
 TEST(state_bounds_say_that_there_is_no_space) {
     struct sync_table options = ALL;
     options.most = 2;
