@@ -40,10 +40,14 @@ CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
 LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
-EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef sync.secrets.cdef sync.sql.cdef
+EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.roomjs sync.http.statejs \
+    sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef \
+    sync.secrets.cdef sync.sql.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
+embedded.sync.http.roomjs := clients/js/sync-room.js
+embedded.sync.http.statejs := clients/js/sync-state.js
 embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.http.tokenpage := clients/panel/token.html
 embedded.sync.cli.newfiles := templates/new
@@ -61,7 +65,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap state-model fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -167,6 +171,11 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua
+
+STEPS ?= 100000
+ROOMS ?= 100
+state-model: build ## random lives of rooms' states beside a model: STEPS in process (100000), ROOMS over sockets (100)
+	@./sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

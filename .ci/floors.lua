@@ -20,6 +20,7 @@ floors.table = {
     "src/net/",              -- descriptors and callbacks
   }, {
     "src/core/",             -- the tick, its batch, clocks, tables
+    "src/state/",            -- what members of rooms see; knows no connection
   }, {
     "src/jobs/",             -- threads and descriptors of others, told as events
   }, {
@@ -54,6 +55,8 @@ floors.table = {
     "lua/sync/http/",        -- pages, among them Flash's
   }, {
     "lua/sync/remoting/",    -- calls, in JSON and AMF, over all of these
+  }, {
+    "lua/sync/state/",       -- rooms, whose members are clients of remoting
   }, {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
   }, {

@@ -35,6 +35,8 @@ $(BUILD)/bench/uv: bench/peers/uv.c
 # Without them the rest runs.
 npm.remoting := rpc-websockets@^10 jayson@^5
 npm.scale := socket.io@^4 @socket.io/redis-adapter@^8 redis@^5
+npm.state := @colyseus/schema@^4 @colyseus/core@^0.17 @colyseus/ws-transport@^0.17 \
+    @colyseus/sdk@^0.17 express@^5 ws@^8
 $(BUILD)/bench/%-npm/installed: bench/bench.mk
 	@mkdir -p $(@D)
 	@echo 'Installing: npm $(npm.$*)'
@@ -67,6 +69,10 @@ bench-scale: deps-build ## measure workers, nodes and their bus beside Socket.IO
 	@$(MAKE) -s build bench-build $(BUILD)/bench/scale-npm/installed
 	@python3 -B bench/runs/scale.py
 
+bench-state: deps-build ## measure state that clients see beside Colyseus (QUICK=1: one short round)
+	@$(MAKE) -s build $(BUILD)/bench/state-npm/installed
+	@python3 -B bench/runs/state.py
+
 bench-central: deps-build ## 500 bots in examples/central: is the game's clock on time?
 	@$(MAKE) -s build
 	@python3 -B bench/runs/central.py
@@ -80,4 +86,4 @@ bench-reconnect: deps-build ## kill a server under 200 clients, and see them ret
 -include $(shell find $(BUILD)/bench/obj -name '*.d' 2>/dev/null)
 
 .PHONY: bench bench-build bench-test bench-jit bench-tls bench-remoting bench-scale \
-    bench-central bench-reconnect
+    bench-state bench-central bench-reconnect

@@ -69,6 +69,7 @@ describe("docs/settings.md", function()
     page = file:read("*a")
     file:close()
     known = options.of(sync.Remote)
+    for name, setting in pairs(options.of(sync.Room)) do known[name] = setting end
   end)
 
   it("has each setting once, with its default", function()

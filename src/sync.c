@@ -25,6 +25,7 @@
 #include "listen/detection.h"
 #include "listen/listener.h"
 #include "websocket/broadcast.h"
+#include "websocket/patches.h"
 #include "websocket/send.h"
 #include "websocket/utf8.h"
 #include "websocket/websocket.h"
@@ -404,6 +405,15 @@ void sync_memory_end(struct sync *sync, uint32_t slot) {
 uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_t size) {
     struct conn *conn = memory_conn(sync, slot);
     return conn ? memory_take(conn, bytes, size) : 0;
+}
+
+int32_t sync_is_behind(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return !conn || output_is_behind(conn);
+}
+
+int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tick) {
+    return patches_send(core_of(sync), state, tick);
 }
 
 const char *sync_error_name(int32_t code) {

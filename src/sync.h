@@ -263,6 +263,9 @@ void sync_abort(struct sync *sync, uint32_t slot);
 /* Unsent bytes of a client. */
 uint32_t sync_queued(struct sync *sync, uint32_t slot);
 
+/* Whether the client hasn't taken what it was sent in earlier ticks. */
+int32_t sync_is_behind(struct sync *sync, uint32_t slot);
+
 /* Writes the client's IP address into text (at least 46 bytes; a Unix socket's is
  * empty) and returns its port, or 0. */
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size);
@@ -552,6 +555,104 @@ uint32_t sync_memory_feed(struct sync *sync, uint32_t slot, const char *bytes,
 void sync_memory_end(struct sync *sync, uint32_t slot);
 /* Takes up to size bytes of what was sent; returns how many. */
 uint32_t sync_memory_take(struct sync *sync, uint32_t slot, char *bytes, uint32_t size);
+
+/* The state of a room, of which each member is sent what it may see (src/state/state.h
+ * and docs/state.md). A state has tables, and they have entities; table 0 is the state's
+ * own fields, and has one. An entity's numbers are in a struct of the program's, a double
+ * or a bool each, which is read at each patch. Functions return 0 or more, or a negative
+ * error code: that of ENOSPC at a bound. */
+struct sync_state;
+
+enum sync_sees { SYNC_SEES_ALL, SYNC_SEES_NEAR, SYNC_SEES_ASKED, SYNC_SEES_SHOWN };
+enum sync_form { SYNC_FORM_BINARY, SYNC_FORM_JSON, SYNC_FORM_AMF3 };
+/* By the table's rule; whatever that is; and what a function has said, for
+ * SYNC_SEES_ASKED. */
+enum sync_sight {
+    SYNC_SIGHT_RULE,
+    SYNC_SIGHT_SHOWN,
+    SYNC_SIGHT_HIDDEN,
+    SYNC_SIGHT_ASKED_YES,
+    SYNC_SIGHT_ASKED_NO
+};
+
+struct sync_table {
+    uint32_t keys;     /* 0: none, 1: whole numbers, 2: strings */
+    uint32_t sees;     /* enum sync_sees */
+    double near;       /* for SYNC_SEES_NEAR: who is as near comes into sight, */
+    double far;        /* and who is further goes out of it */
+    uint32_t x_offset; /* of the place, in the struct */
+    uint32_t y_offset;
+    uint32_t most;       /* entities */
+    uint32_t most_bytes; /* of keys, strings, lists and maps */
+};
+
+/* Makes a state, to be freed by sync_state_free; NULL when memory ran out. */
+struct sync_state *sync_state_new(uint32_t room);
+void sync_state_free(struct sync_state *state);
+
+/* Sets what is around a ByteArray in AMF3's form: `head` of the bytes are before it.
+ * Needed before a member joins with this form. Returns 0 or an error code. */
+int32_t sync_state_envelope(struct sync_state *state, const char *envelope, size_t head,
+                            size_t length);
+
+/* Declare a table, and then its fields, private ones last, by a name and a code (type.h).
+ * Before the first entity and the first member. Return the number. */
+int32_t sync_state_table(struct sync_state *state, const char *name, size_t length,
+                         const struct sync_table *options);
+int32_t sync_state_field(struct sync_state *state, uint32_t table, const char *name,
+                         size_t length, int32_t is_private, uint32_t offset,
+                         const char *code, size_t code_length);
+
+/* Adds an entity, whose struct must stay at its address until it's removed. The key is a
+ * number or a text. Returns its number. */
+int32_t sync_state_add(struct sync_state *state, uint32_t table, const void *at,
+                       double key, const char *text, size_t length);
+void sync_state_remove(struct sync_state *state, uint32_t table, uint32_t entity);
+
+/* Sets a field that is no number: a string, or the binary form of a list or a map. */
+int32_t sync_state_put(struct sync_state *state, uint32_t table, uint32_t entity,
+                       uint32_t field, const char *value, size_t length);
+
+/* Gives an entity to a member; 0: to nobody. */
+int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity,
+                       uint32_t owner);
+
+/* A member that reads a form. Returns its number, which is not 0. */
+int32_t sync_state_join(struct sync_state *state, uint32_t form);
+void sync_state_leave(struct sync_state *state, uint32_t member);
+
+/* The member's connection; 0: none for now. Its next patch is a snapshot, and so it is
+ * after sync_state_renew. */
+void sync_state_connect(struct sync_state *state, uint32_t member, uint32_t slot);
+void sync_state_renew(struct sync_state *state, uint32_t member);
+
+/* The number of the last input of a member that was taken. */
+void sync_state_input(struct sync_state *state, uint32_t member, double input);
+
+/* Where a member is to look, instead of at what it owns. */
+void sync_state_look(struct sync_state *state, uint32_t member, int32_t looks, double x,
+                     double y);
+int32_t sync_state_sight(struct sync_state *state, uint32_t member, uint32_t table,
+                         uint32_t entity, uint32_t sight);
+
+/* Makes a patch, and queues it for each member whose last one has left. Returns 0, or
+ * enum sync_patched, or an error code. */
+enum sync_patched {
+    SYNC_PATCH_SATURATED = 1, /* sync_state_saturated has something to say */
+    SYNC_PATCH_LONG = 2       /* a member's queue may not hold its patch: it got none */
+};
+int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tick);
+
+/* The same in steps, for one that sends by itself: compare, write for each member (NULL:
+ * there is nothing to send), end. The bytes stay until the next step. */
+int32_t sync_state_compare(struct sync_state *state);
+const char *sync_state_write(struct sync_state *state, uint32_t member, double tick,
+                             size_t *length);
+void sync_state_end_patch(struct sync_state *state);
+
+/* A field of which a number was out of range, told once: 65,536 times the table, and the
+ * field; -1 for none. */
+int32_t sync_state_saturated(struct sync_state *state);
 
 /* "EADDRINUSE" and "address already in use" of an error code; static text. */
 const char *sync_error_name(int32_t code);

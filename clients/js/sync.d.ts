@@ -118,6 +118,118 @@ export interface Stats {
   sessions: number;
 }
 
+/** A map of a room's state: entities, objects of fields, by their key. */
+export interface ReadonlyEntities<Entity = any, Key = any> extends Iterable<[Key, Entity]> {
+  readonly size: number;
+  get(key: Key): Entity | undefined;
+  has(key: Key): boolean;
+  keys(): IterableIterator<Key>;
+  values(): IterableIterator<Entity>;
+  entries(): IterableIterator<[Key, Entity]>;
+  forEach(fn: (entity: Entity, key: Key, entities: this) => unknown): void;
+}
+
+export interface Entities<Entity = any, Key = any> extends ReadonlyEntities<Entity, Key> {
+  /** Whether the member owns it: its private fields are sent then. */
+  isMine(key: Key): boolean;
+  /** For each that is there, and each that comes: a new one, or one that comes into sight. */
+  onAdd(fn: (entity: Entity, key: Key) => unknown): () => void;
+  /** "hidden": it is out of sight; it may still be there. */
+  onRemove(fn: (entity: Entity, key: Key, why: "gone" | "hidden") => unknown): () => void;
+  /** With the names of the fields that a patch has brought. */
+  onChange(fn: (entity: Entity, key: Key, fields: (keyof Entity & string)[]) => unknown):
+    () => void;
+}
+
+/** A state in which maps have no listeners. */
+export type Viewed<S> = {
+  readonly [K in keyof S]: S[K] extends Entities<infer E, infer Key> ? ReadonlyEntities<E, Key>
+    : S[K];
+};
+
+export interface Clock {
+  /** The server's seconds now; undefined while they are not known. */
+  readonly now: number | undefined;
+  /** Seconds to the server and back, at best. */
+  readonly roundTrip: number | undefined;
+}
+
+/** A number is the period of a field that goes round, as 360 of degrees. */
+export type Interpolate = Record<string, Record<string, true | number>>;
+
+export interface JoinSettings extends CallOptions {
+  /** In which form patches come: "binary". */
+  form?: "binary" | "json";
+  /** The fields, by map, that the view interpolates: all of float32, float64 and fixed. */
+  interpolate?: Interpolate;
+  /** Milliseconds that the view is behind; without it, as few as patches allow. */
+  delay?: number;
+}
+
+export interface PredictSettings<Entity> {
+  /** The room's function that gets inputs: "input". */
+  method?: string;
+  /** Fields in which a correction is shown little by little: those that are interpolated. */
+  fields?: (keyof Entity & string)[];
+  /** In how many milliseconds: 100. */
+  smooth?: number;
+}
+
+/** An own entity, as it will be when the server has taken all inputs. */
+export interface Prediction<Entity = any, Input = any> {
+  /** The entity, or undefined while it isn't there. */
+  readonly state: Entity | undefined;
+  /** Inputs that the server has not yet taken. */
+  readonly pending: number;
+  /** Sends an input, and applies it at once. Returns whether it was sent. */
+  send(input: Input): boolean;
+  stop(): void;
+}
+
+type EntityOf<M> = M extends Entities<infer E, any> ? E : any;
+type KeyOf<M> = M extends Entities<any, infer K> ? K : any;
+
+/**
+ * A room that the client is in. `S` is its state:
+ *
+ *     game.join<{phase: string, players: Entities<{x: number, y: number}, number>}>("Arena")
+ */
+export interface Room<S = any> {
+  /** Of its class. */
+  readonly name: string;
+  readonly id: number;
+  /** The member's id in the room. */
+  readonly member: number;
+  readonly state: Readonly<S>;
+  /** The same a little while ago, between two patches. */
+  readonly view: Viewed<S>;
+  /** That the first patch has come. */
+  readonly ready: Promise<Room<S>>;
+  readonly isIn: boolean;
+  readonly tickRate: number;
+  readonly patchRate: number;
+  /** The server's tick of the last patch. */
+  readonly tick: number;
+  /** The number of the last input that the server has taken. */
+  readonly inputTaken: number;
+  /** Milliseconds that the view is behind. */
+  readonly delay: number;
+  call<R = any>(method: string, params?: readonly unknown[], options?: CallOptions): Promise<R>;
+  /** Calls as the next input, without an answer. Returns its number, if it was sent. */
+  input(method: string, params?: readonly unknown[]): number | undefined;
+  predict<K extends keyof S & string, Input = any>(map: K, key: KeyOf<S[K]>,
+    apply: (entity: EntityOf<S[K]>, input: Input) => void,
+    settings?: PredictSettings<EntityOf<S[K]>>): Prediction<EntityOf<S[K]>, Input>;
+  /** Events, as long as the member is in the room. */
+  on(name: string, fn: Fn): () => void;
+  /** With the names of the state's own fields that a patch has brought. */
+  onChange(fn: (state: Readonly<S>, fields: string[]) => unknown): () => void;
+  onPatch(fn: (room: Room<S>) => unknown): () => void;
+  /** The member is in the room no more, and has not left by itself. */
+  onLeft(fn: (reason: string) => unknown): () => void;
+  leave(): Promise<void>;
+}
+
 type Fn = (...args: any[]) => any;
 type Functions<F> = {[K in keyof F]: Fn};
 
@@ -153,6 +265,10 @@ export class Client<F extends Functions<F> = Record<string, Fn>,
   /** Sends several calls as one message. The promise is of all their results, in order. */
   batch<R extends any[] = any[]>(fill: (batch: Batch) => unknown, options?: NotifyOptions):
     Promise<R>;
+  /** Joins a room of this class. `options` are for its onJoin. */
+  join<S = any>(name: string, options?: unknown, settings?: JoinSettings): Promise<Room<S>>;
+  /** The server's, which runs while the client is in a room. */
+  readonly clock: Clock;
   /** Milliseconds to the server and back. */
   latency(options?: Omit<CallOptions, "offline">): Promise<number>;
 

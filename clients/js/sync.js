@@ -1,13 +1,19 @@
 /**
  * The client of SYNC's remoting, for browsers and Node.js: it calls the functions of a server
- * class, gets its events, and answers its calls. When the connection is lost it comes back by
- * itself, and takes its session up again where the server keeps sessions (resumeTime).
+ * class, gets its events, answers its calls, and joins its rooms. When the connection is lost it
+ * comes back by itself, and takes its session up again where the server keeps sessions
+ * (resumeTime).
  *
  * The wire is JSON-RPC 2.0, and docs/remoting.md says how a session is resumed. Everything
  * that could grow has a bound: see DEFAULTS.
  *
  * SPDX-License-Identifier: MIT
  */
+
+import {Clock, Room} from "./sync-room.js";
+import {MARK, readHead, toHead} from "./sync-state.js";
+
+export {Room};
 
 const DEFAULTS = {
   WebSocket: undefined,   // the constructor; without it, the global one
@@ -31,6 +37,14 @@ const RECONNECT = {
   jitter: 1,          // the share of a wait that is left to chance
   attempts: Infinity, // in a row, without a connection that held
   stop: isFinal,      // (code, reason) => whether the server has told us not to return
+};
+
+// What Client.join may be told.
+const JOINING = {
+  form: "binary",         // of patches; or "json"
+  interpolate: undefined, // {map: {field: true, or the period of one that goes round}}
+  delay: undefined,       // ms that the view is behind; without it, as few as patches allow
+  timeout: undefined, signal: undefined, offline: undefined, // as for calls
 };
 
 const OPEN = 1; // WebSocket's readyState
@@ -108,7 +122,7 @@ export class RemoteError extends Error {
 
 // Functions that are called together. What one of them throws or rejects with is reported, and
 // keeps none of the others from being called.
-class Listeners {
+export class Listeners {
   #entries = new Set();
 
   constructor(report) {
@@ -183,6 +197,13 @@ export class Client {
   #unknown = 0;
   #unreadable = 0;
 
+  #rooms = new Map();    // by number
+  #lateJoins = new Set(); // calls that nobody waits for any more
+  #link;                 // what rooms need of the client
+
+  /** The server's clock, which runs while the client is in a room. */
+  clock = new Clock(() => this.call("sync.time", undefined, {offline: "refuse"}));
+
   /**
    * `game.server.join("ann")` is `game.call("join", ["ann"])`. Only "then" and "toJSON" are no
    * functions here, so that the object can be awaited and written as JSON; `call` reaches them.
@@ -206,6 +227,15 @@ export class Client {
     }
     this.#stateListeners = new Listeners(this.#report);
     this.#sessionListeners = new Listeners(this.#report);
+    this.#link = {
+      clock: this.clock,
+      call: (method, params, how) => this.call(method, params, how),
+      notify: (method, params, how) => this.notify(method, params, how),
+      on: (name, fn) => this.on(name, fn),
+      listeners: () => new Listeners(this.#report),
+      leave: room => this.#forgetRoom(room.id),
+      lose: (room, reason) => this.#loseRoom(room.id, reason),
+    };
     this.url = absolute(url);
     this.#open();
     globalThis.addEventListener?.("online", this.#online);
@@ -281,8 +311,70 @@ export class Client {
     return now() - start;
   }
 
-  // Adds a call to the parts of a message. Returns the promise of its answer.
-  #expect(parts, method, params, {timeout = this.#options.timeout, signal}) {
+  // Rooms
+
+  /**
+   * Joins a room: `name` is its class's. Returns a promise of the Room; its state is there when
+   * the first patch has come (`await room.ready`). `options` are for the room's onJoin, and
+   * `settings` for this side: `form`, `interpolate` and `delay` as above, and those of calls.
+   */
+  async join(name, options, settings = {}) {
+    const {form, interpolate, delay, ...how} = withDefaults(JOINING, settings, "setting");
+    const parts = [];
+    // Patches may follow at once, before anybody who waits for the promise runs.
+    const answer = this.#expect(parts, "sync.join", {room: name, options, form}, how,
+      joined => this.#enter(joined, {interpolate, delay}));
+    this.#submit({parts}, how);
+    return answer;
+  }
+
+  #enter(joined, settings) {
+    try {
+      const room = new Room(joined, this.#link, settings);
+      if (this.#rooms.size === 0) this.clock.start();
+      this.#rooms.set(room.id, room);
+      return room;
+    } catch (error) { // this client is too old for the room
+      this.notify("sync.leave", {room: joined.room});
+      throw error;
+    }
+  }
+
+  #forgetRoom(id) {
+    this.#rooms.delete(id);
+    if (this.#rooms.size === 0) this.clock.stop();
+  }
+
+  #loseRoom(id, reason) {
+    const room = this.#rooms.get(id);
+    this.#forgetRoom(id);
+    if (room) Room.left(room, reason);
+  }
+
+  #loseRooms(reason) {
+    this.#lateJoins.clear();
+    for (const id of [...this.#rooms.keys()]) this.#loseRoom(id, reason);
+  }
+
+  // A patch, as bytes or an object. What comes for a room that was left is for nothing.
+  #patch(read, data) {
+    let refused;
+    try {
+      const patch = read(data);
+      const room = this.#rooms.get(patch.room);
+      refused = room && Room.patch(room, patch);
+    } catch (error) {
+      refused = error;
+      for (const room of this.#rooms.values()) Room.unreadable(room);
+    }
+    if (!refused) return;
+    this.#unreadable++;
+    this.#report(new Error(`the server sent a patch that is wrong: ${refused.message}`));
+  }
+
+  // Adds a call to the parts of a message. Returns the promise of its answer, or of what
+  // `make` makes of that.
+  #expect(parts, method, params, {timeout = this.#options.timeout, signal}, make) {
     const id = ++this.#lastId;
     const text = compose(method, params, id);
     signal?.throwIfAborted();
@@ -292,12 +384,15 @@ export class Client {
     }
     parts.push({id, text});
     return new Promise((resolve, reject) => {
-      const call = {method, resolve, reject, signal, isSent: false};
+      const call = {method, resolve, reject, signal, make, isSent: false};
       if (timeout > 0 && timeout <= LONGEST_TIMER) {
         const end = () => this.#fail(id, "timeout", `no answer in ${timeout} ms`);
         call.timer = setTimeout(end, timeout);
       }
-      call.onAbort = () => this.#settle(id).reject(signal.reason);
+      call.onAbort = () => {
+        this.#settle(id).reject(signal.reason);
+        if (make && call.isSent) this.#expectLate(id);
+      };
       signal?.addEventListener("abort", call.onAbort);
       this.#pending.set(id, call);
     });
@@ -315,7 +410,13 @@ export class Client {
 
   #fail(id, code, message, data) {
     const call = this.#settle(id);
+    if (call?.make && call.isSent) this.#expectLate(id);
     call?.reject(new RemoteError(code, `${call.method}: ${message}`, data, call.method));
+  }
+
+  // The server may let us into a room that nobody here waits for any more.
+  #expectLate(id) {
+    if (this.#lateJoins.size < this.#options.pendingLimit) this.#lateJoins.add(id);
   }
 
   #failSent(message, data) {
@@ -493,6 +594,13 @@ export class Client {
 
   #receive(data) {
     this.#isSilent = false;
+    if (typeof data !== "string") {
+      const bytes = new Uint8Array(data);
+      if (bytes[0] === MARK) {
+        if (!this.#early) this.#patch(readHead, bytes); // else it comes before the session does
+        return;
+      }
+    }
     const text = typeof data === "string" ? data : new TextDecoder().decode(data);
     const message = this.#read(text);
     if (this.#early) this.#keepEarly(message, text.length);
@@ -524,6 +632,10 @@ export class Client {
       this.#failLost(); // the missed messages end here
       return;
     }
+    if (message?.method === "sync.patch") { // it doesn't count
+      this.#patch(toHead, toArguments(message.params)[0]);
+      return;
+    }
     this.#count++;
     if (message !== undefined) for (const one of [message].flat()) this.#handleOne(one);
   }
@@ -531,7 +643,8 @@ export class Client {
   #handleOne(message) {
     const {id, method, params, result, error} = message ?? {};
     if (typeof method === "string") {
-      if (id === undefined) this.#emit(method, toArguments(params));
+      if (method === "sync.left") this.#loseRoom(...toArguments(params));
+      else if (id === undefined) this.#emit(method, toArguments(params));
       else this.#serve(message);
     } else if (id !== undefined && (result !== undefined || typeof error?.code === "number")) {
       this.#answered(id, result, error);
@@ -545,12 +658,23 @@ export class Client {
   #answered(id, result, error) {
     const call = this.#settle(id);
     if (!call) this.#unknown++;
+    if (this.#lateJoins.delete(id) && result?.room !== undefined) {
+      this.notify("sync.leave", {room: result.room});
+    }
     if (!error) {
-      call?.resolve(result);
+      this.#resolve(call, result);
     } else if (call || id === null) {
       const refusal = new RemoteError(error.code, String(error.message), error.data, call?.method);
       if (call) call.reject(refusal);
       else this.#report(refusal);
+    }
+  }
+
+  #resolve(call, result) {
+    try {
+      call?.resolve(call.make ? call.make(result) : result);
+    } catch (error) {
+      call.reject(error);
     }
   }
 
@@ -649,6 +773,7 @@ export class Client {
     this.#token = undefined;
     this.#count = 0;
     this.#failSent("the connection was lost, and the session is over");
+    this.#loseRooms("the session is over");
     this.#ready(false);
     for (const message of messages) if (socket === this.#socket) this.#take(message);
   }
@@ -666,6 +791,8 @@ export class Client {
     this.#openedAt = now();
     this.resumed = resumed;
     this.#state = "open";
+    if (this.#rooms.size > 0) this.clock.start(); // it may be another server's
+    for (const room of this.#rooms.values()) Room.resumed(room);
     if (!resumed) this.#sessionListeners.call();
     this.#flush();
     if (this.#state === "open") this.#become("open", {resumed, missed}); // no listener closed it
@@ -744,6 +871,7 @@ export class Client {
     for (const id of this.#pending.keys()) {
       this.#fail(id, "closed", `the client is closed: ${why}`, detail);
     }
+    this.#loseRooms(`the client is closed: ${why}`);
     this.#become("closed", detail);
   }
 }

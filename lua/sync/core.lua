@@ -147,6 +147,64 @@ function core.spawn(words, number, count)
   return C.sync_spawn(handle, list, number, count, bus), bus[0]
 end
 
+local structs = 0 -- that Lua has made
+
+-- A struct, by a text that no other has: busted, for one, has ffi.typeof return what it has
+-- returned for the same.
+local function struct(body, names, behaviour)
+  structs = structs + 1
+  local declaration = ("struct { %s } /* %d */"):format(body, structs)
+  return ffi.metatype(ffi.typeof(declaration, unpack(names)), behaviour)
+end
+
+--- A C struct with a double or a bool for each of these names, in order.
+-- @tparam table fields a list of `{name, "double" or "bool"}`
+-- @tparam table behaviour the metatable: for what is no field
+-- @treturn cdata the type: called, it makes one
+-- @treturn function offset(name), in bytes
+function core.record(fields, behaviour)
+  local parts, names = {}, {}
+  for i, field in ipairs(fields) do parts[i], names[i] = field[2] .. " $;", field[1] end
+  local body = parts[1] and table.concat(parts, " ") or "double sync_none;"
+  local made = struct(body, names, behaviour)
+  return made, function(name) return ffi.offsetof(made, name) end
+end
+
+--- A type of C objects that hold nothing, but can have a length.
+function core.object(behaviour)
+  return struct("double sync_none;", {}, behaviour)
+end
+
+--- Numbers as C has them in memory.
+function core.doubles(...)
+  local count = select("#", ...)
+  return ffi.string(ffi.new("double[?]", count, ...), 8 * count)
+end
+
+function core.float(value)
+  return ffi.string(ffi.new("float[1]", value), 4)
+end
+
+--- A state of a room: see sync_state_new. It's freed with its last reference.
+function core.state(room)
+  local state = C.sync_state_new(room)
+  if state == nil then error("sync: not enough memory for a room's state", 0) end
+  return ffi.gc(state, C.sync_state_free)
+end
+
+--- A `struct sync_table` from a table of its fields.
+function core.table(fields)
+  return ffi.new("struct sync_table", fields)
+end
+
+local length = ffi.new "size_t[1]"
+
+--- The patch of a member: see sync_state_write. nil: there's none.
+function core.patch(state, member, tick)
+  local bytes = C.sync_state_write(state, member, tick, length)
+  if bytes ~= nil then return ffi.string(bytes, length[0]) end
+end
+
 local begun = C.sync_worker_begin(handle)
 if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 

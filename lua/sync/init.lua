@@ -380,13 +380,16 @@ end
 -- `sync.Client` of such a server, `sync.method` declares arguments,
 -- `sync.fault` makes errors that a client is told, `sync.null` stands for JSON's null,
 -- `sync.list` makes a table a list, so that an empty one is `[]`. They are loaded when they are
--- first used.
+-- first used. So is state that clients see (docs/state.md): `sync.Room` is the class to extend,
+-- `sync.state` declares what its members see, of types that are names, or made by `sync.fixed`,
+-- `sync.listOf`, `sync.map`, `sync.server`, `sync.private`; `sync.near` says whom a member sees.
 local LAZY = {
   cluster = function()
     return require "sync.cluster".new(nil, {onBegin = joinCluster})
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
+  Room = function() return require "sync.state.room" end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
   jwt = function() return require "sync.secrets.jwt" end,
@@ -400,6 +403,12 @@ local LAZY = {
   sql = function() return require "sync.sql" end,
   spawn = function() return require "sync.task".spawn end,
 }
+
+-- Of `sync.state`: what it is called with, and what makes types in it.
+LAZY.state = function() return require "sync.state.schema".new end
+for _, name in ipairs {"fixed", "listOf", "map", "near", "private", "server"} do
+  LAZY[name] = function() return require "sync.state.type"[name] end
+end
 
 return setmetatable(sync, {
   __index = function(_, name)

@@ -32,6 +32,14 @@ function options.wholeNumber(least, most, unit)
   end}
 end
 
+--- A number.
+function options.number(least, most)
+  local wanted = ("a number from %g to %g"):format(least, most)
+  return {check = function(value)
+    return type(value) == "number" and value >= least and value <= most, wanted
+  end}
+end
+
 --- A number of bytes, from `least` to 1 GiB.
 function options.bytes(least)
   return options.wholeNumber(least, MOST_BYTES, "bytes")
@@ -216,14 +224,9 @@ local function wrongHandler(class)
   end
 end
 
---- Merges a class's settings with a listener's options, and checks them.
--- @tparam table class
--- @tparam table given the listener's options
--- @treturn table settings by name, or nil and a message
-function options.merge(class, given)
-  local known, settings = options.of(class), {}
-  local message = unknownOption(known, given) or misspelt(class, known) or wrongHandler(class)
-  if message then return nil, message end
+-- The values that settings have, by name, or nil and a message.
+local function read(class, known, given)
+  local settings = {}
   for name, setting in pairs(known) do
     local value, source = given[name], "option "
     if value == nil then value, source = class[name], class.className .. "." end
@@ -234,6 +237,29 @@ function options.merge(class, given)
     end
     settings[name] = setting.read and setting.read(value) or value
   end
+  return settings
+end
+
+--- Checks the settings of a class that no listener serves.
+-- @tparam table class
+-- @treturn table settings by name, or nil and a message
+function options.check(class)
+  local known = options.of(class)
+  local message = misspelt(class, known)
+  if message then return nil, message end
+  return read(class, known, {})
+end
+
+--- Merges a class's settings with a listener's options, and checks them.
+-- @tparam table class
+-- @tparam table given the listener's options
+-- @treturn table settings by name, or nil and a message
+function options.merge(class, given)
+  local known = options.of(class)
+  local message = unknownOption(known, given) or misspelt(class, known) or wrongHandler(class)
+  if message then return nil, message end
+  local settings, problem = read(class, known, given)
+  if not settings then return nil, problem end
   for _, setting in pairs(known) do
     message = setting.conflict and setting.conflict(settings)
     if message then return nil, message end

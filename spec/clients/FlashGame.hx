@@ -14,10 +14,13 @@ import flash.net.Responder;
 import flash.net.URLRequest;
 import flash.system.ApplicationDomain;
 import flash.system.LoaderContext;
+import flash.utils.ByteArray;
 
 class FlashGame {
     var clients:Map<String, Dynamic> = [];
     var answers:Map<String, Dynamic> = []; // what later() has returned
+    var rooms:Map<String, Dynamic> = [];
+    var seen:Dynamic;                  // of the vectors
     var gateway = new NetConnection();
     var library:ApplicationDomain;
     var json = new sync.Json();
@@ -119,6 +122,26 @@ class FlashGame {
                 var loop:Dynamic = {};
                 loop.loop = loop;
                 make("sync.Json", [it.isPlain]).write(loop);
+            case "state":
+                seen = make("sync.Seen", [it.declared]);
+            case "patch":
+                return apply(it);
+            case "enter":
+                client.join("Arena", it.joining, function(room:Dynamic) {
+                    rooms[who] = room;
+                    listen(who, room);
+                }, function(fault) tell(who, "fault", say(fault)));
+            case "roomCall":
+                rooms[who].call(it.method, it.params, function(result) tell(it.tag, "result", result));
+            case "roomInput":
+                return rooms[who].input(it.method, it.params);
+            case "room":
+                var room = rooms[who];
+                return {isIn: room.isIn, phase: room.state.phase, count: room.state.players.count(),
+                    mine: room.state.players.isMine(room.member), taken: room.inputTaken,
+                    own: room.state.players.get(room.member)};
+            case "leave":
+                rooms[who].leave();
             case "gateway":
                 if (it.url != null) gateway.connect(it.url);
                 var responder = new Responder(function(result) tell(it.tag, "result", result),
@@ -138,6 +161,8 @@ class FlashGame {
         }
         return switch (name) {
             case "sync.Client": new sync.Client(args[0], args[1], args[2]);
+            case "sync.Seen": new sync.Seen(args[0]);
+            case "sync.Head": new sync.Head(args[0]);
             case "sync.Fault": new sync.Fault(args[0], args[1], args[2]);
             default: new sync.Json(args[0]);
         }
@@ -157,6 +182,52 @@ class FlashGame {
             tell(who, "state", {state: e.state, resumed: e.resumed, missed: e.missed,
                 attempt: e.attempt, delay: e.delay, reason: e.reason});
         });
+    }
+
+    function listen(who:String, room:Dynamic) {
+        tell(who, "entered", room.member);
+        room.state.players.onAdd(function(player, id) tell(who, "add", [id, player.name]));
+        room.state.players.onRemove(function(player, id, why) tell(who, "remove", [id, why]));
+        room.state.players.onChange(function(player, id, fields) {
+            tell(who, "change", [id, fields, player.x]);
+        });
+        room.onLeft(function(why) tell(who, "roomLeft", why));
+        room.on("onHit", function(by) tell(who, "hit", by));
+    }
+
+    // Applies a patch of the vectors: `hex`, or `object`.
+    function apply(it:Dynamic):Dynamic {
+        var told:Array<Dynamic>;
+        try {
+            told = seen.apply(make("sync.Head", [it.hex == null ? it.object : bytesOf(it.hex)]));
+        } catch (e:flash.errors.Error) {
+            return {refused: "" + e.message, view: viewOf()};
+        }
+        return {view: viewOf(), told: [for (one in told)
+            {what: one.what, table: one.table.name, key: one.entity.key, detail: one.detail}]};
+    }
+
+    function bytesOf(hex:String):ByteArray {
+        var bytes = new ByteArray();
+        for (i in 0...hex.length >> 1) bytes.writeByte(Std.parseInt("0x" + hex.substr(2 * i, 2)));
+        return bytes;
+    }
+
+    // What the client has, without what is at its default.
+    function viewOf():Dynamic {
+        var view:Array<Dynamic> = [];
+        for (table in (seen.tables : Array<Dynamic>)) {
+            for (entity in (table.list() : Array<Dynamic>)) {
+                var fields:Dynamic = {};
+                for (field in (table.all : Array<Dynamic>)) {
+                    var value = Reflect.field(entity.fields, field.name);
+                    if (json.write(value) == json.write(field.type.first())) continue;
+                    Reflect.setField(fields, field.name, value);
+                }
+                view.push([table.name, entity.key, fields, entity.isMine]);
+            }
+        }
+        return {tick: seen.tick, input: seen.input, entities: view};
     }
 
     function handle(client:Dynamic, who:String) {

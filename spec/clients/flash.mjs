@@ -20,6 +20,7 @@ import path from "node:path";
 import vm from "node:vm";
 import zlib from "node:zlib";
 import {connect} from "../../clients/js/sync.js";
+import {vectors} from "../../clients/js/test/vectors.mjs";
 import {installed} from "../browser/clients.mjs";
 import {atEnd, check, configure, finish, inTime, program, root, sleep} from "../support/checks.mjs";
 import {freePort} from "../support/ports.mjs";
@@ -519,6 +520,106 @@ async function jsonInBothWays(movie) {
 // A server by hand: what is on the wire of AMF3, and what may come there. The body of a request
 // that is echoed is a request to the movie, and the answer to that the answer to the first.
 // (What is no AMF3 at all can't be tried: Ruffle ends the listener, beyond any catch.)
+// Numbers that the player has written are as exact as it writes them.
+function isAlike(a, b) {
+  if (typeof a === "number" && typeof b === "number") return Math.abs(a - b) <= 1e-12 * Math.abs(b);
+  if (typeof a !== "object" || a === null || b === null) return a === b;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every(name => isAlike(a[name], b[name]));
+}
+
+// A step's view of the client, as the movie says it.
+function toEntities({state, mine}, declared) {
+  const isMap = type => Array.isArray(type) && type[0] === "map";
+  const plain = (fields, table) => Object.fromEntries(Object.entries(fields).map(([name, value]) => {
+    const [, type] = [...table.fields ?? [], ...table.private ?? []].find(([one]) => one === name);
+    return [name, isMap(type) ? Object.fromEntries(value) : value];
+  }));
+  const maps = declared.maps ?? [];
+  const own = Object.fromEntries(Object.entries(state)
+    .filter(([name]) => !maps.some(map => map.name === name)));
+  const entities = maps.flatMap(map => state[map.name].map(([key, fields]) =>
+    [map.name, key, plain(fields, map), mine[map.name].includes(key)]));
+  return [["", "", plain(own, declared), false], ...entities];
+}
+
+// Of a number's exponent Ruffle's parseFloat reads little, so in JSON these are ones.
+function tame(step) {
+  return JSON.parse(JSON.stringify(step), (_, value) => typeof value === "number" && value !== 0 &&
+    Math.abs(Math.log10(Math.abs(value))) > 30 ? 1 : value);
+}
+
+const inOrder = list => list.map(one => JSON.stringify(one)).sort();
+
+async function patches(movie) {
+  for (const {file, join, steps} of vectors) {
+    for (const form of ["binary", "json"]) {
+      await check(`the vectors of ${file}, in ${form}`, async () => {
+        await movie.do("movie", "state", {declared: join.state});
+        let before;
+        for (const given of steps) {
+          const step = form === "json" ? tame(given) : given;
+          if (step.refused && form === "json") continue;
+          const {view, told, refused} = await movie.do("movie", "patch",
+            form === "json" ? {object: step.json} : {hex: step.binary});
+          if (step.refused) {
+            assert.ok(refused, step.refused);
+            assert.deepEqual(view, before, step.refused);
+            continue;
+          }
+          assert.equal(refused, undefined, step.what);
+          const byKey = ([a, b], [c, d]) => a < c || a === c && String(b) < String(d) ? -1 : 1;
+          const wanted = toEntities(step, join.state).sort(byKey);
+          const found = view.entities.sort(byKey);
+          if (!found.some(([table]) => table === "")) wanted.shift();
+          assert.ok(isAlike(found, wanted), `${step.what}: ${JSON.stringify(found)}`);
+          assert.deepEqual([view.tick, view.input], [step.tick, step.input]);
+          assert.deepEqual(inOrder(told.map(({what, table, key, detail}) => [what, table, key,
+            ...detail === null ? [] : [Array.isArray(detail) ? detail.sort() : detail]])),
+          inOrder(step.told), step.what);
+          before = view;
+        }
+      });
+    }
+  }
+}
+
+// `other` is a client in JavaScript.
+async function rooms(movie, who, other) {
+  await check(`${who}: a room has its state, calls and events`, async () => {
+    await movie.do(who, "enter", {joining: who});
+    const id = await movie.take(who, "entered");
+    assert.deepEqual(await movie.take(who, "add"), [id, who]);
+    const {own, ...seen} = await movie.do(who, "room");
+    assert.deepEqual(seen, {isIn: true, phase: "play", count: 1, mine: true, taken: 0});
+    assert.deepEqual(own, {name: who, x: 0, hand: [id]});
+
+    const room = await other.join("Arena", "bob");
+    assert.deepEqual(await movie.take(who, "add"), [room.member, "bob"]);
+    await room.call("move", [2.5]);
+    assert.deepEqual(await movie.take(who, "change"), [room.member, ["x"], 2.5]);
+    await room.leave();
+    assert.deepEqual(await movie.take(who, "remove"), [room.member, "gone"]);
+
+    assert.equal(await movie.do(who, "roomInput", {method: "move", params: [4]}), 1);
+    assert.deepEqual(await movie.take(who, "change"), [id, ["x"], 4]);
+    assert.ok(await inTime(async () => (await movie.do(who, "room")).taken === 1));
+    await movie.do(who, "roomCall", {method: "hit", params: [], tag: "hit"});
+    assert.equal(await movie.take(who, "hit"), id);
+  });
+  await check(`${who}: a room is left, refused, and closed for a member`, async () => {
+    await movie.do(who, "leave");
+    assert.equal((await movie.do(who, "room")).isIn, false);
+    await movie.do(who, "enter", {joining: "not today"});
+    assert.equal((await movie.take(who, "fault")).message, "not today");
+    await movie.do(who, "enter", {joining: who});
+    await movie.take(who, "entered");
+    await movie.do(who, "roomCall", {method: "kick", params: [], tag: "kick"});
+    assert.equal(await movie.take(who, "roomLeft"), "enough");
+    movie.events = movie.events.filter(event => event.who !== who);
+  });
+}
+
 async function amfByHand(movie, stand) {
   await check("AMF3: a length of 4 bytes and one object, echoed with a bad one before", async () => {
     let seen = Buffer.alloc(0);
@@ -738,6 +839,8 @@ async function main() {
   await calls(movie, "ann");
   await hears(movie, "ann", friend);
   await isCalled(movie, "ann");
+  await patches(movie);
+  await rooms(movie, "ann", friend);
   await resumes(movie, "ann", relay, friend, game);
   await limits(movie, game.port, deadPort, relay);
   await amfByHand(movie, stand);
@@ -746,6 +849,7 @@ async function main() {
   await calls(movie, "amy");
   await hears(movie, "amy", friend);
   await isCalled(movie, "amy");
+  await rooms(movie, "amy", friend);
   await resumes(movie, "amy", amfRelay, friend, game);
   await restarts(movie, ["ann", "amy"], game, origin);
   await gateway(movie, game.port);
@@ -761,6 +865,8 @@ async function main() {
     await calls(other, who);
     await hears(other, who, friend);
     await isCalled(other, who);
+    if (who === "loaded") await patches(other);
+    await rooms(other, who, friend);
     await resumes(other, who, relay, friend, game);
     await other.page.close();
   }

@@ -7,7 +7,32 @@
 
 local sync = require "sync"
 
+local Arena = sync.Room:extend("Arena")
+Arena.patchRate = 50
+Arena.state = sync.state {
+  phase = "string",
+  players = sync.map {name = "string", x = "float32", hand = sync.private(sync.listOf "uint8")},
+}
+
+function Arena:onJoin(member, options)
+  if options == "not today" then return false, options end
+  self.state.phase = "play"
+  self.state.players[member.id] = {owner = member, name = options, hand = {member.id}}
+end
+
+function Arena:onLeave(member) self.state.players[member.id] = nil end
+
+function Arena.remote.move(room, member, by)
+  local player = room.state.players[member.id]
+  player.x = player.x + by
+  return player.x
+end
+
+function Arena.remote.hit(room, member) room:fire("onHit", member.id) end
+function Arena.remote.kick(_, member) member:kick("enough") end
+
 local Game = sync.Remote:extend("Game")
+Game.rooms = {Arena}
 Game.framing = "null"
 Game.resumeTime = 20
 Game.origins = select("#", ...) > 2 and {select(3, ...)} -- else its own pages

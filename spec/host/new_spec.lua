@@ -73,7 +73,17 @@ describe("sync-lua new", function()
       local text, found = http.request(("http://localhost:%s/%s"):format(port, script))
       assert.equal(200, found)
       assert.equal(read("my-game_2/public/app.js"), text)
-      assert.equal(200, (select(2, http.request(("http://localhost:%s/sync.js"):format(port)))))
+      local waiting, seen = {"sync.js"}, {} -- the client library, and what it imports
+      while waiting[1] do
+        local name = table.remove(waiting)
+        text, found = http.request(("http://localhost:%s/%s"):format(port, name))
+        assert.equal(200, found, name)
+        seen[name] = true
+        for other in text:gmatch 'from "%./([^"]+)"' do
+          if not seen[other] then waiting[#waiting + 1] = other end
+        end
+      end
+      assert.is_true(seen["sync-state.js"])
 
       local client = Program.connect(port, "localhost")
       client:send '{"jsonrpc":"2.0","id":1,"method":"join","params":["ann"]}\0'

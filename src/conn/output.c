@@ -13,6 +13,10 @@ uint32_t output_queued(const struct conn *conn) {
     return conn->out.bytes;
 }
 
+bool output_is_behind(const struct conn *conn) {
+    return conn->transport->has_socket ? conn->stream.full : conn->out.bytes > 0;
+}
+
 /* The queue would grow over max_queue. */
 static enum sync_sent overflow(struct conn *conn) {
     if (conn_options(conn)->overflow == SYNC_OVERFLOW_CLOSE) {

@@ -14,5 +14,9 @@ enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length);
 /* Writes what is queued. */
 void output_flush(struct conn *conn);
 
+/* Whether what was sent before is still unsent: in a tick, nothing leaves before its end.
+ */
+bool output_is_behind(const struct conn *conn);
+
 /* Unsent bytes, those in the kernel's hands not counted. */
 uint32_t output_queued(const struct conn *conn);

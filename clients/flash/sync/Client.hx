@@ -10,7 +10,7 @@ import sync.Settings.Options;
 
 /**
     The client of SYNC's remoting, for Flash movies: it calls the functions of a server class,
-    gets its events, and answers its calls. When the connection is lost it comes back by itself,
+    gets its events, answers its calls, and joins its rooms. When the connection is lost it comes back by itself,
     and takes its session up again where the server keeps sessions (resumeTime).
 
         var game = new sync.Client("localhost", 8080);
@@ -63,6 +63,9 @@ class Client extends EventDispatcher {
     var handlers:Handlers;
     var unknown = 0;
     var unreadable = 0;
+    var rooms = new Dictionary(); // by number
+    var lateJoins = new Dictionary(); // ids of calls that nobody waits for any more
+    var lateCount = 0;
 
     /**
         Connects in the background, and keeps trying. `options` is an object with fields of
@@ -128,6 +131,82 @@ class Client extends EventDispatcher {
         return problem == null;
     }
 
+    /**
+        Joins a room: `name` is its class's. `onRoom` gets the Room, whose state is there with
+        the first patch. `joining` is for the room's onJoin; `options` are those of calls.
+    **/
+    public function join(name:String, ?joining:Dynamic, ?onRoom:Room -> Void,
+            ?onFault:Fault -> Void, ?options:Dynamic):Void {
+        call("sync.join", {room: name, options: joining}, function(joined) {
+            enter(joined, onRoom, onFault);
+        }, onFault, options);
+    }
+
+    function enter(joined:Dynamic, onRoom:Room -> Void, onFault:Fault -> Void) {
+        var room;
+        try {
+            room = new Room(this, joined, report);
+        } catch (e:Error) { // this client is too old for the room
+            notify("sync.leave", {room: joined.room});
+            if (onFault == null) report(e);
+            else onFault(new Fault("unknown", e.message, null, "sync.join"));
+            return;
+        }
+        untyped rooms["" + room.id] = room;
+        if (onRoom != null) onRoom(room);
+    }
+
+    /** For rooms: it was left. **/
+    public function forgetRoom(room:Room):Void {
+        untyped __delete__(rooms, "" + room.id);
+    }
+
+    /** For rooms: the server doesn't know it any more. **/
+    public function loseRoom(room:Room, reason:String):Void {
+        forgetRoom(room);
+        room.left(reason);
+    }
+
+    function roomList():Array<Room> {
+        var list:Array<Room> = [];
+        for (id in (untyped __keys__(rooms) : Array<Dynamic>)) list.push(untyped rooms[id]);
+        return list;
+    }
+
+    function loseRooms(reason:String) {
+        lateJoins = new Dictionary();
+        lateCount = 0;
+        for (room in roomList()) loseRoom(room, reason);
+    }
+
+    // What comes for a room that was left is for nothing.
+    function takePatch(data:Dynamic) {
+        var problem = null;
+        try {
+            var head = new Head(data);
+            var room:Room = untyped rooms["" + head.room];
+            if (room != null) problem = room.take(head);
+        } catch (e:Error) {
+            problem = e.message;
+            for (room in roomList()) room.ask();
+        }
+        if (problem != null) complain("a patch that is wrong: " + problem);
+    }
+
+    // The server may let us into a room that nobody here waits for any more.
+    function expectLate(call:Call) {
+        if (call.method != "sync.join" || !call.isSent || lateCount >= settings.pendingLimit) return;
+        lateCount++;
+        untyped lateJoins[call.id] = true;
+    }
+
+    function leaveLate(id:Dynamic, result:Dynamic) {
+        if (untyped !__in__(id, lateJoins)) return;
+        lateCount--;
+        untyped __delete__(lateJoins, id);
+        if (isObject(result)) notify("sync.leave", {room: result.room});
+    }
+
     /** Hands `onResult` the milliseconds that a message needs to the server and back. **/
     public function latency(onResult:Float -> Void, ?onFault:Fault -> Void,
             ?options:Dynamic):Void {
@@ -175,6 +254,7 @@ class Client extends EventDispatcher {
 
     function fail(call:Call, code:Dynamic, message:String, ?data:Dynamic) {
         if (!settle(call)) return;
+        expectLate(call);
         refuse(call, new Fault(code, '${call.method}: $message', data, call.method));
     }
 
@@ -394,6 +474,10 @@ class Client extends EventDispatcher {
             failLost(); // the missed messages end here
             return;
         }
+        if (isObject(message) && message.method == "sync.patch") { // it doesn't count
+            takePatch(toArguments(message.params)[0]);
+            return;
+        }
         count++;
         if (message != null) handleOne(message);
     }
@@ -404,12 +488,18 @@ class Client extends EventDispatcher {
         } else if (Std.isOfType(message.method, String)) {
             var args = toArguments(message.params);
             if (has(message, "id")) serve(message.id, message.method, args);
+            else if (message.method == "sync.left") wasSentAway(args[0], args[1]);
             else events.emit(message.method, args);
         } else if (has(message, "id") && (has(message, "result") || has(message, "error"))) {
             answered(message.id, message.result, message.error);
         } else {
             complain("what is no JSON-RPC");
         }
+    }
+
+    function wasSentAway(id:Dynamic, reason:String) {
+        var room:Room = untyped rooms["" + id];
+        if (room != null) loseRoom(room, reason);
     }
 
     function toArguments(params:Dynamic):Array<Dynamic> {
@@ -421,8 +511,10 @@ class Client extends EventDispatcher {
     // the server could not read.
     function answered(id:Dynamic, result:Dynamic, error:Dynamic) {
         var call:Call = untyped __is__(id, Int) ? pending[id] : null;
-        if (call == null) unknown++;
-        else if (call.mark > arrived) arrived = call.mark;
+        if (call == null) {
+            unknown++;
+            leaveLate(id, result);
+        } else if (call.mark > arrived) arrived = call.mark;
         if (error == null) {
             if (call != null && settle(call) && call.onResult != null) {
                 events.attempt(call.onResult, [result]);
@@ -502,6 +594,7 @@ class Client extends EventDispatcher {
         count = 0;
         serving = 0;
         failSent("the connection was lost, and the session is over");
+        loseRooms("the session is over");
         if (state != "connecting") return; // somebody has closed us
         ready(false, 0);
         for (message in messages) if (begun == connection && state == "open") take(message);
@@ -520,6 +613,7 @@ class Client extends EventDispatcher {
         openedAt = now();
         resumed = isResumed;
         state = "open";
+        for (room in roomList()) room.resume();
         if (!isResumed) dispatchEvent(new StateEvent("session", state));
         if (readied == connection && state == "open") flush();
         if (readied == connection && state == "open") become("open", "", 0, missed);
@@ -599,6 +693,7 @@ class Client extends EventDispatcher {
         state = "closed";
         queue = [];
         failAll("closed", 'the client is closed: $reason', function(_) return true);
+        loseRooms('the client is closed: $reason');
         become("closed", reason);
     }
 

@@ -44,7 +44,8 @@ class Events {
         fire("*", [(name : Dynamic)].concat(args));
     }
 
-    function fire(name:String, args:Array<Dynamic>) {
+    /** Calls those of one name. **/
+    public function fire(name:String, args:Array<Dynamic>) {
         for (listener in listOf(name)) {
             if (listOf(name).indexOf(listener) < 0) continue; // one before has removed it
             if (listener.isOnce) keep(name, [for (one in listOf(name)) if (one != listener) one]);

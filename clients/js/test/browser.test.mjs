@@ -27,11 +27,11 @@ const page = url => `<!doctype html><title>sync</title>
 </script>`;
 
 async function servePage(t, html) {
-  const source = readFileSync(new URL("../sync.js", import.meta.url));
-  const server = http.createServer((request, response) => {
-    const isModule = request.url === "/sync.js";
+  const server = http.createServer(({url}, response) => {
+    const isModule = /^\/sync[a-z-]*\.js$/.test(url);
     const type = isModule ? "text/javascript" : "text/html; charset=utf-8";
-    response.writeHead(200, {"Content-Type": type}).end(isModule ? source : html);
+    const text = isModule ? readFileSync(new URL(`..${url}`, import.meta.url)) : html;
+    response.writeHead(200, {"Content-Type": type}).end(text);
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => {

@@ -41,12 +41,23 @@ const functions = {
   ask: (self, name, ...args) => self.ask(name, args),
   later: (self, ms, value) => new Promise(done => setTimeout(done, ms, value).unref()),
   drop: self => { self.socket.terminate(); return true; },
+
+  "sync.join": (self, {room, options, form}) => {
+    if (room === "Full") throw new Fault(-32002, "the room is full");
+    self.joins.push([room, options, form]);
+    return {...self.server.joined, room: self.joins.length};
+  },
+  "sync.leave": () => true,
+  "sync.call": (self, {method, params}) => [method, ...params],
+  "sync.snapshot": () => true,
+  "sync.time": () => performance.now() / 1000 + 5000,
 };
 
 class Session {
   count = 0;  // messages sent
   ring = [];  // the last of them
   calls = []; // names of the functions that were called, with their arguments
+  joins = []; // rooms that were joined
   asked = new Map();
   lastId = 0;
 
@@ -72,6 +83,13 @@ class Session {
     if (chance === "before") this.socket?.terminate();
     if (this.socket?.readyState === 1) this.socket.send(text);
     if (chance === "after") this.socket?.terminate();
+  }
+
+  // A patch, which doesn't count: bytes, or an object for JSON.
+  patch(patch) {
+    if (this.socket?.readyState !== 1) return;
+    if (patch instanceof Uint8Array) this.socket.send(patch);
+    else this.socket.send(JSON.stringify({jsonrpc: "2.0", method: "sync.patch", params: [patch]}));
   }
 
   ask(method, params) {
@@ -122,6 +140,7 @@ export class StandIn {
   isRebuilt = false;          // resumes as one that knows no calls in work: it has a journal alone
   cutsBefore = () => undefined; // (text) => "before" or "after": the connection breaks there
   cutsAt = () => undefined;   // the same, at what is received
+  afterAnswer = () => {};     // (session, message) => sends something behind the answer
   beforeResume = () => {};    // (session) => sends something before the answer to sync.resume
 
   static async start(options = {}) {
@@ -198,6 +217,7 @@ export class StandIn {
     } else {
       const text = await this.answer(session, message);
       if (text) session.sendText(text);
+      this.afterAnswer(session, message);
       if (text && this.repeats) session.sendText(text);
     }
   }

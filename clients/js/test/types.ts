@@ -1,7 +1,7 @@
 // Checked by `tsc` where it is installed, never run; see types.test.mjs.
 
 import sync, {Client, RemoteError, connect} from "../sync.js";
-import type {Options, State} from "../sync.js";
+import type {Entities, Options, Room, State} from "../sync.js";
 
 interface Server {
   join(name: string): number;
@@ -63,3 +63,32 @@ async function untyped() {
 }
 
 export {typed, untyped};
+
+interface Arena {
+  phase: string;
+  players: Entities<{name: string, x: number}, number>;
+}
+
+async function inRooms(game: Client) {
+  const room: Room<Arena> = await game.join<Arena>("Arena", {mode: "ranked"},
+    {form: "json", interpolate: {players: {x: true}}, delay: 100});
+  await room.ready;
+  const stop: () => void = room.state.players.onAdd((player, id) => player.name + id.toFixed());
+  room.state.players.onChange((player, id, fields) => fields.includes("x"));
+  room.state.players.onRemove((player, id, why) => why === "hidden");
+  for (const [id, {x}] of room.view.players) console.log(id + x, room.view.phase);
+  // @ts-expect-error: a view has no listeners
+  room.view.players.onAdd(() => {});
+  // @ts-expect-error: it can only be read
+  room.state.phase = "play";
+  const me = room.predict("players", room.member, (player, {dx}: {dx: number}) => { player.x += dx; },
+    {fields: ["x"]});
+  const sent: boolean = me.send({dx: 1});
+  // @ts-expect-error: there is no such field
+  room.predict("players", 1, () => {}, {fields: ["z"]});
+  room.onLeft(reason => console.log(reason, sent, me.state?.x, game.clock.now));
+  stop();
+  await room.leave();
+}
+
+console.log(inRooms);

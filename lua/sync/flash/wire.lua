@@ -53,4 +53,21 @@ function amfwire.request(id, name, ...)
   return nil, why or problem, argument or 0
 end
 
+--- As in `sync.remoting.json`.
+function amfwire.named(id, name, params)
+  return amf3.encode({jsonrpc = "2.0", id = id, method = name, params = params}, DEEP)
+end
+
+--- What is around the bytes of a ByteArray, its length not counted, in a notification that has
+-- it as its one argument.
+-- @tparam string name
+-- @treturn number how many of these bytes are before it
+-- @treturn string
+function amfwire.around(name)
+  local inner = "the bytes of a ByteArray"
+  local bytes = amfwire.request(nil, name, values.bytes(inner))
+  local at = bytes:find(inner, 1, true)
+  return at - 2, bytes:sub(1, at - 2) .. bytes:sub(at + #inner) -- its length is one byte
+end
+
 return amfwire

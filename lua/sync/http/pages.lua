@@ -15,12 +15,17 @@ pages["/healthz"] = function(exchange)
     {["Cache-Control"] = "no-store"})
 end
 
-pages["/sync.js"] = function(exchange)
-  exchange:respond(200, {
-    ["Content-Type"] = "text/javascript; charset=utf-8",
-    ["Cache-Control"] = "no-cache",
-    ["Access-Control-Allow-Origin"] = "*", -- it holds no secret: pages elsewhere load it, too
-  }, require "sync.http.clientjs")
+-- The JavaScript client, and the files that it imports.
+for path, name in pairs {
+  ["/sync.js"] = "clientjs", ["/sync-room.js"] = "roomjs", ["/sync-state.js"] = "statejs",
+} do
+  pages[path] = function(exchange)
+    exchange:respond(200, {
+      ["Content-Type"] = "text/javascript; charset=utf-8",
+      ["Cache-Control"] = "no-cache",
+      ["Access-Control-Allow-Origin"] = "*", -- it holds no secret: pages elsewhere load it, too
+    }, require("sync.http." .. name))
+  end
 end
 
 pages["/crossdomain.xml"] = function(exchange)

@@ -18,6 +18,7 @@
 
 local Class = require "sync.class"
 local Connector = require "sync.connector"
+local Joined = require "sync.remoting.joined"
 local Rpc = require "sync.remoting.jsonrpc"
 local core = require "sync.core"
 local failures = require "sync.failure"
@@ -27,6 +28,7 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 local null = require "cjson".null
 local options = require "sync.options"
+local patches = require "sync.remoting.patches"
 local task = require "sync.task"
 
 local now = core.C.sync_now
@@ -101,6 +103,9 @@ local function guard(what, fn, ...)
   return ok, result
 end
 
+-- For rooms, whose listeners are the user's, too.
+Client.guard = guard
+
 -- A link is one connection of a client.
 
 local Link = Rpc:extend("Link")
@@ -153,7 +158,7 @@ end
 function Link:answered(id, result, err)
   local client = self.client
   local done = client:settle(id)
-  if not done then return end -- too late, or never asked
+  if not done then return client:tooLate(id, result) end
   if type(err) == "table" then
     done(nil, failure(err.code, tostring(err.message), err.data))
   else
@@ -205,6 +210,8 @@ function Client.connect(url, given)
     queue = {}, first = 1, last = 0,         -- what waits for a connection
     listeners = {}, stateListeners = {}, sessionListeners = {},
     handlers = {},
+    rooms = {},                              -- by number
+    lateJoins = {}, lateCount = 0,           -- that nobody waits for any more
   }
   connector.owner = self
   self:open()
@@ -247,6 +254,7 @@ function Client:beginSession(early)
   self.sessions = self.sessions + 1
   self.token, self.count = nil, 0
   self:failSent("the connection was lost, and the session is over")
+  self:loseRooms("the session is over")
   self:ready(false, 0)
   for _, message in ipairs(early) do
     if self.link == link then self:take(message) end
@@ -271,6 +279,7 @@ function Client:ready(resumed, missed)
   self.openedAt = now()
   self.resumed = resumed
   self.state = "open"
+  for _, room in pairs(self.rooms) do room:resumed() end
   if not resumed then
     for _, fn in ipairs {unpack(self.sessionListeners)} do guard("onSession", fn) end
   end
@@ -345,6 +354,7 @@ function Client:finish(reason)
   for id in pairs(self.pending) do
     self:fail(id, "closed", "the client is closed: " .. reason)
   end
+  self:loseRooms("the client is closed: " .. reason)
   self:become("closed", {reason = reason})
 end
 
@@ -363,6 +373,7 @@ end
 function Client:fail(id, code, message)
   local call = self.pending[id]
   local done = self:settle(id)
+  if done and call.name == "sync.join" and call.sent then self:expectLate(id) end
   if done then done(nil, failure(code, call.name .. ": " .. message)) end
 end
 
@@ -432,15 +443,22 @@ function Client:flush()
 end
 
 -- Returns the text of a request; the error is about the arguments of the caller's caller.
+-- `arguments` have `n`, or `named` are the parameters by name.
 local function compose(self, id, name, arguments)
   if type(name) ~= "string" then
     error("a function's name must be a string, not " .. type(name), 4)
   end
   local wire = self.settings.encoding == "amf3" and require "sync.flash.wire" or json
-  local text, problem, argument = wire.request(id, name, unpack(arguments, 1, arguments.n))
+  local text, problem, argument
+  if arguments.named then
+    text, problem, argument = wire.named(id, name, arguments.named)
+  else
+    text, problem, argument = wire.request(id, name, unpack(arguments, 1, arguments.n))
+  end
   if not text then
-    error(("%s: %s: %s"):format(name, argument == 0 and "the name" or "argument " .. argument,
-      problem), 4)
+    local where = argument and argument > 0 and "argument " .. argument or
+      argument and "the name" or "the arguments"
+    error(("%s: %s: %s"):format(name, where, problem), 4)
   end
   return text
 end
@@ -499,6 +517,87 @@ function Client:notify(name, ...)
   return true
 end
 
+-- Rooms.
+
+--- Calls a function with parameters by name.
+function Client:askNamed(name, params, done)
+  self:submit(name, {named = params}, self.settings.timeout, self.settings.offline, done)
+end
+
+--- The same without an answer, and not later.
+-- @treturn boolean whether it was sent
+function Client:tellNamed(name, params)
+  local text = compose(self, nil, name, {named = params})
+  return self:sendOrQueue(text, nil, nil, "refuse") == nil
+end
+
+local function enter(self, told)
+  local ok, room = pcall(Joined.create, self, told)
+  if not ok then -- this client is too old for the room
+    self:tellNamed("sync.leave", {room = told.room})
+    return nil, failure("unknown", tostring(room))
+  end
+  self.rooms[room.number] = room
+  return room
+end
+
+--- Joins a room.
+-- @tparam string name its class's
+-- @param[opt] given for the room's `onJoin`
+-- @tparam[opt] function done called with the `sync.JoinedRoom`, or with nil and an error. Its
+-- state is there with its first patch (`room:onPatch`). Inside `sync.spawn` it may be left
+-- out: then the call waits, and returns that
+function Client:join(name, given, done)
+  if type(given) == "function" and done == nil then given, done = nil, given end
+  local function ask(answered)
+    self:askNamed("sync.join", {room = name, options = given}, function(told, err)
+      if err then answered(nil, err) else answered(enter(self, told)) end
+    end)
+  end
+  if done then return ask(done) end
+  if not task.isInside() then
+    error("join(name, options, fn): fn must be a function, outside sync.spawn", 2)
+  end
+  return task.await(ask)
+end
+
+function Client:loseRooms(reason)
+  self.lateJoins, self.lateCount = {}, 0
+  for _, room in pairs(self.rooms) do room:left(reason) end
+end
+
+-- The server may let us into a room that nobody here waits for any more.
+function Client:expectLate(id)
+  if self.lateCount >= self.settings.pendingLimit then return end
+  self.lateJoins[id], self.lateCount = true, self.lateCount + 1
+end
+
+-- An answer that nobody waits for.
+function Client:tooLate(id, result)
+  if not self.lateJoins[id] then return end
+  self.lateJoins[id], self.lateCount = nil, self.lateCount - 1
+  if type(result) == "table" then self:tellNamed("sync.leave", {room = result.room}) end
+end
+
+-- What comes for a room that was left is for nothing.
+function Client:patch(params)
+  local data = type(params) == "table" and params[1]
+  local bytes = type(data) == "table" and data.amf == "bytes" and data.data
+  local read = bytes and patches.ofBytes or patches.ofObject
+  local ok, patch = pcall(read, bytes or data)
+  local refused
+  if ok then
+    local room = self.rooms[patch.room]
+    refused = room and room:take(patch)
+  else
+    refused = tostring(patch)
+    for _, room in pairs(self.rooms) do room:ask() end
+  end
+  if refused then
+    log.limited("warn", "patch", ("%s sent a patch that is wrong: %s"):format(self.url, refused))
+  end
+end
+
 -- Events, and calls of the server.
 
 local function add(list, fn)
@@ -552,6 +651,11 @@ function Client:onSession(fn)
 end
 
 function Client:emit(name, ...)
+  if name == "sync.left" then
+    local number, reason = ...
+    local room = self.rooms[number]
+    if room then room:left(reason) end
+  end
   if name:find("^sync%.") then return end -- of a protocol newer than this client
   for _, fn in ipairs {unpack(self.listeners[name] or {})} do guard("on " .. name, fn, ...) end
   for _, fn in ipairs {unpack(self.listeners["*"] or {})} do guard("on *", fn, name, ...) end
@@ -598,6 +702,10 @@ function Client:take(message)
     self.token = type(session) == "table" and session.token or nil
     self.count = 0
     self:failWhich("lost", GONE) -- the missed messages end here
+    return
+  end
+  if message.ok and type(value) == "table" and value.method == "sync.patch" then
+    self:patch(value.params) -- it doesn't count
     return
   end
   self.count = self.count + 1

@@ -9,6 +9,7 @@ local Session = require "sync.remoting.session"
 local Set = require "sync.set"
 local cjson = require "cjson"
 local json = require "sync.remoting.json"
+local latest = require "sync.remoting.latest"
 local log = require "sync.log"
 local null = cjson.null
 
@@ -120,13 +121,32 @@ local function transmitEach(self, source, made)
   return here
 end
 
+-- The same for an event of which each gets the latest alone.
+local function fireLatest(self, key, name, ...)
+  local source, isWide = self:origin()
+  local text = events.write(json, "fire", nil, name, ...)
+  if source.channel and isWide then source.channel:publishEvent(text) end
+  local made, sent = byWire(name, ...), 0
+  made[json] = Session.event(text)
+  local function send(client)
+    local event = made[client.wire]
+    if event and latest.send(client, key, event.text, event) then sent = sent + 1 end
+  end
+  for client in self do send(client) end
+  if source.resumable then eachAbsent(self, source, send) end
+  return sent
+end
+
 --- Fires a local event at every client of a set: of `clients`, of a room, or of a view, on
--- all nodes. The event is encoded once.
+-- all nodes. The event is encoded once. `fire({latest = "key"}, name, …)` is as for one client.
 -- @function sync.Set:fire
 -- @tparam string name
 -- @param ... arguments, as JSON
 -- @treturn number how many clients of this process it was queued for
 function EventSet:fire(name, ...)
+  if type(name) == "table" and name.latest ~= nil then
+    return fireLatest(self, latest.key(name, 2), ...)
+  end
   local source, isWide = self:origin()
   local made, text
   if source.mixed and type(name) == "string" then

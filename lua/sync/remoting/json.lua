@@ -75,12 +75,8 @@ local function culprit(name, ...)
   end
 end
 
---- A request; without an id a notification.
--- @tparam string|number|nil id
--- @tparam string name
--- @param ... arguments
--- @treturn string|nil or nil, what is wrong, and with which argument (0: the name)
-function messages.request(id, name, ...)
+-- Begins a request, up to its parameters.
+local function ask(id, name)
   json.begin '{"jsonrpc":"2.0",'
   if id then
     json.raw '"id":'
@@ -89,12 +85,34 @@ function messages.request(id, name, ...)
   end
   json.raw '"method":'
   json.put(name)
-  json.raw ',"params":['
+  json.raw ',"params":'
+end
+
+--- A request; without an id a notification.
+-- @tparam string|number|nil id
+-- @tparam string name
+-- @param ... arguments
+-- @treturn string|nil or nil, what is wrong, and with which argument (0: the name)
+function messages.request(id, name, ...)
+  ask(id, name)
+  json.raw "["
   for i = 1, select("#", ...) do json.put((select(i, ...))) end
   json.raw "]}"
   local text, problem = json.finish()
   if text then return text end
   return nil, problem, culprit(name, ...)
+end
+
+--- The same with parameters by name.
+-- @tparam string|number|nil id
+-- @tparam string name
+-- @tparam table params
+-- @treturn string|nil or nil and what is wrong
+function messages.named(id, name, params)
+  ask(id, name)
+  json.put(params)
+  json.raw "}"
+  return json.finish()
 end
 
 --- Several answers as one message.

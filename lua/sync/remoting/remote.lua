@@ -20,6 +20,7 @@ local Session = require "sync.remoting.session"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
+local latest = require "sync.remoting.latest"
 local options = require "sync.options"
 local resume = require "sync.remoting.resume"
 local task = require "sync.task"
@@ -27,6 +28,16 @@ local task = require "sync.task"
 local Remote = Rpc:extend("Remote")
 
 local setting, settings = options.setting, {}
+
+-- A list of classes.
+local classes = {check = function(value)
+  local wanted = "a list of classes"
+  if type(value) ~= "table" then return false, wanted end
+  for _, class in pairs(value) do
+    if not Class.isClass(class) then return false, wanted end
+  end
+  return next(value) == nil or #value > 0, wanted
+end}
 
 --- Seconds within which a client that has lost its connection may come back and be who it
 -- was: the same instance, in the same rooms, with the events it has missed; false: never.
@@ -47,6 +58,9 @@ settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass 
 --- Headers of Flash Remoting that a class looks at, in `self.request.amfHeaders`: names. A call
 -- that demands another to be understood is refused.
 settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
+
+--- Classes of rooms that clients may join: see `sync.Room`.
+settings.rooms = setting {{}, classes, onClass = true}
 
 options.declare(Remote, settings)
 
@@ -80,12 +94,16 @@ function Remote:transmit(text, event)
   return self:send(text)
 end
 
---- Fires a local event at this client.
+--- Fires a local event at this client. `fire({latest = "key"}, name, …)` is for one that is
+-- worthless when late: a client that reads slowly gets the last of each key (see latest.lua).
 -- @tparam string name
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
   Class.needColon(self, "fire(name, …)")
+  if type(name) == "table" and name.latest ~= nil then
+    return latest.send(self, latest.key(name, 2), events.write(self.wire, "fire", nil, ...))
+  end
   return self:transmit(events.write(self.wire, "fire", nil, name, ...))
 end
 
@@ -203,6 +221,7 @@ end
 function Remote:finish()
   if self.session then resume.finish(self) end
   if self.calls then self.calls:failAll(self) end
+  if self.membership then self.membership:finish() end
 end
 
 -- One that is away has no connection to close: its session ends.
@@ -233,5 +252,13 @@ function Remote:onResume() end
 Remote.suspend = resume.suspend
 
 Remote.own = setmetatable({["sync.resume"] = resume.asked}, {__index = Rpc.own})
+
+--- Adds functions of the protocol itself, which clients of all classes may call. What they keep
+-- for a client is its `membership`: it is told, by `suspend`, `resume` and `finish`, when the
+-- client is away, back, and gone.
+-- @tparam table functions by name, as `own` has them
+function Remote.serve(functions)
+  for name, fn in pairs(functions) do Remote.own[name] = fn end
+end
 
 return Remote

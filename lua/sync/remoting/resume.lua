@@ -78,6 +78,7 @@ end
 
 -- Takes the client out of its sets. They remember it, if `absent`.
 local function leaveSets(self, absent)
+  if absent and self.membership then self.membership:suspend() end
   self.clients:remove(self)
   if absent then self.clients:remember(self) end
   for _, room in pairs(self.joined and self.joined.rooms or {}) do
@@ -87,6 +88,7 @@ local function leaveSets(self, absent)
 end
 
 local function enterSets(self)
+  if self.membership then self.membership:resume() end
   self.clients:forget(self)
   self.clients:add(self)
   for _, room in pairs(self.joined and self.joined.rooms or {}) do

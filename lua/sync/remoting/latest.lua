@@ -1,0 +1,88 @@
+--- Events that are worthless when late: of those with one key, a client that reads slowly gets the
+-- last.
+--
+-- While a client is behind, or away, the last event of each key waits here, in the order of
+-- their keys; events without a key may overtake. What waits isn't kept for resuming, nor counted,
+-- until it is sent.
+-- @module sync.remoting.latest
+
+local core = require "sync.core"
+local loop = require "sync.loop"
+
+local C, handle = core.C, core.handle
+
+local MOST = 64      -- keys of a client
+local SECONDS = 0.02 -- until it's looked again whether clients can take what waits
+
+local latest = {}
+
+-- Clients for whom something waits: lists of keys, and texts by key.
+local waiting = {}
+local timer
+
+local function isBehind(client)
+  return client.slot == 0 or C.sync_is_behind(handle, client.slot) ~= 0
+end
+
+-- The client has gone, and won't come back.
+local function isOver(client)
+  local session = client.session
+  return client.closing and not (session and session.away)
+end
+
+local function sendAll(client, held)
+  waiting[client] = nil
+  for _, key in ipairs(held.keys) do client:transmit(held.texts[key], held.events[key]) end
+end
+
+local function look()
+  for client, held in pairs(waiting) do
+    if isOver(client) then
+      waiting[client] = nil
+    elseif not isBehind(client) then
+      sendAll(client, held)
+    end
+  end
+  if next(waiting) == nil then
+    loop.stopTimer(timer)
+    timer = nil
+  end
+end
+
+local function hold(client, key, text, event)
+  local held = waiting[client]
+  if not held then
+    held = {keys = {}, texts = {}, events = {}}
+    waiting[client] = held
+    timer = timer or loop.startTimer(SECONDS, SECONDS, look)
+  end
+  if not held.texts[key] then
+    if #held.keys == MOST then return false, "dropped" end
+    held.keys[#held.keys + 1] = key
+  end
+  held.texts[key], held.events[key] = text, event
+  return true
+end
+
+--- The key of what `fire` was given instead of a name, or an error.
+function latest.key(options, level)
+  local key = options.latest
+  if type(key) ~= "string" or next(options) ~= "latest" or next(options, "latest") ~= nil then
+    error('fire(options, name, …): the options are {latest = "key"}', level + 1)
+  end
+  return key
+end
+
+--- Sends a text now, or when the client can take it, unless another with its key comes before.
+-- @tparam sync.Remote client
+-- @tparam string key
+-- @tparam string text
+-- @param event as `transmit` has it
+-- @treturn boolean,string as `send`; false and "dropped" where 64 keys wait already
+function latest.send(client, key, text, event)
+  if isOver(client) then return false, "closed" end
+  if waiting[client] or isBehind(client) then return hold(client, key, text, event) end
+  return client:transmit(text, event)
+end
+
+return latest
