@@ -108,6 +108,28 @@ describe("a setting", function()
     assert.equal("amf3", options.merge(sync.Remote:extend("Game"), {encoding = "amf3"}).encoding)
   end)
 
+  it("of a class that no listener serves is checked, too", function()
+    local class = sync.Room:extend("Arena")
+    assert.equal(20, options.check(class).patchRate)
+    class.patchRate = 0
+    local ok, message = options.check(class)
+    assert.is_nil(ok)
+    assert.equal("Arena.patchRate must be a number from 0.1 to 1000, not 0", message)
+    class.patchRate, class.tickrate = 20, 60
+    assert.equal("class Arena sets tickrate; did you mean tickRate?",
+      select(2, options.check(class)))
+  end)
+
+  it("that lists classes of rooms takes nothing else", function()
+    local class = sync.Remote:extend("Game")
+    for _, wrong in ipairs {"Arena", {"Arena"}, {arena = sync.Room}} do
+      class.rooms = wrong
+      assert.matches("^Game.rooms must be a list of classes", select(2, options.merge(class, {})))
+    end
+    class.rooms = {sync.Room:extend("Arena")}
+    assert.equal(class.rooms, options.merge(class, {}).rooms)
+  end)
+
   it("of remoting is checked", function()
     local class = sync.Remote:extend("Game")
     class.resumeTime = "long"

@@ -168,9 +168,11 @@ describe("patches", function()
     local done = 0
     while done < FUZZ do
       local vectors = VECTORS[names[chance(3)]]
-      local seen = Seen.new(vectors.join.state)
+      local seen, right = Seen.new(vectors.join.state), Seen.new(vectors.join.state)
       for _, step in ipairs(vectors.steps) do
         local bytes = bytesOf(step.binary)
+        local isTaken, problem = pcall(apply, right, step, "binary") -- also among all these
+        assert.equal(step.refused == nil, isTaken, tostring(problem))
         for _ = 1, 10 do
           local ok, why = pcall(function() seen:apply(patches.ofBytes(mutate(bytes))) end)
           if not ok then
