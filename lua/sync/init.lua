@@ -10,6 +10,7 @@
 --
 -- @module sync
 
+local compiler = require "sync.jit" -- first: see there
 local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"
@@ -38,7 +39,7 @@ local sync = {
   --- The log: `sync.log`.
   log = log,
   --- LuaJIT's compiler: `sync.jit`.
-  jit = require "sync.jit",
+  jit = compiler,
   --- `sync.after(seconds, fn)` calls fn once: `sync.Timer.after`.
   after = Timer.after,
   --- `sync.every(seconds, fn)` calls fn again and again: `sync.Timer.every`.
@@ -241,6 +242,7 @@ function sync.start()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
   end, failure.trace)
+  sync.jit.serve()
   local hadWork = not ok or loop.run()
   for _, listener in ipairs(opened) do listener:stop() end
   unwatch()

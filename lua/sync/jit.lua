@@ -12,6 +12,17 @@ local util = require "jit.util"
 
 local compiler = {}
 
+-- LuaJIT of March 2022, which Debian 12 has, may crash in a trace that it has stitched within a
+-- loop over pairs: `for name in pairs(t) do name:find("^x") end`. Loading modules and enabling
+-- classes runs such loops often enough to be compiled, so nothing is stitched before the server
+-- serves.
+opt.start("minstitch=1000000")
+
+--- Lets traces be stitched: the server begins to serve.
+function compiler.serve()
+  opt.start("minstitch=0")
+end
+
 -- LuaJIT's own limits suit short programs. A server runs for months, has many handlers
 -- with many branches, and would rather compile once more than throw its code away.
 local SERVER = {
