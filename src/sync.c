@@ -31,25 +31,47 @@
 #include "workers/shares.h"
 #include "workers/spawn.h"
 
-int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length) {
-    struct conn *conn = core_conn(core_of(sync), slot);
-    if (!conn) {
-        return SYNC_CLOSED;
-    }
-    if (length > wire_longest(conn->wire)) {
+static enum sync_sent send_wire(struct conn *conn, uint8_t wire, const char *bytes,
+                                size_t length) {
+    if (length > wire_longest(wire)) {
         return SYNC_TOO_LONG;
     }
-    if (wire_is_websocket(conn->wire)) {
-        return (int32_t)send_message(conn, bytes, length);
+    if (wire_is_websocket(wire)) {
+        return send_message(conn, wire, bytes, length);
     }
     struct frame frame;
-    codecs[conn->wire].frame(length, &frame);
-    return (int32_t)output_send(conn, &frame, bytes, length, NULL);
+    codecs[wire].frame(length, &frame);
+    return output_send(conn, &frame, bytes, length, NULL);
+}
+
+int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? (int32_t)send_wire(conn, conn->wire, bytes, length) : SYNC_CLOSED;
+}
+
+int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+                     uint32_t kind) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? (int32_t)send_wire(conn, send_wire_of(conn, kind), bytes, length)
+                : SYNC_CLOSED;
+}
+
+void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        conn->wire = send_wire_of(conn, kind);
+    }
 }
 
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
                         uint32_t except, const char *bytes, size_t length) {
-    return broadcast(core_of(sync), slots, count, except, bytes, length);
+    return broadcast(core_of(sync), slots, count, except, bytes, length, SYNC_KIND_NONE);
+}
+
+uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
+                           uint32_t except, const char *bytes, size_t length,
+                           uint32_t kind) {
+    return broadcast(core_of(sync), slots, count, except, bytes, length, kind);
 }
 
 void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,

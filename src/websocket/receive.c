@@ -54,7 +54,8 @@ static bool take_control(struct conn *conn, const struct ws_header *header,
 static bool cut_stream(struct conn *conn) {
     struct backlog *stream = &websocket_of(conn)->stream;
     char *bytes = stream->block + stream->start;
-    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, stream->length);
+    ssize_t taken = input_cut(conn, SYNC_KIND_BINARY, &websocket_of(conn)->scanned, bytes,
+                              stream->length);
     if (taken == CODEC_TOO_LONG) {
         return control_fail(conn, WS_TOO_BIG);
     }
@@ -66,7 +67,8 @@ static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
     struct backlog *stream = &websocket_of(conn)->stream;
     ssize_t taken = 0;
     if (stream->length == 0) {
-        taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
+        taken = input_cut(conn, SYNC_KIND_BINARY, &websocket_of(conn)->scanned, bytes,
+                          length);
         if (taken == CODEC_TOO_LONG) {
             return control_fail(conn, WS_TOO_BIG);
         }
@@ -87,6 +89,7 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     struct websocket *websocket = websocket_of(conn);
     bool text = websocket->opcode == WS_TEXT;
     bool stream = !text && websocket_has_stream(conn);
+    uint32_t kind = text ? SYNC_KIND_TEXT : SYNC_KIND_BINARY;
     websocket->opcode = 0;
     if (text && !utf8_complete(&websocket->utf8)) {
         return control_fail(conn, WS_INVALID_DATA);
@@ -96,11 +99,11 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
         return true;
     }
     if (message->length == 0) {
-        input_push(conn, length ? bytes : "", length);
+        input_push(conn, kind, length ? bytes : "", length);
         backlog_clear(conn->core, message);
         return true;
     }
-    input_push(conn, message->block + message->start, message->length);
+    input_push(conn, kind, message->block + message->start, message->length);
     backlog_consume(conn->core, message, message->length);
     return true;
 }
@@ -168,7 +171,6 @@ static bool begin_frame(struct conn *conn, const struct ws_header *header) {
         websocket->opcode = header->opcode;
         websocket->compressed = header->compressed;
         websocket->utf8 = (struct utf8){0};
-        conn->wire = websocket_wire(conn, header->opcode == WS_BINARY);
         input_unfinished(conn, true);
     }
     bool stream = websocket->opcode == WS_BINARY && websocket_has_stream(conn);

@@ -45,7 +45,7 @@ static inline bool websocket_has_stream(const struct conn *conn) {
            conn_options(conn)->framing != SYNC_FRAMING_RAW;
 }
 
-/* The form of what answers a message of this kind. */
+/* The form of a message of this kind. */
 static inline uint8_t websocket_wire(const struct conn *conn, bool binary) {
     if (!binary) {
         return WIRE_TEXT;

@@ -72,6 +72,7 @@ static const struct protocol websocket_protocol = {.is_client = true,
 void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary) {
     conn_speak(conn, &websocket_protocol, websocket);
     conn->wire = websocket_wire(conn, binary);
+    conn->said = binary ? SYNC_KIND_BINARY : SYNC_KIND_TEXT;
 }
 
 bool websocket_is(const struct conn *conn) {
