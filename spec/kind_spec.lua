@@ -1,6 +1,5 @@
 local support = require "spec.support"
 local sync = require "sync"
-local testing = require "sync.testing"
 
 local WEBSOCKET = {transports = {"websocket"}}
 
@@ -13,7 +12,9 @@ end
 
 local function messages(client)
   local list = {}
-  for data, kind in function() return client:message() end do list[#list + 1] = kind .. " " .. data end
+  for data, kind in function() return client:message() end do
+    list[#list + 1] = kind .. " " .. data
+  end
   return list
 end
 

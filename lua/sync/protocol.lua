@@ -9,6 +9,10 @@
 -- When a handler raises an error, the error is logged, `onError` is called, and this client is
 -- closed; others notice nothing. After `close` no more messages are delivered.
 --
+-- **Kinds.** A WebSocket's messages are text or binary. `onData` is told which, and `send` takes
+-- which; by default a client is sent what it has itself sent, in the message that is handled or was
+-- handled last.
+--
 -- **Settings** are fields of the class; an option of `sync.enable` goes before them. Those of
 -- WebSocket and HTTP are in `sync.http.settings`; docs/settings.md has all.
 --

@@ -112,8 +112,9 @@ function Server:connect()
   end
   local client = Client:new {slot = slot, server = loop.clients[slot], isWebSocket = isWebSocket}
   if isWebSocket then
-    if not client.server then error("connect: the handshake was refused: " .. core.take(slot), 2) end
-    client.frames = core.take(slot):match("\r\n\r\n(.*)") -- behind the response
+    local response = core.take(slot)
+    if not client.server then error("connect: the handshake was refused: " .. response, 2) end
+    client.frames = response:match("\r\n\r\n(.*)") -- behind the response
   end
   self.clients[#self.clients + 1] = client
   return client
