@@ -31,47 +31,65 @@
 #include "workers/shares.h"
 #include "workers/spawn.h"
 
-static enum sync_sent send_wire(struct conn *conn, uint8_t wire, const char *bytes,
-                                size_t length) {
-    if (length > wire_longest(wire)) {
-        return SYNC_TOO_LONG;
-    }
-    if (wire_is_websocket(wire)) {
-        return send_message(conn, wire, bytes, length);
-    }
-    struct frame frame;
-    codecs[wire].frame(length, &frame);
-    return output_send(conn, &frame, bytes, length, NULL);
-}
-
 int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn ? (int32_t)send_wire(conn, conn->wire, bytes, length) : SYNC_CLOSED;
+    if (!conn) {
+        return SYNC_CLOSED;
+    }
+    if (length > wire_longest(conn->wire)) {
+        return SYNC_TOO_LONG;
+    }
+    if (wire_is_websocket(conn->wire)) {
+        return (int32_t)send_message(conn, bytes, length);
+    }
+    struct frame frame;
+    codecs[conn->wire].frame(length, &frame);
+    return (int32_t)output_send(conn, &frame, bytes, length, NULL);
+}
+
+/* Sets in what kind these clients are sent messages; SYNC_KIND_NONE: each in its own.
+ * Those who send without a kind, as most do, pay nothing for kinds so. */
+static void use_kind(struct core *core, const uint32_t *slots, uint32_t count,
+                     uint32_t kind) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = core_conn(core, slots[i]);
+        if (conn) {
+            websocket_use(conn, kind);
+        }
+    }
 }
 
 int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
                      uint32_t kind) {
-    struct conn *conn = core_conn(core_of(sync), slot);
-    return conn ? (int32_t)send_wire(conn, send_wire_of(conn, kind), bytes, length)
-                : SYNC_CLOSED;
+    use_kind(core_of(sync), &slot, 1, kind);
+    int32_t sent = sync_send(sync, slot, bytes, length);
+    use_kind(core_of(sync), &slot, 1, SYNC_KIND_NONE);
+    return sent;
 }
 
 void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind) {
     struct conn *conn = core_conn(core_of(sync), slot);
     if (conn) {
-        conn->wire = send_wire_of(conn, kind);
+        websocket_turn(conn, kind);
     }
 }
 
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
                         uint32_t except, const char *bytes, size_t length) {
-    return broadcast(core_of(sync), slots, count, except, bytes, length, SYNC_KIND_NONE);
+    return broadcast(core_of(sync), slots, count, except, bytes, length);
 }
 
 uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
                            uint32_t except, const char *bytes, size_t length,
                            uint32_t kind) {
-    return broadcast(core_of(sync), slots, count, except, bytes, length, kind);
+    struct core *core = core_of(sync);
+    if (kind == SYNC_KIND_NONE) {
+        return broadcast(core, slots, count, except, bytes, length);
+    }
+    use_kind(core, slots, count, kind);
+    uint32_t sent = broadcast(core, slots, count, except, bytes, length);
+    use_kind(core, slots, count, SYNC_KIND_NONE);
+    return sent;
 }
 
 void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,

@@ -7,7 +7,7 @@
 #include "conn/input.h"
 
 static size_t take(struct conn *conn, char *bytes, size_t length) {
-    ssize_t taken = input_cut(conn, SYNC_KIND_NONE, &conn->scanned, bytes, length);
+    ssize_t taken = input_cut(conn, &conn->scanned, bytes, length);
     if (taken == CODEC_TOO_LONG) {
         conn_end(conn, SYNC_MESSAGE_LONG);
         return length;

@@ -63,9 +63,9 @@ struct conn {
     uint8_t state;
     uint8_t wire; /* in which messages leave: enum wire */
     uint8_t reason;
+    uint8_t tells; /* the value of its next SYNC_DATA: the kind, and whether that turns */
     uint8_t address[16];
     uint8_t kind : 2; /* of its socket: enum sync_transport */
-    uint8_t said : 2; /* the kind of its last message: enum sync_kind */
     bool ipv6 : 1;
     bool write_broken : 1; /* the client reads no more; what it sent is still read */
     bool choked : 1;       /* above high water since the queue was last empty */

@@ -18,14 +18,13 @@ static void count_calls(struct conn *conn, const char *bytes, size_t length) {
     work_add(conn, calls_count(bytes, length) - 1); /* one was counted */
 }
 
-void input_push(struct conn *conn, uint32_t kind, const char *bytes, size_t length) {
-    uint32_t value = kind == conn->said ? kind : kind | SYNC_KIND_TURNS;
-    conn->said = kind & 3;
+void input_push(struct conn *conn, const char *bytes, size_t length) {
     conn->core->public.messages_in++;
     work_add(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
-    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, value, bytes, length);
+    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, conn->tells, bytes, length);
+    conn->tells &= SYNC_KIND_TURNS - 1;
     if (conn_options(conn)->counts_calls) {
         count_calls(conn, bytes, length);
     }
@@ -54,7 +53,7 @@ bool input_count(struct conn *conn) {
     return false;
 }
 
-ssize_t input_cut(struct conn *conn, uint32_t kind, uint32_t *scanned, const char *bytes,
+ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes,
                   size_t length) {
     const struct sync_options *options = conn_options(conn);
     const struct codec *codec = &codecs[options->framing];
@@ -75,7 +74,7 @@ ssize_t input_cut(struct conn *conn, uint32_t kind, uint32_t *scanned, const cha
         if (cut == CODEC_PARTIAL || !input_count(conn)) {
             break;
         }
-        input_push(conn, kind, message.bytes, message.length);
+        input_push(conn, message.bytes, message.length);
         taken += (size_t)cut;
     }
     return (ssize_t)taken;

@@ -9,17 +9,14 @@
  * The bytes must live until the tick ends, and may be changed. */
 void input_take(struct conn *conn, char *bytes, size_t length);
 
-/* Hands out a message of this enum sync_kind. There must be room, and the bytes must live
- * until the tick ends.
+/* Hands out a message. There must be room, and the bytes must live until the tick ends.
  */
-void input_push(struct conn *conn, uint32_t kind, const char *bytes, size_t length);
+void input_push(struct conn *conn, const char *bytes, size_t length);
 
-/* Cuts messages of this kind off a byte stream and hands them out, as far as there is
- * room. *scanned is the codec's own: see codec.h. Returns how many bytes they took, or
- * CODEC_TOO_LONG.
+/* Cuts messages off a byte stream and hands them out, as far as there is room. *scanned
+ * is the codec's own: see codec.h. Returns how many bytes they took, or CODEC_TOO_LONG.
  */
-ssize_t input_cut(struct conn *conn, uint32_t kind, uint32_t *scanned, const char *bytes,
-                  size_t length);
+ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes, size_t length);
 
 /* Counts a message against the client's rate. Returns false when it may not be taken: the
  * connection is then ended, or held. */

@@ -15,8 +15,7 @@ enum { SHARE_FROM = 512 };
 struct message {
     const char *bytes;
     size_t length;
-    uint32_t kind; /* enum sync_kind: which form it leaves in */
-    bool share;    /* its forms are made once, and sent by reference */
+    bool share; /* its forms are made once, and sent by reference */
     bool checked;
     bool text; /* valid UTF-8; looked at when it was checked */
     struct small_forms *small;
@@ -69,10 +68,10 @@ static void make_compressed(struct core *core, struct form *form, uint8_t wire,
 /* Sends a message in the form that the client takes. */
 static enum sync_sent send_form(struct core *core, struct conn *conn, struct form *forms,
                                 struct message *message) {
-    uint8_t wire = send_wire_of(conn, message->kind);
+    uint8_t wire = conn->wire;
     bool compressed = wire_is_websocket(wire) && send_compresses(conn, message->length);
     if (compressed && send_is_small(conn)) {
-        return send_small(conn, wire, message->small, message->bytes, message->length);
+        return send_small(conn, message->small, message->bytes, message->length);
     }
     struct form *form = &forms[compressed ? WIRE_COUNT + wire : wire];
     if (!form->made && compressed) {
@@ -90,14 +89,13 @@ static enum sync_sent send_form(struct core *core, struct conn *conn, struct for
 }
 
 uint32_t broadcast(struct core *core, const uint32_t *slots, uint32_t count,
-                   uint32_t except, const char *bytes, size_t length, uint32_t kind) {
+                   uint32_t except, const char *bytes, size_t length) {
     struct form forms[FORMS] = {0};
     struct small_forms small;
     small.used = false;
     struct message message = {.small = &small,
                               .bytes = bytes,
                               .length = length,
-                              .kind = kind,
                               .share = length >= SHARE_FROM && length <= UINT32_MAX - 64};
     uint32_t sent = 0;
     for (uint32_t i = 0; i < count; i++) {

@@ -6,4 +6,4 @@
 
 /* See sync_send_many. */
 uint32_t broadcast(struct core *core, const uint32_t *slots, uint32_t count,
-                   uint32_t except, const char *bytes, size_t length, uint32_t kind);
+                   uint32_t except, const char *bytes, size_t length);

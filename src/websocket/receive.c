@@ -50,12 +50,19 @@ static bool take_control(struct conn *conn, const struct ws_header *header,
     return true;
 }
 
+/* What is handed out next is of this kind. */
+static void tell_kind(struct conn *conn, uint8_t kind) {
+    if ((conn->tells & (SYNC_KIND_TURNS - 1)) != kind) {
+        conn->tells = kind | SYNC_KIND_TURNS;
+    }
+}
+
 /* Cuts what the stream holds. */
 static bool cut_stream(struct conn *conn) {
     struct backlog *stream = &websocket_of(conn)->stream;
     char *bytes = stream->block + stream->start;
-    ssize_t taken = input_cut(conn, SYNC_KIND_BINARY, &websocket_of(conn)->scanned, bytes,
-                              stream->length);
+    tell_kind(conn, SYNC_KIND_BINARY);
+    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, stream->length);
     if (taken == CODEC_TOO_LONG) {
         return control_fail(conn, WS_TOO_BIG);
     }
@@ -66,9 +73,9 @@ static bool cut_stream(struct conn *conn) {
 static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
     struct backlog *stream = &websocket_of(conn)->stream;
     ssize_t taken = 0;
+    tell_kind(conn, SYNC_KIND_BINARY);
     if (stream->length == 0) {
-        taken = input_cut(conn, SYNC_KIND_BINARY, &websocket_of(conn)->scanned, bytes,
-                          length);
+        taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
         if (taken == CODEC_TOO_LONG) {
             return control_fail(conn, WS_TOO_BIG);
         }
@@ -89,7 +96,6 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     struct websocket *websocket = websocket_of(conn);
     bool text = websocket->opcode == WS_TEXT;
     bool stream = !text && websocket_has_stream(conn);
-    uint32_t kind = text ? SYNC_KIND_TEXT : SYNC_KIND_BINARY;
     websocket->opcode = 0;
     if (text && !utf8_complete(&websocket->utf8)) {
         return control_fail(conn, WS_INVALID_DATA);
@@ -98,12 +104,13 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     if (stream) {
         return true;
     }
+    tell_kind(conn, text ? SYNC_KIND_TEXT : SYNC_KIND_BINARY);
     if (message->length == 0) {
-        input_push(conn, kind, length ? bytes : "", length);
+        input_push(conn, length ? bytes : "", length);
         backlog_clear(conn->core, message);
         return true;
     }
-    input_push(conn, kind, message->block + message->start, message->length);
+    input_push(conn, message->block + message->start, message->length);
     backlog_consume(conn->core, message, message->length);
     return true;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "conn/output.h"
+#include "websocket/state.h"
 
 enum {
     SMALL_BITS = 9, /* the window of what is compressed for all who want a smaller one */
@@ -68,16 +69,16 @@ struct shared *send_compress(struct core *core, uint8_t wire, bool text,
     return deflater ? compress(deflater, false, wire, text, bytes, length) : NULL;
 }
 
-enum sync_sent send_small(struct conn *conn, uint8_t wire, struct small_forms *small,
-                          const char *bytes, size_t length) {
+enum sync_sent send_small(struct conn *conn, struct small_forms *small, const char *bytes,
+                          size_t length) {
     if (!small->used) {
         *small = (struct small_forms){.used = true};
     }
-    struct shared **form = &small->form[wire];
+    struct shared **form = &small->form[conn->wire];
     struct deflater *deflater = shared_deflater(conn->core, true);
-    if (!*form && deflater && length <= wire_longest(wire)) {
-        bool text = wire == WIRE_TEXT && utf8_valid(bytes, length);
-        *form = compress(deflater, false, wire, text, bytes, length);
+    if (!*form && deflater && length <= wire_longest(conn->wire)) {
+        bool text = conn->wire == WIRE_TEXT && utf8_valid(bytes, length);
+        *form = compress(deflater, false, conn->wire, text, bytes, length);
     }
     if (!*form) {
         return SYNC_TOO_LONG;
@@ -109,13 +110,13 @@ static struct deflater *own_deflater(struct conn *conn) {
     return websocket->deflater;
 }
 
-static enum sync_sent send_compressed(struct conn *conn, uint8_t wire, bool text,
-                                      const char *bytes, size_t length) {
+static enum sync_sent send_compressed(struct conn *conn, bool text, const char *bytes,
+                                      size_t length) {
     struct websocket *websocket = websocket_of(conn);
     struct deflater *deflater = own_deflater(conn);
-    struct shared *shared =
-        deflater ? compress(deflater, websocket->send_takeover, wire, text, bytes, length)
-                 : NULL;
+    struct shared *shared = deflater ? compress(deflater, websocket->send_takeover,
+                                                conn->wire, text, bytes, length)
+                                     : NULL;
     if (!shared) {
         conn_abort(conn, SYNC_NO_MEMORY, true);
         return SYNC_CLOSED;
@@ -128,14 +129,13 @@ static enum sync_sent send_compressed(struct conn *conn, uint8_t wire, bool text
     return sent;
 }
 
-enum sync_sent send_message(struct conn *conn, uint8_t wire, const char *bytes,
-                            size_t length) {
-    bool text = wire == WIRE_TEXT && utf8_valid(bytes, length);
+enum sync_sent send_message(struct conn *conn, const char *bytes, size_t length) {
+    bool text = conn->wire == WIRE_TEXT && utf8_valid(bytes, length);
     if (send_compresses(conn, length)) {
-        return send_compressed(conn, wire, text, bytes, length);
+        return send_compressed(conn, text, bytes, length);
     }
     struct frame frame;
-    wire_frame(wire, length, text, &frame);
+    wire_frame(conn->wire, length, text, &frame);
     return output_send(conn, &frame, bytes, length, NULL);
 }
 

@@ -2,20 +2,10 @@
 #pragma once
 
 #include "conn/conn.h"
-#include "websocket/state.h"
+#include "websocket/wire.h"
 
-/* The form of a message of this enum sync_kind to the client; SYNC_KIND_NONE, and a byte
- * stream's: the client's own. */
-static inline uint8_t send_wire_of(const struct conn *conn, uint32_t kind) {
-    if (kind == SYNC_KIND_NONE || !wire_is_websocket(conn->wire)) {
-        return conn->wire;
-    }
-    return websocket_wire(conn, kind == SYNC_KIND_BINARY);
-}
-
-/* Sends a message to this client alone, in this form. */
-enum sync_sent send_message(struct conn *conn, uint8_t wire, const char *bytes,
-                            size_t length);
+/* Sends a message to this client alone. */
+enum sync_sent send_message(struct conn *conn, const char *bytes, size_t length);
 
 /* Whether a message of this length is compressed for the client. */
 bool send_compresses(const struct conn *conn, size_t length);
@@ -34,8 +24,8 @@ struct small_forms {
     bool used;
     struct shared *form[WIRE_COUNT];
 };
-enum sync_sent send_small(struct conn *conn, uint8_t wire, struct small_forms *small,
-                          const char *bytes, size_t length);
+enum sync_sent send_small(struct conn *conn, struct small_forms *small, const char *bytes,
+                          size_t length);
 void send_release_small(struct small_forms *small);
 
 /* A message as one frame with its payload compressed, referring to nothing before it, for

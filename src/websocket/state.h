@@ -32,7 +32,8 @@ struct websocket {
     bool pinged : 1;
     bool close_sent : 1;
     bool close_received : 1;
-    bool failed : 1; /* we complained: no answer to our Close is waited for */
+    bool sends_binary : 1; /* what is sent without a kind */
+    bool failed : 1;       /* we complained: no answer to our Close is waited for */
 };
 
 static inline struct websocket *websocket_of(const struct conn *conn) {
