@@ -747,6 +747,30 @@ TEST(websocket_a_message_that_has_begun_turns_no_answer) {
     peer_close(&peer);
 }
 
+/* The same of a byte stream, whose message is answered where it ends. */
+TEST(websocket_a_stream_turns_answers_with_its_messages) {
+    struct peer peer;
+    struct sync_options options = options_of(SYNC_FRAMING_NULL);
+    struct text stream = {NULL, 0};
+    peer_open(&peer, &options);
+    peer.echo = true;
+    peer_connect(&peer);
+    add_frame(&stream, TEXT, "a", 1);
+    add_frame(&stream, BINARY, "b", 1);
+    feed_pieces(&peer, 1, &stream, stream.length);
+    CHECK_INT(sync_send(peer.server.sync, 1, "event", 5), SYNC_SENT);
+    text_clear(&stream);
+    add_frame(&stream, TEXT, "c", 1);
+    add_frame(&stream, BINARY, "d\0e\0", 4);
+    add_frame(&stream, TEXT, "f", 1);
+    feed_pieces(&peer, 1, &stream, stream.length);
+    static const char wanted[] =
+        "text a|text event|text c|binary bd\0|binary e\0|text f|";
+    check_sent(&peer, 1, wanted, sizeof(wanted) - 1);
+    text_clear(&stream);
+    peer_close(&peer);
+}
+
 TEST(websocket_is_sent_the_kind_that_is_asked_for) {
     struct peer peer;
     struct sync_options options = options_of(SYNC_FRAMING_NULL);
