@@ -113,7 +113,7 @@ enum sync_kind {
     SYNC_KIND_NONE,
     SYNC_KIND_TEXT,
     SYNC_KIND_BINARY,
-    SYNC_KIND_TURNS = 4 /* beside one of these: the message before was of another kind, so
+    SYNC_KIND_TURNS = 4 /* beside one of these: messages before were of another kind, so
                            give it to sync_turn before the message is answered */
 };
 

@@ -17,8 +17,8 @@ local C, handle, toString = core.C, core.handle, core.string
 local CONNECT, DATA = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
-local BINARY, TURNS = tonumber(C.SYNC_KIND_BINARY), tonumber(C.SYNC_KIND_TURNS)
-local KINDS = {[tonumber(C.SYNC_KIND_TEXT)] = "text", [BINARY] = "binary"}
+local TEXT, BINARY = tonumber(C.SYNC_KIND_TEXT), tonumber(C.SYNC_KIND_BINARY)
+local TURNS = tonumber(C.SYNC_KIND_TURNS)
 
 local REASONS = {
   [tonumber(C.SYNC_BY_SERVER)] = "closed",
@@ -376,13 +376,11 @@ end
 local hasPolled = false -- since it runs: something could happen
 
 -- The kind of a message that has one. From now on its client is sent the same.
-local function kindOf(event)
-  local kind = event.value
-  if kind > BINARY then
-    kind = kind - TURNS
-    C.sync_turn(handle, event.id, kind)
-  end
-  return KINDS[kind]
+local function kindOf(slot, value)
+  if value == TEXT then return "text" end
+  if value == BINARY then return "binary" end
+  C.sync_turn(handle, slot, value - TURNS)
+  return value - TURNS == TEXT and "text" or "binary"
 end
 
 -- Handles `ticks` ticks, or ends when nothing is left that could happen.
@@ -394,8 +392,8 @@ local function run(ticks, block)
       if event.type == DATA then
         local client = clients[event.id]
         if client and not client.closing then -- nil for a client that was detached in this tick
-          local kind
-          if event.value ~= 0 then kind = kindOf(event) end
+          local kind, value = nil, event.value
+          if value ~= 0 then kind = kindOf(event.id, value) end
           client:onData(toString(event.data, event.length), kind)
         end
       else

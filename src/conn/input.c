@@ -24,7 +24,6 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
     conn->had_message = true;
     conn->handed = true;
     batch_push(&conn->core->batch, SYNC_DATA, conn->slot, conn->tells, bytes, length);
-    conn->tells &= SYNC_KIND_TURNS - 1;
     if (conn_options(conn)->counts_calls) {
         count_calls(conn, bytes, length);
     }

@@ -57,12 +57,27 @@ static void tell_kind(struct conn *conn, uint8_t kind) {
     }
 }
 
+static void push(struct conn *conn, uint8_t kind, const char *bytes, size_t length) {
+    tell_kind(conn, kind);
+    input_push(conn, bytes, length);
+    conn->tells = kind;
+}
+
+/* See input_cut. */
+static ssize_t cut(struct conn *conn, const char *bytes, size_t length) {
+    tell_kind(conn, SYNC_KIND_BINARY);
+    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
+    if (taken > 0) {
+        conn->tells = SYNC_KIND_BINARY;
+    }
+    return taken;
+}
+
 /* Cuts what the stream holds. */
 static bool cut_stream(struct conn *conn) {
     struct backlog *stream = &websocket_of(conn)->stream;
     char *bytes = stream->block + stream->start;
-    tell_kind(conn, SYNC_KIND_BINARY);
-    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, stream->length);
+    ssize_t taken = cut(conn, bytes, stream->length);
     if (taken == CODEC_TOO_LONG) {
         return control_fail(conn, WS_TOO_BIG);
     }
@@ -73,9 +88,8 @@ static bool cut_stream(struct conn *conn) {
 static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
     struct backlog *stream = &websocket_of(conn)->stream;
     ssize_t taken = 0;
-    tell_kind(conn, SYNC_KIND_BINARY);
     if (stream->length == 0) {
-        taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
+        taken = cut(conn, bytes, length);
         if (taken == CODEC_TOO_LONG) {
             return control_fail(conn, WS_TOO_BIG);
         }
@@ -96,6 +110,7 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     struct websocket *websocket = websocket_of(conn);
     bool text = websocket->opcode == WS_TEXT;
     bool stream = !text && websocket_has_stream(conn);
+    uint8_t kind = text ? SYNC_KIND_TEXT : SYNC_KIND_BINARY;
     websocket->opcode = 0;
     if (text && !utf8_complete(&websocket->utf8)) {
         return control_fail(conn, WS_INVALID_DATA);
@@ -104,13 +119,12 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     if (stream) {
         return true;
     }
-    tell_kind(conn, text ? SYNC_KIND_TEXT : SYNC_KIND_BINARY);
     if (message->length == 0) {
-        input_push(conn, length ? bytes : "", length);
+        push(conn, kind, length ? bytes : "", length);
         backlog_clear(conn->core, message);
         return true;
     }
-    input_push(conn, message->block + message->start, message->length);
+    push(conn, kind, message->block + message->start, message->length);
     backlog_consume(conn->core, message, message->length);
     return true;
 }
