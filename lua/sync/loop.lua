@@ -392,8 +392,8 @@ local function run(ticks, block)
       if event.type == DATA then
         local client = clients[event.id]
         if client and not client.closing then -- nil for a client that was detached in this tick
-          local kind, value = nil, event.value
-          if value ~= 0 then kind = kindOf(event.id, value) end
+          local kind
+          if event.value ~= 0 then kind = kindOf(event.id, event.value) end
           client:onData(toString(event.data, event.length), kind)
         end
       else
