@@ -50,9 +50,49 @@ int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t le
     return (int32_t)output_send(conn, &frame, bytes, length, NULL);
 }
 
+/* Sets in what kind these clients are sent messages; SYNC_KIND_NONE: each in its own.
+ * Those who send without a kind, as most do, pay nothing for kinds so. */
+static void use_kind(struct core *core, const uint32_t *slots, uint32_t count,
+                     uint32_t kind) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = core_conn(core, slots[i]);
+        if (conn) {
+            websocket_use(conn, kind);
+        }
+    }
+}
+
+int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+                     uint32_t kind) {
+    use_kind(core_of(sync), &slot, 1, kind);
+    int32_t sent = sync_send(sync, slot, bytes, length);
+    use_kind(core_of(sync), &slot, 1, SYNC_KIND_NONE);
+    return sent;
+}
+
+void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        websocket_turn(conn, kind);
+    }
+}
+
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
                         uint32_t except, const char *bytes, size_t length) {
     return broadcast(core_of(sync), slots, count, except, bytes, length);
+}
+
+uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
+                           uint32_t except, const char *bytes, size_t length,
+                           uint32_t kind) {
+    struct core *core = core_of(sync);
+    if (kind == SYNC_KIND_NONE) {
+        return broadcast(core, slots, count, except, bytes, length);
+    }
+    use_kind(core, slots, count, kind);
+    uint32_t sent = broadcast(core, slots, count, except, bytes, length);
+    use_kind(core, slots, count, SYNC_KIND_NONE);
+    return sent;
 }
 
 void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,

@@ -28,7 +28,8 @@
 
 enum sync_event_type {
     SYNC_CONNECT = 1, /* slot; value: its listener */
-    SYNC_DATA,        /* slot; data, length: one message (raw: one chunk) */
+    SYNC_DATA,        /* slot; data, length: one message (raw: one chunk); value: its enum
+                         sync_kind, and SYNC_KIND_TURNS */
     SYNC_REQUEST,     /* slot; value: bytes of the head; data: head and body of an HTTP
                          request (see sync_respond) */
     SYNC_FILE,        /* slot; what sync_file_open has found; value: 0, or the HTTP status
@@ -109,8 +110,16 @@ enum sync_transports {
     SYNC_TLS_ONLY = 32
 };
 
-/* What a WebSocket's binary frames are. What a client has sent last, text or binary, is
- * how it's answered. */
+/* What a message is: a byte stream's is neither, whatever it is sent as. */
+enum sync_kind {
+    SYNC_KIND_NONE,
+    SYNC_KIND_TEXT,
+    SYNC_KIND_BINARY,
+    SYNC_KIND_TURNS = 4 /* beside one of these: messages before were of another kind, so
+                           give it to sync_turn before the message is answered */
+};
+
+/* What a WebSocket's binary frames are. */
 enum sync_websocket_mode {
     SYNC_WEBSOCKET_MIRROR,  /* with framing raw messages, else a byte stream */
     SYNC_WEBSOCKET_MESSAGES /* messages, whatever the framing */
@@ -213,7 +222,7 @@ struct sync_options {
 /* What was agreed on for a WebSocket. */
 struct sync_websocket {
     uint32_t mode;             /* enum sync_websocket_mode */
-    uint32_t binary;           /* it's answered in binary before it has sent anything */
+    uint32_t binary;           /* it's sent binary until sync_turn says otherwise */
     uint32_t deflate;          /* permessage-deflate (RFC 7692), with what follows */
     uint32_t send_window_bits; /* 9 to 15 */
     uint32_t receive_window_bits;
@@ -241,11 +250,25 @@ void sync_flush(struct sync *sync);
 /* Frames a message and queues it; bytes are copied. Returns enum sync_sent. */
 int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length);
 
-/* The same for many clients: framed once for each framing in use, and where the
- * message is large shared by reference instead of copied. Zeros among the slots and
+/* The same as a message of this enum sync_kind; SYNC_KIND_NONE: of the client's own. A
+ * text that isn't UTF-8 leaves as binary. */
+int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+                     uint32_t kind);
+
+/* From now on sync_send sends this client messages of this kind: that of the message
+ * which is handled. */
+void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind);
+
+/* The same as sync_send for many clients: framed once for each framing in use, and where
+ * the message is large shared by reference instead of copied. Zeros among the slots and
  * the slot `except` are passed over. Returns how many it was queued for. */
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
                         uint32_t except, const char *bytes, size_t length);
+
+/* The same as messages of this enum sync_kind: see sync_send_as. */
+uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
+                           uint32_t except, const char *bytes, size_t length,
+                           uint32_t kind);
 
 /* Closes gracefully: no further message is delivered, the queue is written, then the
  * connection ends, at the latest after close_timeout. A WebSocket is told the code (0:

@@ -109,6 +109,18 @@ function core.isText(bytes)
   return C.sync_is_text(bytes, #bytes) ~= 0
 end
 
+--- The kinds of messages, by what users call them.
+core.kinds = {text = tonumber(C.SYNC_KIND_TEXT), binary = tonumber(C.SYNC_KIND_BINARY)}
+
+--- The number of a kind that `send(data, kind)` was given; 0: none, which is the client's own.
+function core.kind(kind)
+  if kind == nil then return 0 end
+  local number = core.kinds[kind]
+  if number then return number end
+  error(('send(data, kind): kind must be "text" or "binary", not %s'):format(
+    type(kind) == "string" and ("%q"):format(kind) or type(kind)), 3)
+end
+
 --- A reader and writer of JSON: see sync_json_read and sync_json_begin.
 function core.json()
   local json = C.sync_json_new()

@@ -17,6 +17,9 @@ local C, handle, toString = core.C, core.handle, core.string
 local CONNECT, DATA = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
+local TEXT, BINARY = tonumber(C.SYNC_KIND_TEXT), tonumber(C.SYNC_KIND_BINARY)
+local TURNS = tonumber(C.SYNC_KIND_TURNS)
+
 local REASONS = {
   [tonumber(C.SYNC_BY_SERVER)] = "closed",
   [tonumber(C.SYNC_BY_ABORT)] = "aborted",
@@ -372,6 +375,14 @@ end
 
 local hasPolled = false -- since it runs: something could happen
 
+-- The kind of a message that has one. From now on its client is sent the same.
+local function kindOf(slot, value)
+  if value == TEXT then return "text" end
+  if value == BINARY then return "binary" end
+  C.sync_turn(handle, slot, value - TURNS)
+  return value - TURNS == TEXT and "text" or "binary"
+end
+
 -- Handles `ticks` ticks, or ends when nothing is left that could happen.
 local function run(ticks, block)
   while true do
@@ -381,7 +392,9 @@ local function run(ticks, block)
       if event.type == DATA then
         local client = clients[event.id]
         if client and not client.closing then -- nil for a client that was detached in this tick
-          client:onData(toString(event.data, event.length))
+          local kind
+          if event.value ~= 0 then kind = kindOf(event.id, event.value) end
+          client:onData(toString(event.data, event.length), kind)
         end
       else
         dispatch(event)

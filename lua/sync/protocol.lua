@@ -9,6 +9,10 @@
 -- When a handler raises an error, the error is logged, `onError` is called, and this client is
 -- closed; others notice nothing. After `close` no more messages are delivered.
 --
+-- **Kinds.** A WebSocket's messages are text or binary. `onData` is told which, and `send` takes
+-- which; by default a client is sent what it has itself sent, in the message that is handled or was
+-- handled last.
+--
 -- **Settings** are fields of the class; an option of `sync.enable` goes before them. Those of
 -- WebSocket and HTTP are in `sync.http.settings`; docs/settings.md has all.
 --
@@ -207,7 +211,9 @@ Protocol.methodsTaken = {}
 
 --- Called for each message of a client.
 -- @tparam string data
-function Protocol:onData(data) end -- luacheck: ignore data
+-- @tparam string|nil kind of a WebSocket's message: "text", which is valid UTF-8, or "binary"; nil
+-- of a byte stream, which has no kinds
+function Protocol:onData(data, kind) end -- luacheck: ignore data kind
 
 --- Called when the queue was "full" and has been written.
 -- @tparam number dropped messages that `overflow = "drop"` has dropped meanwhile
@@ -248,18 +254,26 @@ end
 
 --- Queues a message for this client, to be written when the tick ends.
 -- @tparam string data
+-- @tparam[opt] string kind "text" or "binary", to a WebSocket; a text that isn't valid UTF-8 leaves
+-- as binary. By default the kind of the client's message that is handled, or else was handled last;
+-- before the first, text, or what the setting `binary` says. A byte stream has no kinds
 -- @treturn boolean true, or false and why:
 -- "full": the message is queued, but the client reads slowly; wait for `onDrain`.
 -- "dropped": not queued, since maxQueue is reached and `overflow` is "drop".
 -- "closed": not queued, since the client has gone.
 -- "too long": not queued, since it is longer than maxQueue or than the framing's length
 -- prefix can say; the log says so.
-function Protocol:send(data)
+function Protocol:send(data, kind)
   if type(data) ~= "string" then
     Class.needColon(self, "send(data)")
     error("send(data): data must be a string, not " .. type(data), 2)
   end
-  local sent = C.sync_send(handle, self.slot, data, #data)
+  local sent
+  if kind == nil then
+    sent = C.sync_send(handle, self.slot, data, #data)
+  else
+    sent = C.sync_send_as(handle, self.slot, data, #data, core.kind(kind))
+  end
   if sent == 0 then return true end
   return refused(self, sent, #data)
 end

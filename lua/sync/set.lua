@@ -11,7 +11,7 @@
 -- come back in a later tick stands at the end.
 --
 -- In a cluster a set has a channel, an object that knows what the set has to do with other nodes
--- (see lua/sync/cluster/channel.lua): `publish(data)`, `publishEvent(text)`, `count()`,
+-- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(text)`, `count()`,
 -- `members()`, `note(client, isIn)`, and, of a class's `clients`, `addRoom(room)`.
 -- @classmod sync.Set
 
@@ -247,31 +247,36 @@ end
 --- Sends a message of another node to the clients of this process.
 -- @tparam string bytes
 -- @tparam number offset of the message in the bytes
-function Set:deliver(bytes, offset)
-  C.sync_send_many(handle, self.slots, self.length, 0, core.behind(bytes, offset), #bytes - offset)
+-- @tparam number kind of `enum sync_kind`
+function Set:deliver(bytes, offset, kind)
+  C.sync_send_many_as(handle, self.slots, self.length, 0, core.behind(bytes, offset),
+    #bytes - offset, kind)
 end
 
 --- Sends an event of another node, in JSON, to the clients of this process.
 -- @tparam string text
 function Set:deliverEvent(text)
-  self:deliver(text, 0)
+  self:deliver(text, 0, 0)
 end
 
--- Sends to the clients of this process.
-function Set:sendHere(data)
+-- Sends to the clients of this process. The kind is a number of `enum sync_kind`.
+function Set:sendHere(data, kind)
   -- Not as a tail call: LuaJIT does not compile a return by way of an FFI function.
-  local sent = C.sync_send_many(handle, self.slots, self.length, 0, data, #data)
+  local sent = C.sync_send_many_as(handle, self.slots, self.length, 0, data, #data, kind)
   return sent
 end
 
 --- Sends a message to every client, on all nodes: framed once, and shared by all where the
 -- message is large.
 -- @tparam string data
+-- @tparam[opt] string kind "text" or "binary", to WebSockets; by default what each client would be
+-- sent alone
 -- @treturn number for how many clients of this process the message was queued
-function Set:send(data)
+function Set:send(data, kind)
   checkData(data, self)
-  if self.channel then self.channel:publish(data) end
-  return self:sendHere(data)
+  kind = core.kind(kind)
+  if self.channel then self.channel:publish(data, kind) end
+  return self:sendHere(data, kind)
 end
 
 --- The set without one client.
@@ -381,7 +386,7 @@ local function collectNested(view, slots, size)
   return count
 end
 
-local function sendEach(view, data)
+local function sendEach(view, data, kind)
   local set = view.source
   while set.source do set = set.source end
   local slots, size = scratch, scratchSize
@@ -392,7 +397,7 @@ local function sendEach(view, data)
   end
   local count = (set == view.source and collect or collectNested)(view, slots, size)
   scratch, scratchSize = slots, size
-  local sent = C.sync_send_many(handle, slots, count, 0, data, #data)
+  local sent = C.sync_send_many_as(handle, slots, count, 0, data, #data, kind)
   return sent
 end
 
@@ -411,24 +416,25 @@ function Set:origin()
   return self, true
 end
 
-function View:sendHere(data)
+function View:sendHere(data, kind)
   local source, skipped = self.source, self.skipped
   if skipped and not source.source then
-    local sent =
-      C.sync_send_many(handle, source.slots, source.length, skipped.slot, data, #data)
+    local sent = C.sync_send_many_as(handle, source.slots, source.length, skipped.slot, data,
+      #data, kind)
     return sent
   end
-  return sendEach(self, data)
+  return sendEach(self, data, kind)
 end
 
-function View:send(data)
+function View:send(data, kind)
   checkData(data, self)
+  kind = core.kind(kind)
   local source = self.source
   if source.channel ~= false then -- of a view nil
     local set, isWide = self:origin()
-    if set.channel and isWide then set.channel:publish(data) end
+    if set.channel and isWide then set.channel:publish(data, kind) end
   end
-  return self:sendHere(data)
+  return self:sendHere(data, kind)
 end
 
 View.__tostring = Set.__tostring

@@ -160,6 +160,9 @@ const char *server_messages(const struct server *server, uint32_t slot, char end
 
 void server_echo(struct server *server, const struct sync_event *event) {
     if (event->type == SYNC_DATA) {
+        if (event->value & SYNC_KIND_TURNS) {
+            sync_turn(server->sync, event->id, event->value & 3);
+        }
         sync_send(server->sync, event->id, event->data, event->length);
     }
 }

@@ -17,6 +17,12 @@ describe("a frame", function()
     assert.is_nil(frame.read(bytes:sub(1, 15)))
   end)
 
+  it("has the kind of its message, or none", function()
+    assert.equal(0, frame.kind(frame.write(frame.DATA, 1, 2, 3, 4, "text")))
+    assert.equal(2, frame.kind(frame.write(frame.DATA, 1, 2, 3, 4, "text", 2)))
+    assert.equal(0, frame.kind("\1\3" .. ("x"):rep(14)))
+  end)
+
   it("for one client has an id and a text", function()
     local bytes = frame.write(frame.DIRECT, 1, 2, 3, 4, frame.direct(2, 2 ^ 46 + 1, "text"))
     assert.same({2, 2 ^ 46 + 1, "text"}, {frame.readDirect(bytes)})

@@ -2,6 +2,7 @@
 
 local nodes = require "spec.support.nodes"
 local sync = require "sync"
+local testing = require "sync.testing"
 local support = require "spec.support"
 
 describe("nodes", function()
@@ -53,6 +54,33 @@ describe("nodes", function()
     assert.same({"", "but one\n"}, {received(a), received(b)})
     One.clients:filter(function() return true end):send "of this node"
     assert.same({"of this node\n", ""}, {received(a), received(b)})
+  end)
+
+  it("carry a message's kind with it", function()
+    local One, Other, _, b = lines()
+    local server = testing.serve(Other, {transports = {"websocket"}})
+    local socket = server:connect()
+    world:advance(2)
+    local function message()
+      world:advance()
+      return {socket:message()}
+    end
+    One.clients:send("a", "binary")
+    assert.same({"a\n", "binary"}, message()) -- by the framing, as bytes are
+    One.clients:send("b", "text")
+    One.clients:send("c")
+    assert.same({"b", "text"}, message())
+    assert.same({"c", "text"}, message())
+    local distant = one.cluster:distant(socket.server.id)
+    distant:send("d", "binary")
+    distant:send("e", "text")
+    distant:send("f")
+    assert.same({"d\n", "binary"}, message())
+    assert.same({"e", "text"}, message())
+    assert.same({"f", "text"}, message())
+    assert.has_error(function() distant:send("g", "txt") end)
+    assert.equal("a\nb\nc\n", received(b))
+    server:close()
   end)
 
   it("count clients by beats", function()

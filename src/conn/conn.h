@@ -63,6 +63,7 @@ struct conn {
     uint8_t state;
     uint8_t wire; /* in which messages leave: enum wire */
     uint8_t reason;
+    uint8_t tells; /* the value of its next SYNC_DATA: the kind, and whether that turns */
     uint8_t address[16];
     uint8_t kind : 2; /* of its socket: enum sync_transport */
     bool ipv6 : 1;

@@ -23,7 +23,7 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
     work_add(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
-    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, 0, bytes, length);
+    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, conn->tells, bytes, length);
     if (conn_options(conn)->counts_calls) {
         count_calls(conn, bytes, length);
     }

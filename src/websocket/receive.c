@@ -50,11 +50,34 @@ static bool take_control(struct conn *conn, const struct ws_header *header,
     return true;
 }
 
+/* What is handed out next is of this kind. */
+static void tell_kind(struct conn *conn, uint8_t kind) {
+    if ((conn->tells & (SYNC_KIND_TURNS - 1)) != kind) {
+        conn->tells = kind | SYNC_KIND_TURNS;
+    }
+}
+
+static void push(struct conn *conn, uint8_t kind, const char *bytes, size_t length) {
+    tell_kind(conn, kind);
+    input_push(conn, bytes, length);
+    conn->tells = kind;
+}
+
+/* See input_cut. */
+static ssize_t cut(struct conn *conn, const char *bytes, size_t length) {
+    tell_kind(conn, SYNC_KIND_BINARY);
+    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
+    if (taken > 0) {
+        conn->tells = SYNC_KIND_BINARY;
+    }
+    return taken;
+}
+
 /* Cuts what the stream holds. */
 static bool cut_stream(struct conn *conn) {
     struct backlog *stream = &websocket_of(conn)->stream;
     char *bytes = stream->block + stream->start;
-    ssize_t taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, stream->length);
+    ssize_t taken = cut(conn, bytes, stream->length);
     if (taken == CODEC_TOO_LONG) {
         return control_fail(conn, WS_TOO_BIG);
     }
@@ -66,7 +89,7 @@ static bool take_stream(struct conn *conn, const char *bytes, size_t length) {
     struct backlog *stream = &websocket_of(conn)->stream;
     ssize_t taken = 0;
     if (stream->length == 0) {
-        taken = input_cut(conn, &websocket_of(conn)->scanned, bytes, length);
+        taken = cut(conn, bytes, length);
         if (taken == CODEC_TOO_LONG) {
             return control_fail(conn, WS_TOO_BIG);
         }
@@ -87,6 +110,7 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
     struct websocket *websocket = websocket_of(conn);
     bool text = websocket->opcode == WS_TEXT;
     bool stream = !text && websocket_has_stream(conn);
+    uint8_t kind = text ? SYNC_KIND_TEXT : SYNC_KIND_BINARY;
     websocket->opcode = 0;
     if (text && !utf8_complete(&websocket->utf8)) {
         return control_fail(conn, WS_INVALID_DATA);
@@ -96,11 +120,11 @@ static bool end_message(struct conn *conn, const char *bytes, size_t length) {
         return true;
     }
     if (message->length == 0) {
-        input_push(conn, length ? bytes : "", length);
+        push(conn, kind, length ? bytes : "", length);
         backlog_clear(conn->core, message);
         return true;
     }
-    input_push(conn, message->block + message->start, message->length);
+    push(conn, kind, message->block + message->start, message->length);
     backlog_consume(conn->core, message, message->length);
     return true;
 }
@@ -168,7 +192,6 @@ static bool begin_frame(struct conn *conn, const struct ws_header *header) {
         websocket->opcode = header->opcode;
         websocket->compressed = header->compressed;
         websocket->utf8 = (struct utf8){0};
-        conn->wire = websocket_wire(conn, header->opcode == WS_BINARY);
         input_unfinished(conn, true);
     }
     bool stream = websocket->opcode == WS_BINARY && websocket_has_stream(conn);

@@ -32,7 +32,8 @@ struct websocket {
     bool pinged : 1;
     bool close_sent : 1;
     bool close_received : 1;
-    bool failed : 1; /* we complained: no answer to our Close is waited for */
+    bool sends_binary : 1; /* what is sent without a kind */
+    bool failed : 1;       /* we complained: no answer to our Close is waited for */
 };
 
 static inline struct websocket *websocket_of(const struct conn *conn) {
@@ -45,7 +46,7 @@ static inline bool websocket_has_stream(const struct conn *conn) {
            conn_options(conn)->framing != SYNC_FRAMING_RAW;
 }
 
-/* The form of what answers a message of this kind. */
+/* The form of a message of this kind. */
 static inline uint8_t websocket_wire(const struct conn *conn, bool binary) {
     if (!binary) {
         return WIRE_TEXT;

@@ -71,7 +71,23 @@ static const struct protocol websocket_protocol = {.is_client = true,
 
 void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary) {
     conn_speak(conn, &websocket_protocol, websocket);
-    conn->wire = websocket_wire(conn, binary);
+    conn->tells = binary ? SYNC_KIND_BINARY : SYNC_KIND_TEXT;
+    websocket_turn(conn, conn->tells);
+}
+
+void websocket_turn(struct conn *conn, uint32_t kind) {
+    if (websocket_is(conn)) {
+        websocket_of(conn)->sends_binary = kind == SYNC_KIND_BINARY;
+        websocket_use(conn, SYNC_KIND_NONE);
+    }
+}
+
+void websocket_use(struct conn *conn, uint32_t kind) {
+    if (websocket_is(conn)) {
+        bool own = kind == SYNC_KIND_NONE;
+        bool binary = own ? websocket_of(conn)->sends_binary : kind == SYNC_KIND_BINARY;
+        conn->wire = websocket_wire(conn, binary);
+    }
 }
 
 bool websocket_is(const struct conn *conn) {

@@ -18,6 +18,12 @@ struct websocket *websocket_new(struct conn *conn, const struct sync_websocket *
  * as it has sent nothing. */
 void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary);
 
+/* Sends messages of this enum sync_kind from now on, as the client's own kind; or for
+ * now, until it's called with SYNC_KIND_NONE, which is the own one. To others than
+ * WebSockets neither is of matter. */
+void websocket_turn(struct conn *conn, uint32_t kind);
+void websocket_use(struct conn *conn, uint32_t kind);
+
 /* Whether a connection is one. */
 bool websocket_is(const struct conn *conn);
 

@@ -17,8 +17,10 @@ function Channel:open(cluster, set, topic)
 end
 
 --- Sends a message to the set's clients on other nodes.
-function Channel:publish(data)
-  self.cluster:publish(self.stream, frame.DATA, data)
+-- @tparam string data
+-- @tparam number kind of `enum sync_kind`
+function Channel:publish(data, kind)
+  self.cluster:publish(self.stream, frame.DATA, data, kind)
 end
 
 --- Sends an event to them, in JSON. Those who may come back are told by the journal what they

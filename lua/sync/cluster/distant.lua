@@ -1,6 +1,7 @@
 --- Clients of other nodes, as `sync.client` gives them.
 -- @classmod sync.cluster.distant
 
+local core = require "sync.core"
 local frame = require "sync.cluster.frame"
 local json = require "sync.remoting.json"
 local loop = require "sync.loop"
@@ -9,6 +10,7 @@ local Distant = {}
 Distant.__index = Distant
 
 local SEND, FIRE, CLOSE = 1, 2, 3 -- what a frame asks for
+local SEND_AS = {text = 4, binary = 5}
 
 --- Makes one.
 -- @tparam sync.cluster cluster
@@ -28,12 +30,14 @@ end
 
 --- Sends a message.
 -- @tparam string data
+-- @tparam[opt] string kind "text" or "binary", as of a client here
 -- @treturn boolean true: it is on its way; or false and "closed" or "dropped"
-function Distant:send(data)
+function Distant:send(data, kind)
   if type(data) ~= "string" then
     error("send(data): data must be a string, not " .. type(data), 2)
   end
-  return direct(self, SEND, data)
+  core.kind(kind) -- raises
+  return direct(self, kind and SEND_AS[kind] or SEND, data)
 end
 
 --- Fires an event at the client.
@@ -56,6 +60,8 @@ end
 
 local ACTS = {
   [SEND] = function(client, text) client:send(text) end,
+  [SEND_AS.text] = function(client, text) client:send(text, "text") end,
+  [SEND_AS.binary] = function(client, text) client:send(text, "binary") end,
   [FIRE] = function(client, text) client:deliverEvent(text) end,
   [CLOSE] = function(client, text) client:close(text ~= "" and text or nil) end,
 }

@@ -1,9 +1,10 @@
 --- The frames that nodes send each other: a head of 16 bytes, and a body as it is.
 --
---     0  type (1 byte), 1  reserved (0), 2  node (2 bytes), 4  epoch of the node (4 bytes),
+--     0  type (1 byte), 1  kind (1 byte), 2  node (2 bytes), 4  epoch of the node (4 bytes),
 --     8  stream (4 bytes), 12  number of the frame in its stream (4 bytes, from 1)
 --
--- Numbers are little-endian. Beside lua/sync/core.lua this file knows the FFI.
+-- The kind is that of a message: text (1), binary (2), or of each client's own (0, as in all other
+-- frames). Numbers are little-endian. Beside lua/sync/core.lua this file knows the FFI.
 -- @module sync.cluster.frame
 
 local buffer = require "string.buffer"
@@ -12,7 +13,7 @@ local ffi = require "ffi"
 ffi.cdef [[
 struct sync_frame {
     uint8_t type;
-    uint8_t reserved;
+    uint8_t kind;
     uint16_t node;
     uint32_t epoch;
     uint32_t stream;
@@ -44,8 +45,8 @@ local writer = buffer.new()
 
 --- Makes a frame.
 -- @treturn string
-function frame.write(type, node, epoch, stream, count, body)
-  head.type, head.node, head.epoch = type, node, epoch
+function frame.write(type, node, epoch, stream, count, body, kind)
+  head.type, head.kind, head.node, head.epoch = type, kind or 0, node, epoch
   head.stream, head.number = stream, count
   return writer:putcdata(head, 16):put(body):get()
 end
@@ -60,6 +61,12 @@ function frame.read(bytes)
   if #bytes < 16 then return nil end
   ffi.copy(head, bytes, 16)
   return head.type, head.node, head.epoch, head.stream, head.number
+end
+
+--- The kind of its message.
+function frame.kind(bytes)
+  local kind = bytes:byte(2)
+  return kind <= 2 and kind or 0
 end
 
 --- The body of a frame for one client: what is to be done, the client's id, and a text.

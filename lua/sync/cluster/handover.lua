@@ -187,7 +187,7 @@ local function refuse(self, take)
   take.done(nil)
   if not take.held then return end
   if session.first > take.held then return client:close("full") end
-  for number = take.held, session.last do client:send(session:text(number)) end
+  for number = take.held, session.last do client:transmitNow(session:text(number)) end
 end
 
 local recover

@@ -88,17 +88,17 @@ local function isControl(type)
   return type >= frame.BEAT
 end
 
-function Cluster:send(stream, type, body)
+function Cluster:send(stream, type, body, kind)
   stream.number = stream.number + 1
   return self.engine:publish(stream.topic,
-    frame.write(type, self.node, self.epoch, stream.id, stream.number, body))
+    frame.write(type, self.node, self.epoch, stream.id, stream.number, body, kind))
 end
 
 --- Sends a frame, of which the next beats tell. Where the engine doesn't keep up, the
 -- application's messages are left out first, the newest: what nodes have to tell each other
 -- finds room, so that none takes another for dead.
 -- @treturn boolean whether the frame is on its way
-function Cluster:publish(stream, type, body)
+function Cluster:publish(stream, type, body, kind)
   if isControl(type) then stream = self.streams:controlOf(stream) end
   self.streams:note(stream)
   if not isControl(type) and self.engine:unsent() > MOST_UNSENT then
@@ -108,7 +108,7 @@ function Cluster:publish(stream, type, body)
       "dropped", {dropped = self.dropped()})
     return false
   end
-  return self:send(stream, type, body)
+  return self:send(stream, type, body, kind)
 end
 
 --- Sends a frame with a table to another node.
@@ -205,7 +205,7 @@ end
 local receive = {}
 
 receive[frame.DATA] = function(_, _, set, bytes)
-  if set then set:deliver(bytes, frame.HEAD) end
+  if set then set:deliver(bytes, frame.HEAD, frame.kind(bytes)) end
 end
 
 receive[frame.FIRE] = function(self, _, set, bytes)

@@ -64,6 +64,13 @@ local function head(request, subprotocol, extensions)
   return table.concat(lines, "\r\n")
 end
 
+-- Whether a binary frame is a message, whatever the framing: the client says so, or the class takes
+-- such messages beside calls.
+local function takesMessages(class, settings, subprotocol)
+  return subprotocol == MESSAGES or
+    class.remote and class.onBinary and settings.encoding ~= "amf3"
+end
+
 --- Accepts a handshake, or says why not.
 -- @tparam sync.http.exchange exchange
 -- @treturn boolean true when the connection is a WebSocket now, or false with a status, a text and
@@ -85,7 +92,8 @@ function upgrade.accept(exchange)
   end
   request.subprotocol = subprotocol
   local accepted = core.websocket {
-    mode = subprotocol == MESSAGES and C.SYNC_WEBSOCKET_MESSAGES or C.SYNC_WEBSOCKET_MIRROR,
+    mode = takesMessages(class, settings, subprotocol) and C.SYNC_WEBSOCKET_MESSAGES or
+      C.SYNC_WEBSOCKET_MIRROR,
     binary = (settings.binary or hasKey(request.query, "stream")) and 1 or 0,
     deflate = agreed and 1 or 0,
     send_window_bits = agreed and agreed.sendBits or 0,

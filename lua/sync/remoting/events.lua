@@ -18,6 +18,7 @@ local events = {}
 local EventSet = Set:extend()
 EventSet.resumable = false
 EventSet.mixed = false
+EventSet.kind = 0 -- of JSON: the client's own, or text where binary messages are no calls
 EventSet.absent = false -- clients who are away, as keys
 events.Set = EventSet
 
@@ -156,7 +157,7 @@ function EventSet:fire(name, ...)
     text = events.write(json, "fire", nil, name, ...)
   end
   if text and source.channel and isWide then source.channel:publishEvent(text) end
-  if not source.resumable and not source.mixed then return self:sendHere(text) end
+  if not source.resumable and not source.mixed then return self:sendHere(text, source.kind) end
   if not made then
     made = byWire(name, ...)
     made[json] = Session.event(text)
@@ -168,7 +169,7 @@ EventSet.View.fire = EventSet.fire
 --- Fires an event of another node at this process's clients.
 -- @tparam string text in JSON
 function EventSet:deliverEvent(text)
-  if not self.resumable and not self.mixed then return self:deliver(text, 0) end
+  if not self.resumable and not self.mixed then return self:deliver(text, 0, self.kind) end
   local made = byWire(read(text))
   made[json] = Session.event(text)
   transmitEach(self, self, made)

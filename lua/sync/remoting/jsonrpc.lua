@@ -283,9 +283,19 @@ local function takeBatch(self, messages)
   own:ended()
 end
 
+--- Called for each binary message of a WebSocket, where a class has it: they are then no calls,
+-- which come and leave as text beside them. Not with `encoding = "amf3"`, where binary messages are
+-- calls.
+-- @tparam string data
+Rpc.onBinary = false
+
 --- Handles a message.
-function Rpc:onData(data)
-  if self.mirrors then self:chooseWire() end
+function Rpc:onData(data, kind)
+  if self.mirrors then
+    self:chooseWire()
+  elseif kind == "binary" and self.onBinary then
+    return self:onBinary(data)
+  end
   local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
   local id, answer = null
   if not ok then
@@ -313,8 +323,13 @@ function Rpc:begin(listener)
 end
 
 --- Sends a text of JSON-RPC.
+function Rpc:transmitNow(text)
+  return self:send(text, self.onBinary and not self.mirrors and "text" or nil)
+end
+
+--- The same of one that counts.
 function Rpc:transmit(text)
-  return self:send(text)
+  return self:transmitNow(text)
 end
 
 -- An answer to a call of the server. `sync.Remote` makes such calls.

@@ -17,6 +17,7 @@ local Calls = require "sync.remoting.calls"
 local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
+local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
@@ -91,7 +92,7 @@ end
 -- Sends a text that counts, as an answer or an event does.
 function Remote:transmit(text, event)
   if self.session then return resume.transmit(self, text, event) end
-  return self:send(text)
+  return self:transmitNow(text)
 end
 
 --- Fires a local event at this client. `fire({latest = "key"}, name, …)` is for one that is
@@ -181,6 +182,7 @@ function Remote:room(name)
   local room = Rpc.room(self, name)
   if self.resumeTime then room:remember() end
   if self.isMixed then room.mixed = true end
+  room.kind = self.clients.kind
   return room
 end
 
@@ -212,6 +214,7 @@ end
 -- Called before onConnect.
 function Remote:begin(listener)
   Rpc.begin(self, listener)
+  if self.onBinary then self.clients.kind = core.kinds.text end
   local class = getmetatable(self)
   if (self.mirrors or self.wire ~= json) and not rawget(class, "isMixed") then mix(class) end
   if self.resumeTime then resume.begin(self, listener) end

@@ -34,7 +34,7 @@ local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, id
   full = true}
 
 local function greet(self, session)
-  self:send(self.wire.request(nil, "sync.session",
+  self:transmitNow(self.wire.request(nil, "sync.session",
     {token = session.token, time = self.resumeTime}))
 end
 
@@ -71,7 +71,7 @@ function resume.transmit(self, text, event)
     session:keep(text, event)
     return true
   end
-  local ok, why = self:send(text)
+  local ok, why = self:transmitNow(text)
   if why ~= "dropped" and why ~= "too long" then session:keep(text, event) end
   return ok, why
 end
@@ -170,7 +170,7 @@ end
 
 -- Does not count, so the answer goes past `transmit`.
 local function answer(self, id, result)
-  if id ~= nil then self:send(self.wire.result(id, result)) end
+  if id ~= nil then self:transmitNow(self.wire.result(id, result)) end
 end
 
 -- Calls onResume, unless a function that was called on the way has closed the client.
@@ -186,7 +186,7 @@ local function resumeElsewhere(newcomer, token, received, id)
   return store:take(newcomer, token, received, function(missed, isRebuilt)
     if not missed then return answer(newcomer, id, {resumed = false}) end
     answer(newcomer, id, {resumed = true, missed = #missed, callsLost = isRebuilt or nil})
-    for _, text in ipairs(missed) do newcomer:send(text) end
+    for _, text in ipairs(missed) do newcomer:transmitNow(text) end
     greet(newcomer, newcomer.session)
     resumed(newcomer)
   end)
@@ -216,7 +216,7 @@ local function comeBack(newcomer, token, received, id)
   takeOver(self, newcomer)
   local session = self.session
   answer(self, id, {resumed = true, missed = session.last - received})
-  for number = received + 1, session.last do self:send(session:text(number)) end
+  for number = received + 1, session.last do self:transmitNow(session:text(number)) end
   loop.closed(newcomer, "resumed")
   resumed(self)
 end

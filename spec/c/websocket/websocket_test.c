@@ -709,6 +709,93 @@ TEST(websocket_answers_as_it_was_asked) {
          FRAME(BINARY, "b\0"), FRAME(TEXT, "c"));
 }
 
+/* All that came in one segment is answered in the kind of each. */
+TEST(websocket_answers_each_message_of_a_segment_in_its_own_kind) {
+    enum { MANY = 100 };
+    struct peer peer;
+    struct sync_options options = options_of(SYNC_FRAMING_RAW);
+    struct text stream = {NULL, 0};
+    struct text wanted = {NULL, 0};
+    peer_open(&peer, &options);
+    peer.echo = true;
+    peer_connect(&peer);
+    for (int i = 0; i < MANY; i++) {
+        bool binary = i % 3 == 0 || i % 7 == 0;
+        add_frame(&stream, binary ? BINARY : TEXT, "a", 1);
+        text_add(&wanted, binary ? "binary a|" : "text a|", binary ? 9 : 7);
+    }
+    feed_pieces(&peer, 1, &stream, stream.length);
+    check_sent(&peer, 1, wanted.bytes, wanted.length);
+    text_clear(&stream);
+    text_clear(&wanted);
+    peer_close(&peer);
+}
+
+TEST(websocket_a_message_that_has_begun_turns_no_answer) {
+    struct peer peer;
+    struct sync_options options = options_of(SYNC_FRAMING_RAW);
+    struct text stream = {NULL, 0};
+    peer_open(&peer, &options);
+    peer.echo = true;
+    peer_connect(&peer);
+    add_frame(&stream, TEXT, "a", 1);
+    add_frame(&stream, BINARY_BEGIN, "b", 1);
+    feed_pieces(&peer, 1, &stream, stream.length);
+    CHECK_INT(sync_send(peer.server.sync, 1, "event", 5), SYNC_SENT);
+    check_sent(&peer, 1, "text a|text event|", 18);
+    text_clear(&stream);
+    peer_close(&peer);
+}
+
+/* The same of a byte stream, whose message is answered where it ends. */
+TEST(websocket_a_stream_turns_answers_with_its_messages) {
+    struct peer peer;
+    struct sync_options options = options_of(SYNC_FRAMING_NULL);
+    struct text stream = {NULL, 0};
+    peer_open(&peer, &options);
+    peer.echo = true;
+    peer_connect(&peer);
+    add_frame(&stream, TEXT, "a", 1);
+    add_frame(&stream, BINARY, "b", 1);
+    feed_pieces(&peer, 1, &stream, stream.length);
+    CHECK_INT(sync_send(peer.server.sync, 1, "event", 5), SYNC_SENT);
+    text_clear(&stream);
+    add_frame(&stream, TEXT, "c", 1);
+    add_frame(&stream, BINARY, "d\0e\0", 4);
+    add_frame(&stream, TEXT, "f", 1);
+    feed_pieces(&peer, 1, &stream, stream.length);
+    static const char wanted[] =
+        "text a|text event|text c|binary bd\0|binary e\0|text f|";
+    check_sent(&peer, 1, wanted, sizeof(wanted) - 1);
+    text_clear(&stream);
+    peer_close(&peer);
+}
+
+TEST(websocket_is_sent_the_kind_that_is_asked_for) {
+    struct peer peer;
+    struct sync_options options = options_of(SYNC_FRAMING_NULL);
+    peer_open(&peer, &options);
+    peer_connect(&peer);
+    struct sync *sync = peer.server.sync;
+    uint32_t slots[] = {1, (uint32_t)sync_memory_connect(sync, peer.listener)};
+    server_feed(&peer.server, slots[1], "\0", 1); /* a byte stream has no kinds */
+    server_settle(&peer.server);
+    CHECK_INT(sync_send_as(sync, 1, "a", 1, SYNC_KIND_BINARY), SYNC_SENT);
+    CHECK_INT(sync_send_as(sync, 1, "\xff", 1, SYNC_KIND_TEXT), SYNC_SENT);
+    CHECK_INT(sync_send(sync, 1, "b", 1), SYNC_SENT);
+    CHECK_INT(sync_send_many_as(sync, slots, 2, 0, "c", 1, SYNC_KIND_BINARY), 2);
+    CHECK_INT(sync_send_many_as(sync, slots, 2, 0, "d", 1, SYNC_KIND_TEXT), 2);
+    sync_turn(sync, 1, SYNC_KIND_BINARY);
+    CHECK_INT(sync_send_many(sync, slots, 2, 0, "e", 1), 2);
+    static const char wanted[] =
+        "binary a\0|binary \xff|text b|binary c\0|text d|binary e\0|";
+    check_sent(&peer, 1, wanted, sizeof(wanted) - 1);
+    char bytes[16];
+    CHECK_BYTES(bytes, server_take(&peer.server, slots[1], bytes, sizeof(bytes)),
+                "c\0d\0e\0", 6);
+    peer_close(&peer);
+}
+
 TEST(websocket_that_has_said_nothing_is_sent_text_or_what_was_agreed_on) {
     static const struct {
         uint32_t framing;
