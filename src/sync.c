@@ -199,6 +199,12 @@ int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path) {
     return listener ? listener_add_root(listener, path) : UV_EINVAL;
 }
 
+int32_t sync_listener_ping(struct sync *sync, uint32_t id, const char *bytes,
+                           size_t length) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_set_ping(listener, bytes, length) : UV_EINVAL;
+}
+
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
                              size_t length) {
     struct listener *listener = listener_find(core_of(sync), id);

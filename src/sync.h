@@ -191,13 +191,15 @@ struct sync_options {
     uint32_t first_timeout;   /* the first message was begun and isn't complete */
     uint32_t message_timeout; /* a later one was begun and isn't complete */
     uint32_t close_timeout;   /* a close waits so long for the client to read */
-    uint32_t keepalive;       /* seconds of silence before TCP keepalive probes */
+    uint32_t keepalive;       /* seconds of silence before TCP keepalive probes; see
+                                 stream_tune */
     uint32_t transports;      /* enum sync_transports; 0: SYNC_STREAMS */
     uint32_t detect_timeout;  /* a client that says nothing is a byte stream */
     uint32_t max_head;        /* bytes of an HTTP request's head */
     uint32_t max_headers;
     uint32_t max_body;
-    uint32_t ping_interval;    /* a WebSocket that sends nothing is pinged */
+    uint32_t ping_interval;    /* a WebSocket that sends nothing is pinged; so is a
+                                  byte stream: see sync_listener_ping */
     uint32_t pong_timeout;     /* and closed, if still nothing comes */
     uint32_t compress_from;    /* WebSocket messages of so many bytes are compressed */
     uint32_t message_interval; /* microseconds: a client's rate; 0: any */
@@ -343,6 +345,10 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
  * or an error code. */
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
                              size_t length);
+
+/* What silent byte streams are sent, as a message. Returns 0 or an error code. */
+int32_t sync_listener_ping(struct sync *sync, uint32_t id, const char *bytes,
+                           size_t length);
 
 /* Stops accepting; its connections stay. A Unix socket's file is removed. The parent of a
  * worker goes on listening, for the one that takes its place. */

@@ -40,7 +40,10 @@ struct conn {
     const struct protocol *protocol;
     union { /* the protocol's own */
         void *protocol_data;
-        uint32_t scanned; /* of a byte stream: how far it was looked through for an end */
+        struct {              /* of a byte stream */
+            uint32_t scanned; /* how far it was looked through for an end */
+            uint32_t pinged;  /* ms, never 0: when; 0: no answer is waited for */
+        };
     };
     const struct transport *transport;
     void *transport_data; /* the transport's own: struct tls, or NULL */

@@ -9,6 +9,7 @@ struct service {
     struct tls_store *tls; /* its certificates, or what it trusts; or NULL */
     char *trusted_host;    /* of whom sync_connect demands one in TLS, or NULL */
     struct shared *policy; /* Flash's, its NUL included, or NULL */
+    struct shared *ping;   /* of byte streams, in their framing, or NULL */
     struct root *root;     /* the first of its web folders, the core's, or NULL */
     void (*left)(struct conn *conn); /* a connection is freed; the service may be, too */
     uint32_t id;                     /* by which the program knows it */

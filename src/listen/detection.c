@@ -76,6 +76,7 @@ void detection_begin_stream(struct conn *conn) {
  * message. */
 static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
     size_t scanned = conn->scanned;
+    bytestream_answered(conn);
     enum detected found = detect_request_line(bytes, length, &scanned);
     conn->scanned = (uint32_t)scanned;
     if (found == DETECT_STREAM) {
@@ -97,7 +98,7 @@ static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
  * it's handed out when nothing follows. */
 static void consider_first_line(const struct conn *conn, struct clock *clock) {
     const struct sync_options *options = conn_options(conn);
-    clock_consider(clock, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    bytestream_consider(conn, clock);
     if (conn->unfinished && options->framing == SYNC_FRAMING_RAW) {
         clock_consider(clock, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
     }
@@ -119,7 +120,7 @@ static bool settle_first_line(struct conn *conn) {
 
 static bool settle_in_time(struct conn *conn, int reason) {
     if (reason != CLOCK_SETTLE) {
-        return false;
+        return bytestream_ran_out(conn, reason);
     }
     conn->protocol->settle(conn);
     return true;
@@ -168,6 +169,7 @@ static size_t begin(struct conn *conn, enum detected found, char *bytes, size_t 
 
 static size_t take_first_bytes(struct conn *conn, char *bytes, size_t length) {
     enum detected found = detect(bytes, length, transports_of(conn));
+    bytestream_answered(conn);
     if (found == DETECT_MORE) {
         input_unfinished(conn, false);
         clock_arm(conn);
@@ -203,8 +205,7 @@ static void consider_guess(const struct conn *conn, struct clock *clock) {
     if (conn->unfinished) {
         consider_first_bytes(conn, clock);
     } else {
-        clock_consider(clock, conn->last_read, conn_options(conn)->idle_timeout,
-                       SYNC_IDLE);
+        bytestream_consider(conn, clock);
     }
 }
 

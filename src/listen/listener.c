@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conn/codec.h"
 #include "conn/conn.h"
 #include "conn/reserve.h"
 #include "http/file.h"
@@ -97,6 +98,12 @@ void listener_push_notices(struct core *core) {
     }
 }
 
+static void forget_shared(struct shared *shared) {
+    if (shared) {
+        shared_release(shared);
+    }
+}
+
 /* Frees a listener that is closed, when its last client has left. */
 static void free_if_done(struct listener *listener) {
     if (!listener->closed || listener->service.clients > 0) {
@@ -108,9 +115,8 @@ static void free_if_done(struct listener *listener) {
     }
     *link = listener->next;
     batch_unreserve(&listener->service.core->batch, NOTICES);
-    if (listener->service.policy) {
-        shared_release(listener->service.policy);
-    }
+    forget_shared(listener->service.policy);
+    forget_shared(listener->service.ping);
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
     free(listener->unlink_path);
@@ -515,10 +521,25 @@ int listener_set_policy(struct listener *listener, const char *text, size_t leng
     if (!policy) {
         return UV_ENOMEM;
     }
-    if (listener->service.policy) {
-        shared_release(listener->service.policy);
-    }
+    forget_shared(listener->service.policy);
     listener->service.policy = policy;
+    return 0;
+}
+
+int listener_set_ping(struct listener *listener, const char *bytes, size_t length) {
+    const struct codec *codec = &codecs[listener->service.options.framing];
+    if (length > codec->longest) {
+        return UV_EINVAL;
+    }
+    struct frame frame;
+    codec->frame(length, &frame);
+    struct shared *ping = shared_new(frame.head, frame.head_length, bytes, length,
+                                     frame.tail, frame.tail_length);
+    if (!ping) {
+        return UV_ENOMEM;
+    }
+    forget_shared(listener->service.ping);
+    listener->service.ping = ping;
     return 0;
 }
 

@@ -60,9 +60,10 @@ settings.ruffle = setting {false, {check = ruffle.check}}
 settings.binary = setting {false, options.boolean}
 --- Subprotocols of WebSocket that the class speaks, best first.
 settings.subprotocols = setting {{}, options.listOf("a list of names"), onClass = true}
---- Seconds of a WebSocket's silence until a ping is sent; false: never.
+--- Seconds of silence until a WebSocket is sent a ping, and a byte stream its class's `ping`;
+-- false: never.
 settings.pingInterval = setting {25, orFalse(seconds), core = "ping_interval"}
---- Seconds from a ping to a sign of life, else the WebSocket is closed; false: any time.
+--- Seconds from a ping to a sign of life, else the client is closed; false: any time.
 settings.pongTimeout = setting {10, orFalse(seconds), core = "pong_timeout"}
 --- Whether messages of WebSockets are compressed where the client can do it.
 settings.compression = setting {true, options.boolean}
