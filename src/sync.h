@@ -346,6 +346,24 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
                              size_t length);
 
+/* Whether a text is a network: a block ("10.0.0.0/8", "2001:db8::/32"), an address, or
+ * "unix". Returns 0 or UV_EINVAL. */
+int32_t sync_network(const char *text);
+
+/* Connections that are accepted from a network from now on are a proxy's, and may say
+ * whose they are. Returns 0 or an error code. */
+int32_t sync_listener_proxy(struct sync *sync, uint32_t id, const char *network);
+
+/* Whether a connection is a proxy's; and whether an address is of the proxies that its
+ * listener knows, or UV_EINVAL when it's none. */
+uint32_t sync_proxied(struct sync *sync, uint32_t slot);
+int32_t sync_is_proxy(struct sync *sync, uint32_t slot, const char *address);
+
+/* A proxy's connection has this address from now on, also as to max_per_address; with ""
+ * its own again. Returns 0, UV_EMFILE when that address has more than it may, or another
+ * error code. */
+int32_t sync_forwarded(struct sync *sync, uint32_t slot, const char *address);
+
 /* What silent byte streams are sent, as a message. Returns 0 or an error code. */
 int32_t sync_listener_ping(struct sync *sync, uint32_t id, const char *bytes,
                            size_t length);

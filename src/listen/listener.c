@@ -21,6 +21,7 @@
 #include "http/file.h"
 #include "listen/detection.h"
 #include "net/bind.h"
+#include "net/network.h"
 #include "tls/tls.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
@@ -117,6 +118,11 @@ static void free_if_done(struct listener *listener) {
     batch_unreserve(&listener->service.core->batch, NOTICES);
     forget_shared(listener->service.policy);
     forget_shared(listener->service.ping);
+    while (listener->service.proxies) {
+        struct network *first = listener->service.proxies;
+        listener->service.proxies = first->next;
+        free(first);
+    }
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
     free(listener->unlink_path);
@@ -218,6 +224,7 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
     }
     struct conn *conn = core_conn(core, (uint32_t)slot);
     conn->peer = peer;
+    conn->proxied = network_has(listener->service.proxies, address);
     if (!room) {
         reserve_enter(conn);
         core->accept_paused = true; /* to tell when there's room */
@@ -514,6 +521,42 @@ int listener_add_root(struct listener *listener, const char *path) {
     }
     *last = root;
     return 0;
+}
+
+int listener_add_proxy(struct listener *listener, const char *text) {
+    struct network *network = malloc(sizeof(*network));
+    if (!network) {
+        return UV_ENOMEM;
+    }
+    int error = network_read(network, text);
+    if (error < 0) {
+        free(network);
+        return error;
+    }
+    network->next = listener->service.proxies;
+    listener->service.proxies = network;
+    return 0;
+}
+
+static int own_address(const struct conn *conn, struct sockaddr_storage *address) {
+    socklen_t size = sizeof(*address);
+    return getpeername(conn->stream.fd, (struct sockaddr *)address, &size) < 0 ? -errno
+                                                                               : 0;
+}
+
+int listener_forwarded(struct conn *conn, const char *address) {
+    struct sockaddr_storage peer = {0};
+    int error = address[0] ? network_address(address, &peer) : own_address(conn, &peer);
+    if (error < 0) {
+        return error;
+    }
+    struct peers *peers = &conn->core->peers;
+    peers_leave(peers, conn->peer);
+    conn->peer = peers_enter(peers, (const struct sockaddr *)&peer);
+    conn_keep_peer(conn, (const struct sockaddr *)&peer);
+    conn->forwarded = address[0] != '\0';
+    uint32_t most = conn_options(conn)->max_per_address;
+    return conn->peer && most > 0 && conn->peer->count > most ? UV_EMFILE : 0;
 }
 
 int listener_set_policy(struct listener *listener, const char *text, size_t length) {

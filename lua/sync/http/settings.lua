@@ -8,6 +8,7 @@ local hosts = require "sync.http.hosts"
 local options = require "sync.options"
 local origins = require "sync.http.origins"
 local policy = require "sync.flash.policy"
+local proxies = require "sync.http.proxies"
 local ruffle = require "sync.flash.ruffle"
 
 local C, handle = core.C, core.handle
@@ -55,6 +56,11 @@ settings.policyPorts = setting {false,
 --- What movies ask for that Ruffle plays, where that is not this listener's own name and port:
 -- `{asks = {{"game.example.com", 9604}, {"*", "9600-9610"}}}`; see `sync.ruffle`.
 settings.ruffle = setting {false, {check = ruffle.check}}
+
+--- Networks of proxies, as in {"10.0.0.0/8", "2001:db8::/32", "unix"}; false: none. What they
+-- say of their clients is believed (X-Forwarded-For, -Proto and -Host, or Forwarded): the address,
+-- also as to `maxPerAddress`, whether it's https, and the host.
+settings.proxies = setting {false, {check = proxies.check}, open = proxies.open}
 
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
 settings.binary = setting {false, options.boolean}
