@@ -73,6 +73,7 @@ enum sync_notice {
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
     SYNC_TLS_FAILED,   /* a handshake; data: why */
+    SYNC_PROXY_FAILED, /* what a proxy says of its client; data: why */
     SYNC_ACCEPT_FULL,  /* the file limit is reached: others than operators are refused */
     SYNC_ADDRESS_FULL, /* data: who has max_per_address; more are refused, untold */
     SYNC_MEMORY_HIGH   /* see sync_watch_memory; comes again and again */

@@ -20,6 +20,7 @@
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "listen/detection.h"
+#include "listen/proxy.h"
 #include "net/bind.h"
 #include "net/network.h"
 #include "tls/tls.h"
@@ -224,7 +225,6 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
     }
     struct conn *conn = core_conn(core, (uint32_t)slot);
     conn->peer = peer;
-    conn->proxied = network_has(listener->service.proxies, address);
     if (!room) {
         reserve_enter(conn);
         core->accept_paused = true; /* to tell when there's room */
@@ -550,13 +550,8 @@ int listener_forwarded(struct conn *conn, const char *address) {
     if (error < 0) {
         return error;
     }
-    struct peers *peers = &conn->core->peers;
-    peers_leave(peers, conn->peer);
-    conn->peer = peers_enter(peers, (const struct sockaddr *)&peer);
-    conn_keep_peer(conn, (const struct sockaddr *)&peer);
     conn->forwarded = address[0] != '\0';
-    uint32_t most = conn_options(conn)->max_per_address;
-    return conn->peer && most > 0 && conn->peer->count > most ? UV_EMFILE : 0;
+    return proxy_forward(conn, (const struct sockaddr *)&peer);
 }
 
 int listener_set_policy(struct listener *listener, const char *text, size_t length) {

@@ -28,6 +28,7 @@ local Exchange = require "sync.http.exchange"
 local core = require "sync.core"
 local files = require "sync.http.files"
 local hosts = require "sync.http.hosts"
+local log = require "sync.log"
 local loop = require "sync.loop"
 local memory = require "sync.memory"
 local origins = require "sync.http.origins"
@@ -221,6 +222,8 @@ local function take(event)
   local admitted = proxies.apply(slot, request)
   local exchange = Exchange:new {slot = slot, listener = listener, request = request}
   if not admitted then
+    log.limited("warn", "address full", "one address has as many connections as it may; more " ..
+      "of it are refused, without a line each (maxPerAddress)", {address = request.address})
     return exchange:say(429, "this address has as many connections as it may")
   end
   if not hosts.allow(listener, request, origins.domains(listener.settings.origins)) then

@@ -58,8 +58,8 @@ settings.policyPorts = setting {false,
 settings.ruffle = setting {false, {check = ruffle.check}}
 
 --- Networks of proxies, as in {"10.0.0.0/8", "2001:db8::/32", "unix"}; false: none. What they
--- say of their clients is believed (X-Forwarded-For, -Proto and -Host, or Forwarded): the address,
--- also as to `maxPerAddress`, whether it's https, and the host.
+-- say of their clients is believed (X-Forwarded-For, -Proto and -Host, or Forwarded; the PROXY
+-- protocol): the address, also as to `maxPerAddress`, whether it's https, and the host.
 settings.proxies = setting {false, {check = proxies.check}, open = proxies.open}
 
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
