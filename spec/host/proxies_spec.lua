@@ -1,5 +1,4 @@
--- Who clients are that come through a proxy. Each connection of this test comes from 127.0.0.1,
--- or from a Unix socket.
+-- Who clients are that come through a proxy. Each connection of this test comes from 127.0.0.1.
 
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
