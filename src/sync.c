@@ -24,6 +24,7 @@
 #include "listen/connect.h"
 #include "listen/detection.h"
 #include "listen/listener.h"
+#include "net/network.h"
 #include "websocket/broadcast.h"
 #include "websocket/patches.h"
 #include "websocket/send.h"
@@ -144,7 +145,7 @@ uint32_t sync_held(struct sync *sync, uint32_t slot) {
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
     struct conn *conn = core_conn(core_of(sync), slot);
     text[0] = '\0';
-    if (!conn || conn->kind != SYNC_TRANSPORT_TCP) {
+    if (!conn || (conn->kind != SYNC_TRANSPORT_TCP && !conn->forwarded)) {
         return 0;
     }
     inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
@@ -240,6 +241,41 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
 int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path) {
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_add_root(listener, path) : UV_EINVAL;
+}
+
+int32_t sync_network(const char *text) {
+    struct network network;
+    return network_read(&network, text);
+}
+
+int32_t sync_listener_proxy(struct sync *sync, uint32_t id, const char *network) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_add_proxy(listener, network) : UV_EINVAL;
+}
+
+uint32_t sync_proxied(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn && conn->proxied;
+}
+
+int32_t sync_is_proxy(struct sync *sync, uint32_t slot, const char *address) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    struct sockaddr_storage peer = {0};
+    if (!conn || network_address(address, &peer) < 0) {
+        return UV_EINVAL;
+    }
+    return network_has(conn->service->proxies, (const struct sockaddr *)&peer);
+}
+
+int32_t sync_forwarded(struct sync *sync, uint32_t slot, const char *address) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    return conn ? listener_forwarded(conn, address) : UV_EINVAL;
+}
+
+int32_t sync_listener_ping(struct sync *sync, uint32_t id, const char *bytes,
+                           size_t length) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    return listener ? listener_set_ping(listener, bytes, length) : UV_EINVAL;
 }
 
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,

@@ -76,6 +76,7 @@ enum sync_notice {
     SYNC_ACCEPT_FILES, /* no file was left for a client that waits: it is tried again */
     SYNC_ACCEPT_FAILED,
     SYNC_TLS_FAILED,   /* a handshake; data: why */
+    SYNC_PROXY_FAILED, /* what a proxy says of its client; data: why */
     SYNC_ACCEPT_FULL,  /* the file limit is reached: others than operators are refused */
     SYNC_ADDRESS_FULL, /* data: who has max_per_address; more are refused, untold */
     SYNC_MEMORY_HIGH   /* see sync_watch_memory; comes again and again */
@@ -202,13 +203,15 @@ struct sync_options {
     uint32_t first_timeout;   /* the first message was begun and isn't complete */
     uint32_t message_timeout; /* a later one was begun and isn't complete */
     uint32_t close_timeout;   /* a close waits so long for the client to read */
-    uint32_t keepalive;       /* seconds of silence before TCP keepalive probes */
+    uint32_t keepalive;       /* seconds of silence before TCP keepalive probes; see
+                                 stream_tune */
     uint32_t transports;      /* enum sync_transports; 0: SYNC_STREAMS */
     uint32_t detect_timeout;  /* a client that says nothing is a byte stream */
     uint32_t max_head;        /* bytes of an HTTP request's head */
     uint32_t max_headers;
     uint32_t max_body;
-    uint32_t ping_interval;    /* a WebSocket that sends nothing is pinged */
+    uint32_t ping_interval;    /* a WebSocket that sends nothing is pinged; so is a
+                                  byte stream: see sync_listener_ping */
     uint32_t pong_timeout;     /* and closed, if still nothing comes */
     uint32_t compress_from;    /* WebSocket messages of so many bytes are compressed */
     uint32_t message_interval; /* microseconds: a client's rate; 0: any */
@@ -371,6 +374,28 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
  * or an error code. */
 int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
                              size_t length);
+
+/* Whether a text is a network: a block ("10.0.0.0/8", "2001:db8::/32"), an address, or
+ * "unix". Returns 0 or UV_EINVAL. */
+int32_t sync_network(const char *text);
+
+/* Connections that are accepted from a network from now on are a proxy's, and may say
+ * whose they are. Returns 0 or an error code. */
+int32_t sync_listener_proxy(struct sync *sync, uint32_t id, const char *network);
+
+/* Whether a connection is a proxy's; and whether an address is of the proxies that its
+ * listener knows, or UV_EINVAL when it's none. */
+uint32_t sync_proxied(struct sync *sync, uint32_t slot);
+int32_t sync_is_proxy(struct sync *sync, uint32_t slot, const char *address);
+
+/* A proxy's connection has this address from now on, also as to max_per_address; with ""
+ * its own again. Returns 0, UV_EMFILE when that address has more than it may, or another
+ * error code. */
+int32_t sync_forwarded(struct sync *sync, uint32_t slot, const char *address);
+
+/* What silent byte streams are sent, as a message. Returns 0 or an error code. */
+int32_t sync_listener_ping(struct sync *sync, uint32_t id, const char *bytes,
+                           size_t length);
 
 /* Stops accepting; its connections stay. A Unix socket's file is removed. The parent of a
  * worker goes on listening, for the one that takes its place. */

@@ -140,6 +140,15 @@ function Listener:stop()
   C.sync_listener_close(handle, self.id)
 end
 
+--- Sets what silent byte streams are sent.
+-- @tparam string bytes
+-- @treturn boolean true, or false and what is wrong
+function Listener:setPing(bytes)
+  local code = C.sync_listener_ping(handle, self.id, bytes, #bytes)
+  if code == 0 then return true end
+  return false, "ping: " .. select(2, core.problem(code))
+end
+
 --- Sets what Flash policy requests are answered with.
 -- @tparam string text
 function Listener:setPolicy(text)

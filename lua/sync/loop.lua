@@ -254,6 +254,9 @@ local function noticed(event)
     where.address = toString(event.data, event.length)
     log.limited("warn", "address full", "one address has as many connections as it may; more " ..
       "of it are refused, without a line each (maxPerAddress)", where)
+  elseif what == C.SYNC_PROXY_FAILED then
+    log.limited("warn", "proxy", "a proxy's connection was refused: " ..
+      toString(event.data, event.length), where)
   elseif what == C.SYNC_TLS_FAILED then
     log.limited("info", "tls", "a client's TLS handshake failed: " ..
       toString(event.data, event.length), where)

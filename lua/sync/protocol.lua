@@ -86,9 +86,25 @@ settings.handshakeTimeout = setting {10, orFalse(seconds), core = "first_timeout
 settings.messageTimeout = setting {60, orFalse(seconds), core = "message_timeout"}
 --- Seconds a client that is being closed has to read what is queued for it.
 settings.closeTimeout = setting {5, seconds, core = "close_timeout"}
---- Seconds of silence until TCP asks whether the client is still there; false: never.
+--- Seconds of silence until TCP asks whether the client is still there; false: never. One that
+-- doesn't answer in half of that time again (at least 3 s), or takes nothing of what it is sent
+-- in both together, is closed: "reset".
 settings.keepalive = setting {60, orFalse(options.wholeNumber(1, 32767, "s")),
   core = "keepalive"}
+--- What a client of a byte stream is sent after `pingInterval` of silence, in its framing; if
+-- nothing comes for `pongTimeout`, it is closed: "silent". false: nothing, for only the class
+-- knows what its clients answer.
+settings.ping = setting {false,
+  {check = function(value)
+    return value == false or type(value) == "string" and value ~= "",
+      "false, or a string that is no longer than a message may be"
+  end},
+  conflict = function(all)
+    if not all.ping or #all.ping <= math.min(all.maxQueue - 4, 65535) then return nil end
+    return ("ping has %d bytes, and may have %d"):format(#all.ping,
+      math.min(all.maxQueue - 4, 65535))
+  end,
+  open = function(listener, value) return listener:setPing(value) end}
 --- Most rooms that a client may be in.
 settings.maxRooms = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
 

@@ -441,6 +441,17 @@ describe("WebSocket", function()
     client:close()
   end)
 
+  it("sends a silent byte stream its class's ping, in its framing", function()
+    local server, port = serve [[
+      Echo.ping, Echo.pingInterval, Echo.pongTimeout = "there?", 0.1, 0.2
+      function Echo:onClose(reason) print(reason) io.flush() end
+    ]]
+    local client = Program.connect(port)
+    assert.equal("there?", client:receive("*l"))
+    server:expect("stdout", "silent")
+    client:close()
+  end)
+
   it("compresses for those who can, and a broadcast reaches all", function()
     local _, port = serve "function Echo:onData(data) self.clients:send(data) end"
     local packed = WebSocket.connect(port, "/", "Sec-WebSocket-Extensions: permessage-deflate\r\n")

@@ -39,7 +39,8 @@ static void release(struct conn *conn) {
     conn->core->released = conn;
 }
 
-static void keep_peer(struct conn *conn, const struct sockaddr *peer) {
+void conn_keep_peer(struct conn *conn, const struct sockaddr *peer) {
+    conn->ipv6 = false;
     if (peer->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
         memcpy(conn->address, &in->sin_addr, 4);
@@ -98,7 +99,7 @@ int conn_open(struct service *service, const struct protocol *protocol,
         if (error < 0) {
             return error;
         }
-        keep_peer(conn, peer);
+        conn_keep_peer(conn, peer);
     }
     core->public.clients_accepted++;
     if (protocol->is_client) {

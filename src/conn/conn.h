@@ -40,7 +40,10 @@ struct conn {
     const struct protocol *protocol;
     union { /* the protocol's own */
         void *protocol_data;
-        uint32_t scanned; /* of a byte stream: how far it was looked through for an end */
+        struct {              /* of a byte stream */
+            uint32_t scanned; /* how far it was looked through for an end */
+            uint32_t pinged;  /* ms, never 0: when; 0: no answer is waited for */
+        };
     };
     const struct transport *transport;
     void *transport_data; /* the transport's own: struct tls, or NULL */
@@ -67,6 +70,8 @@ struct conn {
     uint8_t address[16];
     uint8_t kind : 2; /* of its socket: enum sync_transport */
     bool ipv6 : 1;
+    bool proxied : 1;      /* it comes from one of the service's proxies */
+    bool forwarded : 1;    /* and has its client's address */
     bool write_broken : 1; /* the client reads no more; what it sent is still read */
     bool choked : 1;       /* above high water since the queue was last empty */
     bool in_unflushed : 1;
@@ -118,6 +123,9 @@ static inline bool conn_awaits_close(const struct conn *conn) {
 int conn_open(struct service *service, const struct protocol *protocol,
               const struct transport *transport, int fd, uint8_t kind,
               const struct sockaddr *peer);
+
+/* Whose address it has from now on. */
+void conn_keep_peer(struct conn *conn, const struct sockaddr *peer);
 
 /* Closes gracefully, for a reason of ours; because the client ended its side; or at
  * once, a TCP client seeing a reset if `reset`. */

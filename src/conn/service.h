@@ -6,10 +6,12 @@
 struct service {
     struct core *core;
     struct sync_options options;
-    struct tls_store *tls; /* its certificates, or what it trusts; or NULL */
-    char *trusted_host;    /* of whom sync_connect demands one in TLS, or NULL */
-    struct shared *policy; /* Flash's, its NUL included, or NULL */
-    struct root *root;     /* the first of its web folders, the core's, or NULL */
+    struct tls_store *tls;   /* its certificates, or what it trusts; or NULL */
+    char *trusted_host;      /* of whom sync_connect demands one in TLS, or NULL */
+    struct shared *policy;   /* Flash's, its NUL included, or NULL */
+    struct shared *ping;     /* of byte streams, in their framing, or NULL */
+    struct network *proxies; /* whose word about their clients is believed */
+    struct root *root;       /* the first of its web folders, the core's, or NULL */
     void (*left)(struct conn *conn); /* a connection is freed; the service may be, too */
     uint32_t id;                     /* by which the program knows it */
     uint32_t clients;

@@ -14,6 +14,8 @@
 #include "conn/reserve.h"
 #include "conn/turn.h"
 #include "http/request.h"
+#include "listen/proxy.h"
+#include "net/network.h"
 #include "tls/transport.h"
 #include "workers/shares.h"
 
@@ -24,6 +26,7 @@ enum {
 static const struct protocol unknown;
 static const struct protocol guess;
 static const struct protocol first_line;
+static const struct protocol behind_proxy;
 
 /* What clients may use, as far as that is still open: enum sync_transports. */
 static uint32_t open_transports(const struct service *service,
@@ -47,8 +50,14 @@ static bool may_be_stream(const struct conn *conn) {
 static int open_conn(struct service *service, const struct transport *transport, int fd,
                      uint8_t kind, const struct sockaddr *peer) {
     bool stream = open_transports(service, transport) == SYNC_STREAMS;
-    const struct protocol *protocol = stream ? &first_line : &unknown;
+    bool proxied = peer && network_has(service->proxies, peer);
+    const struct protocol *protocol = proxied  ? &behind_proxy
+                                      : stream ? &first_line
+                                               : &unknown;
     int slot = conn_open(service, protocol, transport, fd, kind, peer);
+    if (slot > 0) {
+        core_conn(service->core, (uint32_t)slot)->proxied = proxied;
+    }
     shares_tell(service->core);
     return slot;
 }
@@ -76,6 +85,7 @@ void detection_begin_stream(struct conn *conn) {
  * message. */
 static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
     size_t scanned = conn->scanned;
+    bytestream_answered(conn);
     enum detected found = detect_request_line(bytes, length, &scanned);
     conn->scanned = (uint32_t)scanned;
     if (found == DETECT_STREAM) {
@@ -97,7 +107,7 @@ static size_t take_first_line(struct conn *conn, char *bytes, size_t length) {
  * it's handed out when nothing follows. */
 static void consider_first_line(const struct conn *conn, struct clock *clock) {
     const struct sync_options *options = conn_options(conn);
-    clock_consider(clock, conn->last_read, options->idle_timeout, SYNC_IDLE);
+    bytestream_consider(conn, clock);
     if (conn->unfinished && options->framing == SYNC_FRAMING_RAW) {
         clock_consider(clock, conn->last_read, options->detect_timeout, CLOCK_SETTLE);
     }
@@ -119,7 +129,7 @@ static bool settle_first_line(struct conn *conn) {
 
 static bool settle_in_time(struct conn *conn, int reason) {
     if (reason != CLOCK_SETTLE) {
-        return false;
+        return bytestream_ran_out(conn, reason);
     }
     conn->protocol->settle(conn);
     return true;
@@ -168,6 +178,7 @@ static size_t begin(struct conn *conn, enum detected found, char *bytes, size_t 
 
 static size_t take_first_bytes(struct conn *conn, char *bytes, size_t length) {
     enum detected found = detect(bytes, length, transports_of(conn));
+    bytestream_answered(conn);
     if (found == DETECT_MORE) {
         input_unfinished(conn, false);
         clock_arm(conn);
@@ -203,8 +214,7 @@ static void consider_guess(const struct conn *conn, struct clock *clock) {
     if (conn->unfinished) {
         consider_first_bytes(conn, clock);
     } else {
-        clock_consider(clock, conn->last_read, conn_options(conn)->idle_timeout,
-                       SYNC_IDLE);
+        bytestream_consider(conn, clock);
     }
 }
 
@@ -238,3 +248,86 @@ static const struct protocol guess = {.is_client = true,
                                       .clock = consider_guess,
                                       .ran_out = settle_in_time,
                                       .insecure = tell_insecure};
+
+/* A proxy's connection, until it has said whose it is, or something else. */
+
+/* Goes on as one that comes by itself. */
+static void begin_unproxied(struct conn *conn) {
+    conn->unfinished = false;
+    if (transports_of(conn) == SYNC_STREAMS) {
+        detection_begin_stream(conn);
+    } else {
+        conn_speak(conn, &unknown, NULL);
+    }
+    clock_arm(conn);
+}
+
+static void refuse_header(struct conn *conn) {
+    static const char problem[] = "a header of the PROXY protocol is malformed";
+    batch_push(&conn->core->batch, SYNC_NOTICE, conn->service->id, SYNC_PROXY_FAILED,
+               problem, sizeof(problem) - 1);
+    conn_abort(conn, SYNC_BROKE_PROTOCOL, true);
+}
+
+static void tell_full(struct conn *conn) {
+    enum { NAME = 64 };
+    struct batch *batch = &conn->core->batch;
+    char *name = conn->peer->told ? NULL : batch_block_new(NAME);
+    if (name) {
+        conn->peer->told = true;
+        peers_name(conn->peer, name, NAME);
+        batch_push(batch, SYNC_NOTICE, conn->service->id, SYNC_ADDRESS_FULL, name,
+                   strlen(name));
+        batch_spend(batch, name);
+    }
+}
+
+/* Whom the header names may be a proxy, too, whose HTTP headers are believed. Returns
+ * whether the connection stays. */
+static bool become(struct conn *conn, const struct sockaddr *client) {
+    if (client->sa_family == AF_UNSPEC) {
+        return true;
+    }
+    conn->forwarded = true;
+    conn->proxied = network_has(conn->service->proxies, client);
+    if (proxy_forward(conn, client) == 0) {
+        return true;
+    }
+    conn->core->public.clients_refused++;
+    tell_full(conn);
+    conn_abort(conn, SYNC_REFUSED, true);
+    return false;
+}
+
+static size_t take_header(struct conn *conn, char *bytes, size_t length) {
+    struct sockaddr_storage client;
+    ssize_t size = proxy_read(bytes, length, &client);
+    if (size == PROXY_MORE) {
+        input_unfinished(conn, false);
+        clock_arm(conn);
+        return 0;
+    }
+    if (size == PROXY_BAD) {
+        refuse_header(conn);
+        return length;
+    }
+    if (!become(conn, (const struct sockaddr *)&client)) {
+        return length;
+    }
+    begin_unproxied(conn);
+    size_t rest = length - (size_t)size;
+    return (size_t)size + (rest > 0 ? conn->protocol->take(conn, bytes + size, rest) : 0);
+}
+
+static bool settle_header(struct conn *conn) {
+    begin_unproxied(conn);
+    if (!conn->protocol->settle(conn) && conn->backlog.length > 0) {
+        turn_wait(conn);
+    }
+    return true;
+}
+
+static const struct protocol behind_proxy = {.take = take_header,
+                                             .settle = settle_header,
+                                             .clock = consider_first_bytes,
+                                             .ran_out = settle_in_time};

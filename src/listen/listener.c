@@ -15,11 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conn/codec.h"
 #include "conn/conn.h"
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "listen/detection.h"
+#include "listen/proxy.h"
 #include "net/bind.h"
+#include "net/network.h"
 #include "tls/tls.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
@@ -97,6 +100,12 @@ void listener_push_notices(struct core *core) {
     }
 }
 
+static void forget_shared(struct shared *shared) {
+    if (shared) {
+        shared_release(shared);
+    }
+}
+
 /* Frees a listener that is closed, when its last client has left. */
 static void free_if_done(struct listener *listener) {
     if (!listener->closed || listener->service.clients > 0) {
@@ -108,8 +117,12 @@ static void free_if_done(struct listener *listener) {
     }
     *link = listener->next;
     batch_unreserve(&listener->service.core->batch, NOTICES);
-    if (listener->service.policy) {
-        shared_release(listener->service.policy);
+    forget_shared(listener->service.policy);
+    forget_shared(listener->service.ping);
+    while (listener->service.proxies) {
+        struct network *first = listener->service.proxies;
+        listener->service.proxies = first->next;
+        free(first);
     }
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
@@ -510,15 +523,61 @@ int listener_add_root(struct listener *listener, const char *path) {
     return 0;
 }
 
+int listener_add_proxy(struct listener *listener, const char *text) {
+    struct network *network = malloc(sizeof(*network));
+    if (!network) {
+        return UV_ENOMEM;
+    }
+    int error = network_read(network, text);
+    if (error < 0) {
+        free(network);
+        return error;
+    }
+    network->next = listener->service.proxies;
+    listener->service.proxies = network;
+    return 0;
+}
+
+static int own_address(const struct conn *conn, struct sockaddr_storage *address) {
+    socklen_t size = sizeof(*address);
+    return getpeername(conn->stream.fd, (struct sockaddr *)address, &size) < 0 ? -errno
+                                                                               : 0;
+}
+
+int listener_forwarded(struct conn *conn, const char *address) {
+    struct sockaddr_storage peer = {0};
+    int error = address[0] ? network_address(address, &peer) : own_address(conn, &peer);
+    if (error < 0) {
+        return error;
+    }
+    conn->forwarded = address[0] != '\0';
+    return proxy_forward(conn, (const struct sockaddr *)&peer);
+}
+
 int listener_set_policy(struct listener *listener, const char *text, size_t length) {
     struct shared *policy = shared_new("", 0, text, length, "", 1);
     if (!policy) {
         return UV_ENOMEM;
     }
-    if (listener->service.policy) {
-        shared_release(listener->service.policy);
-    }
+    forget_shared(listener->service.policy);
     listener->service.policy = policy;
+    return 0;
+}
+
+int listener_set_ping(struct listener *listener, const char *bytes, size_t length) {
+    const struct codec *codec = &codecs[listener->service.options.framing];
+    if (length > codec->longest) {
+        return UV_EINVAL;
+    }
+    struct frame frame;
+    codec->frame(length, &frame);
+    struct shared *ping = shared_new(frame.head, frame.head_length, bytes, length,
+                                     frame.tail, frame.tail_length);
+    if (!ping) {
+        return UV_ENOMEM;
+    }
+    forget_shared(listener->service.ping);
+    listener->service.ping = ping;
     return 0;
 }
 

@@ -34,6 +34,12 @@ int listener_set_tls(struct listener *listener, const char *const *files, uint32
 int listener_trust(struct listener *listener, const char *host, const char *const *files,
                    char *message, size_t size);
 int listener_add_root(struct listener *listener, const char *path);
+int listener_set_ping(struct listener *listener, const char *bytes, size_t length);
+/* Believes what comes from a network: see sync_listener_proxy. */
+int listener_add_proxy(struct listener *listener, const char *text);
+
+/* See sync_forwarded. */
+int listener_forwarded(struct conn *conn, const char *address);
 int listener_set_policy(struct listener *listener, const char *text, size_t length);
 uint32_t listener_port(const struct listener *listener);
 uint32_t listener_addresses(const struct listener *listener, char *text, size_t size);

@@ -26,7 +26,9 @@ struct stream {
 int stream_open(struct poller *poller, struct stream *stream, int fd);
 
 /* Small messages go out at once (TCP_NODELAY), and after so many seconds of silence TCP
- * asks whether the other side is still there (0: never). */
+ * asks three times, within half of that time again (at least 3 s), whether the other side
+ * is still there (0: never). Without an answer, or a receipt for what was sent, for both
+ * times together the connection is broken. */
 void stream_tune(int fd, uint32_t keepalive);
 
 /* The kernel takes no more while it has so many bytes that it hasn't begun to send. */

@@ -81,11 +81,12 @@ local function quote(text)
   return '"' .. text:gsub('[%c"\\<]', function(c) return ("\\u%04x"):format(c:byte()) end) .. '"'
 end
 
-local function url(listener, host, secure)
+local function url(listener, host, secure, front)
   local tls = listener.settings and listener.settings.tls
-  if tls and not tls.only and secure ~= nil then tls = secure end
+  if front or tls and not tls.only and secure ~= nil then tls = secure end
   if host:find(":", 1, true) and host:sub(1, 1) ~= "[" then host = "[" .. host .. "]" end
-  return ("%s://%s:%d/?stream"):format(tls and "wss" or "ws", host, listener.port)
+  return ("%s://%s:%d/?stream"):format(tls and "wss" or "ws", host,
+    front and front.listener == listener and front.port or listener.port)
 end
 
 -- Those that a movie can reach, in the order of their ports.
@@ -133,15 +134,16 @@ end
 -- @tparam table listeners listeners by any key
 -- @tparam[opt] string host one more name that movies may ask for: the page's
 -- @tparam[opt] boolean secure whether the page came by https, where a port has both
+-- @tparam[opt] table front the `listener` that a proxy asked for the page, and its own `port`
 -- @treturn string
-function ruffle.proxies(listeners, host, secure)
+function ruffle.proxies(listeners, host, secure, front)
   local lines, seen = {}, {}
   local function add(name, port, listener, to)
     local key = name .. " " .. port
     if seen[key] then return end
     seen[key] = true
     lines[#lines + 1] = ("  { host: %s, port: %d, proxyUrl: %s }"):format(quote(name), port,
-      quote(url(listener, to, secure)))
+      quote(url(listener, to, secure, front)))
   end
   local list = reachable(listeners)
   local known = knownNames(list, host)
@@ -159,10 +161,11 @@ end
 
 --- A script that configures Ruffle; a page loads it before Ruffle itself.
 -- @treturn string
-function ruffle.script(listeners, host, secure)
+function ruffle.script(listeners, host, secure, front)
   return ("window.RufflePlayer = window.RufflePlayer || {};\n" ..
     "window.RufflePlayer.config = Object.assign(window.RufflePlayer.config || {}, {\n" ..
-    "socketProxy: %s\n});\n"):format(ruffle.proxies(listeners, host, secure))
+    "socketProxy: %s\n});\n"):format(ruffle.proxies(listeners, host, secure,
+      front))
 end
 
 return ruffle

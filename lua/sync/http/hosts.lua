@@ -71,7 +71,7 @@ local function allows(listener, request, name, trusted)
   local settings = listener.settings
   if settings.hosts then return isListed(settings.hosts, name) end
   return settings.origins == "*" or not isPrivateAddress(request.address) or
-    isProxied(request.headers) or isPrivateName(name) or
+    request.proxied or isProxied(request.headers) or isPrivateName(name) or
     name == (listener.host or ""):lower() or isListed(trusted, name)
 end
 

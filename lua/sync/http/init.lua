@@ -19,7 +19,8 @@
 --
 -- **A request** has `method`, `target` (as it came), `path` (decoded), `query` (as it came),
 -- `params` (of the route's path and the query's, decoded), `headers` (by lower-case name;
--- repeated ones joined by commas), `body`, `origin`, `address`, `port`, `secure`.
+-- repeated ones joined by commas), `body`, `origin`, `address`, `port`, `secure`;
+-- the last three and the header `host` are the client's if it came through one of `proxies`.
 -- @module sync.http
 
 require "sync.http.settings"
@@ -27,11 +28,13 @@ local Exchange = require "sync.http.exchange"
 local core = require "sync.core"
 local files = require "sync.http.files"
 local hosts = require "sync.http.hosts"
+local log = require "sync.log"
 local loop = require "sync.loop"
 local memory = require "sync.memory"
 local origins = require "sync.http.origins"
 local pages = require "sync.http.pages"
 local panel = require "sync.http.panel"
+local proxies = require "sync.http.proxies"
 local routes = require "sync.http.routes"
 local upgrade = require "sync.http.upgrade"
 
@@ -216,7 +219,13 @@ local function take(event)
   local body = core.string(event.data + headLength, event.length - headLength)
   local listener = loop.listeners[C.sync_listener_of(handle, slot)]
   local request = parse(slot, head, body)
+  local admitted = proxies.apply(slot, request)
   local exchange = Exchange:new {slot = slot, listener = listener, request = request}
+  if not admitted then
+    log.limited("warn", "address full", "one address has as many connections as it may; more " ..
+      "of it are refused, without a line each (maxPerAddress)", {address = request.address})
+    return exchange:say(429, "this address has as many connections as it may")
+  end
   if not hosts.allow(listener, request, origins.domains(listener.settings.origins)) then
     return exchange:say(421, "this server does not know itself by this host's name; its log " ..
       "says how to change it")

@@ -38,11 +38,15 @@ end
 -- The configuration for Ruffle that fits the page's host.
 pages["/ruffle-config.js"] = function(exchange)
   local request = exchange.request
-  local host = (request.headers.host or ""):gsub(":%d*$", "")
+  local name = request.headers.host or ""
+  local host, port = name:gsub(":%d*$", ""), tonumber(name:match(":(%d+)$"))
+  local front = request.proxied and
+    {listener = exchange.listener, port = port or request.secure and 443 or 80}
   exchange:respond(200, {
     ["Content-Type"] = "text/javascript; charset=utf-8",
     ["Cache-Control"] = "no-cache",
-  }, ruffle.script(loop.listeners, host ~= "" and host or nil, request.secure))
+  }, ruffle.script(loop.listeners, host ~= "" and host or nil, request.secure,
+    front))
 end
 
 return pages

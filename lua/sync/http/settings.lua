@@ -8,6 +8,7 @@ local hosts = require "sync.http.hosts"
 local options = require "sync.options"
 local origins = require "sync.http.origins"
 local policy = require "sync.flash.policy"
+local proxies = require "sync.http.proxies"
 local ruffle = require "sync.flash.ruffle"
 
 local C, handle = core.C, core.handle
@@ -56,13 +57,19 @@ settings.policyPorts = setting {false,
 -- `{asks = {{"game.example.com", 9604}, {"*", "9600-9610"}}}`; see `sync.ruffle`.
 settings.ruffle = setting {false, {check = ruffle.check}}
 
+--- Networks of proxies, as in {"10.0.0.0/8", "2001:db8::/32", "unix"}; false: none. What they
+-- say of their clients is believed (X-Forwarded-For, -Proto and -Host, or Forwarded; the PROXY
+-- protocol): the address, also as to `maxPerAddress`, whether it's https, and the host.
+settings.proxies = setting {false, {check = proxies.check}, open = proxies.open}
+
 --- A WebSocket that has sent nothing yet is answered in binary instead of text.
 settings.binary = setting {false, options.boolean}
 --- Subprotocols of WebSocket that the class speaks, best first.
 settings.subprotocols = setting {{}, options.listOf("a list of names"), onClass = true}
---- Seconds of a WebSocket's silence until a ping is sent; false: never.
+--- Seconds of silence until a WebSocket is sent a ping, and a byte stream its class's `ping`;
+-- false: never.
 settings.pingInterval = setting {25, orFalse(seconds), core = "ping_interval"}
---- Seconds from a ping to a sign of life, else the WebSocket is closed; false: any time.
+--- Seconds from a ping to a sign of life, else the client is closed; false: any time.
 settings.pongTimeout = setting {10, orFalse(seconds), core = "pong_timeout"}
 --- Whether messages of WebSockets are compressed where the client can do it.
 settings.compression = setting {true, options.boolean}

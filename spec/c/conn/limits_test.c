@@ -756,3 +756,59 @@ TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
     unlink(path);
     rmdir(folder);
 }
+
+static struct sync_options with_ping(uint32_t pong_timeout) {
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    options.ping_interval = 20;
+    options.pong_timeout = pong_timeout;
+    return options;
+}
+
+/* One that has sent nothing yet, and one that has. */
+TEST(limits_silent_byte_streams_are_pinged_and_stay_when_they_answer) {
+    struct server server;
+    struct sync_options options = with_ping(60000);
+    server_open(&server);
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_ping(server.sync, 1, "there?", 6), 0);
+    int fd = client_connect(port);
+    for (int i = 0; i < 3; i++) {
+        CHECK(client_gets(&server, fd, "there?\n", 7));
+        CHECK(client_send(fd, "yes\n", 4));
+        WAIT(&server, server_saw(&server, SYNC_DATA, 1) == (uint32_t)i + 1);
+    }
+    CHECK_INT(server_close_reason(&server, 1), 0);
+    close(fd);
+    server_close(&server);
+}
+
+TEST(limits_byte_stream_that_answers_no_ping_is_closed) {
+    struct server server;
+    struct sync_options options = with_ping(20);
+    server_open(&server);
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_ping(server.sync, 1, "there?", 6), 0);
+    int fd = client_connect(port);
+    CHECK(client_gets(&server, fd, "there?\n", 7));
+    CHECK(client_sees_reset(&server, fd));
+    CHECK_INT(server_close_reason(&server, 1), SYNC_NO_PONG);
+    close(fd);
+    server_close(&server);
+}
+
+/* A client that counts as a byte stream because it's silent. */
+TEST(limits_silent_client_of_any_kind_is_pinged) {
+    struct server server;
+    struct sync_options options = with_ping(20);
+    options.transports = SYNC_STREAMS | SYNC_HTTP;
+    options.detect_timeout = 10;
+    server_open(&server);
+    uint32_t port = server_listen(&server, &options);
+    CHECK_INT(sync_listener_ping(server.sync, 1, "there?", 6), 0);
+    int fd = client_connect(port);
+    CHECK(client_gets(&server, fd, "there?\n", 7));
+    CHECK(client_sees_reset(&server, fd));
+    CHECK_INT(server_close_reason(&server, 1), SYNC_NO_PONG);
+    close(fd);
+    server_close(&server);
+}
