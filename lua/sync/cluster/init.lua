@@ -44,8 +44,10 @@ local MOST_TOPIC = Engine.MOST_NAME - #Journal.eventsOf "" -- bytes: the log of 
                             -- longer name
 local PLUS = ("+"):byte()
 
-local ENGINES = {redis = "sync.cluster.redis", rediss = "sync.cluster.redis",
-  unix = "sync.cluster.redis", nats = "sync.cluster.nats", tls = "sync.cluster.nats"}
+local REDIS, NATS = "sync.cluster.redis", "sync.cluster.nats"
+local ENGINES = {redis = REDIS, rediss = REDIS, ["redis+sentinel"] = REDIS, unix = REDIS,
+  nats = NATS,
+  tls = NATS}
 
 local cluster = {}
 
@@ -446,7 +448,7 @@ end
 -- @treturn sync.cluster|nil or nil and a message
 function Cluster:open(url)
   if self.engine then return nil, "this process is a node already" end
-  local scheme = type(url) == "string" and url:match("^(%a+):")
+  local scheme = type(url) == "string" and url:match("^([%a+]+):")
   local module = scheme and ENGINES[scheme]
   if not module then
     return nil, ("%s is no URL of an engine: there are redis://HOST and nats://HOST")

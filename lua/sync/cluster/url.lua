@@ -26,7 +26,8 @@ end
 
 local REDIS = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX], " ..
   "rediss:// (in TLS, also with ca=FILE, certificate=FILE and key=FILE), or " ..
-  "unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE&prefix=PREFIX]"
+  "unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE&prefix=PREFIX], or " ..
+  "redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT],…/MASTER[/DATABASE][?prefix=PREFIX]"
 
 local function decodeStrictly(text)
   if text:gsub("%%%x%x", ""):find("%%") then
@@ -67,11 +68,11 @@ local function readPath(place, path)
   return "unix:" .. decoded, 0
 end
 
-local function readHost(place)
+local function readHost(place, default)
   local host, rest = place:match("^%[([%x:.]+)%](.*)$")
   if not host then host, rest = place:match("^([^:%[%]%%%s%c]+)(.*)$") end
   if not host then return nil, "the host is missing, or is none" end
-  local port = readPort(rest, 6379)
+  local port = readPort(rest, default or 6379)
   if not port then return nil, "the port is none" end
   return host, port
 end
@@ -84,15 +85,31 @@ local function trustOf(known)
   return trust
 end
 
+-- Reads the hosts of Sentinels into a list of `{host, port}`. Returns that and the first of them,
+-- or nil, nil and what is wrong.
+local function readSentinels(place)
+  local servers = {}
+  for text in (place .. ","):gmatch "([^,]*)," do
+    local host, port = readHost(text, 26379)
+    if not host then return nil, nil, port end
+    servers[#servers + 1] = {host, port}
+  end
+  if #servers > MOST_SERVERS then
+    return nil, nil, ("there are more than %d servers"):format(MOST_SERVERS)
+  end
+  return servers, unpack(servers[1])
+end
+
 --- Reads a URL of Redis.
 -- @tparam string url
 -- @treturn table|nil `host`, `port`, `account` (with `user` and perhaps `password`),
 -- `database`, `prefix` and, in TLS, `trust` with `ca`, `certificate` and `key`, each a file or
--- nil; or nil and what is wrong
+-- nil; with Sentinel `servers`, a list of `{host, port}`, and `master`, its name; or nil and what
+-- is wrong
 function engineurl.redis(url)
-  local scheme, rest = url:match("^(%l+)://(.*)$")
-  local isSecure = scheme == "rediss"
-  if scheme ~= "redis" and scheme ~= "unix" and not isSecure then
+  local scheme, rest = url:match("^([%l+]+)://(.*)$")
+  local isSecure, hasSentinel = scheme == "rediss", scheme == "redis+sentinel"
+  if scheme ~= "redis" and not hasSentinel and scheme ~= "unix" and not isSecure then
     return nil, "it must be " .. REDIS
   end
   local address, query = rest:match("^([^?]*)%??(.*)$")
@@ -102,11 +119,19 @@ function engineurl.redis(url)
   local account, problem = readAccount(text)
   if not account then return nil, problem end
   local isUnix = scheme == "unix"
-  local host, port
-  if isUnix then host, port = readPath(place, path) else host, port = readHost(place) end
+  local master
+  if hasSentinel then master, path = path:match "^/([%w._-]+)(.*)$" end
+  if hasSentinel and not master then
+    return nil, "behind the Sentinels the master's name is missing, or is none"
+  end
+  local servers, host, port
+  if hasSentinel then servers, host, port = readSentinels(place)
+  elseif isUnix then host, port = readPath(place, path)
+  else host, port = readHost(place) end
   if not host then return nil, port end
   local known = {prefix = "sync", db = isUnix and "0" or nil}
   if isSecure then known.ca, known.certificate, known.key = "", "", "" end
+  if hasSentinel then known.sentinelpassword = "" end
   known, problem = readParameters(query, known)
   if not known then return nil, problem end
   local database = known.db or path:sub(2)
@@ -115,8 +140,11 @@ function engineurl.redis(url)
   if known.prefix == "" or #known.prefix > MOST_PREFIX or known.prefix:find(":", 1, true) then
     return nil, ("the prefix must have 1 to %d bytes, and no colon"):format(MOST_PREFIX)
   end
-  return {account = account, host = host, port = port, prefix = known.prefix,
-    database = ("%d"):format(tonumber(database)), trust = isSecure and trustOf(known)}
+  local password = known.sentinelpassword
+  return {servers = servers, master = master, account = account,
+    sentinelpassword = password ~= "" and password or nil, host = host, port = port,
+    prefix = known.prefix, database = ("%d"):format(tonumber(database)),
+    trust = isSecure and trustOf(known)}
 end
 
 -- NATS.

@@ -132,6 +132,10 @@ describe("sync.cluster.redis", function()
         ["unix:///" .. ("hidden"):rep(20)] = "107 bytes",
         ["unix:///hidden%00"] = "unix:///PATH",
         ["http://hidden"] = "redis://",
+        ["redis+sentinel://:hidden@host:1,other:x/hidden"] = "the port",
+        ["redis+sentinel://:hidden@host:1,other"] = "the master's name",
+        ["redis+sentinel://host/name/hidden"] = "the database",
+        ["redis+sentinel://host/name?ca=hidden"] = "a parameter",
         ["hidden"] = "redis://",
         ["rediss://:hidden@host?hidden=1"] = "a parameter",
         ["rediss://:hidden@host?ca=/nowhere"] = "cannot open the authorities' file /nowhere",
@@ -618,6 +622,98 @@ describe("sync.cluster.redis", function()
       wait(isTold(answers[10000]))
       for i = 1, 10000 do assert(answers[i][1] == "value") end
       assert.equal("other", (ask(engine, "get", "key")))
+    end)
+  end)
+
+  describe("with a master and a replica", function()
+    local replica
+
+    before_each(function()
+      server = Redis.start()
+      replica = Redis.start(nil, "--replicaof", "127.0.0.1 " .. server.port)
+    end)
+    after_each(Process.cleanUp)
+
+    it("takes no replica, says so once, and takes it when it is a master", function()
+      local engine, seen = open(replica:url())
+      wait(function() return engine.attempt >= 2 end)
+      assert.same({0, 1}, {seen.ups, #seen.downs})
+      assert.equal(1, logged("it is a %a+, not the master %(write the master's address"))
+      assert.equal(1, #lines)
+      replica:command("REPLICAOF", "NO", "ONE")
+      wait(function() return engine:isUp() end)
+    end)
+
+    it("leaves a server that becomes a replica while nothing is written to it", function()
+      local engine, seen = connect(server:url(), nil, "topic")
+      engine.pingSeconds = 0.3
+      server:command("REPLICAOF", "127.0.0.1", replica.port)
+      wait(function() return #seen.downs == 1 end)
+      assert.matches("not the master", seen.downs[1])
+      assert.is_false(engine:isUp())
+    end)
+
+    it("leaves one as soon as a write is refused, by a command or within a script", function()
+      for _, call in ipairs {{"set", "key", "value", nil}, {"increment", "key", 1, nil}} do
+        server:command("REPLICAOF", "NO", "ONE")
+        local engine, seen = connect()
+        server:command("REPLICAOF", "127.0.0.1", replica.port)
+        local answer = begin(engine, call[1], call[2], call[3], nil)
+        wait(isTold(answer))
+        assert.same({nil, "away"}, {unpack(answer, 1, 2)})
+        assert.is_false(engine:isUp())
+        assert.matches("READONLY", seen.downs[1])
+        assert.is_true(logged("READONLY.*redis%+sentinel") >= 1)
+        engine:close()
+      end
+    end)
+
+    describe("and Sentinels", function()
+      local sentinels, url
+
+      before_each(function()
+        local places = {}
+        sentinels = {}
+        for i = 1, 2 do
+          local port = Process.freePort()
+          local file = Process.file(("port %d\nbind 127.0.0.1\ndir /tmp\n" ..
+            "sentinel monitor mine 127.0.0.1 %d 1\nsentinel down-after-milliseconds mine 500\n")
+            :format(port, server.port))
+          sentinels[i] = Process.start {"redis-server", file, "--sentinel"}
+          Process.eventually("a Sentinel watches", function()
+            return sentinels[i]:stdout():find("+monitor master mine", 1, true)
+          end)
+          Process.eventually("it knows the replica", function()
+            return sentinels[i]:stdout():find("+slave slave", 1, true)
+          end)
+          places[i] = "127.0.0.1:" .. port
+        end
+        url = "redis+sentinel://" .. table.concat(places, ",") .. "/mine"
+      end)
+
+      it("goes to the new master, and events of all nodes arrive there", function()
+        local one, seenByOne = connect(url, nil, "topic")
+        local two = connect(url, nil, "topic")
+        assert.equal(server.port, one.port)
+        sentinels[1]:kill("KILL") -- the first that is asked
+        sentinels[1]:wait()
+        server:kill("KILL")
+        wait(function() return not one:isUp() and not two:isUp() end)
+        assert.is_true(two:publish("topic", "meanwhile"))
+        wait(function() return one:isUp() and two:isUp() end, 30)
+        assert.same({replica.port, replica.port}, {one.port, two.port})
+        two:publish("topic", "after")
+        wait(function() return #seenByOne.messages > 0 and
+          seenByOne.messages[#seenByOne.messages][2] == "after" end)
+        assert.is_true(ask(one, "set", "key", "value", nil))
+        assert.equal("value", (ask(two, "get", "key")))
+      end)
+
+      it("says which name no Sentinel knows", function()
+        local engine = open((url:gsub("mine$", "other")))
+        wait(function() return engine.attempt >= 1 end)
+        assert.equal(1, logged('no Sentinel tells where "other" is; .*does not know the master'))
+      end)
     end)
   end)
 

@@ -3,6 +3,7 @@
 --     redis://[[USER]:PASSWORD@]HOST[:6379][/DATABASE][?prefix=sync]
 --     rediss://…                      -- in TLS [?ca=FILE&certificate=FILE&key=FILE]
 --     unix://[[USER]:PASSWORD@]/PATH/TO/SOCKET[?db=DATABASE&prefix=sync]
+--     redis+sentinel://[[USER]:PASSWORD@]HOST[:26379],…/MASTER[/DATABASE][?prefix=sync]
 --
 -- What would have another meaning in a URL is written in hexadecimal: `%40` for `@`. The
 -- prefix keeps servers apart that share a Redis: it stands before the names of all channels
@@ -17,12 +18,14 @@
 --
 -- **Promises.** Messages of one engine to one topic arrive in their order, at most once: those
 -- that were on their way when a connection broke may be lost. One server is talked to, or what
--- stands for it behind its name, which is looked up anew each time; not a Redis Cluster.
+-- stands for it behind its name, which is looked up anew each time, or the master that Sentinel
+-- names; not a Redis Cluster. A server that is no master, or no more, is left: another may be.
 -- @module sync.cluster.redis
 
 local Connector = require "sync.connector"
 local buffer = require "string.buffer"
 local Link = require "sync.cluster.redis.link"
+local Search = require "sync.cluster.redis.sentinel"
 local Topics = require "sync.cluster.redis.topics"
 local Values = require "sync.cluster.redis.values"
 local core = require "sync.core"
@@ -53,6 +56,9 @@ local ADVICE = {
   {"^ERR wrong number of arguments for 'auth'", "users need Redis 6: write redis://:PASSWORD@HOST"},
   {"^ERR AUTH.*without any password", "take the password out of the URL"},
   {"^NOPERM", "allow the user what the engine needs: see docs/scaling.md"},
+  {"READONLY", "it is a replica: write the master's address into the URL, or redis+sentinel://"},
+  {"^it is a %a+, not the master", "write the master's address into the URL, or redis+sentinel://"},
+  {"^MASTERDOWN", "it is a replica that has lost its master"},
   {"^LOADING", "it passes when Redis has read its data from the disk"},
   {"^DENIED", "give Redis a password, or turn its protected mode off"},
   {"^ERR.*DB index", "the URL names a database that the server doesn't have"},
@@ -83,7 +89,28 @@ function Engine:refused(text)
     :format(self.name, text))
 end
 
+-- For the log: where Redis is.
+local function nameOf(host, port)
+  if host:find("^unix:") then return host end
+  return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
+end
+
+-- Where its server is.
+function Engine:place(host, port)
+  self.host, self.port, self.name = host, port, nameOf(host, port)
+  self.label = "Redis at " .. self.name
+end
+
 function Engine:connect()
+  if not self.search then return self:dial() end
+  self.search:begin(function(host, port)
+    if not host then return self:lost(port) end
+    self:place(host, port)
+    self:dial()
+  end)
+end
+
+function Engine:dial()
   local function failed(message) self:lost(message) end
   for _, connector in ipairs(self.connectors) do
     connector:connect(self.host, self.port, CONNECT_SECONDS, failed)
@@ -122,6 +149,7 @@ end
 -- Takes the connections away and returns the requests that have waited for them.
 function Engine:detach(leave)
   local requests = {}
+  if self.search then self.search:giveUp() end
   for _, connector in ipairs(self.connectors) do
     connector:giveUp()
     local link = self[connector.role]
@@ -164,13 +192,16 @@ function Engine:check(late)
       return self:lost(("no answer in %g s"):format(self.pingSeconds))
     end
   end
-  if self.commander then self:checkRequests(self.commander, time) end
+  if not self.commander then return end
+  self.commander:watchRole(time, self.pingSeconds)
+  self:checkRequests(self.commander, time)
 end
 
 -- Connections are closed when all has been written.
 function Engine:shut()
   local requests = self:detach(Link.close)
   for _, connector in ipairs(self.connectors) do connector:close() end
+  if self.search then self.search:close() end
   loop.stopTimer(self.checkTimer)
   self:stopRetrying()
   self.buffer:reset()
@@ -211,12 +242,6 @@ end
 
 function Engine:unhear(topic)
   self.topics:remove(topic)
-end
-
--- For the log: where Redis is.
-local function nameOf(host, port)
-  if host:find("^unix:") then return host end
-  return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
 end
 
 -- A connector of a role, in TLS if `trust` says whom to trust.
@@ -260,8 +285,6 @@ function redis.open(url, handlers)
   local prefix = found.prefix .. ":"
   local self = Engine:new {
     handlers = handlers or {}, account = found.account, database = found.database,
-    host = found.host, port = found.port, name = nameOf(found.host, found.port),
-    label = "Redis at " .. nameOf(found.host, found.port),
     channelPrefix = prefix, valuePrefix = prefix .. "v:", logPrefix = prefix .. "l:",
     connectors = {}, commander = nil, subscriber = nil,
     up = false, closed = false, isLost = false, isLate = false,
@@ -270,10 +293,14 @@ function redis.open(url, handlers)
     digests = {},                        -- of scripts, by name
     buffer = buffer.new(), buffered = 0, -- messages that wait for a connection
   }
+  self:place(found.host, found.port)
   self.topics = Topics.open(prefix, function() self:consider() end)
   local opened
   opened, problem = openConnectors(self, found.trust)
-  if not opened then return nil, problem end
+  if opened and found.master then
+    self.search, problem = Search.open(found.servers, found.master, found.sentinelpassword)
+  end
+  if problem then return nil, problem end
   self.checkTimer = loop.startTimer(CHECK_SECONDS, CHECK_SECONDS, function(late)
     self:check(late)
   end)

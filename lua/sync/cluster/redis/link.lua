@@ -15,6 +15,18 @@ local now = core.C.sync_now
 local command = hiredis.command
 
 local PING = command("PING")
+-- Tells the role, too. Unlike ROLE it is not refused by access lists; Redis 5 doesn't know it.
+local HELLO = command("HELLO", "2")
+
+-- Errors of a server that can't be written to, perhaps for ever. Scripts of Redis 6 quote them.
+local UNFIT = {"^READONLY", "%-READONLY", "^LOADING", "^MASTERDOWN"}
+
+local function isUnfit(text)
+  for _, pattern in ipairs(UNFIT) do
+    if text:find(pattern) then return true end
+  end
+  return false
+end
 
 local Link = Protocol:extend("RedisLink")
 Link.isLink = true
@@ -35,6 +47,7 @@ function Link:begin(connector)
   self.ready = false               -- whether Redis has answered all of `greet`
   self.heard = now()
   self.asked = false               -- since when Redis owes an answer to PING
+  self.roleAsked = now()
   self.sent, self.answered = 0, 0  -- commands and answers
   self.requests, self.first, self.last = {}, 1, 0 -- those that somebody waits for
   connector:giveUp()
@@ -83,6 +96,23 @@ function Link:isAlive(time, seconds)
   return true
 end
 
+local function checkRole(engine, _, kind, value)
+  if kind ~= "value" or type(value) ~= "table" then return end
+  for i = 1, #value - 1, 2 do
+    if value[i] == "role" and value[i + 1] ~= "master" then
+      return engine:lost(("it is a %s, not the master"):format(tostring(value[i + 1])))
+    end
+  end
+end
+
+--- Asks every so many seconds whether the server is still a master: one that became a replica
+-- keeps its connections, and takes messages that reach nobody.
+function Link:watchRole(time, seconds)
+  if not self.ready or time - self.roleAsked < seconds then return end
+  self.roleAsked = time
+  self:ask({answer = checkRole}, HELLO)
+end
+
 -- Takes the next request out of the row if this answer is its own.
 function Link:asker()
   self.answered = self.answered + 1
@@ -101,7 +131,10 @@ end
 -- A reply on the connection of commands, or before the other one has subscribed to anything.
 local function takeAnswer(self, engine, kind, value)
   local request = self:asker()
-  if request then
+  if kind == "error" and isUnfit(value) then
+    engine:lost(value)
+    if request and request.done then engine:guard("an answer", request.done, nil, "away") end
+  elseif request then
     request.answer(engine, request, kind, value)
   elseif kind == "error" then
     engine:refused(value)
@@ -181,6 +214,7 @@ function Link:greet()
     self:ask({answer = mustWork}, command("AUTH", unpack(words)))
   end
   self:ask({answer = mayFail}, command("CLIENT", "SETNAME", "sync"))
+  self:ask({answer = checkRole}, HELLO)
   if self.role == "commander" then
     if engine.database ~= "0" then
       self:ask({answer = mustWork}, command("SELECT", engine.database))
