@@ -3,7 +3,7 @@ local Program = require "spec.support.program"
 
 -- Classes whose clients send many messages, without sockets; what the report says of them.
 local DRIVER = [[
-  local sync, testing = require "sync", require "sync.testing"
+  local sync, testing = require "sync", require "sync.testing" sync.jit.stitch()
   local Hot = sync.Protocol:extend("Hot")
   function Hot:onData(data)
     self.total = (self.total or 0) + #data

@@ -242,7 +242,6 @@ function sync.start()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
   end, failure.trace)
-  sync.jit.serve()
   local hadWork = not ok or loop.run()
   for _, listener in ipairs(opened) do listener:stop() end
   unwatch()

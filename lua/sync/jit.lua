@@ -13,13 +13,12 @@ local util = require "jit.util"
 local compiler = {}
 
 -- LuaJIT of March 2022, which Debian 12 has, may crash in a trace that it has stitched within a
--- loop over pairs: `for name in pairs(t) do name:find("^x") end`. Loading modules and enabling
--- classes runs such loops often enough to be compiled, so nothing is stitched before the server
--- serves.
+-- loop over pairs: `for name in pairs(t) do name:find("^x") end`. So nothing is stitched: what
+-- calls such a function of C is interpreted.
 opt.start("minstitch=1000000")
 
---- Lets traces be stitched: the server begins to serve.
-function compiler.serve()
+--- Lets traces be stitched, for a LuaJIT without that error.
+function compiler.stitch()
   opt.start("minstitch=0")
 end
 

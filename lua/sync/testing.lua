@@ -23,8 +23,6 @@ local core = require "sync.core"
 local loop = require "sync.loop"
 local options = require "sync.options"
 
-require "sync.jit".serve() -- as sync.start does
-
 local C, handle = core.C, core.handle
 
 local MOST_STEPS = 10000
