@@ -1,6 +1,6 @@
 --- AMF0: the values of ActionScript 1 and 2, and of Flash Remoting, as bytes.
 --
--- Which value becomes which is in `sync.amf`; the limits are those of `sync.amf3`. A value
+-- Which value becomes which is in `sync.amf`; the limits are those of `sync.flash.amf3`. A value
 -- may switch to AMF3, which shares its references with the others that do so. "Unsupported"
 -- is read as null; movie clips and record sets, which nothing writes, are refused.
 -- @module sync.flash.amf0
@@ -145,7 +145,7 @@ end
 --- Reads a value. No input raises an error.
 -- @tparam string bytes
 -- @tparam[opt=1] number position of its first byte
--- @tparam[opt] table limits see `sync.amf3.decode`
+-- @tparam[opt] table limits see `sync.flash.amf3.decode`
 -- @treturn boolean whether it could be read
 -- @treturn any the value, or what is wrong with the bytes
 -- @treturn number|nil the position behind it
@@ -319,7 +319,7 @@ end
 
 --- Writes a value.
 -- @tparam any value
--- @tparam[opt] table options see `sync.amf3.encode`
+-- @tparam[opt] table options see `sync.flash.amf3.encode`
 -- @treturn string|nil the bytes, or nil
 -- @treturn string|nil and which value in it can't be written, and why
 function amf0.encode(value, options)

@@ -71,7 +71,7 @@ end
 
 --- Reads a packet. No input raises an error.
 -- @tparam string bytes
--- @tparam[opt] table limits see `sync.amf3.decode`; `values` and `text` are those of the
+-- @tparam[opt] table limits see `sync.flash.amf3.decode`; `values` and `text` are those of the
 -- whole packet
 -- @treturn table|nil the packet, or nil
 -- @treturn string|nil and what is wrong with the bytes
@@ -144,8 +144,8 @@ end
 
 --- Writes a packet.
 -- @tparam table packet
--- @tparam[opt={references=false,depth=64}] table options see `sync.amf3.encode`; `size` is that of
--- the whole packet
+-- @tparam[opt={references=false,depth=64}] table options see `sync.flash.amf3.encode`; `size` is
+-- that of the whole packet
 -- @treturn string|nil the bytes, or nil
 -- @treturn string|nil and which value in it can't be written, and why
 function amfpacket.encode(packet, options)
