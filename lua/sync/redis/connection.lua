@@ -2,8 +2,9 @@
 -- and gives each call its answers, in order.
 --
 -- The owner has `connectionReady(connection)`, `connectionLost(connection, reason, code)` and, if
--- more is sent than the connection takes at once, `connectionDrained(connection)`. After it was
--- lost, a connection may be opened again. `state` is "idle", "opening", "ready" or "closed".
+-- more is sent than the connection takes at once, `connectionDrained(connection)`. An owner that
+-- `hears` has `connectionHeard(kind, value, bytes)` instead of calls. After it was lost, a
+-- connection may be opened again. `state` is "idle", "opening", "ready" or "closed".
 -- @classmod sync.redis.connection
 
 local Base = require "sync.redis.link"
@@ -28,7 +29,10 @@ local Link = Base:extend("RedisClientLink")
 Link.highWater = 256 * 1024
 
 function Link:take(owner, kind, value, bytes)
-  if self.ready then return owner:heard(kind, value, bytes) end
+  if self.ready then
+    if owner.hears then return owner.owner:connectionHeard(kind, value, bytes) end
+    return owner:heard(kind, value)
+  end
   local request = self:asker()
   if request then request.answer(owner, request, kind, value) end
 end
@@ -40,11 +44,13 @@ end
 --- @tparam table place what sync.redis.url has read
 -- @tparam table options of sync.redis
 -- @tparam table owner
+-- @tparam[opt] boolean hears
 -- @treturn Connection|nil or nil and a message
-function Connection.open(place, options, owner)
+function Connection.open(place, options, owner, hears)
   local connector, problem = Connector.new(Link, {}, true)
   if not connector then return nil, problem end
   local self = Connection:new {place = place, options = options, owner = owner, state = "idle",
+    hears = hears or false,
     connector = connector, link = false, search = false,
     flight = {}, first = 1, last = 0} -- calls that were sent, until they have their answers
   connector.owner = self
@@ -90,8 +96,8 @@ function Connection:connect()
 end
 
 function Connection:linkReader()
-  return hiredis.reader(0, {failed = failures.ofRedis, longest = self.options.maxReply,
-    mostElements = MOST_ELEMENTS})
+  return hiredis.reader(self.hears and 0, {failed = failures.ofRedis,
+    longest = self.options.maxReply, mostElements = MOST_ELEMENTS})
 end
 
 local function greeted(self, request, kind, value)
@@ -142,8 +148,7 @@ function Connection:isQuiet()
 end
 
 -- An answer has come, for the first call in the row.
-function Connection:heard(kind, value, bytes)
-  if kind == "message" then value = {"message", value, bytes, n = 3} end -- of a list of three
+function Connection:heard(kind, value)
   local first = self.first
   local call = self.flight[first]
   if not call then return self:lost("it answers what nobody has asked") end

@@ -99,8 +99,8 @@ local function follow(self, bytes)
     local type = bytes:byte(at)
     local count = (BULKS[type] or ARRAYS[type]) and (tonumber(bytes:sub(at + 1, stop - 1)) or 1 / 0)
     if count and count > (BULKS[type] and self.longest or self.mostElements) then
-      return nil, "a length or a count is too large: " .. bytes:sub(at, math.min(stop - 1, at + 40)),
-        "too large"
+      local line = bytes:sub(at, math.min(stop - 1, at + 40))
+      return nil, "a length or a count is too large: " .. line, "too large"
     end
     at = stop + 2
     if BULKS[type] and count >= 0 then at = at + count + 2 end
@@ -183,7 +183,7 @@ local function methods(lib, Reply)
       lib.freeReplyObject(whole)
       return "message", channel, bytes
     end
-    local kind, value = "value", nil
+    local kind, value = "value"
     if reply.type == ERROR then
       kind, value = "error", ffi.string(reply.str, reply.len)
     elseif self.failed then
