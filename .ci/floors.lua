@@ -46,7 +46,7 @@ floors.table = {
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
-    "lua/sync/service/",     -- what those share who wait for other servers: pool, limits, failures
+    "lua/sync/service/",     -- what those share who wait for other servers: pools, failures
   }, {
     "lua/sync/redis/",       -- Redis for applications, and what the cluster's engine has of it
     "lua/sync/socket/",      -- sockets in LuaSocket's manner

@@ -4,7 +4,7 @@
 -- stays, though, until Redis has answered.
 -- @module sync.redis.call
 
-local limits = require "sync.service.limits"
+local limits = require "sync.limits"
 local task = require "sync.task"
 
 local Call = {}

@@ -14,7 +14,7 @@ local Search = require "sync.redis.sentinel"
 local core = require "sync.core"
 local failures = require "sync.redis.failures"
 local hiredis = require "sync.redis.hiredis"
-local limits = require "sync.service.limits"
+local limits = require "sync.limits"
 
 local now = core.C.sync_now
 local command = hiredis.command

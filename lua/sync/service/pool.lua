@@ -4,7 +4,7 @@
 -- @module sync.service.pool
 
 local Class = require "sync.class"
-local limits = require "sync.service.limits"
+local limits = require "sync.limits"
 local task = require "sync.task"
 
 local Pool = Class:extend("Pool")
