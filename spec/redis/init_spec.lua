@@ -443,4 +443,54 @@ describe("sync.redis", function()
     assert.not_matches("geheim", support.raised(sync.redis, "redis://u:geheim@h:1:2"))
     assert.matches("parameter that is not known", support.raised(sync.redis, "redis://h?prefix=x"))
   end)
+
+  it("speaks TLS", function()
+    local certificate, key = Process.file(), Process.file()
+    assert.equal(0, os.execute(("openssl req -x509 -newkey ec -pkeyopt " ..
+      "ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext " ..
+      "subjectAltName=DNS:localhost -out %s -keyout %s 2>/dev/null"):format(certificate, key)))
+    local port = Process.freePort()
+    Redis.start(nil, "--tls-port", tostring(port), "--tls-cert-file", certificate,
+      "--tls-key-file", key, "--tls-ca-cert-file", certificate, "--tls-auth-clients", "no")
+    waits(function()
+      local mine = open(("rediss://localhost:%d?ca=%s"):format(port, certificate))
+      mine:set("a", ("x"):rep(60000))
+      assert.equal(60000, #mine:get "a")
+      assert.is_nil(mine:blpop("none", 0.01))
+      local other = open("rediss://localhost:" .. port, {timeout = 1})
+      local found = failure(other.get, other, "a")
+      assert.equal("away", found.code)
+      assert.matches("nobody that is trusted here", found.message)
+    end)
+  end)
+
+  it("goes to the new master that Sentinel names", function()
+    local master, replica = Redis.start(), Redis.start()
+    replica:command("replicaof", "127.0.0.1", master.port)
+    wait(function() return replica:command("info", "replication"):find "master_link_status:up" end)
+    local port = Process.freePort()
+    local file = Process.file(("port %d\nbind 127.0.0.1\ndir /tmp\nsentinel monitor mine " ..
+      "127.0.0.1 %d 1\nsentinel down-after-milliseconds mine 500\n"):format(port, master.port))
+    local sentinel = Process.start {"redis-server", file, "--sentinel"}
+    wait(function() return sentinel:stdout():find("+slave slave", 1, true) end)
+    waits(function()
+      local mine = open(("redis+sentinel://127.0.0.1:%d/mine"):format(port), {timeout = 1})
+      mine:set("a", 1)
+      assert.is_nil(mine:blpop("none", 0.01))
+      assert.equal(master.port, tonumber(mine:config("GET", "port").port))
+      master:kill "KILL"
+      local codes, ok, problem = {}, nil, nil
+      repeat
+        ok, problem = pcall(mine.incr, mine, "a")
+        if not ok then
+          codes[problem.code] = true
+          sync.sleep(0.05)
+        end
+      until ok
+      codes["in doubt"], codes.away, codes.timeout = nil, nil, nil
+      assert.same({}, codes)
+      assert.equal(replica.port, tonumber(mine:config("GET", "port").port))
+      assert.is_nil(mine:blpop("none", 0.01))
+    end)
+  end)
 end)
