@@ -403,6 +403,7 @@ local LAZY = {
   shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
   sql = function() return require "sync.sql" end,
+  socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
 }
 

@@ -27,6 +27,6 @@ for _, name in ipairs {"sync.task", "sync.remoting.remote", "sync.remoting.metho
   "sync.flash.wire", "sync.state.room", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
   "sync.secrets.password", "sync.secrets.jwt", "sync.sql", "sync.sql.migrate",
   "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql", "sync.service.failure",
-  "sync.limits", "sync.redis"} do
+  "sync.limits", "sync.redis", "sync.socket"} do
   require(name)
 end
