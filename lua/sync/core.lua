@@ -1,6 +1,6 @@
 --- The C core as Lua sees it.
 --
--- The FFI is known here, for the core; in `sync.cluster.redis.hiredis` and
+-- The FFI is known here, for the core; in `sync.redis.hiredis` and
 -- `sync.cluster.nats.library`, each for a library of others'; and in `sync.cluster.frame` and
 -- `sync.flash.cursor`, which take numbers out of bytes.
 --
