@@ -217,6 +217,12 @@ function core.patch(state, member, tick)
   if bytes ~= nil then return ffi.string(bytes, length[0]) end
 end
 
+--- What a patch has made for replicas, or a snapshot: see sync_state_copied. nil: nothing.
+function core.copied(state, snapshot)
+  local bytes = C.sync_state_copied(state, snapshot, length)
+  if bytes ~= nil then return ffi.string(bytes, length[0]) end
+end
+
 local begun = C.sync_worker_begin(handle)
 if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 

@@ -221,14 +221,13 @@ TEST(grid_finds_who_is_near_wherever_that_is) {
         for (int look = 0; look < 50; look++) {
             double x = ((double)test_random(1000) - 500) / 10 * scales[s];
             double y = ((double)test_random(1000) - 500) / 10 * scales[s];
-            memset(table->visible, 0, table->words * sizeof(uint64_t));
-            grid_see(&table->grid, &table->entities, x, y, reach, reach, NULL, 0,
-                     table->visible);
+            memset(table->near_set, 0, table->words * sizeof(uint64_t));
+            grid_see(&table->grid, x, y, reach, reach, NULL, table->near_set);
             for (uint32_t i = 0; i < COUNT; i++) {
                 double dx = players[i].x - x;
                 double dy = players[i].y - y;
                 bool near = dx * dx + dy * dy <= reach * reach;
-                CHECK_INT(bit_is(table->visible, i), near);
+                CHECK_INT(bit_is(table->near_set, i), near);
             }
         }
     }
