@@ -714,10 +714,10 @@ const char *sync_state_copied(const struct sync_state *state, int32_t snapshot,
                               size_t *length);
 
 /* A copy: a state that was declared, and has nothing yet, which is told all it has by
- * sync_state_apply. Bytes that are none (-EPROTO) or of another declaration (-EINVAL), and
- * memory that ran out, leave it lost: it takes nothing but a snapshot. When something was
- * applied, a patch of it is to be made. A member is found there by its id (0: it isn't
- * there, or not yet), reads a form from then on, and gets a connection. */
+ * sync_state_apply. Bytes that are none (-EPROTO) or of another declaration (-EINVAL),
+ * and memory that ran out, leave it lost: it takes nothing but a snapshot. When something
+ * was applied, a patch of it is to be made. A member is found there by its id (0: it
+ * isn't there, or not yet), reads a form from then on, and gets a connection. */
 enum sync_applied {
     SYNC_APPLIED,
     SYNC_APPLIED_OLD,   /* dropped: an older patch, of an older epoch, or a snapshot that

@@ -193,6 +193,15 @@ function core.doubles(...)
   return ffi.string(ffi.new("double[?]", count, ...), 8 * count)
 end
 
+local double = ffi.new "double[1]"
+
+--- The double at a place of a string. Not compiled: where that was, numbers have been read wrong.
+function core.toDouble(bytes, at)
+  ffi.copy(double, core.behind(bytes, at - 1), 8)
+  return double[0]
+end
+jit.off(core.toDouble)
+
 function core.float(value)
   return ffi.string(ffi.new("float[1]", value), 4)
 end

@@ -200,9 +200,8 @@ static void write_sights(struct sync_state *state, uint32_t index, struct bytes 
     bytes_varint(to, members);
     for (uint32_t i = 1; i < state->member_capacity; i++) {
         struct member *member = &state->members[i];
-        uint32_t count = id_of(member) != 0
-                             ? choose_sights(table, &member->sights[index], set)
-                             : 0;
+        uint32_t count =
+            id_of(member) != 0 ? choose_sights(table, &member->sights[index], set) : 0;
         if (count == 0) {
             continue;
         }

@@ -54,8 +54,7 @@ static void json_table(struct sync_state *state, const struct member *member,
 static void json_section(struct sync_state *state, const struct member *member,
                          enum section section) {
     static const char *const names[] = {
-        ",\"gone\":", ",\"hidden\":", ",\"new\":",
-                                        ",\"seen\":", ",\"change\":"};
+        ",\"gone\":", ",\"hidden\":", ",\"new\":", ",\"seen\":", ",\"change\":"};
     struct bytes *to = &state->message;
     bool first = true;
     for (uint32_t i = 0; i < state->table_count; i++) {

@@ -250,4 +250,3 @@ int32_t sync_state_sight(struct sync_state *state, uint32_t member, uint32_t tab
     }
     return good ? 0 : -ENOMEM;
 }
-

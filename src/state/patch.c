@@ -339,14 +339,8 @@ static void write_envelope(struct sync_state *state) {
     state->message = to;
 }
 
-void patch_write(struct sync_state *state, struct member *member, double tick) {
-    state->message.length = 0;
-    state->message.failed = false;
-    if (member->form == SYNC_FORM_JSON) {
-        json_write(state, member, tick);
-    } else {
-        write_binary(state, member, tick);
-    }
+void patch_write(struct sync_state *state, const struct member *member, double tick) {
+    write_binary(state, member, tick);
     if (member->form == SYNC_FORM_AMF3) {
         write_envelope(state);
     }

@@ -121,8 +121,7 @@ static bool read_value(struct entities *entities, uint32_t number, uint32_t i,
     const char *value;
     size_t length;
     if (type_is_number(&field->type)) {
-        uint64_t *sent =
-            &entities->sent[number * entities->number_count + field->place];
+        uint64_t *sent = &entities->sent[number * entities->number_count + field->place];
         return type_read_number(&field->type, from, sent);
     }
     return type_read_value(&field->type, from, &value, &length) &&
@@ -279,8 +278,8 @@ static bool read_section(struct sync_state *state, bool is_snapshot, uint64_t *b
 /* All but the head. */
 static bool read_all(struct sync_state *state, bool is_snapshot, struct reader *from) {
     uint64_t before = UINT64_MAX;
-    bool good = read_left(state, from) && read_joined(state, from) &&
-                read_inputs(state, from);
+    bool good =
+        read_left(state, from) && read_joined(state, from) && read_inputs(state, from);
     while (good && from->at < from->end) {
         good = read_section(state, is_snapshot, &before, from);
     }

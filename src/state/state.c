@@ -142,7 +142,8 @@ bool state_grow_sets(struct sync_state *state, uint32_t index) {
             return false;
         }
     }
-    return words == table->words || grow_table(table); /* last: it says that all is done */
+    return words == table->words ||
+           grow_table(table); /* last: it says that all is done */
 }
 
 /* Entities. */
@@ -226,7 +227,9 @@ const struct bytes *state_write(struct sync_state *state, struct member *member,
         any |= patch_settle(state, member, i);
     }
     if (any) {
-        patch_write(state, member, tick);
+        state->message.length = 0;
+        state->message.failed = false;
+        (member->form == SYNC_FORM_JSON ? json_write : patch_write)(state, member, tick);
     }
     for (uint32_t i = 0; i < state->table_count; i++) {
         struct sight *sight = &member->sights[i];

@@ -49,10 +49,10 @@ struct member {
     bool looks;   /* at a place of its own */
     bool bounded; /* the sender's own: it has seen to the connection */
     uint8_t form;
-    uint32_t slot; /* of its connection, 0: none */
-    uint32_t last; /* the patch whose state it has */
-    uint32_t seen; /* the patch in which was decided what it sees */
-    double id;     /* by which other nodes know one that is elsewhere; 0: it's here */
+    uint32_t slot;    /* of its connection, 0: none */
+    uint32_t last;    /* the patch whose state it has */
+    uint32_t seen;    /* the patch in which was decided what it sees */
+    double id;        /* by which other nodes know one that is elsewhere; 0: it's here */
     double copied_id; /* by which copies know this number, also when it's another's now */
     double copied_input;
     double x;
@@ -161,4 +161,4 @@ void patch_public(struct sync_state *state, struct entities *entities,
 
 /* Write the diffs of all tables, into the state's message; json.c: as JSON. */
 void json_write(struct sync_state *state, const struct member *member, double tick);
-void patch_write(struct sync_state *state, struct member *member, double tick);
+void patch_write(struct sync_state *state, const struct member *member, double tick);

@@ -45,6 +45,12 @@ end
 local Reader = {}
 Reader.__index = Reader
 
+--- Reads bytes from their beginning: `byte`, `varint`, `zigzag`, `little`, `text`, `count`.
+-- @raise a refusal, where they end too early
+function patches.reader(bytes)
+  return setmetatable({data = bytes, at = 1}, Reader)
+end
+
 function Reader:skip(count)
   local at = self.at
   demand(count <= #self.data - at + 1, "it ends within a value")
@@ -346,7 +352,7 @@ end
 -- reads the rest
 -- @raise a refusal
 function patches.ofBytes(bytes)
-  local reader = setmetatable({data = bytes, at = 1}, Reader)
+  local reader = patches.reader(bytes)
   demand(reader:byte() == MARK, "it begins with another byte")
   local flags = reader:byte()
   demand(flags < 2, "there is an unknown flag")
