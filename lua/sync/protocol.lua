@@ -296,7 +296,7 @@ end
 
 -- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.
 function Protocol:deliverEvent(text)
-  self:send(text)
+  if text then self:send(text) end
 end
 
 -- As much of a reason as fits into a WebSocket's Close, cut where a character ends.
