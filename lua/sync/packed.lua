@@ -69,17 +69,22 @@ local function sortedKeys(value)
   return keys
 end
 
--- Whether a value is plain, but for strings, which the writer of JSON looks at.
-local function isPlain(value, depth)
+-- How many values are left, of MOST_VALUES, if a value is plain, but for strings, which the writer
+-- of JSON looks at; else nil.
+local function leftOfPlain(value, depth, left)
   local kind = type(value)
-  if kind == "number" then return value - value == 0 end
-  if kind ~= "table" then return kind == "string" or kind == "boolean" or value == null end
-  if depth == 0 or kindOf(value) then return false end
+  if kind == "number" then return value - value == 0 and left - 1 or nil end
+  if kind ~= "table" then
+    return (kind == "string" or kind == "boolean" or value == null) and left - 1 or nil
+  end
+  if depth == 0 or left <= 0 or kindOf(value) then return nil end
   local isList = lengthOf(value) ~= nil
   for key, item in pairs(value) do
-    if not isList and type(key) ~= "string" or not isPlain(item, depth - 1) then return false end
+    if not isList and type(key) ~= "string" then return nil end
+    left = leftOfPlain(item, depth - 1, left - 1)
+    if not left then return nil end
   end
-  return true
+  return left
 end
 
 local function sortedJson(value)
@@ -182,7 +187,7 @@ end
 -- @tparam[opt] boolean isSorted whether equal values are to be equal texts
 -- @treturn string|nil or nil and why it can't be
 function packed.encode(value, isSorted)
-  if isPlain(value, MOST_DEPTH) then
+  if leftOfPlain(value, MOST_DEPTH, MOST_VALUES) then
     local text = (isSorted and sortedJson or json.encode)(value)
     if text then return text end
   end
