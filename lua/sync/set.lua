@@ -11,7 +11,7 @@
 -- come back in a later tick stands at the end.
 --
 -- In a cluster a set has a channel, an object that knows what the set has to do with other nodes
--- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(how, text, isPlain, name, …)`, `count()`,
+-- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(…)`, `count()`,
 -- `members()`, `note(client, isIn)`, and, of a class's `clients`, `addRoom(room)`.
 -- @classmod sync.Set
 

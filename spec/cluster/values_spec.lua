@@ -100,7 +100,7 @@ describe("values of two nodes", function()
     end
   end)
 
-  it("that JSON can say reach all in what each speaks, from a node without the other kind", function()
+  it("that JSON says reach all in what each speaks, from a node without the other kind", function()
     serve()
     local page, there, pageThere = serverOne:connect(), flash(Other), serverOther:connect()
     One.clients:fire("on", amf.date(5), {1, 1 / 3}, sync.list(), nil, 2 ^ 53)

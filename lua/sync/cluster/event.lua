@@ -32,7 +32,7 @@ end
 -- @treturn string|nil or nil and why they can't be told
 -- @treturn number flags
 function event.write(how, text, name, ...)
-  local flags, body, problem = 0, text, nil
+  local flags, body, problem = 0, text
   if not body then
     flags = PACKED
     body, problem = packed(name, ...)

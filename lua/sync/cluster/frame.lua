@@ -3,8 +3,9 @@
 --     0  type (1 byte), 1  kind (1 byte), 2  node (2 bytes), 4  epoch of the node (4 bytes),
 --     8  stream (4 bytes), 12  number of the frame in its stream (4 bytes, from 1)
 --
--- The kind is that of a message: text (1), binary (2), or of each client's own (0); of an event it's
--- the flags of lua/sync/cluster/event.lua, and of all other frames 0. Numbers are little-endian. Beside lua/sync/core.lua this file knows the FFI.
+-- The kind is that of a message: text (1), binary (2), or of each client's own (0); of an event it
+-- is the flags of lua/sync/cluster/event.lua, and of all other frames 0. Numbers are little-endian.
+-- Beside lua/sync/core.lua this file knows the FFI.
 -- @module sync.cluster.frame
 
 local buffer = require "string.buffer"
