@@ -1,6 +1,7 @@
 -- Values as texts that lose nothing: alone, and between nodes.
 
 local amf = require "sync.amf"
+local journal = require "sync.cluster.journal"
 local packed = require "sync.packed"
 local support = require "spec.support"
 local sync = require "sync"
@@ -121,7 +122,30 @@ describe("a value as a text", function()
 
   it("is noted, or the log says why not", function()
     assert.equal("", values.note(nil, "it"))
-    local lines = support.logged(function() assert.equal("", values.note(print, "the field x")) end)
-    assert.matches("the field x can't be told to other nodes: a function", lines[1])
+    assert.equal("[1]", values.note({1}, "it"))
+    local cycle = {}
+    cycle[1] = cycle
+    for _, value in ipairs {print, cycle, {a = {print}}} do
+      local lines = support.logged(function()
+        assert.equal("", values.note(value, "the field x"))
+      end)
+      assert.matches("the field x can't be told to other nodes: ", lines[1], 1, true)
+    end
+  end)
+
+  -- A node writes them once a second, for all of its clients.
+  it("that can't be told lets a session's other fields and rooms be kept", function()
+    local class = support.protocol({resumeFields = {"nick", "friend"}}, sync.Remote)
+    local client = support.connect(class).server
+    client.nick, client.friend = "ann", print
+    local value = {at = 1}
+    client:join("room", value)
+    value.at = print
+    client:join("other", 5)
+    support.logged(function()
+      assert.same({nick = '"ann"'}, journal.fieldsOf(client))
+      assert.same({room = "", other = "5"}, journal.roomsOf(client))
+    end)
+    support.cleanUp()
   end)
 end)
