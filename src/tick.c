@@ -10,6 +10,7 @@
 #include "conn/output.h"
 #include "conn/ready.h"
 #include "core/core.h"
+#include "core/heap.h"
 #include "core/memory.h"
 #include "core/resolve.h"
 #include "core/signals.h"
@@ -132,6 +133,7 @@ static void trim(struct core *core) {
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
+    heap_trim();
     malloc_trim(0);
 }
 
