@@ -21,6 +21,7 @@
 #include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/listener.h"
+#include "websocket/broadcast.h"
 #include "websocket/send.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
@@ -119,6 +120,7 @@ void sync_close(struct sync *sync) {
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
     send_trim(core);
+    broadcast_trim(core);
     batch_free(&core->batch);
     free(core);
 }
@@ -130,6 +132,7 @@ static void trim(struct core *core) {
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
     send_trim(core);
+    broadcast_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
