@@ -177,7 +177,8 @@ end
 function Record:create(home, index)
   local p = self.make()
   for _, start in ipairs(self.starts) do p[start[1]] = start[2] end
-  sides[p] = {number = false, table = index, values = {}, inner = {}, home = home, record = self}
+  sides[p] = {number = false, table = index, values = {}, inner = {}, home = home,
+    record = self}
   return p
 end
 
