@@ -144,8 +144,8 @@ local function structOf(numbers)
   local struct = structs[text]
   if not struct then
     if typeCount + #numbers + 1 > MOST_TYPES then
-      error("this process has declared states with too many different fields: declare them once, " ..
-        "when the script starts", 0)
+      error("this process has declared states with too many different fields: declare them " ..
+        "once, when the script starts", 0)
     end
     typeCount = typeCount + #numbers + 1
     struct = {core.record(numbers, {__index = read, __newindex = write, __tostring = describe})}
