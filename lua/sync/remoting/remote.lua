@@ -63,8 +63,13 @@ settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass 
 -- that demands another to be understood is refused.
 settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
 
---- Classes of rooms that clients may join: see `sync.Room`.
-settings.rooms = setting {{}, classes, onClass = true}
+--- Classes of rooms that clients may join: see `sync.Room`. Their settings are checked here.
+settings.rooms = setting {{}, classes, onClass = true, conflict = function(values)
+  for _, class in ipairs(values.rooms) do
+    local checked, problem = options.check(class)
+    if not checked then return problem end
+  end
+end}
 
 options.declare(Remote, settings)
 
