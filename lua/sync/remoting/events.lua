@@ -153,7 +153,7 @@ local function fire(self, how, name, ...)
     eventName = source.channel:publishEvent(how, text or nil, isPlain, name, ...)
   end
   if text and how == nil and not source.resumable and not source.mixed then
-    return self:sendHere(text, source.kind)
+    return self:sendHere(text, #text, source.kind)
   end
   local made = byWire(eventName, name, ...)
   if text then made[json] = Session.event(text, eventName) end
