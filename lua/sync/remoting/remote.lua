@@ -17,6 +17,7 @@ local Calls = require "sync.remoting.calls"
 local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
+local arrival = require "sync.remoting.arrival"
 local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
@@ -198,11 +199,12 @@ function Remote:room(name)
   return room
 end
 
-function Remote:join(name, value)
+function Remote:join(name, value, done)
   Class.needColon(self, "join(name)")
   local was = self:isIn(name)
-  local ok, why = Rpc.join(self, name, value)
+  local ok, why = Rpc.join(self, name, value, done)
   local session = self.session
+  if ok and self.clients.channel then arrival.expect(self, name) end
   if ok and session and session.store and (not was or value ~= nil) then
     session.store:joined(self, name)
   end
