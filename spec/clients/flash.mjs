@@ -584,6 +584,24 @@ async function patches(movie) {
   }
 }
 
+// `FUZZ=1000000` for the long run; so many at once, that the movie goes on in between.
+const {FUZZ = 4000, SEED = 1} = process.env;
+const FUZZ_BATCH = 500;
+
+async function mutated(movie) {
+  await check(`${FUZZ} mutated patches are taken or refused`, async () => {
+    let refused = 0;
+    for (let done = 0; done < FUZZ; done += FUZZ_BATCH) {
+      const {join, steps} = vectors[(done / FUZZ_BATCH) % vectors.length];
+      const result = await movie.do("movie", "fuzz", {declared: join.state, count: FUZZ_BATCH,
+        steps: steps.map(({binary}) => binary), seed: Number(SEED) + done});
+      assert.equal(result.broken, undefined);
+      refused += result.refused;
+    }
+    assert.ok(refused > FUZZ / 8 && refused < FUZZ, `${refused} of ${FUZZ} were refused`);
+  });
+}
+
 // `other` is a client in JavaScript.
 async function rooms(movie, who, other) {
   await check(`${who}: a room has its state, calls and events`, async () => {
@@ -841,6 +859,7 @@ async function main() {
   await hears(movie, "ann", friend);
   await isCalled(movie, "ann");
   await patches(movie);
+  await mutated(movie);
   await rooms(movie, "ann", friend);
   await resumes(movie, "ann", relay, friend, game);
   await limits(movie, game.port, deadPort, relay);
