@@ -351,8 +351,10 @@ end
 
 --- Listens, until `stop`.
 function sockets.listen()
-  local listeners = {sync.enable("127.0.0.1", 0, Game, {maxQueue = 64 * 1024 * 1024}),
-    sync.enable("127.0.0.1", 0, Game, {framing = "length32", encoding = "amf3"})}
+  local silent = 3600 -- seconds without a ping: under sanitizers a life takes its time
+  local listeners = {sync.enable("127.0.0.1", 0, Game, {maxQueue = 64 * 1024 * 1024,
+    pingInterval = silent}), sync.enable("127.0.0.1", 0, Game, {framing = "length32",
+    encoding = "amf3", pingInterval = silent})}
   sockets.port, sockets.amf = listeners[1].port, listeners[2].port
   function sockets.stop()
     for _, listener in ipairs(listeners) do listener:stop() end
