@@ -121,7 +121,7 @@ local function enter(client, params, find)
   if not answer then return false, problem end
   local home, found = find(client, params, class)
   if not home then return false, found end
-  Entry.begin(home, Here.new(client, home, form), params.options, found == true, answer)
+  Entry.begin(home, Here.create(client, home, form), params.options, found == true, answer)
   return true
 end
 

@@ -42,7 +42,7 @@ end
 -- @tparam sync.Remote client
 -- @tparam Home home
 -- @tparam string form
-function Here.new(client, home, form)
+function Here.create(client, home, form)
   if form == "amf3" then envelope(home) end
   return Here:new {client = client, home = home, form = form, number = home.number,
     member = false, membership = Membership.of(client)}

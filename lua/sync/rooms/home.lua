@@ -165,6 +165,8 @@ end
 --- Somebody is on the way in.
 function Home:expect(entry)
   self.hasBegun = true
+  if self.emptyTimer then loop.stopTimer(self.emptyTimer) end
+  self.emptyTimer = false
   self.entries[entry] = true
   self.entryCount = self.entryCount + 1
   self:offer()
