@@ -193,6 +193,15 @@ function core.doubles(...)
   return ffi.string(ffi.new("double[?]", count, ...), 8 * count)
 end
 
+local double = ffi.new "double[1]"
+
+--- The double at a place of a string. Not compiled: where that was, numbers have been read wrong.
+function core.toDouble(bytes, at)
+  ffi.copy(double, core.behind(bytes, at - 1), 8)
+  return double[0]
+end
+jit.off(core.toDouble)
+
 function core.float(value)
   return ffi.string(ffi.new("float[1]", value), 4)
 end
@@ -214,6 +223,12 @@ local length = ffi.new "size_t[1]"
 --- The patch of a member: see sync_state_write. nil: there's none.
 function core.patch(state, member, tick)
   local bytes = C.sync_state_write(state, member, tick, length)
+  if bytes ~= nil then return ffi.string(bytes, length[0]) end
+end
+
+--- What a patch has made for replicas, or a snapshot: see sync_state_copied. nil: nothing.
+function core.copied(state, snapshot)
+  local bytes = C.sync_state_copied(state, snapshot, length)
   if bytes ~= nil then return ffi.string(bytes, length[0]) end
 end
 
