@@ -123,8 +123,8 @@ end
 -- @tparam[opt] string why
 function Entry:cancel(why)
   if self.isOver then return end
-  if self.task then self.task:cancel() end
   reject(self, refuse(why or "the client has gone"))
+  if self.task then self.task:cancel() end
 end
 
 return Entry
