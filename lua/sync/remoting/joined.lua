@@ -10,7 +10,8 @@
 -- return are tables of the client; to write into them changes nothing elsewhere.
 --
 -- Other fields: `name` of its class, `id`, `code` (of a private room), `number`, `member` (the
--- member's id), `tickRate`, `patchRate`, `tick`, `inputTaken` (the number of the last that was), and `isIn`.
+-- member's id), `tickRate`, `patchRate`, `tick`, `inputTaken` (the number of the last that was),
+-- and `isIn`.
 -- @classmod sync.JoinedRoom
 
 local Class = require "sync.class"
