@@ -572,7 +572,7 @@ export class Room {
   #tell({what, table, entity, detail}) {
     const entities = this.#maps.get(table);
     if (entities) Entities.tell(entities, what, entity, detail);
-    else this.#changes.call(this.state, detail ?? table.all.map(({name}) => name));
+    else this.#changes.call(this.state, what === "change" ? detail : table.all.map(({name}) => name));
   }
 
   // Asks for a snapshot, once.

@@ -275,6 +275,29 @@ describe("rooms", function()
     assert.same({"away 1", "back 1", "away 1", "left 1"}, log)
   end)
 
+  it("have nobody whose connection has gone, whatever its handlers fire", function()
+    local fired
+    local Duel, connect = serve({onLeave = function(self) fired = self:fire "onLeft" end},
+      {resumeTime = 30, onClose = function(self)
+        for _, room in ipairs(self.rooms[1]:all()) do room:fire "onClosed" end
+      end})
+    local ann, bob = connect(), connect()
+    join(ann, Duel)
+    join(bob, Duel)
+    local room = Duel:all()[1]
+    ann.server:close "out"
+    testing.settle()
+    assert.equal(1, fired)
+    assert.equal(1, room.inner.clients:count())
+    rooms.messages(bob)
+    local cid = connect() -- who gets the place in the core that ann has had
+    assert.equal(ann.slot, cid.slot)
+    room:fire "onSecret"
+    for _, message in ipairs(rooms.messages(cid)) do
+      assert.not_equal("onSecret", message.method)
+    end
+  end)
+
   it("fire at all, at all but one, and at who isn't in yet behind the answer", function()
     local Duel, connect = serve {onJoin = function(self, member)
       member:fire("onWelcome", member.id)

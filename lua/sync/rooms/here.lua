@@ -2,7 +2,7 @@
 --
 -- A room reaches its members by lines: `enter`, `begin`, `close`, `fire`, `call`. A client has
 -- places in rooms, which are told what it does: `invoke`, `input`, `quit`, `renew`, `away`,
--- `back`, `gone`. This is both.
+-- `back`, `part`. This is both.
 -- @classmod sync.rooms.here
 
 local Class = require "sync.class"
@@ -133,6 +133,12 @@ function Here:away()
   home.clients:remove(self.client)
   home.clients:remember(self.client)
   home:away(self.member)
+end
+
+--- It has no connection any more.
+function Here:part()
+  C.sync_state_connect(self.home.state.handle, self.member.number, 0)
+  self.home.clients:remove(self.client)
 end
 
 --- It is back: the room sends a snapshot.

@@ -59,6 +59,11 @@ function Membership:resume()
   end)
 end
 
+--- It has no connection any more: nothing may be sent to its slot, which another client gets.
+function Membership:part()
+  each(self.places, function(place) place:part() end)
+end
+
 --- It has gone.
 function Membership:finish()
   each(self.entries, function(entry) entry:cancel() end)
