@@ -278,8 +278,8 @@ Remote.suspend = resume.suspend
 Remote.own = setmetatable({["sync.resume"] = resume.asked}, {__index = Rpc.own})
 
 --- Adds functions of the protocol itself, which clients of all classes may call. What they keep
--- for a client is its `membership`: it is told, by `suspend`, `resume` and `finish`, when the
--- client is away, back, and gone.
+-- for a client is its `membership`: it is told, by `suspend`, `resume`, `part` and `finish`,
+-- when the client is away, back, about to lose its connection for good, and gone.
 -- @tparam table functions by name, as `own` has them
 function Remote.serve(functions)
   for name, fn in pairs(functions) do Remote.own[name] = fn end
