@@ -2,6 +2,7 @@
 
 local Process = require "spec.support.process"
 local Redis = require "spec.support.redis"
+local hostile = require "spec.support.hostile"
 local log = require "sync.log"
 local support = require "spec.support"
 local sync = require "sync"
@@ -77,6 +78,22 @@ describe("sync.redis", function()
       local large = ("0123456789abcdef"):rep(2 ^ 18)
       db:set("large", large)
       assert.equal(large, db:get "large")
+    end)
+
+    may("inject nothing, whatever a string holds", function()
+      local texts = {}
+      hostile.each(100000, function(text) texts[#texts + 1] = text end)
+      for from = 1, #texts, 5000 do
+        local answers = db:pipeline(function(p)
+          for i = from, from + 4999 do p:echo(texts[i]) end
+        end)
+        for i = 0, 4999 do assert(answers[i + 1] == texts[from + i]) end
+        db:hset("hostile", texts[from], texts[from + 1])
+        assert.equal(texts[from + 1], db:hget("hostile", texts[from]))
+        local found = failure(db.command, db, "x" .. texts[from], texts[from])
+        assert.equal("failed", found.code)
+      end
+      assert.same({n = 1, "hostile"}, db:keys "*")
     end)
 
     may("raise Redis' failures, and what is no command", function()
@@ -479,9 +496,9 @@ describe("sync.redis", function()
       assert.is_nil(mine:blpop("none", 0.01))
       assert.equal(master.port, tonumber(mine:config("GET", "port").port))
       master:kill "KILL"
-      local codes, ok, problem = {}, nil, nil
+      local codes = {}
       repeat
-        ok, problem = pcall(mine.incr, mine, "a")
+        local ok, problem = pcall(mine.incr, mine, "a")
         if not ok then
           codes[problem.code] = true
           sync.sleep(0.05)
