@@ -77,10 +77,6 @@ floors.apart = {"src/nats/"}
 
 -- {file, what it reaches, why}
 floors.exceptions = {
-  {"lua/sync/flash/gateway.lua", "lua/sync/remoting/fault.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
-  {"lua/sync/flash/gateway.lua", "lua/sync/http/origins.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
 }
 
 -- Reading.

@@ -134,11 +134,13 @@ end
 function Remote:onLogin(name, password) end -- luacheck: ignore name password
 
 -- Flash Remoting.
-Remote.methodsTaken = {POST = true}
+function Remote:methodsOf(path) return {POST = true}, path == self.rpcPath end
 function Remote:takesRequest(request)
+  local take = Rpc.takesRequest(self, request)
+  if take then return take end
   local kind = (request.headers["content-type"] or ""):lower():match("^[^;%s]*")
   if request.method == "POST" and kind == "application/x-amf" then
-    return require "sync.flash.gateway".serve
+    return require "sync.remoting.gateway".serve
   end
 end
 
