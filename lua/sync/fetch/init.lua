@@ -67,7 +67,7 @@ local function responseOf(asked, transfer)
   local head = library.head(transfer.fetch)
   local fetch = transfer.fetch
   return Response:new {status = fetch.status, version = fetch.version / 10, url = asked.url,
-    reason = head:match "^HTTP/%S+ %d+ ?([^\r\n]*)" or "", headers = Response.read(head),
+    reason = head:match "^HTTP/%S+ %d+ ?([^\r\n]*)" or "", headers = Response.headersOf(head),
     shown = url.shown(asked.url)}
 end
 
@@ -90,7 +90,7 @@ end
 
 -- The rest of an answer whose head is there.
 local function finish(asked, transfer, response)
-  if asked.stream and not transfer:hasEnded() then
+  if asked.stream then
     response.transfer = transfer
     response.describe = function(ended) return describe(asked, ended) end
     return response
@@ -100,11 +100,6 @@ local function finish(asked, transfer, response)
   if problem then
     transfer:close()
     return nil, problem, code
-  end
-  if asked.stream then
-    response.transfer = transfer
-    response.describe = function(ended) return describe(asked, ended) end
-    return response
   end
   response.body = transfer:take()
   transfer:close()

@@ -8,7 +8,7 @@ local Response = Class:extend("Response")
 
 -- The headers of a head, by their names in small letters. Several of a name are one, joined by
 -- commas, but for cookies, which are a list.
-local function read(head)
+function Response.headersOf(head)
   local headers, last = {}, nil
   for line in head:gmatch "[^\r\n]+" do
     local name, value = line:match "^([^%s:]+)%s*:%s*(.-)%s*$"
@@ -27,7 +27,6 @@ local function read(head)
   end
   return headers
 end
-Response.read = read
 
 --- What it has of JSON; the media type is not looked at.
 -- @return the value, where null is `sync.null`; or nil and a message
