@@ -91,13 +91,19 @@ static uint32_t overdue(struct transfer *transfer, uint64_t time) {
                                                              : SYNC_FETCH_NONE;
 }
 
-/* It can't leave libcurl while its name is looked up: that would be waited for. */
+/* It can't leave libcurl while its name is looked up: libcurl would wait for that, or
+ * leave a thread behind that nobody counts. So it isn't to find that time is over. */
+static void let_look_up(struct transfer *transfer) {
+    curl_call.easy_setopt(transfer->easy, CURL_CONNECT_TIMEOUT, (long)INT32_MAX);
+}
+
 static void expire(struct transfer *transfer, uint32_t problem) {
     struct fetcher *fetcher = transfer->owner;
     if (!transfer->looks_up) {
         end(transfer, CURL_OK, problem);
         return;
     }
+    let_look_up(transfer);
     transfer_end(transfer, CURL_OK, problem);
     transfer->looks_up = true;
     count_down(fetcher);
@@ -215,6 +221,7 @@ int32_t sync_fetch_end(struct sync_fetch *fetch) {
         count_down(transfer->owner);
     }
     if (transfer->looks_up && transfer->added) {
+        let_look_up(transfer);
         transfer->given_up = true;
         return 1;
     }

@@ -227,6 +227,10 @@ static bool set_all(struct transfer *transfer, const struct sync_fetch_options *
     if (!(options->flags & SYNC_FETCH_STREAMS)) {
         /* A piece that must wait would be kept by libcurl as a whole, decompressed. */
         failed |= curl_call.easy_setopt(easy, CURL_ACCEPT_ENCODING, "gzip, deflate");
+        if (strcmp(options->method, "HEAD") != 0) { /* whose length is of no body */
+            failed |= curl_call.easy_setopt(easy, CURL_MOST_SIZE,
+                                            (int64_t)options->most_body);
+        }
     }
     const char *proxy = options->forbidden_count > 0 ? "" : options->proxy;
     if (proxy) {
@@ -292,6 +296,7 @@ static const struct {
     {CURL_WEIRD_REPLY, SYNC_FETCH_BROKEN},
     {CURL_HTTP2_BROKEN, SYNC_FETCH_BROKEN},
     {CURL_HTTP2_STREAM, SYNC_FETCH_CUT},
+    {CURL_TOO_LARGE, SYNC_FETCH_LARGE},
     {CURL_BAD_ENCODING, SYNC_FETCH_BROKEN},
     {CURL_PARTIAL, SYNC_FETCH_CUT},
     {CURL_GOT_NOTHING, SYNC_FETCH_CUT},
@@ -320,6 +325,10 @@ void transfer_end(struct transfer *transfer, int code, uint32_t problem) {
     problem = problem ? problem : transfer->problem;
     if (!problem) {
         problem = problem_of(code);
+        /* What is no answer of HTTP counts as one of another protocol. */
+        if (problem == SYNC_FETCH_URL && transfer->asked) {
+            problem = SYNC_FETCH_BROKEN;
+        }
         /* Bytes that are no chunks, and a connection that has ended, have one code. */
         if (problem == SYNC_FETCH_CUT && strstr(transfer->text, "chunk")) {
             problem = SYNC_FETCH_BROKEN;
