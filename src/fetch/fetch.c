@@ -27,6 +27,7 @@ static void tell(struct transfer *transfer) {
     if (transfer->told != core->tick + 1 && !transfer->given_up) {
         transfer->told = core->tick + 1;
         batch_push(&core->batch, SYNC_WATCH, transfer->public.id, 0, NULL, 0);
+        core_wake(core); /* libcurl's clock may have run before libuv sleeps */
     }
 }
 

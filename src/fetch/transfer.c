@@ -228,8 +228,8 @@ static bool set_all(struct transfer *transfer, const struct sync_fetch_options *
         /* A piece that must wait would be kept by libcurl as a whole, decompressed. */
         failed |= curl_call.easy_setopt(easy, CURL_ACCEPT_ENCODING, "gzip, deflate");
         if (strcmp(options->method, "HEAD") != 0) { /* whose length is of no body */
-            failed |= curl_call.easy_setopt(easy, CURL_MOST_SIZE,
-                                            (int64_t)options->most_body);
+            failed |=
+                curl_call.easy_setopt(easy, CURL_MOST_SIZE, (int64_t)options->most_body);
         }
     }
     const char *proxy = options->forbidden_count > 0 ? "" : options->proxy;
