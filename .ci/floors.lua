@@ -45,6 +45,10 @@ floors.table = {
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
+    "lua/sync/service/",     -- what those share who wait for other servers: pools, failures
+  }, {
+    "lua/sync/redis/",       -- Redis for applications, and what the cluster's engine has of it
+    "lua/sync/socket/",      -- sockets in LuaSocket's manner
     "lua/sync/fetch/",       -- requests of HTTP to others
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
     "lua/sync/secrets/",     -- passwords, digests and tokens

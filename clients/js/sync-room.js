@@ -92,12 +92,12 @@ class Entities {
   isMine(key) { return this.#table.keys.get(key)?.isMine === true; }
 
   /**
-   * Calls `fn(entity, key)` for each entity that is there, and for each that comes: a new one,
-   * or one that comes into sight. Returns a function that ends it.
+   * Calls `fn(entity, key, why)` for each entity that is there, and for each that comes: "new",
+   * or "seen" when it was there before, and comes into sight. Returns a function that ends it.
    */
   onAdd(fn) {
     const stop = this.#made.add.add(fn);
-    for (const [key, fields] of [...this]) this.#made.add.callOne(fn, fields, key);
+    for (const [key, fields] of [...this]) this.#made.add.callOne(fn, fields, key, "seen");
     return stop;
   }
 

@@ -132,8 +132,8 @@ export interface ReadonlyEntities<Entity = any, Key = any> extends Iterable<[Key
 export interface Entities<Entity = any, Key = any> extends ReadonlyEntities<Entity, Key> {
   /** Whether the member owns it: its private fields are sent then. */
   isMine(key: Key): boolean;
-  /** For each that is there, and each that comes: a new one, or one that comes into sight. */
-  onAdd(fn: (entity: Entity, key: Key) => unknown): () => void;
+  /** For each that is there, and each that comes. "seen": it was there before. */
+  onAdd(fn: (entity: Entity, key: Key, why: "new" | "seen") => unknown): () => void;
   /** "hidden": it is out of sight; it may still be there. */
   onRemove(fn: (entity: Entity, key: Key, why: "gone" | "hidden") => unknown): () => void;
   /** With the names of the fields that a patch has brought. */

@@ -400,9 +400,11 @@ local LAZY = {
   migrate = function() return require "sync.sql.migrate" end,
   null = function() return require "cjson".null end,
   password = function() return require "sync.secrets.password" end,
+  redis = function() return require "sync.redis" end,
   shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
   sql = function() return require "sync.sql" end,
+  socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
 }
 

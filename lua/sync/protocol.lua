@@ -231,6 +231,17 @@ Protocol.methodsTaken = {}
 -- of a byte stream, which has no kinds
 function Protocol:onData(data, kind) end -- luacheck: ignore data kind
 
+--- Called for each message of a client, instead of `onData`, where a class has it: for binary
+-- protocols, which the FFI parses as native code. No string is made, so nothing is left for the
+-- collector. The bytes live until the handler returns: copy what is kept, by `ffi.string(bytes,
+-- length)` or `ffi.copy`. Such a handler can't wait; a function that it gives to `sync.spawn` may,
+-- with a copy. See docs/bytes.md.
+-- @function Protocol:onBytes
+-- @tparam cdata bytes a `const uint8_t *`; messages are not aligned, and nothing is behind them
+-- @tparam number length how many they are
+-- @tparam string|nil kind as `onData` has it
+Protocol.onBytes = false
+
 --- Called when the queue was "full" and has been written.
 -- @tparam number dropped messages that `overflow = "drop"` has dropped meanwhile
 function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
@@ -292,6 +303,24 @@ function Protocol:send(data, kind)
   end
   if sent == 0 then return true end
   return refused(self, sent, #data)
+end
+
+--- The same as `send`, of bytes that the FFI has: no string is made of them.
+-- @tparam cdata bytes a pointer, an array or a struct; they are copied
+-- @tparam number length how many they are, which nobody can check
+-- @tparam[opt] string kind as of `send`
+-- @treturn boolean as `send`
+function Protocol:sendBytes(bytes, length, kind)
+  core.checkBytes(self, bytes, length)
+  local sent
+  if kind == nil then
+    sent = C.sync_send(handle, self.slot, bytes, length)
+  else
+    sent = C.sync_send_as(handle, self.slot, bytes, length,
+      core.kind(kind, "sendBytes(bytes, length, kind)"))
+  end
+  if sent == 0 then return true end
+  return refused(self, sent, length)
 end
 
 -- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.

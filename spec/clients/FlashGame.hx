@@ -186,7 +186,8 @@ class FlashGame {
 
     function listen(who:String, room:Dynamic) {
         tell(who, "entered", room.member);
-        room.state.players.onAdd(function(player, id) tell(who, "add", [id, player.name]));
+        room.state.players.onAdd(function(player, id, why) tell(who, "add", [id, player.name, why]));
+        room.state.players.onAdd(function(player, id) tell(who, "named", player.name));
         room.state.players.onRemove(function(player, id, why) tell(who, "remove", [id, why]));
         room.state.players.onChange(function(player, id, fields) {
             tell(who, "change", [id, fields, player.x]);

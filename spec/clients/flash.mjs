@@ -589,13 +589,14 @@ async function rooms(movie, who, other) {
   await check(`${who}: a room has its state, calls and events`, async () => {
     await movie.do(who, "enter", {joining: who});
     const id = await movie.take(who, "entered");
-    assert.deepEqual(await movie.take(who, "add"), [id, who]);
+    assert.deepEqual(await movie.take(who, "add"), [id, who, "new"]);
+    assert.equal(await movie.take(who, "named"), who);
     const {own, ...seen} = await movie.do(who, "room");
     assert.deepEqual(seen, {isIn: true, phase: "play", count: 1, mine: true, taken: 0});
     assert.deepEqual(own, {name: who, x: 0, hand: [id]});
 
     const room = await other.join("Arena", "bob");
-    assert.deepEqual(await movie.take(who, "add"), [room.member, "bob"]);
+    assert.deepEqual(await movie.take(who, "add"), [room.member, "bob", "new"]);
     await room.call("move", [2.5]);
     assert.deepEqual(await movie.take(who, "change"), [room.member, ["x"], 2.5]);
     await room.leave();

@@ -96,7 +96,7 @@ describe("rooms", function()
     local state = Arena.open.state
     tick(Arena)
     assert.same({{room = answer.result.room, epoch = 0, tick = 1, input = 0, snapshot = true,
-      add = {[""] = {{0, "", {}}}, players = {{0, 1, {name = "p1"}, true}}}}}, patches(client))
+      new = {[""] = {{0, "", {}}}, players = {{0, 1, {name = "p1"}, true}}}}}, patches(client))
     tick(Arena)
     assert.same({}, patches(client))
     state.phase, state.players[1].x, state.players[1].hand = "play", 2.5, {1, 2}
@@ -106,7 +106,7 @@ describe("rooms", function()
       patches(client)[1].change)
     state.players[7] = {hp = 300, secret = "never"}
     tick(Arena)
-    assert.same({players = {{1, 7, {hp = 255}}}}, patches(client)[1].add)
+    assert.same({players = {{1, 7, {hp = 255}}}}, patches(client)[1].new)
     state.players[7] = nil
     tick(Arena)
     assert.same({players = {1}}, patches(client)[1].gone)
@@ -119,8 +119,8 @@ describe("rooms", function()
     Arena.open.state.players[1].hand:add(42)
     tick(Arena)
     assert.same({{0, 1, {hand = {42}, name = "p1"}, true}, {1, 2, {name = "p2"}}},
-      patches(ann)[1].add.players)
-    assert.same({{0, 1, {name = "p1"}}, {1, 2, {name = "p2"}, true}}, patches(bob)[1].add.players)
+      patches(ann)[1].new.players)
+    assert.same({{0, 1, {name = "p1"}}, {1, 2, {name = "p2"}, true}}, patches(bob)[1].new.players)
   end)
 
   it("show what is near, and what they are told to", function()
@@ -131,24 +131,24 @@ describe("rooms", function()
     local players = room.state.players
     players[2].x = 20
     tick(Arena)
-    assert.equal(1, #patches(ann)[1].add.players)
+    assert.equal(1, #patches(ann)[1].new.players)
     patches(bob)
     players[2].x = 10
     tick(Arena)
-    assert.same({{1, 2, {name = "p2", x = 10}}}, patches(ann)[1].add.players)
+    assert.same({{1, 2, {name = "p2", x = 10}}}, patches(ann)[1].seen.players)
     room:hide(room.members[1], players[2])
     tick(Arena)
     assert.same({players = {1}}, patches(ann)[1].hidden)
     players[2].x = 500
     room:show(room.members[1], players[2])
     tick(Arena)
-    assert.equal(500, patches(ann)[1].add.players[1][3].x)
+    assert.equal(500, patches(ann)[1].seen.players[1][3].x)
     room:unset(room.members[1], players[2])
     tick(Arena)
     assert.same({players = {1}}, patches(ann)[1].hidden)
     room:look(room.members[1], 495, 0)
     tick(Arena)
-    assert.same({players = {{1, 2, {name = "p2", x = 500}}}}, patches(ann)[1].add)
+    assert.same({players = {{1, 2, {name = "p2", x = 500}}}}, patches(ann)[1].seen)
   end)
 
   it("ask a function within its budget", function()
@@ -164,7 +164,9 @@ describe("rooms", function()
     for _ = 1, 3 do
       tick(Arena)
       for _, patch in ipairs(patches(client)) do
-        for _, entry in ipairs(patch.add and patch.add.players or {}) do seen[entry[2]] = true end
+        for _, adds in ipairs {patch.new or {}, patch.seen or {}} do
+          for _, entry in ipairs(adds.players or {}) do seen[entry[2]] = true end
+        end
       end
     end
     assert.equal(9, asked)
@@ -271,7 +273,7 @@ describe("rooms", function()
     list = patches(slow)
     assert.equal(1, #list)
     assert.same({players = {{0, {x = 50}}}}, list[1].change)
-    assert.same({players = {{3, 8, {hp = 2}}}}, list[1].add)
+    assert.same({players = {{3, 8, {hp = 2}}}}, list[1].new)
     assert.is_nil(list[1].gone)
   end)
 
@@ -302,7 +304,7 @@ describe("rooms", function()
     list = patches(again)
     assert.equal(1, #list)
     assert.is_true(list[1].snapshot)
-    assert.same({{0, 1, {name = "p1"}, true}}, list[1].add.players)
+    assert.same({{0, 1, {name = "p1"}, true}}, list[1].seen.players)
   end)
 
   it("keep a member that is away, until it is let go", function()

@@ -295,7 +295,7 @@ ACTIONS[14] = function(self) -- much, for those that don't read
   for _ = 1, 30 do
     for _, map in ipairs(self.maps) do
       for _, entity in pairs(map.entities) do
-        self:write(entity, map.plan.fields)
+        self:change(entity, map.plan.fields)
       end
     end
     self:patch()

@@ -26,6 +26,7 @@ for _, name in ipairs {"sync.task", "sync.remoting.remote", "sync.remoting.metho
   "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
   "sync.flash.wire", "sync.state.room", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
   "sync.secrets.password", "sync.secrets.jwt", "sync.sql", "sync.sql.migrate",
-  "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql"} do
+  "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql", "sync.service.failure",
+  "sync.limits", "sync.redis", "sync.socket"} do
   require(name)
 end

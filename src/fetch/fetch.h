@@ -68,6 +68,8 @@ struct sync_fetch_options {
     uint32_t flags;
     const char *body; /* NULL: none */
     size_t body_length;
+    const char *user; /* for the server; NULL: what the URL says */
+    const char *password;
     const char *proxy; /* NULL: what the environment says; "": none */
     const char *ca;    /* a file of authorities' certificates; NULL: the system's */
     const char *certificate;

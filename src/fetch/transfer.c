@@ -236,6 +236,10 @@ static bool set_all(struct transfer *transfer, const struct sync_fetch_options *
     if (proxy) {
         failed |= curl_call.easy_setopt(easy, CURL_PROXY, proxy);
     }
+    if (options->user) {
+        failed |= curl_call.easy_setopt(easy, CURL_USER, options->user);
+        failed |= curl_call.easy_setopt(easy, CURL_PASSWORD, options->password);
+    }
     set_authorities(easy, options->ca);
     if (options->certificate) {
         curl_call.easy_setopt(easy, CURL_SSL_CERT, options->certificate);

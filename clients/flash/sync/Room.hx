@@ -7,6 +7,7 @@ import sync.Seen.Table;
 class Entities {
     var table:Table;
     var events:Events;
+    var withoutWhy:Array<Dynamic> = []; // of onAdd: {fn, called}
 
     public function new(table:Table, report:Dynamic -> Void) {
         this.table = table;
@@ -34,12 +35,19 @@ class Entities {
     }
 
     /**
-        Calls `fn(entity, key)` for each that is there, and each that comes: a new one, or one
-        that comes into sight.
+        Calls `fn(entity, key, why)` for each that is there, and each that comes: "new", or "seen"
+        when it was there before, and comes into sight.
     **/
     public function onAdd(fn:Dynamic):Void {
-        events.add("add", fn, false);
-        each(fn);
+        var called = fn;
+        if (Reflect.isFunction(fn) && untyped fn.length == 2) { // one argument more is an error
+            called = function(entity:Dynamic, key:Dynamic, why:String) {
+                Reflect.callMethod(null, fn, [entity, key]);
+            };
+            withoutWhy.push({fn: fn, called: called});
+        }
+        events.add("add", called, false);
+        for (entity in table.list()) events.attempt(called, [entity.fields, entity.key, "seen"]);
     }
 
     /** Calls `fn(entity, key, why)`: "gone", or "hidden" when it is only out of sight. **/
@@ -51,11 +59,13 @@ class Entities {
     /** Ends what these have begun. **/
     public function off(fn:Dynamic):Void {
         for (what in ["add", "remove", "change"]) events.remove(what, fn);
+        for (one in withoutWhy) if (one.fn == fn) events.remove("add", one.called);
+        withoutWhy = [for (one in withoutWhy) if (one.fn != fn) one];
     }
 
     /** What the room tells. **/
     public function tell(what:String, fields:Dynamic, key:Dynamic, detail:Dynamic):Void {
-        events.fire(what, what == "add" ? [fields, key] : [fields, key, detail]);
+        events.fire(what, [fields, key, detail]);
     }
 }
 

@@ -147,16 +147,13 @@ local function readUrl(text, query)
   return whole
 end
 
--- Who asks. As headers, so that a redirect to elsewhere doesn't take them along.
-local function readCredentials(options, headers)
+-- Who asks.
+local function readCredentials(self, options)
   if options.token then
     if options.token:find "[%c ]" then misuse("token must be a text without spaces") end
-    add(headers, "Authorization", "Bearer " .. options.token)
-  elseif options.user then
-    local base64 = require "sync.secrets.crypto".base64
-    add(headers, "Authorization", "Basic " .. base64(options.user .. ":" ..
-      (options.password or "")))
+    add(self.headers, "Authorization", "Bearer " .. options.token)
   end
+  self.user, self.password = options.user, options.user and (options.password or "")
 end
 
 --- Reads options, or a URL alone.
@@ -176,7 +173,7 @@ function request.read(given)
   end
   if self.body and self.method == "HEAD" then misuse("HEAD has no body") end
   if not self.body and (self.method == "POST" or self.method == "PUT") then self.body = "" end
-  readCredentials(options, self.headers)
+  readCredentials(self, options)
   self.forbidden = readForbidden(options)
   self.stream, self.ca = options.stream, options.ca
   self.certificate, self.key = options.certificate, options.key or options.certificate
@@ -207,7 +204,7 @@ function request.follow(self, status, location)
   end
   if from ~= to then
     made.headers.authorization, made.headers.cookie, made.headers.host = nil, nil, nil
-    made.certificate, made.key = nil, nil
+    made.certificate, made.key, made.user, made.password = nil, nil, nil, nil
   end
   return made
 end
@@ -228,7 +225,7 @@ function request.fields(self, seconds)
   return {
     url = self.url, method = self.method, headers = headers, forbidden = self.forbidden,
     body = self.body, proxy = self.proxy, ca = self.ca, certificate = self.certificate,
-    key = self.key, most_head = self.maxHead, most_body = self.maxBody,
+    key = self.key, user = self.user, password = self.password, most_head = self.maxHead, most_body = self.maxBody,
     flags = (self.stream and library.STREAMS or 0) + (IDEMPOTENT[self.method] and 0 or library.ONCE),
     connect_limit = math.min(milliseconds, math.ceil(self.connectTimeout * 1000)),
     idle_limit = math.ceil(self.idleTimeout * 1000), total_limit = milliseconds,

@@ -157,7 +157,9 @@ function EventSet:fire(name, ...)
     text = events.write(json, "fire", nil, name, ...)
   end
   if text and source.channel and isWide then source.channel:publishEvent(text) end
-  if not source.resumable and not source.mixed then return self:sendHere(text, source.kind) end
+  if not source.resumable and not source.mixed then
+    return self:sendHere(text, #text, source.kind)
+  end
   if not made then
     made = byWire(name, ...)
     made[json] = Session.event(text)

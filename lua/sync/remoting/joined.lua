@@ -67,14 +67,14 @@ function methods.each(map)
   end
 end
 
---- Calls `fn(entity, key)` for each that is there, and each that comes: a new one, or one that
--- comes into sight.
+--- Calls `fn(entity, key, why)` for each that is there, and each that comes: "new", or "seen"
+-- when it was there before, and comes into sight.
 -- @treturn function that ends it
 function methods.onAdd(map, fn)
   local inner = map[INNER]
   local stop, there = add(inner.add, fn), {}
   for key, fields in map:each() do there[#there + 1] = {fields, key} end
-  for _, pair in ipairs(there) do inner.guard("a room's listener", fn, pair[1], pair[2]) end
+  for _, pair in ipairs(there) do inner.guard("a room's listener", fn, pair[1], pair[2], "seen") end
   return stop
 end
 

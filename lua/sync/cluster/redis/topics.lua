@@ -6,7 +6,7 @@
 
 local Class = require "sync.class"
 local Engine = require "sync.cluster.engine"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 
 local TOPICS_AT_ONCE = 500 -- in one command
 
