@@ -4,7 +4,6 @@ local Process = require "spec.support.process"
 local Program = require "spec.support.program"
 local fetch = require "spec.fetch.support"
 local library = require "sync.fetch.library"
-local line = require "sync.fetch.line"
 local support = require "spec.support"
 local sync = require "sync"
 
@@ -15,7 +14,7 @@ describe("sync.http", function()
 
   setup(function() peer = fetch.peer() end)
   teardown(function() Process.cleanUp() end)
-  after_each(function() assert.equal(0, (line.state())) end)
+  after_each(function() assert.equal(0, (sync.http.state())) end)
 
   -- What becomes of a path: the code of the failure, or the status; and the message or the body.
   local function result(path, more, from)
@@ -132,7 +131,7 @@ describe("sync.http", function()
       end)
     end
     assert.same({"busy", "busy"}, codes)
-    assert.same({3, 4}, {line.state()})
+    assert.same({3, 4}, {sync.http.state()})
     assert.is_false((sync.http.send(fetch.options(other, "/echo"))))
     assert.equal(200, (result "/echo")) -- another host's has its own places
     sync.http.queue = 5

@@ -201,6 +201,12 @@ function http.send(options)
   return true
 end
 
+--- How many requests are under way, and how many wait for a place.
+-- @function sync.http.state
+-- @treturn number
+-- @treturn number
+http.state = line.state
+
 -- `perHost`, `most` and `queue` are the line's.
 local SETTINGS = {perHost = true, most = true, queue = true}
 

@@ -140,7 +140,8 @@ end
 
 local function readUrl(text, query)
   if type(text) ~= "string" then misuse("url must be a string, not %s", type(text)) end
-  local whole = not text:find "%c" and library.url(nil, query and url.withQuery(text, query) or text)
+  local whole = not text:find "%c" and
+    library.url(nil, query and url.withQuery(text, query) or text)
   if not whole or not url.origin(whole) then
     misuse("%s is no URL of http:// or https://", url.shown(text))
   end
@@ -225,8 +226,10 @@ function request.fields(self, seconds)
   return {
     url = self.url, method = self.method, headers = headers, forbidden = self.forbidden,
     body = self.body, proxy = self.proxy, ca = self.ca, certificate = self.certificate,
-    key = self.key, user = self.user, password = self.password, most_head = self.maxHead, most_body = self.maxBody,
-    flags = (self.stream and library.STREAMS or 0) + (IDEMPOTENT[self.method] and 0 or library.ONCE),
+    key = self.key, user = self.user, password = self.password,
+    most_head = self.maxHead, most_body = self.maxBody,
+    flags = (self.stream and library.STREAMS or 0) +
+      (IDEMPOTENT[self.method] and 0 or library.ONCE),
     connect_limit = math.min(milliseconds, math.ceil(self.connectTimeout * 1000)),
     idle_limit = math.ceil(self.idleTimeout * 1000), total_limit = milliseconds,
   }
