@@ -505,8 +505,9 @@ double sync_now(void);
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
 
-/* Watches a signal; with once != 0 the second one has its default effect again, so
- * that it ends a process that hangs. sync_signal_stop gives the signal back. */
+/* Watches a signal. Those with once != 0 are given back to the system, all of them, when
+ * the first of them comes: the second one, of whichever kind, has its default effect, and
+ * ends a process that hangs. sync_signal_stop gives the signal back. */
 int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once);
 void sync_signal_stop(struct sync *sync, int32_t number);
 
