@@ -674,8 +674,9 @@ int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity
 int32_t sync_state_join(struct sync_state *state, uint32_t form);
 void sync_state_leave(struct sync_state *state, uint32_t member);
 
-/* The member's connection; 0: none for now. Its next patch is a snapshot, and so it is
- * after sync_state_renew. */
+/* The member's connection; 0: none for now. Its next patch is a snapshot, in which only
+ * that is new which has come since the patch before; and so it is after sync_state_renew,
+ * where it is new which has come since the member's last patch. */
 void sync_state_connect(struct sync_state *state, uint32_t member, uint32_t slot);
 void sync_state_renew(struct sync_state *state, uint32_t member);
 
@@ -702,6 +703,37 @@ int32_t sync_state_compare(struct sync_state *state);
 const char *sync_state_write(struct sync_state *state, uint32_t member, double tick,
                              size_t *length);
 void sync_state_end_patch(struct sync_state *state);
+
+/* Copies of a state on other nodes, which write the patches of the members there.
+ *
+ * The home: a member with an id (a whole number above 0) is elsewhere; with 0 it's here
+ * again. As long as one is, sync_state_copy writes what copies need to follow this patch
+ * (sync_state_patch does that by itself), and after sync_state_want a snapshot as well,
+ * which holds this patch, too. sync_state_copied gives the bytes, which stay until the
+ * next patch; NULL: there are none. */
+void sync_state_epoch(struct sync_state *state, uint32_t epoch);
+void sync_state_elsewhere(struct sync_state *state, uint32_t member, double id);
+void sync_state_want(struct sync_state *state);
+void sync_state_copy(struct sync_state *state, double tick);
+const char *sync_state_copied(const struct sync_state *state, int32_t snapshot,
+                              size_t *length);
+
+/* A copy: a state that was declared, and has nothing yet, which is told all it has by
+ * sync_state_apply. Bytes that are none (-EPROTO) or of another declaration (-EINVAL),
+ * and memory that ran out, leave it lost: it takes nothing but a snapshot. When something
+ * was applied, a patch of it is to be made. A member is found there by its id (0: it
+ * isn't there, or not yet), reads a form from then on, and gets a connection. */
+enum sync_applied {
+    SYNC_APPLIED,
+    SYNC_APPLIED_OLD,   /* dropped: an older patch, of an older epoch, or a snapshot that
+                           says nothing new */
+    SYNC_APPLIED_MISSED /* one before it is missing: it needs a snapshot */
+};
+void sync_state_replica(struct sync_state *state);
+int32_t sync_state_apply(struct sync_state *state, const char *bytes, size_t length);
+double sync_state_tick(const struct sync_state *state);
+uint32_t sync_state_find(const struct sync_state *state, double id);
+int32_t sync_state_read(struct sync_state *state, uint32_t member, uint32_t form);
 
 /* A field of which a number was out of range, told once: 65,536 times the table, and the
  * field; -1 for none. */

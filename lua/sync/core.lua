@@ -1,8 +1,8 @@
 --- The C core as Lua sees it.
 --
--- The FFI is known here, for the core; in `sync.cluster.redis.hiredis` and
--- `sync.cluster.nats.library`, each for a library of others'; and in `sync.cluster.frame` and
--- `sync.flash.cursor`, which take numbers out of bytes.
+-- The FFI is known here, for the core; in one file for each library of others', such as
+-- `sync.redis.hiredis`, and for the system's sockets (`sync.socket.libc`); and in
+-- `sync.cluster.frame` and `sync.flash.cursor`, which take numbers out of bytes.
 --
 -- Inside sync-lua the functions of sync.h are part of the program. Elsewhere they come
 -- from the shared library that the rock and `make install` put beside the C modules.
@@ -218,6 +218,15 @@ function core.doubles(...)
   return ffi.string(ffi.new("double[?]", count, ...), 8 * count)
 end
 
+local double = ffi.new "double[1]"
+
+--- The double at a place of a string. Not compiled: where that was, numbers have been read wrong.
+function core.toDouble(bytes, at)
+  ffi.copy(double, core.behind(bytes, at - 1), 8)
+  return double[0]
+end
+jit.off(core.toDouble)
+
 function core.float(value)
   return ffi.string(ffi.new("float[1]", value), 4)
 end
@@ -239,6 +248,12 @@ local length = ffi.new "size_t[1]"
 --- The patch of a member: see sync_state_write. nil: there's none.
 function core.patch(state, member, tick)
   local bytes = C.sync_state_write(state, member, tick, length)
+  if bytes ~= nil then return ffi.string(bytes, length[0]) end
+end
+
+--- What a patch has made for replicas, or a snapshot: see sync_state_copied. nil: nothing.
+function core.copied(state, snapshot)
+  local bytes = C.sync_state_copied(state, snapshot, length)
   if bytes ~= nil then return ffi.string(bytes, length[0]) end
 end
 
