@@ -231,7 +231,11 @@ end
 
 function Life:patch()
   self.tick = self.tick + 1
-  for _, member in ipairs(self.members) do self:note(member) end
+  for _, member in ipairs(self.members) do
+    self:note(member)
+    local behind = C.sync_is_behind(core.handle, member.real.client.slot) ~= 0
+    self.skipped = (self.skipped or 0) + (behind and 1 or 0)
+  end
   self.room:run()
   loop.step()
   for _, member in ipairs(self.members) do
