@@ -189,6 +189,7 @@ state-check: build $(BUILD)/asan/sync-lua ## state-model under sanitizers, and P
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
 	@./sync-lua spec/fuzz/frame.lua
+	@./sync-lua spec/fuzz/form.lua
 
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .
