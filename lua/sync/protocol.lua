@@ -18,12 +18,12 @@
 --
 -- @classmod sync.Protocol
 
-local cjson = require "cjson"
 local Class = require "sync.class"
 local Set = require "sync.set"
 local core = require "sync.core"
 local log = require "sync.log"
 local options = require "sync.options"
+local packed = require "sync.packed"
 
 local C, handle = core.C, core.handle
 
@@ -325,7 +325,7 @@ end
 
 -- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.
 function Protocol:deliverEvent(text)
-  self:send(text)
+  if text then self:send(text) end
 end
 
 -- As much of a reason as fits into a WebSocket's Close, cut where a character ends.
@@ -387,7 +387,7 @@ function Protocol:room(name)
   return room
 end
 
--- What is said of a member in JSON may be so long, in bytes.
+-- What is said of a member may be so long, in bytes, as it is told to other nodes.
 local MOST_VALUE = 1024
 
 -- A name is kept for as long as its room, and may come from a client. Links have topics for
@@ -399,15 +399,20 @@ end
 
 --- Puts this client into a room. It leaves all its rooms when it closes.
 -- @tparam string name of at most 128 bytes
--- @param[opt] value what others are told of it by the room's `members`: anything that JSON
--- can say, in at most 1 KiB. Joining again with another one changes it.
+-- @param[opt] value what others are told of it by the room's `members`, on all nodes as it is:
+-- anything but functions and the like, in at most 1 KiB. Joining again with another one changes
+-- it.
 -- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
 -- long"
 function Protocol:join(name, value)
   Class.needColon(self, "join(name)")
   if self.slot == 0 then return false, "closed" end
   if isTooLong(self, name) then return false, "name too long" end
-  if value ~= nil and #cjson.encode(value) > MOST_VALUE then return false, "value too long" end
+  if value ~= nil then
+    local text, problem = packed.encode(value)
+    if not text then error("join(name, value): the value: " .. problem, 2) end
+    if #text > MOST_VALUE then return false, "value too long" end
+  end
   local joined = self.joined
   if not joined then
     joined = {count = 0, rooms = {}}

@@ -11,7 +11,7 @@
 -- come back in a later tick stands at the end.
 --
 -- In a cluster a set has a channel, an object that knows what the set has to do with other nodes
--- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(text)`, `count()`,
+-- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(…)`, `count()`,
 -- `members()`, `note(client, isIn)`, and, of a class's `clients`, `addRoom(room)`.
 -- @classmod sync.Set
 
@@ -253,10 +253,11 @@ function Set:deliver(bytes, offset, kind)
     #bytes - offset, kind)
 end
 
---- Sends an event of another node, in JSON, to the clients of this process.
--- @tparam string text
+--- Sends an event of another node to the clients of this process. Only sets of sync.Remote know
+-- more of events.
+-- @tparam string|nil text in JSON
 function Set:deliverEvent(text)
-  self:deliver(text, 0, 0)
+  if text then self:deliver(text, 0, 0) end
 end
 
 -- Sends to the clients of this process: a string, or bytes of the FFI. The kind is a number of

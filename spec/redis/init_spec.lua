@@ -479,7 +479,7 @@ describe("sync.redis", function()
       assert.is_nil(mine:blpop("none", 0.01))
       assert.equal(master.port, tonumber(mine:config("GET", "port").port))
       master:kill "KILL"
-      local codes, ok, problem = {}, nil, nil
+      local codes, ok, problem = {}
       repeat
         ok, problem = pcall(mine.incr, mine, "a")
         if not ok then

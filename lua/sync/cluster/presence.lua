@@ -13,11 +13,10 @@
 local Channel = require "sync.cluster.channel"
 local Share = require "sync.cluster.share"
 local buffer = require "string.buffer"
-local cjson = require "cjson"
 local frame = require "sync.cluster.frame"
-local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local values = require "sync.cluster.values"
 
 local IDLE_SECONDS = 5      -- that a room without members is still heard of
 local LOOKED_SECONDS = 60   -- the same, since somebody has asked for its members
@@ -67,7 +66,7 @@ local Room = Channel:extend("RoomChannel")
 function Presence:watch(room, topic)
   local channel = Room:open(self.cluster, room, topic)
   channel.presence = self
-  channel.changes = false    -- of this tick: values in JSON by id, false of those that have gone
+  channel.changes = false    -- of this tick: values as texts by id, false of those that have gone
   channel.nodes = {}         -- members by id, by node
   channel.known = 0          -- how many these are
   channel.wanted = {}        -- when nodes were asked that haven't answered
@@ -108,8 +107,8 @@ function Room:letGo()
 end
 
 local function valueOf(client, room)
-  local values = client.joined and client.joined.values
-  return json.note(values and values[room.name], "a member's value")
+  local joined = client.joined and client.joined.values
+  return values.note(joined and joined[room.name], "a member's value")
 end
 
 -- A client has come into the room, or gone.
@@ -189,8 +188,7 @@ function Room:put(number, id, text)
     self.known = self.known + 1
     presence.others = presence.others + 1
   end
-  local ok, value = pcall(cjson.decode, text)
-  members[id] = {id = id, value = ok and value or nil}
+  members[id] = {id = id, value = values.read(text)}
 end
 
 --- Forgets the members on a node.

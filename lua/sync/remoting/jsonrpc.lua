@@ -35,7 +35,11 @@ local setting, settings = options.setting, {}
 
 --- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
 -- frames of a WebSocket still are JSON.
-settings.encoding = setting {"json", options.oneOf {"json", "amf3"}}
+settings.encoding = setting {"json", options.oneOf {"json", "amf3"},
+  open = function(listener, value)
+    if value ~= "json" then listener.class:takesOther() end
+    return true
+  end}
 --- Nesting of what a client sends, 64 at most; deeper is an error of parsing.
 settings.maxDepth = setting {32, options.wholeNumber(1, 10 ^ 6), onClass = true}
 --- Calls in one batch.
@@ -314,6 +318,9 @@ function Rpc:chooseWire()
   local isText = C.sync_sends_text(handle, self.slot) ~= 0
   self.wire = isText and json or require "sync.flash.wire"
 end
+
+-- Called on the class when clients may come that speak another wire than JSON.
+function Rpc:takesOther() end
 
 -- Called before onConnect.
 function Rpc:begin(listener)
