@@ -5,9 +5,10 @@
 -- Each entity belongs to a member, which sees those within RADIUS of it (0: all). `time`
 -- writes {cpu, move, bytes, patches, seen}: seconds of CPU in comparing, working out who sees
 -- what and writing each member's patch, and in moving, a tick; bytes and patches a tick; and
--- entities in sight of a member. `elsewhere` has all members at a replica: {home, replica, bytes},
--- seconds of CPU a tick at both, and bytes from one to the other. `dump` writes all patches into FILE instead, warm-up included:
--- what sync.join tells, and each patch, behind its length, by ticks and members.
+-- entities in sight of a member. `elsewhere` has all members at a replica: {home, replica,
+-- bytes}, seconds of CPU a tick at both, and bytes from one to the other. `dump` writes all
+-- patches into FILE instead, warm-up included: what sync.join tells, and each patch, behind its
+-- length, by ticks and members.
 
 package.path = "bench/peers/state/?.lua;" .. package.path
 
