@@ -58,10 +58,13 @@ settings.filterBy = setting {{}, options.listOf("a list of names"), onClass = tr
 -- have more go first. What is equal goes by age.
 settings.sortBy = setting {{"-members"}, options.listOf("a list of names"), onClass = true}
 
+--- What members see: of `sync.state`.
+settings.state = setting {Schema.new {}, {check = function(value)
+  return Schema.is(value), "made by sync.state"
+end}, onClass = true}
+
 options.declare(Room, settings)
 
---- What members see: of `sync.state`.
-Room.state = Schema.new {}
 --- Functions that members may call, by name; or `sync.method`s. They get the room, the member
 -- and the arguments.
 Room.remote = {}
