@@ -299,6 +299,7 @@ end
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
+  if package.loaded["sync.rooms.room"] then require "sync.rooms.nodes".begin(node) end
   panel.addSource("cluster", function() return node:state() end)
   for _, class in ipairs(classes()) do cluster:addClass(class) end
 end
@@ -408,7 +409,11 @@ local LAZY = {
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
-  Room = function() return require "sync.rooms.room" end,
+  Room = function()
+    local Room = require "sync.rooms.room"
+    if cluster then require "sync.rooms.nodes".begin(cluster) end
+    return Room
+  end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
   http = function() return require "sync.fetch" end,

@@ -26,14 +26,15 @@ end
 --- Makes a room.
 -- @tparam table class
 -- @param given for onCreate
+-- @tparam[opt] string id
 -- @treturn Home|nil or nil and a fault
-function making.make(class, given)
+function making.make(class, given, id)
   local ok, problem = xpcall(making.check, Entry.catch, class)
   if not ok then return nil, Entry.tell(problem, "the settings of " .. class.className) end
   if directory.count(class) >= class.maxOpen or directory.count() >= directory.MOST then
     return nil, fault.new(fault.REFUSED, "there are too many rooms")
   end
-  local home = Home.create(class:new {metadata = matching.chosen(class, given)})
+  local home = Home.create(class:new {metadata = matching.chosen(class, given)}, id)
   ok, problem = home:open(given, Entry.catch)
   if ok then return home end
   return nil, Entry.tell(problem, class.className .. ":onCreate")

@@ -66,6 +66,7 @@ end
 
 --- It has gone.
 function Membership:finish()
+  self.isOver = true
   each(self.entries, function(entry) entry:cancel() end)
   local reason = self.client.closing or "left"
   each(self.places, function(place)

@@ -17,6 +17,7 @@
 -- @classmod sync.Room
 
 local Class = require "sync.class"
+local Guest = require "sync.rooms.guest"
 local Member = require "sync.rooms.member"
 local Method = require "sync.remoting.method"
 local Record = require "sync.state.record"
@@ -111,6 +112,8 @@ function Room:extend(name)
   class.remote = setmetatable({}, {__index = self.remote})
   class.memberClass = Member:extend(name)
   class.memberClass.remote = bound(class)
+  class.guestRemote = Guest.functions(class)
+  directory.name(class)
   return class
 end
 
@@ -180,12 +183,13 @@ end
 -- @tparam string name
 -- @param ... arguments
 function Room:fire(name, ...)
-  return self.inner.clients:fire(name, ...)
+  return self.inner:fire(nil, name, ...)
 end
 
 --- The room without one member: `room:except(member):fire(name, …)`.
 function Room:except(member)
-  return self.inner:except(member)
+  local home = self.inner
+  return {fire = function(_, ...) return home:fire(member, ...) end}
 end
 
 --- The member of an id, or nil.

@@ -1,0 +1,180 @@
+--- The line between a room that lives here and a client that is connected to another node: see
+-- lua/sync/rooms/here.lua. That node has a guest for it (lua/sync/rooms/guest.lua).
+-- @classmod sync.rooms.there
+
+local Class = require "sync.class"
+local core = require "sync.core"
+local directory = require "sync.rooms.directory"
+local events = require "sync.remoting.events"
+local fault = require "sync.remoting.fault"
+local json = require "sync.remoting.json"
+local nodes = require "sync.rooms.nodes"
+local remote = require "sync.rooms.remote"
+local rooms = require "sync.rooms.running"
+
+local C = core.C
+
+local There = Class:extend("There")
+
+local function nameOf(node, key) return node .. "/" .. key end
+
+--- Makes one.
+-- @tparam number node
+-- @tparam number key by which that node knows the client's place
+-- @tparam Home home
+-- @tparam table told what is known of the client, by name
+function There.create(node, key, home, told)
+  return There:new {node = node, key = key, name = nameOf(node, key), home = home, told = told,
+    entry = false, member = false, hasBegun = false}
+end
+
+function There:describe() return self.told end
+
+function There:isIn() return self.home.lines[self.name] ~= nil end
+
+--- The client is on its way in.
+function There:enter(entry, member)
+  local state = self.home.state
+  local code = C.sync_state_join(state.handle, C.SYNC_FORM_JSON)
+  if code < 0 then error("sync_state_join: " .. core.problem(code), 0) end
+  state:setElsewhere(code, member.id)
+  member.number, self.member, self.entry = code, member, entry
+  self.home.lines[self.name] = self
+end
+
+--- It is in: patches go to its node from now on.
+function There:begin()
+  local home = self.home
+  self.hasBegun, self.entry = true, false
+  local count = home.guests[self.node] or 0
+  home.guests[self.node] = count + 1
+  if count == 0 then home.state:want() end
+  return true
+end
+
+--- It is in no more.
+function There:close(member, reason)
+  local home = self.home
+  C.sync_state_leave(home.state.handle, member.number)
+  home.lines[self.name] = nil
+  if self.hasBegun then
+    local count = home.guests[self.node] - 1
+    home.guests[self.node] = count > 0 and count or nil
+  end
+  if reason then
+    nodes.tell(self.node, "left", {id = home.room.id, key = self.key, reason = tostring(reason)})
+  end
+end
+
+local function textOf(name, ...)
+  if type(name) == "table" then return events.write(json, "fire", nil, ...) end -- the latest
+  return events.write(json, "fire", nil, name, ...)
+end
+
+function There:fire(...)
+  local sent = nodes.tell(self.node, "fire", {id = self.home.room.id, key = self.key,
+    text = textOf(...)})
+  if sent then return true end
+  return false, "closed"
+end
+
+--- Fires an event at the members on all other nodes.
+-- @tparam Home home
+-- @tparam There|nil skipped
+function There.fireAll(home, skipped, ...)
+  if next(home.guests) == nil then return end
+  local text = textOf(...)
+  for node in pairs(home.guests) do
+    nodes.tell(node, "fire", {id = home.room.id, text = text,
+      skipped = skipped and skipped.node == node and skipped.key or nil})
+  end
+end
+
+--- Calls a function of the client. Without a function at the end it waits, inside sync.spawn.
+function There:call(name, ...)
+  local count = select("#", ...)
+  local arguments = {...}
+  local done = arguments[count]
+  if type(done) == "function" then
+    arguments[count] = nil
+  else
+    return require "sync.task".await(function(go)
+      arguments[count + 1] = go
+      self:call(name, unpack(arguments, 1, count + 1))
+    end)
+  end
+  local text, problem = remote.write(require "sync.list".new(arguments))
+  if not text then error(("call(%q): %s"):format(tostring(name), problem), 3) end
+  nodes.ask(self.node, "ask", {id = self.home.room.id, key = self.key, name = name,
+    params = text}, function(said)
+    if not said then return done(nil, fault.new(fault.BUSY, "the client has gone")) end
+    if said.fault then return done(nil, remote.readFault(said.fault)) end
+    done(remote.read(said.result))
+  end, 15)
+end
+
+-- What nodes of clients say.
+
+-- The line that a word is about.
+local function find(node, said)
+  local home = directory.byId(said.id)
+  return home and home.lines[nameOf(node, said.key)]
+end
+
+nodes.on("quit", function(node, said)
+  local line = find(node, said)
+  if not line then return end
+  if line.entry then return line.entry:cancel() end
+  line.home:remove(line.member, said.reason or "left")
+end)
+
+nodes.on("away", function(node, said)
+  local line = find(node, said)
+  if line and line.hasBegun then line.home:away(line.member) end
+end)
+
+nodes.on("back", function(node, said)
+  local line = find(node, said)
+  if line and line.hasBegun then line.home:back(line.member) end
+end)
+
+nodes.on("want", function(_, said)
+  local home = directory.byId(said.id)
+  if home and not home.ended then home.state:want() end
+end)
+
+nodes.answers("call", function(node, said, answer)
+  local line = find(node, said)
+  local member = line and line.hasBegun and line.member
+  if not member then
+    return answer {fault = remote.writeFault(fault.new(fault.ARGUMENTS,
+      "room: this client is in no such room"))}
+  end
+  local ok, result = rooms.run(member, said.name, remote.read(said.params) or {})
+  if said.input and member.number ~= 0 then
+    C.sync_state_input(line.home.state.handle, member.number, said.input)
+  end
+  if not ok then return answer {fault = remote.writeFault(result)} end
+  local text, problem = remote.write(result)
+  if text then return answer {result = text} end
+  rooms.complain(member, said.name, problem)
+  answer {fault = remote.writeFault(fault.new(fault.INTERNAL, "internal error"))}
+end)
+
+-- A node has gone, and its clients with it.
+nodes.watch(function(number, isThere)
+  if isThere then return end
+  for _, class in ipairs(directory.classes()) do
+    for _, home in ipairs(directory.some(class)) do
+      local lost = {}
+      for _, line in pairs(home.lines) do
+        if line.node == number then lost[#lost + 1] = line end
+      end
+      for _, line in ipairs(lost) do
+        if line.entry then line.entry:cancel() else home:remove(line.member, "node") end
+      end
+    end
+  end
+end)
+
+return There
