@@ -165,10 +165,10 @@ static void rest(void) {
  * were dropped and aren't told of. */
 static uint64_t write_out(struct sink *sink, const char *bytes, size_t length,
                           uint64_t dropped, bool json, bool anew) {
-    uint64_t lost = write_lines(sink->fd, bytes, length);
     if (anew) {
         reopen(sink, json);
     }
+    uint64_t lost = write_lines(sink->fd, bytes, length);
     dropped += lost;
     if (dropped > 0 && (lost > 0 || !write_dropped(sink, dropped, json))) {
         rest();
