@@ -30,7 +30,8 @@
 
 enum {
     AGAIN = 10 * 1000 * 1000, /* ns between signals */
-    PATIENCE = 50             /* signals, until it's ended whatever it does */
+    MOST_LOST = 256,
+    PATIENCE = 50 /* signals, until it's ended whatever it does */
 };
 
 #define SIGNAL (SIGRTMIN + 7)
@@ -68,25 +69,37 @@ static void link_block(struct state *state, struct block *block, size_t size) {
     state->used += size;
 }
 
+static void *make_block(struct state *state, size_t size) {
+    struct block *block = malloc(sizeof(*block) + size);
+    if (!block) {
+        return NULL;
+    }
+    link_block(state, block, size);
+    return block + 1;
+}
+
+static void *resize_block(struct state *state, struct block *block, size_t size) {
+    size_t old = block->size;
+    unlink_block(state, block);
+    struct block *made = realloc(block, sizeof(*block) + size);
+    link_block(state, made ? made : block, made ? size : old);
+    return made ? made + 1 : NULL;
+}
+
 static void *change(struct state *state, struct block *block, size_t size) {
     size_t old = block ? block->size : 0;
     if (size > old && state->used + size - old > state->most) {
         return NULL;
     }
-    if (block) {
-        unlink_block(state, block);
+    if (!block) {
+        return make_block(state, size);
     }
-    if (size == 0) {
-        free(block);
-        return NULL;
+    if (size > 0) {
+        return resize_block(state, block, size);
     }
-    struct block *made = realloc(block, sizeof(*block) + size);
-    if (!made) {
-        link_block(state, block, old);
-        return NULL;
-    }
-    link_block(state, made, size);
-    return made + 1;
+    unlink_block(state, block);
+    free(block);
+    return NULL;
 }
 
 static void *allocate(void *context, void *bytes, size_t old_size, size_t size) {
@@ -260,10 +273,12 @@ static int call_protected(struct lua_State *L) {
     return 0;
 }
 
-static bool make(struct state *state, const struct prelude *prelude) {
+static bool make(struct state *state, struct prelude *prelude) {
+    if (atomic_load(&lost) >= MOST_LOST) {
+        return false;
+    }
     state->lua = luajit.lua_newstate(allocate, state);
-    if (state->lua &&
-        luajit.lua_cpcall(state->lua, begin, (void *)(uintptr_t)prelude) != LUAJIT_OK) {
+    if (state->lua && luajit.lua_cpcall(state->lua, begin, prelude) != LUAJIT_OK) {
         luajit.lua_close(state->lua);
         state->lua = NULL;
     }
@@ -279,10 +294,15 @@ static int32_t failed(struct state *state, struct call *call) {
     return SYNC_WORK_FAILED;
 }
 
+/* States whose machine code is lost: nobody but they knows where it is. */
+static atomic_uint lost;
+
 /* The call was left in the middle. */
 static void give_up(struct state *state) {
     if (state->compiled) {
         luajit.lua_close(state->lua);
+    } else {
+        atomic_fetch_add(&lost, 1);
     }
     free_blocks(state);
     state->lua = NULL;
@@ -318,7 +338,7 @@ static void tidy(struct state *state) {
     }
 }
 
-int32_t state_call(struct state *state, const struct prelude *prelude, struct call *call,
+int32_t state_call(struct state *state, struct prelude *prelude, struct call *call,
                    uint32_t limit) {
     if ((!state->has_timer && !make_timer(state)) ||
         (!state->lua && !make(state, prelude))) {

@@ -51,7 +51,7 @@ int state_take_signal(void);
 
 /* Makes the call, on this state's thread, for at most so many milliseconds. Returns enum
  * sync_work_value. */
-int32_t state_call(struct state *state, const struct prelude *prelude, struct call *call,
+int32_t state_call(struct state *state, struct prelude *prelude, struct call *call,
                    uint32_t limit);
 
 /* Ends the call soon; from any thread, while state_call runs. */

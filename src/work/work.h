@@ -16,7 +16,7 @@ enum sync_work_value {
     SYNC_WORK_FAILED,
     SYNC_WORK_LATE,     /* it took too long, and was ended */
     SYNC_WORK_LARGE,    /* the result has more bytes than the bound */
-    SYNC_WORK_NO_MEMORY /* no state could be made */
+    SYNC_WORK_NO_MEMORY /* no state could be made, or too many were left in the middle */
 };
 
 /* Finds LuaJIT's functions in this program, once. Returns 0, or -1 and what lacks. */

@@ -162,7 +162,8 @@ local function call(_, fn, ...)
   elseif value == library.FAILED then
     failed(bytes, "")
   elseif value ~= library.DONE then
-    error(failure("memory", "a thread has no memory for a Lua state"), 0)
+    error(failure("memory", "no Lua state could be made: memory ran out, or 256 calls " ..
+      "were left in the middle of a pattern since the program began"), 0)
   end
   local result = buffer.decode(bytes)
   if not result[1] then failed(result[2], result[3]) end
