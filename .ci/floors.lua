@@ -59,9 +59,11 @@ floors.table = {
   }, {
     "lua/sync/remoting/",    -- calls, in JSON and AMF, over all of these
   }, {
-    "lua/sync/state/",       -- rooms, whose members are clients of remoting
+    "lua/sync/state/",       -- what members of rooms see
   }, {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
+  }, {
+    "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
   }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call
@@ -76,10 +78,6 @@ floors.apart = {"src/nats/"}
 
 -- {file, what it reaches, why}
 floors.exceptions = {
-  {"lua/sync/flash/gateway.lua", "lua/sync/remoting/fault.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
-  {"lua/sync/flash/gateway.lua", "lua/sync/http/origins.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
 }
 
 -- Reading.

@@ -184,6 +184,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted || core->unflushed;
     jobs_wake(core);
+    conn_push_connects(core);
     core->polling = true;
     int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     core->polling = false;

@@ -390,7 +390,7 @@ local LAZY = {
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
-  Room = function() return require "sync.state.room" end,
+  Room = function() return require "sync.rooms.room" end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
   http = function() return require "sync.fetch" end,

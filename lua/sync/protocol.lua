@@ -210,7 +210,8 @@ function Protocol:onConnect(request) end -- luacheck: ignore request
 --- Called on the class when a WebSocket wants to connect, and can be refused.
 -- @tparam table request as in `sync.http`: `path`, `params`, `headers`, `origin`, `address`
 -- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
--- refuses it, with a text as second value
+-- refuses it, with a text as second value. A third one are headers of the answer, whatever it is,
+-- as of a route; see also `request:setCookie` and `request:setHeader`
 function Protocol:onUpgrade(request) end -- luacheck: ignore request
 
 -- What a protocol that others extend does by itself: at the beginning, before onConnect;
@@ -220,10 +221,10 @@ function Protocol:suspend(reason, code) return false end -- luacheck: ignore rea
 function Protocol:finish() end
 
 -- The same for HTTP, on the class: returns a function that answers an exchange (see
--- lua/sync/http/exchange.lua), or nil when the request is not its own.
--- `methodsTaken` are those that such requests may have.
+-- lua/sync/http/exchange.lua), or nil when the request is not its own; and the methods that
+-- such requests of a path may have, as keys, with whether nothing else is at the path.
 function Protocol:takesRequest(request) end -- luacheck: ignore request
-Protocol.methodsTaken = {}
+function Protocol:methodsOf(path) return {}, false end -- luacheck: ignore path self
 
 --- Called for each message of a client.
 -- @tparam string data
@@ -402,9 +403,12 @@ end
 -- @param[opt] value what others are told of it by the room's `members`, on all nodes as it is:
 -- anything but functions and the like, in at most 1 KiB. Joining again with another one changes
 -- it.
+-- @tparam[opt] function done called when what others send to the room, on any node, is sure to
+-- reach the client: before `join` returns, where the room has members of this process already or
+-- there is no other node; else when what links the nodes has said so, at most a second later
 -- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
 -- long"
-function Protocol:join(name, value)
+function Protocol:join(name, value, done)
   Class.needColon(self, "join(name)")
   if self.slot == 0 then return false, "closed" end
   if isTooLong(self, name) then return false, "name too long" end
@@ -431,6 +435,7 @@ function Protocol:join(name, value)
     if room.channel and room:has(self) then room.channel:note(self, true) end
   end
   room:add(self)
+  if done and not (room.channel and room.channel:whenHeard(done)) then done() end
   return true
 end
 
