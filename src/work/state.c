@@ -273,6 +273,9 @@ static int call_protected(struct lua_State *L) {
     return 0;
 }
 
+/* States whose machine code is lost: nobody but they knows where it is. */
+static atomic_uint lost;
+
 static bool make(struct state *state, struct prelude *prelude) {
     if (atomic_load(&lost) >= MOST_LOST) {
         return false;
@@ -293,9 +296,6 @@ static int32_t failed(struct state *state, struct call *call) {
     luajit.lua_settop(state->lua, 0);
     return SYNC_WORK_FAILED;
 }
-
-/* States whose machine code is lost: nobody but they knows where it is. */
-static atomic_uint lost;
 
 /* The call was left in the middle. */
 static void give_up(struct state *state) {
