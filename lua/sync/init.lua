@@ -429,6 +429,7 @@ local LAZY = {
   sql = function() return require "sync.sql" end,
   socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
+  work = function() return require "sync.work" end,
 }
 
 -- Of `sync.state`: what it is called with, and what makes types in it.
