@@ -168,7 +168,8 @@ int spawn_begin(struct core *core) {
         number > count || count > SYNC_MOST_WORKERS) {
         return 0;
     }
-    unsetenv(VARIABLE); /* not for processes that the script starts */
+    unsetenv(VARIABLE);      /* not for processes that the script starts */
+    signal(SIGHUP, SIG_IGN); /* until the script is loaded: see sync.start */
     for (int fd = FD_BUS; fd < FD_COUNT; fd++) {
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
             return -errno;
