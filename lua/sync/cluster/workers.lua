@@ -155,7 +155,8 @@ local function onExited(event)
     return stop()
   end
   local signal = math.floor(how / 256)
-  if passedOn[signal] and signal ~= PASSED_ON.HUP then -- the script has no handler, so it would have ended one process, too
+  -- The script has no handler, so the signal would have ended one process, too.
+  if passedOn[signal] and signal ~= PASSED_ON.HUP then
     log.info(("worker %d %s; stopping the others"):format(worker.number, describe(how)))
     exitCode = 128 + signal
     return stop()
