@@ -66,6 +66,22 @@ describe("a class that is enabled", function()
     assert.matches(("advice_spec.lua:%d: self.closing = …"):format(line + 7), lines[2], 1, true)
   end)
 
+  it("is told what those assign to which its functions hand a client to", function()
+    local helpers = {}
+    local function set(player) player.room = 1 end
+    local function pass(player, other) set(player); other.slot = 1 end
+    function helpers.tail(_) end
+    function helpers.name(self) self.isIn = true; return helpers.tail(self) end
+    function helpers:push(client) self.id = client.id end
+    local line = debug.getinfo(set, "S").linedefined
+    local list = adviceFor {onConnect = function(self) pass(self, {}); helpers.name(self) end,
+      onClose = function(self) pass(self, helpers); set {}; helpers:push(self) end,
+      onData = function(self) helpers.push({}, self); print(self) end}
+    assert.equal(2, #list, table.concat(list, "\n"))
+    assert.matches(("advice_spec.lua:%d: self.room = …"):format(line), list[1], 1, true)
+    assert.matches(("advice_spec.lua:%d: self.isIn = …"):format(line + 3), list[2], 1, true)
+  end)
+
   it("is told the names that remoting takes, where it is remoting", function()
     local function assign(self) self.session = 1 end
     assert.same({}, adviceFor {onConnect = assign})

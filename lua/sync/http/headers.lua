@@ -3,6 +3,11 @@
 
 local headers = {}
 
+-- What is the connection's: the server writes these itself, and a second one would let a client
+-- read the answer wrongly.
+local CONNECTION = {["content-length"] = true, ["transfer-encoding"] = true, connection = true,
+  ["keep-alive"] = true}
+
 -- Header values go out as they are, so they must not hold a line's end.
 local function check(name, value)
   local kind = type(value)
@@ -20,14 +25,17 @@ end
 
 --- The list of what a route gives.
 -- @tparam table given values by name, where a list as a value is several lines, or {name, value}
--- in order
+-- in order. Content-Length, Transfer-Encoding, Connection and Keep-Alive are left out
 -- @treturn table
 -- @raise for what can't be written
 function headers.list(given)
   local list = {}
   local function add(name, value)
     if type(value) ~= "table" then value = {value} end
-    for _, line in ipairs(value) do list[#list + 1] = {name, check(name, line)} end
+    for _, line in ipairs(value) do
+      local text = check(name, line)
+      if not CONNECTION[name:lower()] then list[#list + 1] = {name, text} end
+    end
   end
   for name, value in pairs(given) do
     if type(name) == "number" and type(value) == "table" then
