@@ -72,8 +72,8 @@ local GET_GLOBAL, GET_FIELD, MOVE = opcode "GGET", opcode "TGETS", opcode "MOV"
 local CALLS = {}
 for _, name in ipairs {"CALL", "CALLM", "CALLT", "CALLMT"} do CALLS[opcode(name) or 0] = true end
 
--- How far behind a function the first argument of its call is: LuaJIT with wide slots leaves a place
--- between. Found in the code of a call.
+-- How far behind a function the first argument of its call is: a LuaJIT with wide slots leaves
+-- one between. Found in the code of a call.
 local function findArgument()
   local argument
   local function call(fn, value) fn(value) end
@@ -100,9 +100,9 @@ local function loaded(fn, hasSelf, registers, op, b, c, d)
   end
 end
 
--- Calls `visit(name, line, fn)` for what a function, those within it, and those that it hands itself
--- assign to fields of what is called self: its first parameter, or a variable of a function around
--- it. `fn` is a function, or what stands for one within another.
+-- Calls `visit(name, line, fn)` for what a function, those within it, and those that it hands self
+-- to assign to fields of what is called self: its first parameter, or a variable of a function
+-- around it. `fn` is a function, or what stands for one within another.
 local function eachField(fn, hasSelf, visit, seen)
   if seen[fn] then return end
   seen[fn] = true
