@@ -13,11 +13,11 @@ local hasNames, vmdef = pcall(require, "jit.vmdef")
 
 local reserved = {}
 
--- Of each client; and what sync.Remote adds.
+-- Of each client; and what sync.Remote adds, whose names begin with an underscore, so that they are
+-- nobody else's.
 local FIELDS = {"id", "address", "port", "transport", "clients", "className", "slot", "closing",
   "joined"}
-local REMOTE = {"session", "wire", "mirrors", "calls", "callCount", "lastCall", "owed",
-  "allowances"}
+local REMOTE = {"_session", "_wire", "_mirrors", "_calls", "_owed", "_allowances", "_membership"}
 
 -- Where this library's own modules lie.
 local ROOT = debug.getinfo(1, "S").source:gsub("reserved%.lua$", "")

@@ -321,7 +321,7 @@ local function try(text)
   client:send(framed(text))
   checkOne(text, answers(client:received()), #owed > before)
   if not client:isOpen() then violated("the client was closed") end
-  if (client.server.owed or 0) ~= #owed then violated("%s answers are owed", client.server.owed) end
+  if (client.server._owed or 0) ~= #owed then violated("%s answers are owed", client.server._owed) end
 end
 
 -- Now and then, what comes from the server's side.

@@ -103,8 +103,8 @@ end
 local function caller(class, request, packet)
   return class:new {
     slot = 0, closing = false, id = 0, address = request.address, port = request.port,
-    transport = "http", wire = wireFor(packet), request = request,
-    allowances = allowancesOf(class, request.address),
+    transport = "http", _wire = wireFor(packet), request = request,
+    _allowances = allowancesOf(class, request.address),
   }
 end
 
@@ -221,10 +221,10 @@ local function command(client, packet, i)
   local message = packet.messages[i].flex
   local act = commands[message.command]
   if not act then
-    return client.wire.fault(i, fault.new(fault.REQUEST, "there is no such command here"))
+    return client._wire.fault(i, fault.new(fault.REQUEST, "there is no such command here"))
   end
   local value, more = act(client, message)
-  if value == nil then return client.wire.fault(i, more) end
+  if value == nil then return client._wire.fault(i, more) end
   return {id = i, status = "/onResult",
     bytes = amfpacket.value(flex.result(message, value, more), packet.version)}
 end
@@ -233,7 +233,7 @@ end
 local function carryOut(client, packet, i, strange)
   local message = packet.messages[i]
   if strange then
-    return client.wire.fault(i, fault.new(fault.REQUEST,
+    return client._wire.fault(i, fault.new(fault.REQUEST,
       ("the header %q is not understood"):format(strange)))
   end
   local asked = message.flex
@@ -272,7 +272,7 @@ local function callAll(class, request, packet, answer)
   if waiting == 0 then return done() end
   timer = loop.startTimer(class.callTimeout, 0, function()
     for i in ipairs(packet.messages) do
-      parts[i] = parts[i] or client.wire.fault(i, fault.new(fault.BUSY, "no answer in time"))
+      parts[i] = parts[i] or client._wire.fault(i, fault.new(fault.BUSY, "no answer in time"))
     end
     done()
   end)

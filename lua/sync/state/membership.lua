@@ -17,10 +17,10 @@ Membership.__index = Membership
 
 --- The membership of a client.
 function Membership.of(client)
-  local self = client.membership
+  local self = client._membership
   if not self then
     self = setmetatable({client = client, members = {}}, Membership)
-    client.membership = self
+    client._membership = self
   end
   return self
 end
@@ -66,7 +66,7 @@ end
 
 local function memberOf(client, params)
   local number = type(params) == "table" and params.room
-  local member = number and client.membership and client.membership.members[number]
+  local member = number and client._membership and client._membership.members[number]
   if member then return member end
   return nil, fault.new(fault.ARGUMENTS, "room: this client is in no such room")
 end
@@ -81,7 +81,7 @@ local function join(client, params)
   local class = type(params) == "table" and classOf(client, params.room)
   if not class then return wrong("room: clients may not join a room of this name") end
   local open = rawget(class, "open")
-  if open and client.membership and client.membership.members[open.number] then
+  if open and client._membership and client._membership.members[open.number] then
     return false, fault.new(fault.REFUSED, "the client is in the room already")
   end
   local form = params.form

@@ -205,7 +205,7 @@ local FORMS = {binary = C.SYNC_FORM_BINARY, json = C.SYNC_FORM_JSON, amf3 = C.SY
 
 -- The form that a client has asked for, or that of its wire; nil and why not.
 local function formOf(client, wanted)
-  local isJson = client.wire == json
+  local isJson = client._wire == json
   local form = wanted == nil and (isJson and "json" or "amf3") or wanted
   local fits = form == "json" and isJson or form == "amf3" and not isJson or
     form == "binary" and isJson and client.transport == "websocket"
@@ -221,7 +221,7 @@ local function enter(self, member, client, form)
   C.sync_state_connect(self.inner.handle, code, client.slot)
   self.members[#self.members + 1] = member
   if client.resumeTime then self.clients:remember() end
-  if client.wire ~= json then self.clients.mixed = true end
+  if client._wire ~= json then self.clients.mixed = true end
   self.clients:add(client)
 end
 
@@ -233,7 +233,7 @@ local function forget(self, member)
     if other == member then table.remove(self.members, i) end
   end
   self.clients:remove(member.client)
-  member.client.membership:remove(self)
+  member.client._membership:remove(self)
 end
 
 --- Takes a member out.
