@@ -128,6 +128,22 @@ describe("a class that is enabled", function()
     assert.is_true(count >= 6)
   end)
 
+  -- What one module keeps in a client by another name than those that read it is nil to them.
+  it("is of modules that write these names alike", function()
+    local files = io.popen("cd lua/sync && find $PWD/loop.lua $PWD/http $PWD/remoting " ..
+      "$PWD/rooms $PWD/cluster $PWD/state -name '*.lua'")
+    local count = 0
+    for path in files:lines() do
+      count = count + 1
+      local text = assert(io.open(path)):read "*a"
+      for _, name in ipairs {"session", "wire", "mirrors", "owed", "allowances", "membership"} do
+        assert.is_nil(text:find("[^%w_]client%." .. name .. "[^%w_(]"), path .. ": client." .. name)
+      end
+    end
+    files:close()
+    assert.is_true(count > 50)
+  end)
+
   it("has routes that can be asked for", function()
     for _, route in ipairs {"GET scores", "/scores", "get /scores", "GET", "GET /*/b"} do
       local class = support.protocol()

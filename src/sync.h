@@ -574,7 +574,7 @@ void sync_shares_close(struct sync *sync);
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
-/* Bytes that the C library has given out: the core's, and in sync-lua Lua's. */
+/* Bytes that are in use: of the C library, and in sync-lua of Lua's objects. */
 double sync_memory_used(void);
 
 /* Tells, by SYNC_MEMORY_HIGH, when so many bytes or more are used; looked at 100 times a

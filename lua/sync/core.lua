@@ -1,8 +1,8 @@
 --- The C core as Lua sees it.
 --
--- The FFI is known here, for the core; in `sync.redis.hiredis` and
--- `sync.cluster.nats.library`, each for a library of others'; and in `sync.cluster.frame` and
--- `sync.flash.cursor`, which take numbers out of bytes.
+-- The FFI is known here, for the core; in one file for each library of others', such as
+-- `sync.redis.hiredis`, and for the system's sockets (`sync.socket.libc`); and in
+-- `sync.cluster.frame` and `sync.flash.cursor`, which take numbers out of bytes.
 --
 -- Inside sync-lua the functions of sync.h are part of the program. Elsewhere they come
 -- from the shared library that the rock and `make install` put beside the C modules.

@@ -210,7 +210,8 @@ function Protocol:onConnect(request) end -- luacheck: ignore request
 --- Called on the class when a WebSocket wants to connect, and can be refused.
 -- @tparam table request as in `sync.http`: `path`, `params`, `headers`, `origin`, `address`
 -- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
--- refuses it, with a text as second value
+-- refuses it, with a text as second value. A third one are headers of the answer, whatever it is,
+-- as of a route; see also `request:setCookie` and `request:setHeader`
 function Protocol:onUpgrade(request) end -- luacheck: ignore request
 
 -- What a protocol that others extend does by itself: at the beginning, before onConnect;
@@ -220,10 +221,10 @@ function Protocol:suspend(reason, code) return false end -- luacheck: ignore rea
 function Protocol:finish() end
 
 -- The same for HTTP, on the class: returns a function that answers an exchange (see
--- lua/sync/http/exchange.lua), or nil when the request is not its own.
--- `methodsTaken` are those that such requests may have.
+-- lua/sync/http/exchange.lua), or nil when the request is not its own; and the methods that
+-- such requests of a path may have, as keys, with whether nothing else is at the path.
 function Protocol:takesRequest(request) end -- luacheck: ignore request
-Protocol.methodsTaken = {}
+function Protocol:methodsOf(path) return {}, false end -- luacheck: ignore path self
 
 --- Called for each message of a client.
 -- @tparam string data

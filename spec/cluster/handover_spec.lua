@@ -113,7 +113,8 @@ describe("a session of two nodes", function()
 
   it("is refused when its token is unknown there, and the client is a new one", function()
     local client = connect(serverOne)
-    local again = comeBack(serverOther, client.token:sub(1, -2) .. (client.token:sub(-1) == "0" and "1" or "0"), 0)
+    local wrong = client.token:sub(-1) == "0" and "1" or "0"
+    local again = comeBack(serverOther, client.token:sub(1, -2) .. wrong, 0)
     world:advance(1)
     assert.equal("refused", heard(again))
     assert.equal(1, One.clients:count())

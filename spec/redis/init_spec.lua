@@ -2,6 +2,7 @@
 
 local Process = require "spec.support.process"
 local Redis = require "spec.support.redis"
+local hostile = require "spec.support.hostile"
 local log = require "sync.log"
 local support = require "spec.support"
 local sync = require "sync"
@@ -79,6 +80,22 @@ describe("sync.redis", function()
       assert.equal(large, db:get "large")
     end)
 
+    may("inject nothing, whatever a string holds", function()
+      local texts = {}
+      hostile.each(100000, function(text) texts[#texts + 1] = text end)
+      for from = 1, #texts, 5000 do
+        local answers = db:pipeline(function(p)
+          for i = from, from + 4999 do p:echo(texts[i]) end
+        end)
+        for i = 0, 4999 do assert(answers[i + 1] == texts[from + i]) end
+        db:hset("hostile", texts[from], texts[from + 1])
+        assert.equal(texts[from + 1], db:hget("hostile", texts[from]))
+        local found = failure(db.command, db, "x" .. texts[from], texts[from])
+        assert.equal("failed", found.code)
+      end
+      assert.same({n = 1, "hostile"}, db:keys "*")
+    end)
+
     may("raise Redis' failures, and what is no command", function()
       db:set("a", "text")
       local found = failure(db.lpush, db, "a", 1)
@@ -125,6 +142,19 @@ describe("sync.redis", function()
       assert.equal(before, db:info("stats"):match "total_connections_received:(%d+)")
     end)
 
+    may("whose answers are beyond the bound cost their caller the connection", function()
+      local small = open(server:url(), {maxReply = 100000, maxBuffer = 50000})
+      db:set("large", ("x"):rep(200000))
+      db:eval("for i = 1, 100 do redis.call('RPUSH', 'l', string.rep('y', 5000)) end", 0)
+      assert.equal("too large", codeOf(small.get, small, "large"))
+      assert.equal("too large", codeOf(small.lrange, small, "l", 0, -1))
+      assert.equal("busy", codeOf(small.set, small, "a", ("x"):rep(60000)))
+      assert.equal("misuse", codeOf(small.pipeline, small, function(p)
+        p:set("a", ("x"):rep(60000))
+      end))
+      assert.equal(100, small:llen "l")
+    end)
+
     may("that block leave the others alone", function()
       local popped
       local waiting = sync.spawn(function() popped = db:blpop("queue", 0) end)
@@ -143,7 +173,7 @@ describe("sync.redis", function()
     end)
 
     may("that block are bounded, and cost their connection when they are given up", function()
-      local small = open(server:url(), {size = 1, queueTimeout = 0.3, timeout = 0.5})
+      local small = open(server:url(), {size = 1, queueTimeout = 0.3})
       local first = sync.spawn(function() small:blpop("queue", 0) end)
       while db:info("clients"):match "blocked_clients:(%d+)" ~= "1" do sync.sleep(0.01) end
       assert.equal("busy", codeOf(small.blpop, small, "other", 1))
@@ -264,21 +294,34 @@ describe("sync.redis", function()
   end)
 
   describe("without a server", function()
-    may("says so, and what was never sent goes out later", function()
+    may("sends what waits when the server is there", function()
+      local own = Redis.start()
+      own:kill "KILL"
+      local mine, got = open(own:url(), {timeout = 60}), {}
+      for i = 1, 3 do
+        sync.spawn(function() got[i] = mine:incr "n" end)
+      end
+      sync.sleep(0.3) -- it has tried by then, or not: all the same
+      own:restart()
+      while not got[3] do sync.sleep(0.01) end
+      assert.same({1, 2, 3}, got)
+    end)
+
+    may("says so, soon at once", function()
       local port = Process.freePort()
       local lines, write = {}, log.write
       log.write = function(line) lines[#lines + 1] = line end
-      local away = open("redis://127.0.0.1:" .. port, {timeout = 0.4})
+      local away = open("redis://127.0.0.1:" .. port, {timeout = 1})
       local found = failure(away.get, away, "a")
       log.write = write
       assert.equal("away", found.code)
       assert.matches("can't be reached %(.*refused.*was not sent", found.message)
       assert.matches("Redis at 127.0.0.1:" .. port, table.concat(lines))
       assert.equal(1, #lines)
-      sync.sleep(0.4)
+      sync.sleep(1)
       local begun = sync.now()
       assert.equal("away", codeOf(away.get, away, "a")) -- at once, by now
-      assert.is_true(sync.now() - begun < 0.3)
+      assert.is_true(sync.now() - begun < 0.9)
       assert.equal("away", codeOf(away.blpop, away, "a", 1))
       assert.equal("away", codeOf(away.subscribe, away, "a", print))
     end)
@@ -321,7 +364,7 @@ describe("sync.redis", function()
     before_each(function() slow = slow or Redis.start() end)
 
     may("is given up when it says nothing, and used again when it does", function()
-      local mine = open(slow:url(), {timeout = 0.5, connectTimeout = 0.5})
+      local mine = open(slow:url(), {timeout = 2, connectTimeout = 2})
       mine:set("a", 1)
       slow:kill "STOP"
       local codes = {}
@@ -342,22 +385,6 @@ describe("sync.redis", function()
       until ok
       assert.equal("4", mine:get "a") -- it has done what was in doubt
       assert.is_nil(mine:get "b")     -- and not what was never sent
-    end)
-
-    may("fails the one command that takes too long", function()
-      local mine = open(slow:url(), {timeout = 0.3})
-      local done
-      mine:ping()
-      sync.spawn(function()
-        for _ = 1, 100 do -- something is heard all the time
-          pcall(mine.ping, mine)
-          sync.sleep(0.02)
-        end
-        done = true
-      end)
-      local popped = codeOf(mine.blmove, mine, "x", "y", "LEFT", "LEFT", "nonsense")
-      assert.equal("failed", popped)
-      while not done do sync.sleep(0.01) end
     end)
   end)
 
@@ -416,11 +443,11 @@ describe("sync.redis", function()
     local safe = Redis.start("se:cr@t", "--databases", "4")
     waits(function()
       assert.equal("denied", codeOf(open(safe:url("", "")).get, open(safe:url("", "")), "a"))
-      local wrong = open(safe:url("", ":no@"), {timeout = 3})
+      local wrong = open(safe:url("", ":no@"), {timeout = 60})
       local begun = sync.now()
       local found = failure(wrong.get, wrong, "a")
       assert.equal("denied", found.code)
-      assert.is_true(sync.now() - begun < 2.5)
+      assert.is_true(sync.now() - begun < 30)
       assert.equal("denied", codeOf(wrong.blpop, wrong, "a", 1))
       assert.equal("denied", codeOf(wrong.subscribe, wrong, "a", print))
       local one = open(safe:url("/2", ":se%3Acr%40t@"))
@@ -434,7 +461,7 @@ describe("sync.redis", function()
       local ann = open(safe:url("/2", "ann:pw@"))
       assert.equal("two", ann:get "where")
       assert.equal("denied", codeOf(ann.flushall, ann))
-      local nowhere = open(safe:url("/9", ":se%3Acr%40t@"), {timeout = 0.3})
+      local nowhere = open(safe:url("/9", ":se%3Acr%40t@"), {timeout = 3})
       assert.matches("out of range", failure(nowhere.get, nowhere, "a").message)
     end)
     assert.matches("must be a string", support.raised(sync.redis, 1))
@@ -474,14 +501,14 @@ describe("sync.redis", function()
     local sentinel = Process.start {"redis-server", file, "--sentinel"}
     wait(function() return sentinel:stdout():find("+slave slave", 1, true) end)
     waits(function()
-      local mine = open(("redis+sentinel://127.0.0.1:%d/mine"):format(port), {timeout = 1})
+      local mine = open(("redis+sentinel://127.0.0.1:%d/mine"):format(port))
       mine:set("a", 1)
       assert.is_nil(mine:blpop("none", 0.01))
       assert.equal(master.port, tonumber(mine:config("GET", "port").port))
       master:kill "KILL"
-      local codes, ok, problem = {}, nil, nil
+      local codes = {}
       repeat
-        ok, problem = pcall(mine.incr, mine, "a")
+        local ok, problem = pcall(mine.incr, mine, "a")
         if not ok then
           codes[problem.code] = true
           sync.sleep(0.05)

@@ -3,10 +3,7 @@
 
 local headers = {}
 
--- What is the connection's: the server writes these itself, and a second one would let a client
--- read the answer wrongly.
-local CONNECTION = {["content-length"] = true, ["transfer-encoding"] = true, connection = true,
-  ["keep-alive"] = true}
+local FRAMING = {["content-length"] = true, ["transfer-encoding"] = true, connection = true}
 
 -- Header values go out as they are, so they must not hold a line's end.
 local function check(name, value)
@@ -14,6 +11,9 @@ local function check(name, value)
   if kind ~= "string" and kind ~= "number" then
     error(("header %q: its value must be a string, a number, or a list of these, not a %s")
       :format(tostring(name), kind), 0)
+  end
+  if type(name) == "string" and FRAMING[name:lower()] then
+    error(("header %q says where an answer ends, and is written here alone"):format(name), 0)
   end
   value = tostring(value)
   if type(name) ~= "string" or name == "" or name:find("[^%w!#$%%&'*+.^_`|~-]") or
@@ -25,17 +25,14 @@ end
 
 --- The list of what a route gives.
 -- @tparam table given values by name, where a list as a value is several lines, or {name, value}
--- in order. Content-Length, Transfer-Encoding, Connection and Keep-Alive are left out
+-- in order
 -- @treturn table
 -- @raise for what can't be written
 function headers.list(given)
   local list = {}
   local function add(name, value)
     if type(value) ~= "table" then value = {value} end
-    for _, line in ipairs(value) do
-      local text = check(name, line)
-      if not CONNECTION[name:lower()] then list[#list + 1] = {name, text} end
-    end
+    for _, line in ipairs(value) do list[#list + 1] = {name, check(name, line)} end
   end
   for name, value in pairs(given) do
     if type(name) == "number" and type(value) == "table" then

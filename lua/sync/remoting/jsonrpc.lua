@@ -52,10 +52,27 @@ settings.maxCalls = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
 -- answer a call of the server.
 settings.callTimeout = setting {10, options.seconds, onClass = true}
 
+--- The path, as "/rpc", on which calls are taken by HTTP POST; false: none.
+settings.rpcPath = setting {false, {check = function(value)
+  return value == false or type(value) == "string" and value:find "^/[^%s?#]*$" ~= nil,
+    'false, or a path as "/rpc"'
+end}, onClass = true}
+
 options.declare(Rpc, settings)
 
 --- Functions that clients may call, by name; or `sync.method`s.
 Rpc.remote = {}
+
+-- Calls by HTTP.
+function Rpc:methodsOf(path)
+  local isOurs = path == self.rpcPath
+  return {POST = isOurs or nil}, isOurs
+end
+function Rpc:takesRequest(request)
+  if request.path == self.rpcPath and request.method == "POST" then
+    return require "sync.remoting.posted".serve
+  end
+end
 
 -- Writes and reads the messages of the client: sync.remoting.json, or another like it.
 Rpc._wire = json
@@ -68,6 +85,9 @@ local function isId(id)
   return type(id) == "string" and #id <= MOST_ID or id == null or
     type(id) == "number" and id % 1 == 0 and math.abs(id) <= EXACT
 end
+
+-- Whether a value may be the id of a call.
+Rpc.isId = isId
 
 local function refused(self, id, code, message)
   return self._wire.fault(id, fault.new(code, message))
@@ -218,7 +238,8 @@ function Rpc:later()
     if not call.name then return end -- within the call
     local ok, value = outcome(self, call, call.name)
     if call.id == nil then return end -- a notification
-    local text = ok and answerOf(self, call.id, call.name, value) or self._wire.fault(call.id, value)
+    local text = ok and answerOf(self, call.id, call.name, value) or
+      self._wire.fault(call.id, value)
     if call.fill then return call.fill(text) end
     reply(self, call.id, text)
   end

@@ -64,8 +64,13 @@ settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass 
 -- that demands another to be understood is refused.
 settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
 
---- Classes of rooms that clients may join: see `sync.Room`.
-settings.rooms = setting {{}, classes, onClass = true}
+--- Classes of rooms that clients may join: see `sync.Room`. Their settings are checked here.
+settings.rooms = setting {{}, classes, onClass = true, conflict = function(values)
+  for _, class in ipairs(values.rooms) do
+    local checked, problem = options.check(class)
+    if not checked then return problem end
+  end
+end}
 
 options.declare(Remote, settings)
 
@@ -129,11 +134,13 @@ end
 function Remote:onLogin(name, password) end -- luacheck: ignore name password
 
 -- Flash Remoting.
-Remote.methodsTaken = {POST = true}
+function Remote:methodsOf(path) return {POST = true}, path == self.rpcPath end
 function Remote:takesRequest(request)
+  local take = Rpc.takesRequest(self, request)
+  if take then return take end
   local kind = (request.headers["content-type"] or ""):lower():match("^[^;%s]*")
   if request.method == "POST" and kind == "application/x-amf" then
-    return require "sync.flash.gateway".serve
+    return require "sync.remoting.gateway".serve
   end
 end
 
@@ -273,8 +280,8 @@ Remote.suspend = resume.suspend
 Remote.own = setmetatable({["sync.resume"] = resume.asked}, {__index = Rpc.own})
 
 --- Adds functions of the protocol itself, which clients of all classes may call. What they keep
--- for a client is its `membership`: it is told, by `suspend`, `resume` and `finish`, when the
--- client is away, back, and gone.
+-- for a client is its `membership`: it is told, by `suspend`, `resume`, `part` and `finish`,
+-- when the client is away, back, about to lose its connection for good, and gone.
 -- @tparam table functions by name, as `own` has them
 function Remote.serve(functions)
   for name, fn in pairs(functions) do Remote.own[name] = fn end
