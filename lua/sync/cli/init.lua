@@ -58,7 +58,7 @@ local function withTraceback(message)
       message = ("error value is a %s: %s"):format(type(message), tostring(message))
     end
   end
-  return debug.traceback(tostring(message), 2)
+  return require "sync.failure".trace(message)
 end
 
 local function protected(fn, ...)

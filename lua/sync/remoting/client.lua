@@ -243,7 +243,7 @@ function Client:connected(link)
   if self.token then
     self.early = {}
     self.earlyBytes = 0
-    link:send(link.wire.request("resume", "sync.resume", self.token, self.count))
+    link:send(link._wire.request("resume", "sync.resume", self.token, self.count))
     self.openTimer = loop.startTimer(self.settings.connectTimeout, 0, function()
       self:drop("no answer to sync.resume")
     end)
@@ -708,7 +708,7 @@ end
 function Client:received(link, data)
   if self.link ~= link then return end
   self.silent = false
-  local ok, message, isBatch = link.wire.decode(data, link.maxDepth)
+  local ok, message, isBatch = link._wire.decode(data, link.maxDepth)
   if not ok then
     log.limited("warn", "unreadable", ("%s sent what can't be read: %s"):format(self.url, message))
   end

@@ -280,7 +280,7 @@ end
 
 local function placeOf(client, params)
   local number = type(params) == "table" and params.room
-  local place = number and client.membership and client.membership.places[number]
+  local place = number and client._membership and client._membership.places[number]
   if place then return place end
   return nil, wrong "room: this client is in no such room"
 end
