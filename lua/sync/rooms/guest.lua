@@ -27,7 +27,6 @@ local MOST_SNAPSHOT = 64 * 1024 * 1024 -- bytes
 local Guest = Class:extend("Guest")
 
 local byId = {}
-local lastKey = 0
 
 -- A client's place in a room that lives elsewhere: see Here for what places are told.
 local Place = Class:extend("Place")
@@ -110,9 +109,8 @@ function Guest.join(client, target, given, form, done)
   end
   local text, problem = remote.write(given)
   if not text then return done(nil, fault.new(fault.ARGUMENTS, "options: " .. problem)) end
-  lastKey = lastKey + 1
   local guest = guestOf(target.id, target.node, target.class)
-  local place = Place:new {client = client, guest = guest, key = lastKey, form = form,
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(), form = form,
     membership = membership, number = guest.number, remote = guest.class.guestRemote,
     id = false, address = client.address}
   add(guest, place)
@@ -211,6 +209,45 @@ end
 function Place:quit(reason)
   drop(self)
   self:say("quit", reason)
+end
+
+--- The client goes to another node: its member stays.
+function Place:pack()
+  local guest = self.guest
+  guest.clients:forget(self.client)
+  self:say "park"
+  drop(self)
+  return {id = guest.id, node = guest.node, class = guest.class.className, from = nodes.own(),
+    key = self.key, member = self.id, form = self.form, old = guest.number}
+end
+
+--- A client has come from another node, where it was in a room that doesn't live here.
+-- @tparam sync.Remote client
+-- @tparam table packed of `pack`
+-- @tparam table class
+function Guest.adopt(client, packed, class)
+  local membership = Membership.of(client)
+  local guest = guestOf(packed.id, packed.node, class)
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
+    form = packed.form, membership = membership, number = guest.number,
+    remote = class.guestRemote, id = packed.member, address = client.address}
+  add(guest, place)
+  guest.clients:remember()
+  membership:adopt(packed.old, guest.number, place)
+  nodes.ask(packed.node, "move", {id = packed.id, from = packed.from, old = packed.key,
+    key = place.key}, function(said)
+    if guest.places[place.key] ~= place then return end
+    if not said or not said.isThere then
+      drop(place)
+      client:fire("sync.left", guest.number, "lost")
+    elseif client.slot == 0 then
+      guest.clients:remember(client)
+      place:say "away"
+    else
+      guest.clients:add(client)
+      guest.replica:join(place.id, client.slot, place.form)
+    end
+  end)
 end
 
 -- What homes say.
