@@ -323,9 +323,20 @@ nodes.answers("ask", function(node, said, answer)
   place.client:call(said.name, unpack(given, 1, count + 1))
 end)
 
+-- A home that is back may have members whom this node has let go meanwhile.
+local function tellPlaces(number)
+  local keys = {}
+  for _, guest in pairs(byId) do
+    if guest.node == number then
+      for key in pairs(guest.places) do keys[key] = true end
+    end
+  end
+  nodes.tell(number, "places", {keys = keys})
+end
+
 -- A home has gone: its rooms are lost.
 nodes.watch(function(number, isThere)
-  if isThere then return end
+  if isThere then return tellPlaces(number) end
   for _, guest in pairs(byId) do
     if guest.node == number then
       for _, place in pairs(guest.places) do

@@ -231,20 +231,28 @@ nodes.answers("call", function(node, said, answer)
   answer {fault = remote.writeFault(fault.new(fault.INTERNAL, "internal error"))}
 end)
 
--- A node has gone, and its clients with it.
-nodes.watch(function(number, isThere)
-  if isThere then return end
+-- Takes out the members of a node but for those of these keys.
+local function takeOut(number, keys)
   for _, class in ipairs(directory.classes()) do
     for _, home in ipairs(directory.some(class)) do
       local lost = {}
       for _, line in pairs(home.lines) do
-        if line.node == number then lost[#lost + 1] = line end
+        if line.node == number and not keys[line.key] and not line.parked then
+          lost[#lost + 1] = line
+        end
       end
       for _, line in ipairs(lost) do
         if line.entry then line.entry:cancel() else home:remove(line.member, "node") end
       end
     end
   end
+end
+
+nodes.on("places", function(node, said) takeOut(node, said.keys) end)
+
+-- A node has gone, and its clients with it.
+nodes.watch(function(number, isThere)
+  if not isThere then takeOut(number, {}) end
 end)
 
 return There
