@@ -30,6 +30,7 @@ enum sync_event_type {
     SYNC_CONNECT = 1, /* slot; value: its listener */
     SYNC_DATA,        /* slot; data, length: one message (raw: one chunk); value: its enum
                          sync_kind, and SYNC_KIND_TURNS */
+    SYNC_BYTES,       /* the same, of a listener with takes_bytes */
     SYNC_REQUEST,     /* slot; value: bytes of the head; data: head and body of an HTTP
                          request (see sync_respond) */
     SYNC_FILE,        /* slot; what sync_file_open has found; value: 0, or the HTTP status
@@ -141,7 +142,10 @@ struct sync_event {
     uint32_t id;   /* the slot, timer, signal, request or listener */
     uint32_t value;
     uint32_t length; /* bytes at data */
-    const char *data;
+    union {
+        const char *data;
+        const uint8_t *bytes;
+    };
 };
 
 /* A file that sync_file_open has found. */
@@ -219,6 +223,7 @@ struct sync_options {
     uint32_t flood;            /* enum sync_flood */
     uint32_t counts_calls;     /* in a tick's budget, a JSON array is as many messages as
                                   it has elements */
+    uint32_t takes_bytes;      /* messages are SYNC_BYTES, not SYNC_DATA */
     uint32_t leads;            /* sync_flush writes to these connections before others */
 };
 
@@ -251,11 +256,11 @@ int32_t sync_poll(struct sync *sync, int32_t block);
 void sync_flush(struct sync *sync);
 
 /* Frames a message and queues it; bytes are copied. Returns enum sync_sent. */
-int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length);
+int32_t sync_send(struct sync *sync, uint32_t slot, const void *bytes, size_t length);
 
 /* The same as a message of this enum sync_kind; SYNC_KIND_NONE: of the client's own. A
  * text that isn't UTF-8 leaves as binary. */
-int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+int32_t sync_send_as(struct sync *sync, uint32_t slot, const void *bytes, size_t length,
                      uint32_t kind);
 
 /* From now on sync_send sends this client messages of this kind: that of the message
@@ -266,11 +271,11 @@ void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind);
  * the message is large shared by reference instead of copied. Zeros among the slots and
  * the slot `except` are passed over. Returns how many it was queued for. */
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
-                        uint32_t except, const char *bytes, size_t length);
+                        uint32_t except, const void *bytes, size_t length);
 
 /* The same as messages of this enum sync_kind: see sync_send_as. */
 uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
-                           uint32_t except, const char *bytes, size_t length,
+                           uint32_t except, const void *bytes, size_t length,
                            uint32_t kind);
 
 /* Closes gracefully: no further message is delivered, the queue is written, then the
@@ -569,7 +574,7 @@ void sync_shares_close(struct sync *sync);
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
-/* Bytes that the C library has given out: the core's, and in sync-lua Lua's. */
+/* Bytes that are in use: of the C library, and in sync-lua of Lua's objects. */
 double sync_memory_used(void);
 
 /* Tells, by SYNC_MEMORY_HIGH, when so many bytes or more are used; looked at 100 times a

@@ -667,7 +667,7 @@ export class Client {
       this.#patch(toHead, toArguments(message.params)[0]);
       return;
     }
-    this.#count++;
+    if (message?.late !== false) this.#count++; // of one that is worthless when late
     if (message !== undefined) for (const one of [message].flat()) this.#handleOne(one);
   }
 

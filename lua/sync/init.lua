@@ -398,15 +398,18 @@ local LAZY = {
   end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
+  http = function() return require "sync.fetch" end,
   jwt = function() return require "sync.secrets.jwt" end,
   list = function() return require "sync.list".new end,
   method = function() return require "sync.remoting.method".declare end,
   migrate = function() return require "sync.sql.migrate" end,
   null = function() return require "cjson".null end,
   password = function() return require "sync.secrets.password" end,
+  redis = function() return require "sync.redis" end,
   shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
   sql = function() return require "sync.sql" end,
+  socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
 }
 

@@ -30,6 +30,25 @@ end
 describe("example", function()
   after_each(Process.cleanUp)
 
+  it("bytes: who moves is told to all, by number", function()
+    local server, ports = example("bytes")
+    local ann, bob = connect(ports[1]), connect(ports[1])
+    local function move(client)
+      client:send("\0\12\255\255\255\255\0\0\128\63\0\0\0\64")
+    end
+    local function heard(client) return (assert(client:receive(14))) end
+    move(ann)
+    local first = heard(ann)
+    assert.matches("^\0\12[\1\2]\0\0\0\0\0\128\63\0\0\0\64$", first)
+    move(bob)
+    local second = heard(ann)
+    assert.not_equal(first, second)
+    assert.equal(second, heard(bob) == first and heard(bob) or second)
+    ann:send("\0\1x")
+    assert.equal("closed", select(2, ann:receive(1)))
+    stop(server)
+  end)
+
   it("echo: what one types, all get, on three ports", function()
     local server, ports = example("echo")
     assert.equal(3, #ports)

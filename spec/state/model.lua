@@ -114,7 +114,7 @@ local function randomDeclaration()
   return plan
 end
 
--- Types of C are never freed, so that declarations are used more than once.
+-- Types of C are never freed, and a process may have so many: declarations are used more than once.
 local PLANS = 200
 local plans = {}
 local function planOf(seed)

@@ -55,6 +55,8 @@ describe("a replica", function()
     home, replica = begin()
   end)
 
+  after_each(support.cleanUp)
+
   local function take(changes, snapshot)
     if changes then assert.equal("applied", replica:take(changes)) end
     if snapshot then assert.matches(changes and "old" or "applied", replica:take(snapshot)) end

@@ -176,6 +176,12 @@ describe("rooms", function()
     assert.same({[1] = true, [13] = true, [14] = true, [15] = true}, seen)
   end)
 
+  it("have settings that are checked before anybody may join", function()
+    local _, Game = arena {maxMembers = "many"}
+    assert.matches("Arena%d+.maxMembers must be a whole number from 1 to 1000000, or false, " ..
+      'not "many"', support.raised(sync.enable, "127.0.0.1", 0, Game))
+  end)
+
   it("refuse who may not join, and say why", function()
     local Arena, Game = arena {maxMembers = 1, onJoin = function(_, _, options)
       if options == "no" then return false, "not you" end

@@ -193,8 +193,9 @@ static bool read_add(struct sync_state *state, uint32_t index, uint32_t number,
     if (age > 0) {
         bit_clear(entities->fresh, number);
     }
-    memset(&entities->sent[number * entities->number_count], 0,
-           entities->number_count * sizeof(*entities->sent));
+    for (uint32_t i = 0; i < entities->number_count; i++) {
+        entities->sent[number * entities->number_count + i] = 0;
+    }
     return read_both(entities, number, true, created, from);
 }
 

@@ -66,8 +66,9 @@ static void see_table(const struct sync_state *state, const struct member *membe
                       uint32_t index) {
     const struct state_table *table = &state->tables[index];
     const struct sight *sight = &member->sights[index];
-    if (state->is_replica && table->sees != SYNC_SEES_ALL) {
-        return; /* the home has said it */
+    bool is_said = state->is_replica && table->sees != SYNC_SEES_ALL; /* by the home */
+    if (is_said || table->words == 0) {
+        return;
     }
     const uint64_t *rule = by_rule(state, member, index);
     for (uint32_t i = 0; i < table->entities.words; i++) {

@@ -525,7 +525,8 @@ class Client extends EventDispatcher {
             takePatch(toArguments(message.params)[0]);
             return;
         }
-        count++;
+        var isFleeting = isObject(message) && message.late == false; // worthless when late
+        if (!isFleeting) count++;
         if (message != null) handleOne(message);
     }
 

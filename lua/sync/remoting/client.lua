@@ -761,7 +761,8 @@ function Client:take(message)
     self:patch(value.params) -- it doesn't count
     return
   end
-  self.count = self.count + 1
+  local isFleeting = message.ok and type(value) == "table" and value.late == false
+  if not isFleeting then self.count = self.count + 1 end -- what is worthless when late doesn't
   if not message.ok then return end
   local link = self.link
   for _, each in ipairs(message.isBatch and value or {value}) do
