@@ -90,7 +90,7 @@ local function describe(client)
   local values = {user = client.user, address = client.address}
   for _, name in ipairs(client.resumeFields or {}) do values[name] = client[name] end
   local texts = {}
-  for name, value in pairs(values) do texts[name] = json.note(value, name) end
+  for name, value in pairs(values) do texts[name] = remote.note(value, "a member's " .. name) end
   return texts
 end
 
@@ -286,15 +286,18 @@ end)
 nodes.on("fire", function(node, said)
   local guest = find(node, said)
   if not guest then return end
+  local event = remote.read(said.packed or "")
   if said.key then
     local place = guest.places[said.key]
-    if place and place.id then place.client:deliverEvent(said.text) end
+    if place and place.id then place.client:deliverEvent(said.text, said.how, event) end
   elseif said.skipped then
     for key, place in pairs(guest.places) do
-      if place.id and key ~= said.skipped then place.client:deliverEvent(said.text) end
+      if place.id and key ~= said.skipped then
+        place.client:deliverEvent(said.text, said.how, event)
+      end
     end
   else
-    guest.clients:deliverEvent(said.text)
+    guest.clients:deliverEvent(said.text, said.how, false, event)
   end
 end)
 

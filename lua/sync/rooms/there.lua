@@ -8,14 +8,18 @@ local directory = require "sync.rooms.directory"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
+local latest = require "sync.remoting.latest"
+local list = require "sync.list"
 local loop = require "sync.loop"
 local nodes = require "sync.rooms.nodes"
+local null = require "cjson".null
 local remote = require "sync.rooms.remote"
 local rooms = require "sync.rooms.running"
 
 local C = core.C
 
 local PARK_SECONDS = 15
+local OPENING = ("["):byte()
 
 local There = Class:extend("There")
 
@@ -125,14 +129,30 @@ function There:close(member, reason)
   end
 end
 
-local function textOf(name, ...)
-  if type(name) == "table" then return events.write(json, "fire", nil, ...) end -- the latest
-  return events.write(json, "fire", nil, name, ...)
+-- An event as a word: its text in JSON, or, where that doesn't say all of it, its name and
+-- arguments; and what `latest.options` gives.
+local function compose(how, name, ...)
+  local total = select("#", ...)
+  local arguments = list.new {name, ...}
+  for i = 1, total do
+    if arguments[i + 1] == nil then arguments[i + 1] = null end
+  end
+  local packed, problem = remote.write(arguments)
+  if not packed then error(("fire(%q): %s"):format(tostring(name), problem), 0) end
+  local isJson = packed:byte() == OPENING
+  return {text = isJson and events.write(json, "fire", nil, name, ...) or nil,
+    packed = not isJson and packed or nil, how = how}
+end
+
+local function wordOf(name, ...)
+  if type(name) == "table" then return compose(latest.options(name, 4), ...) end
+  return compose(nil, name, ...)
 end
 
 function There:fire(...)
-  local sent = nodes.tell(self.node, "fire", {id = self.home.room.id, key = self.key,
-    text = textOf(...)})
+  local said = wordOf(...)
+  said.id, said.key = self.home.room.id, self.key
+  local sent = nodes.tell(self.node, "fire", said)
   if sent then return true end
   return false, "closed"
 end
@@ -142,10 +162,11 @@ end
 -- @tparam There|nil skipped
 function There.fireAll(home, skipped, ...)
   if next(home.guests) == nil then return end
-  local text = textOf(...)
+  local said = wordOf(...)
+  said.id = home.room.id
   for node in pairs(home.guests) do
-    nodes.tell(node, "fire", {id = home.room.id, text = text,
-      skipped = skipped and skipped.node == node and skipped.key or nil})
+    said.skipped = skipped and skipped.node == node and skipped.key or nil
+    nodes.tell(node, "fire", said)
   end
 end
 
@@ -162,7 +183,7 @@ function There:call(name, ...)
       self:call(name, unpack(arguments, 1, last + 1))
     end)
   end
-  local text, problem = remote.write(require "sync.list".new(arguments))
+  local text, problem = remote.write(list.new(arguments))
   if not text then error(("call(%q): %s"):format(tostring(name), problem), 3) end
   nodes.ask(self.node, "ask", {id = self.home.room.id, key = self.key, name = name,
     params = text}, function(said)
