@@ -25,8 +25,9 @@ local function inTask(fn)
   if problem then error(problem, 0) end
 end
 
-local function connect(port)
-  local game = sync.connect("tcp://127.0.0.1:" .. port, {reconnect = false, timeout = 60})
+local function connect(port, returns)
+  local game = sync.connect("tcp://127.0.0.1:" .. port, {reconnect = returns == true, timeout = 60,
+    firstWait = 0.01})
   connections[#connections + 1] = game
   return game
 end
@@ -64,7 +65,8 @@ local function distinct(start)
         "--cluster=" .. url, SCRIPT)
       nodes[i] = {process = process, port = listens(process)}
     end
-    return {count = 3, connect = function(node) return connect(nodes[node].port) end,
+    return {count = 3,
+      connect = function(node, returns) return connect(nodes[node].port, returns) end,
       any = function() return connect(nodes[math.random(3)].port) end,
       kill = function(node, signal) nodes[node].process:kill(signal) end}
   end
@@ -171,7 +173,7 @@ local function suite(name, start)
         assert.same({"enough", {2, "enough"}}, {left, gone})
         there = assert(bob:joinByCode(here.code))
         gone = nil
-        bob:close()
+        there:leave()
         until_(function() return gone end)
         assert.same({there.member, "left"}, gone)
         for _ = 1, 3 do assert(world.connect(2):joinByCode(here.code)) end
@@ -188,6 +190,52 @@ local function suite(name, start)
         assert.same({{room.id, 1}}, {{listed[1].id, listed[1].members}})
         assert.equal(2, #bob:rooms "Duel")
         assert.equal(2, assert(bob:joinById(room.id)).member)
+      end)
+    end)
+
+    -- Ends a client's connection, as a network does; it comes back by another node.
+    local function move(game, node)
+      local other = world.connect(node)
+      game.port = other.port
+      other:close()
+      game:drop "cut"
+    end
+
+    it("keep members who come back to another node, wherever the room lives", function()
+      inTask(function()
+        if not world.kill then return end -- a worker can't be chosen
+        local ann, bob = world.connect(1, true), world.connect(2, true)
+        ann:call("name", "ann")
+        local here = assert(ann:create("Duel", {mode = "free"}))
+        local there = assert(bob:joinById(here.id))
+        local heard = {}
+        here:on("onReturn", function(id) heard[#heard + 1] = "returned " .. id end)
+        here:on("onGo", function(id) heard[#heard + 1] = "gone " .. id end)
+        local function plays(room, x, all)
+          assert.equal(x, assert(room:call("move", 1)))
+          for _, each in ipairs(all) do
+            until_(function() return each.state.players[room.member].x == x end)
+            assert.is_true(each.state.players:isMine(each.member))
+          end
+        end
+        until_(function() return here.state.players:count() == 2 end)
+        local both = {here, there}
+        move(bob, 3)      -- a guest elsewhere
+        until_(function() return #heard == 1 end)
+        plays(there, 1, both)
+        move(bob, 1)      -- comes to where the room lives
+        until_(function() return #heard == 2 end)
+        plays(there, 2, both)
+        move(bob, 2)      -- and goes again
+        until_(function() return #heard == 3 end)
+        plays(there, 3, both)
+        move(ann, 3)      -- who has made it goes: the room stays
+        plays(here, 1, both)
+        plays(there, 4, both)
+        assert.same({"returned 2", "returned 2", "returned 2"}, {unpack(heard, 1, 3)})
+        assert.is_nil(table.concat(heard):find "gone")
+        assert.same({1, 2}, {here.member, there.member})
+        assert.equal(3, assert(world.connect(1):joinById(here.id)).member)
       end)
     end)
 
@@ -223,7 +271,7 @@ local function suite(name, start)
         assert(cid:joinById(room.id))
         local gone, lost, reason
         there:on("onGo", function(id, why) gone = {id, why} end)
-        bob:on("onRoomLost", function(id, name) lost = {id, name} end)
+        bob:on("onRoomLost", function(id, class) lost = {id, class} end)
         there:onLeft(function(why) reason = why end)
         world.kill(3, "KILL")
         until_(function() return gone end)

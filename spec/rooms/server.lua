@@ -18,6 +18,9 @@ function Duel:onJoin(member, options)
   self:fire("onCome", member.id)
 end
 
+function Duel:onAway(member) self:fire("onAway", member.id) end
+function Duel:onReturn(member) self:fire("onReturn", member.id) end
+
 function Duel:onLeave(member, reason)
   self.state.players[member.id] = nil
   self:fire("onGo", member.id, reason)
@@ -44,6 +47,7 @@ end
 
 local Game = sync.Remote:extend "Game"
 Game.rooms, Game.resumeFields, Game.createRate = {Duel}, {"nick"}, 1000
+Game.resumeTime = 20
 
 function Game:onConnect() self.nick = "nobody" end
 function Game.remote:name(nick) self.nick = nick end

@@ -142,8 +142,9 @@ function Handover:giveRest(said, peer)
   local texts, names = keptBehind(session, session.moving.given)
   if session.moving.given + 1 < session.first then texts = nil end -- too much came meanwhile
   session.successor = texts and {peer = peer, id = said.id}
+  local places = texts and client:packPlaces()
   resume.expire(client, "moved")
-  return texts and {texts = texts, names = names}
+  return texts and {texts = texts, names = names, places = places}
 end
 
 --- A node asks for a session.
@@ -229,7 +230,7 @@ local function askRest(self, take)
 end
 
 -- The rest, and behind it what has come here and not there. The session begins anew.
-local function complete(self, take, texts, known)
+local function complete(self, take, texts, known, places)
   local missed, session = take.missed, take.client._session
   if session.first > take.held then return refuse(self, take) end -- too much has come
   for _, text in ipairs(texts) do missed[#missed + 1] = text end
@@ -241,6 +242,7 @@ local function complete(self, take, texts, known)
   session:restart()
   self.journal:restart(take.client)
   take.done(missed, take.isRebuilt)
+  if places then take.client:adoptPlaces(places) end
 end
 
 local function deliverLate(said)
@@ -259,7 +261,7 @@ function Handover:given(said)
   if not take.missed then return begin(self, take, said, askRest) end
   local known = {}
   for _, name in ipairs(said.names) do known[name] = true end
-  complete(self, take, said.texts, known)
+  complete(self, take, said.texts, known, said.places)
 end
 
 -- The node doesn't answer: what is left of the session is looked for. The rooms are joined

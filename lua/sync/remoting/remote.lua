@@ -287,4 +287,17 @@ function Remote.serve(functions)
   for name, fn in pairs(functions) do Remote.own[name] = fn end
 end
 
+-- What a client takes along to another node beside its session: see `carryPlaces`.
+local function nothing() end
+local carried = {pack = nothing, adopt = nothing}
+
+--- Lets something of a client go with its session to another node: `pack(client)` returns a table
+-- for frames, and lets go of the client; `adopt(client, table)` is called on the other node.
+function Remote.carryPlaces(pack, adopt)
+  carried.pack, carried.adopt = pack, adopt
+end
+
+function Remote:packPlaces() return carried.pack(self) end
+function Remote:adoptPlaces(places) return carried.adopt(self, places) end
+
 return Remote

@@ -280,7 +280,7 @@ end
 
 local function placeOf(client, params)
   local number = type(params) == "table" and params.room
-  local place = number and client._membership and client._membership.places[number]
+  local place = number and client._membership and client._membership:find(number)
   if place then return place end
   return nil, wrong "room: this client is in no such room"
 end
@@ -335,3 +335,21 @@ for name, find in pairs(finders) do
   functions["sync." .. name] = function(client, params) return enter(client, params, find) end
 end
 Remote.serve(functions)
+
+-- A session goes to another node with the rooms that its client is in.
+
+local function adopt(client, packed)
+  for _, each in ipairs(packed) do
+    local class, home = directory.class(each.class), directory.byId(each.id)
+    local isIn = home and Here.adopt(client, each, home)
+    if not home and class and each.node ~= nodes.own() then
+      Guest.adopt(client, each, class)
+    elseif not isIn then
+      client:fire("sync.left", each.old, "lost")
+    end
+  end
+end
+
+Remote.carryPlaces(function(client)
+  return client._membership and client._membership:pack()
+end, adopt)

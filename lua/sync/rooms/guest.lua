@@ -27,7 +27,6 @@ local MOST_SNAPSHOT = 64 * 1024 * 1024 -- bytes
 local Guest = Class:extend("Guest")
 
 local byId = {}
-local lastKey = 0
 
 -- A client's place in a room that lives elsewhere: see Here for what places are told.
 local Place = Class:extend("Place")
@@ -77,7 +76,7 @@ local function enter(place, said, done)
   place.membership:add(guest.number, place)
   done(told(place, said))
   if client.resumeTime then guest.clients:remember() end
-  if client.wire ~= json then guest.clients.mixed = true end
+  if client._wire ~= json then guest.clients.mixed = true end
   guest.clients.kind = client.clients.kind
   if client.slot == 0 then
     guest.clients:remember(client)
@@ -91,7 +90,7 @@ local function describe(client)
   local values = {user = client.user, address = client.address}
   for _, name in ipairs(client.resumeFields or {}) do values[name] = client[name] end
   local texts = {}
-  for name, value in pairs(values) do texts[name] = json.note(value, name) end
+  for name, value in pairs(values) do texts[name] = remote.note(value, "a member's " .. name) end
   return texts
 end
 
@@ -110,9 +109,8 @@ function Guest.join(client, target, given, form, done)
   end
   local text, problem = remote.write(given)
   if not text then return done(nil, fault.new(fault.ARGUMENTS, "options: " .. problem)) end
-  lastKey = lastKey + 1
   local guest = guestOf(target.id, target.node, target.class)
-  local place = Place:new {client = client, guest = guest, key = lastKey, form = form,
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(), form = form,
     membership = membership, number = guest.number, remote = guest.class.guestRemote,
     id = false, address = client.address}
   add(guest, place)
@@ -213,6 +211,45 @@ function Place:quit(reason)
   self:say("quit", reason)
 end
 
+--- The client goes to another node: its member stays.
+function Place:pack()
+  local guest = self.guest
+  guest.clients:forget(self.client)
+  self:say "park"
+  drop(self)
+  return {id = guest.id, node = guest.node, class = guest.class.className, from = nodes.own(),
+    key = self.key, member = self.id, form = self.form, old = guest.number}
+end
+
+--- A client has come from another node, where it was in a room that doesn't live here.
+-- @tparam sync.Remote client
+-- @tparam table packed of `pack`
+-- @tparam table class
+function Guest.adopt(client, packed, class)
+  local membership = Membership.of(client)
+  local guest = guestOf(packed.id, packed.node, class)
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
+    form = packed.form, membership = membership, number = guest.number,
+    remote = class.guestRemote, id = packed.member, address = client.address}
+  add(guest, place)
+  guest.clients:remember()
+  membership:adopt(packed.old, guest.number, place)
+  nodes.ask(packed.node, "move", {id = packed.id, from = packed.from, old = packed.key,
+    key = place.key}, function(said)
+    if guest.places[place.key] ~= place then return end
+    if not said or not said.isThere then
+      drop(place)
+      client:fire("sync.left", guest.number, "lost")
+    elseif client.slot == 0 then
+      guest.clients:remember(client)
+      place:say "away"
+    else
+      guest.clients:add(client)
+      guest.replica:join(place.id, client.slot, place.form)
+    end
+  end)
+end
+
 -- What homes say.
 
 -- The room of a word of its home.
@@ -249,15 +286,18 @@ end)
 nodes.on("fire", function(node, said)
   local guest = find(node, said)
   if not guest then return end
+  local event = remote.read(said.packed or "")
   if said.key then
     local place = guest.places[said.key]
-    if place and place.id then place.client:deliverEvent(said.text) end
+    if place and place.id then place.client:deliverEvent(said.text, said.how, event) end
   elseif said.skipped then
     for key, place in pairs(guest.places) do
-      if place.id and key ~= said.skipped then place.client:deliverEvent(said.text) end
+      if place.id and key ~= said.skipped then
+        place.client:deliverEvent(said.text, said.how, event)
+      end
     end
   else
-    guest.clients:deliverEvent(said.text)
+    guest.clients:deliverEvent(said.text, said.how, false, event)
   end
 end)
 
@@ -286,9 +326,20 @@ nodes.answers("ask", function(node, said, answer)
   place.client:call(said.name, unpack(given, 1, count + 1))
 end)
 
+-- A home that is back may have members whom this node has let go meanwhile.
+local function tellPlaces(number)
+  local keys = {}
+  for _, guest in pairs(byId) do
+    if guest.node == number then
+      for key in pairs(guest.places) do keys[key] = true end
+    end
+  end
+  nodes.tell(number, "places", {keys = keys})
+end
+
 -- A home has gone: its rooms are lost.
 nodes.watch(function(number, isThere)
-  if isThere then return end
+  if isThere then return tellPlaces(number) end
   for _, guest in pairs(byId) do
     if guest.node == number then
       for _, place in pairs(guest.places) do

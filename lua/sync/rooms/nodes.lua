@@ -55,6 +55,14 @@ function nodes.unsent()
   return cluster and cluster.engine:unsent() or 0
 end
 
+local lastKey = 0
+
+--- A key that no other place of a client on this node has.
+function nodes.newKey()
+  lastKey = lastKey + 1
+  return lastKey
+end
+
 --- Takes a word.
 -- @tparam string word
 -- @tparam function fn of the number of the node that says it, and a table

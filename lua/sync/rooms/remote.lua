@@ -1,22 +1,20 @@
---- Values that members of other nodes have to do with: as JSON, which keeps lists lists.
+--- Values that members of other nodes have to do with, without loss: see lua/sync/packed.lua.
 -- @module sync.rooms.remote
 
 local fault = require "sync.remoting.fault"
-local json = require "sync.json"
+local values = require "sync.cluster.values"
 
-local remote = {}
+local remote = {
+  --- A value as a text, "" for nil, which is nil where it can't be told; the log says so.
+  note = values.note,
+  --- The value of a text.
+  read = values.read,
+}
 
---- A value as JSON; nil and why not.
+--- A value as a text; nil and why not.
 function remote.write(value)
   if value == nil then return "" end
-  return json.encode(value)
-end
-
---- The value again.
-function remote.read(text)
-  if type(text) ~= "string" or text == "" then return nil end
-  local ok, value = json.decode(text, 64)
-  if ok then return value end
+  return values.encode(value)
 end
 
 --- A fault as a table for other nodes, and back.

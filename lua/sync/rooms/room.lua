@@ -29,6 +29,7 @@ local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
 require "sync.rooms.calls"
+require "sync.rooms.looking"
 
 local C = core.C
 
