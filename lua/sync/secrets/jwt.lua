@@ -89,7 +89,9 @@ function jwt.sign(claims, options)
   body.iat = body.iat or now
   if options.expires then body.exp = now + options.expires end
   local text, why = json.encode(body)
-  if not text then return nil, "sync.jwt.sign: the claims are nothing that JSON can say: " .. why end
+  if not text then
+    return nil, "sync.jwt.sign: the claims are nothing that JSON can say: " .. why
+  end
   local head = json.encode {typ = "JWT", alg = options.algorithm, kid = options.id}
   local signed = crypto.base64url(head) .. "." .. crypto.base64url(text)
   local made, problem = signature(options.algorithm, options.key, signed)
