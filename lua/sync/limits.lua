@@ -1,7 +1,7 @@
---- Time limits, many and seldom reached: of statements, of transactions, of who waits for a
--- connection. One timer looks at all of them, ten times a second while there are any, so that
--- a statement costs no timer of its own.
--- @module sync.sql.limits
+--- Time limits, many and seldom reached: of functions that wait, of statements, of who stands in
+-- a line. One timer looks at all of them, ten times a second while there are any, so that each
+-- costs no timer of its own.
+-- @module sync.limits
 
 local loop = require "sync.loop"
 
