@@ -1,6 +1,7 @@
 --- What is probably not meant in a class, told when it is enabled.
 -- @module sync.advice
 
+local declared = require "sync.declared"
 local options = require "sync.options"
 local reserved = require "sync.reserved"
 
@@ -92,7 +93,7 @@ end
 --- What can't be meant.
 -- @treturn string|nil
 function advice.problem(class)
-  local onData = class.onData
+  local onData = class.onData ~= nil and declared[class.onData] or class.onData
   if class.remote and type(onData) == "function" and
     not reserved.isOurs(debug.getinfo(onData, "S").source) then
     return ("%s.onData would take all messages, which are calls here: write function " ..

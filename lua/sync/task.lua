@@ -36,6 +36,9 @@ local ready = {}       -- tasks that go on behind the one that runs, with what t
 local Failure = {}
 Failure.__index = Failure
 
+--- What time limits and `cancel` raise.
+task.Failure = Failure
+
 function Failure:__tostring() return self.message end
 
 --- What is raised at a wait that is given up.
