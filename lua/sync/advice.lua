@@ -93,7 +93,7 @@ end
 --- What can't be meant.
 -- @treturn string|nil
 function advice.problem(class)
-  local onData = class.onData ~= nil and declared[class.onData] or class.onData
+  local onData = declared[class.onData] or class.onData
   if class.remote and type(onData) == "function" and
     not reserved.isOurs(debug.getinfo(onData, "S").source) then
     return ("%s.onData would take all messages, which are calls here: write function " ..

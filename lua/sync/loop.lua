@@ -111,16 +111,27 @@ local function connected(slot, listener, request)
   if byId then byId[nextId] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
+  if client.auth and not client:recognize(request) then
+    client.isAtDoor = true
+    client:knock(listener)
+  else
+    loop.letIn(client, listener, request)
+  end
+  memory.consider()
+end
+loop.connect = connected
+
+--- A connection is a client of its class from now on.
+function loop.letIn(client, listener, request)
+  if client.isAtDoor then client.isAtDoor = nil end
   client.clients:add(client)
   client:begin(listener)
-  memory.consider()
   if stopping and not client.isLink then
     client:close("stop")
   else
     client:onConnect(request)
   end
 end
-loop.connect = connected
 
 --- Clients that come have the ids behind `id`.
 function loop.firstId(id)
@@ -158,6 +169,7 @@ end
 -- from ending.
 local function closed(client, reason, code)
   if byId then byId[client.id] = nil end
+  if client.isAtDoor then return end -- its class has never heard of it
   if client.underWay > 0 then
     client.departure = {reason, code}
     client:loseAnswers()

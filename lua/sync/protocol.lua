@@ -21,6 +21,7 @@
 local cjson = require "cjson"
 local Class = require "sync.class"
 local Set = require "sync.set"
+local auth = require "sync.auth"
 local core = require "sync.core"
 local log = require "sync.log"
 local options = require "sync.options"
@@ -111,8 +112,8 @@ settings.maxRooms = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
 --- Seconds that a handler may wait in all (sync.waits), a remote function, a route and onUpgrade,
 -- until an error is raised where they do; false: any time.
 settings.waitTimeout = setting {30, orFalse(seconds), onClass = true}
---- Handlers of a class, remote functions and routes that wait at a time, in a process. At the bound a
--- call gets the fault -32000, a request 503, and a client whose message must wait is closed.
+--- Handlers of a class, remote functions and routes that wait at a time, in a process. At the
+-- bound a call gets the fault -32000, a request 503, and a client whose message may wait is closed.
 settings.maxWaiting = setting {10000, options.wholeNumber(1, 10 ^ 6), onClass = true}
 --- Handshakes of a class that wait at a time (onUpgrade, auth), in a process; more get 503.
 settings.maxHandshakes = setting {1000, options.wholeNumber(1, 10 ^ 6), onClass = true}
@@ -225,6 +226,25 @@ function Protocol:onConnect(request) end -- luacheck: ignore request
 -- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
 -- refuses it, with a text as second value
 function Protocol:onUpgrade(request) end -- luacheck: ignore request
+
+--- Whose token it is: a function of the token and, of a WebSocket's handshake, its request. It
+-- returns a user, a table, and when that ends, in seconds since 1970 (nil: never); or nil, why, and
+-- 401 or 403. It may wait. `sync.jwt.auth` makes one. false: clients need no token. See
+-- docs/waiting.md.
+Protocol.auth = false
+
+-- Whether its handshake has shown whose it is.
+function Protocol:recognize(request)
+  if not (request and request.user) then return false end
+  auth.give(self, request.user, request.userEnds)
+  return true
+end
+
+-- One that hasn't: only protocols of calls have one for that.
+Protocol.isAtDoor = false
+function Protocol:knock(listener) -- luacheck: ignore listener
+  self:close("unauthorized", auth.UNAUTHORIZED)
+end
 
 -- What a protocol that others extend does by itself: at the beginning, before onConnect;
 -- instead of the end, if it returns true; and at the end, after onClose.

@@ -17,7 +17,8 @@ local reserved = {}
 
 -- Of each client; and what sync.Remote adds.
 local FIELDS = {"id", "address", "port", "transport", "clients", "className", "slot", "closing",
-  "joined", "underWay", "departure", "inHand"}
+  "joined", "underWay", "departure",
+  "inHand", "user", "userEnds", "isAtDoor"}
 local REMOTE = {"session", "wire", "mirrors", "calls", "callCount", "lastCall", "owed",
   "allowances"}
 
@@ -31,7 +32,7 @@ function reserved.isOurs(source)
 end
 
 local function isOwnFunction(fn)
-  fn = fn ~= nil and declared[fn] or fn
+  fn = declared[fn] or fn
   return type(fn) == "function" and reserved.isOurs(debug.getinfo(fn, "S").source)
 end
 

@@ -219,7 +219,7 @@ end
 --- Ends the task in so many seconds, as `cancel` does, by a failure with the code "timeout".
 -- @tparam number seconds
 function Task:timeout(seconds)
-  if type(seconds) ~= "number" or not (seconds > 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds <= 0 then
     error("timeout(seconds): seconds must be a number above 0", 2)
   end
   if not self.thread then return end

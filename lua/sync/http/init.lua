@@ -30,7 +30,6 @@ local files = require "sync.http.files"
 local hosts = require "sync.http.hosts"
 local log = require "sync.log"
 local loop = require "sync.loop"
-local memory = require "sync.memory"
 local origins = require "sync.http.origins"
 local pages = require "sync.http.pages"
 local panel = require "sync.http.panel"
@@ -235,13 +234,7 @@ local function take(event)
     return exchange:say(403, "this port takes no WebSockets")
   end
   if loop.isStopping() then return exchange:say(503, "stopping") end
-  local accepted, status, text, headers = upgrade.accept(exchange)
-  if accepted then
-    loop.connect(slot, listener, request)
-    memory.keepPace()
-  elseif status then
-    exchange:say(status, text, headers)
-  end
+  upgrade.take(exchange)
 end
 
 loop.on(C.SYNC_REQUEST, take)

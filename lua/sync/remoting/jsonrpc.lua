@@ -15,12 +15,15 @@
 local Batch = require "sync.remoting.batch"
 local Method = require "sync.remoting.method"
 local Protocol = require "sync.protocol"
+local auth = require "sync.auth"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
+local limits = require "sync.limits"
 local log = require "sync.log"
+local loop = require "sync.loop"
 local null = require "cjson".null
 local options = require "sync.options"
 local task = require "sync.task"
@@ -238,8 +241,9 @@ function Call:done(isWhole, ok, result)
   client.owed = client.owed - 1
   if not isWhole then ok, result = false, ok end -- it was given up
   if not ok and not fault.is(result) and getmetatable(result.raised) == task.Failure then
-    log.limited("warn", "waitTimeout", ("%s.remote:%s: %s"):format(getmetatable(self.target).className,
-      self.name, result.raised.message), {client = client.id})
+    local class = getmetatable(self.target)
+    log.limited("warn", "waitTimeout", ("%s.remote:%s: %s"):format(class.className, self.name,
+      result.raised.message), {client = client.id})
     ok, result = false, fault.new(fault.BUSY, "the function has taken too long, or was cancelled")
   end
   ok, result = cameOf(self.target, self.name, ok, result)
@@ -419,10 +423,80 @@ end
 -- An answer to a call of the server. `sync.Remote` makes such calls.
 function Rpc:answered(id, result, err) end -- luacheck: ignore id result err
 
+-- Tokens. Who has shown none is at the door: its first call must be sync.auth.
+
+local Guest = {} -- waits for the token of a client; has a time limit
+Guest.__index = Guest
+
+function Guest:expire()
+  if self.client.isAtDoor then self.client:close("unauthorized", auth.UNAUTHORIZED) end
+end
+
+local function tokenOf(params)
+  if type(params) ~= "table" then return nil end
+  return params[1] or params.token
+end
+
+local function turnAway(self, id, why, status)
+  auth.refused(getmetatable(self), why, self.address)
+  reply(self, id, refused(self, id, fault.UNAUTHORIZED, why))
+  self:close("unauthorized", status == 403 and auth.FORBIDDEN or auth.UNAUTHORIZED)
+end
+
+-- The onData of a client at the door. What comes behind the call waits.
+local atDoor = waits.declare(function(self, data)
+  if self.mirrors then self:chooseWire() end
+  local ok, message = self.wire.decode(data, self.maxDepth)
+  local id = ok and type(message) == "table" and isId(message.id) and message.id or null
+  if not ok or type(message) ~= "table" or message.method ~= "sync.auth" then
+    if ok and type(message) == "table" and message.method == "sync.ping" then
+      return reply(self, id, answerOf(self, id, "sync.ping", true))
+    end
+    return turnAway(self, id, "the first call must be sync.auth, with a token", 401)
+  end
+  local user, more, status = auth.ask(getmetatable(self), tokenOf(message.params))
+  if self.closing then return end
+  if not user then return turnAway(self, id, more, status) end
+  local guest = self.isAtDoor
+  limits.stop(guest)
+  auth.give(self, user, more)
+  self.onData = nil
+  reply(self, id, answerOf(self, id, "sync.auth", true))
+  loop.letIn(self, guest.listener)
+end)
+
+function Rpc:knock(listener)
+  local guest = setmetatable({client = self, listener = listener}, Guest)
+  self.isAtDoor = guest
+  Rpc.begin(self, listener)
+  self.onData = atDoor
+  limits.start(guest, listener.settings.handshakeTimeout or 10)
+end
+
+-- A client shows another token of the same user, before the first one ends.
+local function renew(self, token)
+  local class = getmetatable(self)
+  local user, more = auth.ask(class, token)
+  if not user then error(fault.new(fault.UNAUTHORIZED, more), 0) end
+  if not auth.isSame(user, self.user) then
+    error(fault.new(fault.UNAUTHORIZED, "the token is another user's"), 0)
+  end
+  auth.give(self, user, more)
+  return true
+end
+
+local function askAgain(self, params)
+  if not self.auth then
+    return false, fault.new(fault.METHOD, 'there is no function "sync.auth"')
+  end
+  return begin(self, "sync.auth", renew, {tokenOf(params)}, 1)
+end
+
 -- The protocol's own functions: of the client, the params and the id. They return true and a
 -- result, false and a fault, or nothing when they have answered.
 Rpc.own = {
   ["sync.ping"] = function() return true, true end,
+  ["sync.auth"] = askAgain,
 }
 
 --- Makes a class with functions of its own; those of this class can still be called.

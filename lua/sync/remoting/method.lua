@@ -95,8 +95,9 @@ function Method.declare(...)
     places[parameters[i].name] = i
   end
   local inner = declared[fn]
-  return Method:new {fn = inner or fn, waits = options.waits or inner ~= nil, parameters = parameters, places = places, count = #parameters,
-    rate = options.rate, burst = options.burst or options.rate and math.max(1, options.rate)}
+  return Method:new {fn = inner or fn, waits = options.waits or inner ~= nil,
+    parameters = parameters, places = places, count = #parameters, rate = options.rate,
+    burst = options.burst or options.rate and math.max(1, options.rate)}
 end
 
 local function describe(value)
