@@ -12,6 +12,20 @@ local waiting = {}
 local function waitFor(name)
   return task.await(function(resume) waiting[name] = resume end)
 end
+
+-- Ends what waits still.
+local function finish()
+  support.cleanUp()
+  while next(waiting) do
+    local list = waiting
+    waiting = {}
+    support.logged(function()
+      for _, resume in pairs(list) do resume() end
+    end)
+  end
+  assert.equal(0, loop.waiting)
+end
+
 local function go(name, ...)
   local resume = assert(waiting[name], name .. " is not waited for")
   waiting[name] = nil
@@ -31,10 +45,7 @@ local function lines(fields)
 end
 
 describe("sync.waits", function()
-  after_each(function()
-    waiting = {}
-    support.cleanUp()
-  end)
+  after_each(finish)
 
   it("gives a plain function, which calls another where it may wait", function()
     local Base = support.protocol {framing = "line"}
@@ -113,7 +124,7 @@ describe("sync.waits", function()
     local Game = support.protocol {framing = "line"}
     Game.onConnect = sync.waits(function(self)
       waitFor "login"
-      function self:onData(text) self:send("playing " .. text) end
+      self.onData = function(client, text) client:send("playing " .. text) end
     end)
     function Game:onData(text) self:send("lost " .. text) end
     local ann = support.connect(Game)
@@ -288,10 +299,7 @@ end)
 describe("a function of remote that waits", function()
   local json = require "sync.remoting.json"
 
-  after_each(function()
-    waiting = {}
-    support.cleanUp()
-  end)
+  after_each(finish)
 
   local function game(fields)
     local Game = support.protocol(fields, sync.Remote)
@@ -390,7 +398,7 @@ describe("a function of remote that waits", function()
     assert.same({}, answers(ann))
     answer("done")
     assert.same({[1] = "done"}, answers(ann))
-    assert.equal(1, ann.server.owed)
+    assert.equal(0, ann.server.owed)
   end)
 
   it("is told the client that has gone what it asks it, and goes on", function()
@@ -497,6 +505,139 @@ describe("a task", function()
   end)
 end)
 
+describe("a request that waits", function()
+  local C, handle = require("sync.core").C, require("sync.core").handle
+  local core = require "sync.core"
+  local slots = {}
+
+  after_each(function()
+    for _, slot in ipairs(slots) do C.sync_abort(handle, slot) end
+    slots = {}
+    finish()
+  end)
+
+  local UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" ..
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+  -- Sends a request's head; returns what gives what has come.
+  local function ask(server, target, headers)
+    local slot = C.sync_memory_connect(handle, server.id)
+    slots[#slots + 1] = slot
+    local text = ("GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"):format(target, headers or "")
+    C.sync_memory_feed(handle, slot, text, #text)
+    testing.settle()
+    return function()
+      local got = core.take(slot)
+      testing.settle()
+      return got
+    end, slot
+  end
+
+  local function web(fields)
+    local Web = support.protocol(fields)
+    return Web, support.serve(Web, {transports = {"tcp", "websocket", "http"}})
+  end
+
+  it("is answered by its route when that has ended, and others meanwhile", function()
+    local Web, server = web()
+    Web.routes["GET /slow/:name"] = function(request)
+      return 201, waitFor(request.params.name), {["X-A"] = "b"}
+    end
+    Web.routes["GET /fast"] = function() return {fast = true} end
+    local ann, bob = ask(server, "/slow/ann"), ask(server, "/slow/bob")
+    assert.equal("", ann())
+    assert.matches('{"fast":true}$', (ask(server, "/fast")()))
+    go("bob", "B")
+    assert.matches("^HTTP/1.1 201 .*X%-A: b.*\r\n\r\nB$", bob())
+    assert.equal("", ann())
+    go("ann", {a = 1})
+    assert.matches('{"a":1}$', ann())
+  end)
+
+  it("serves a value of sync.shared", function()
+    local Web, server = web()
+    local values = sync.shared "waits"
+    Web.routes["GET /best"] = function() return tostring(values:get "best") end
+    sync.spawn(function() values:set("best", 7) end)
+    local got = ""
+    local ann = ask(server, "/best")
+    support.wait(function()
+      got = got .. ann()
+      return got ~= ""
+    end)
+    assert.matches("7$", got)
+  end)
+
+  it("is answered whatever becomes of its route", function()
+    local Web, server = web {waitTimeout = 0.05}
+    Web.routes["GET /fails"] = function() error(waitFor "fails") end
+    Web.routes["GET /never"] = function() waitFor "never" end
+    Web.routes["GET /wrong"] = function() waitFor "wrong" return {print} end
+    local log = support.logged(function()
+      local ann, bob, cid = ask(server, "/fails"), ask(server, "/never"), ask(server, "/wrong")
+      go("fails", "oh dear")
+      go "wrong"
+      assert.matches("^HTTP/1.1 500 ", ann())
+      assert.matches("^HTTP/1.1 500 ", cid())
+      local got = ""
+      support.wait(function()
+        got = got .. bob()
+        return got ~= ""
+      end)
+      assert.matches("^HTTP/1.1 503 ", got)
+    end)
+    assert.matches("oh dear", log[1])
+  end)
+
+  it("costs nothing when its client has gone", function()
+    local Web, server = web()
+    local ended
+    Web.routes["GET /slow"] = function()
+      waitFor "slow"
+      ended = true
+      return "late"
+    end
+    local _, slot = ask(server, "/slow")
+    C.sync_abort(handle, slot)
+    testing.settle()
+    go "slow"
+    assert.is_true(ended)
+  end)
+
+  it("has a bound, at which a server is asked again later", function()
+    local Web, server = web {maxWaiting = 1, maxHandshakes = 1}
+    Web.routes["GET /slow"] = function() return waitFor "slow" end
+    function Web:onUpgrade() waitFor "upgrade" end
+    local ann = ask(server, "/slow")
+    assert.matches("^HTTP/1.1 503 .*Retry%-After: 1", ask(server, "/slow")())
+    go("slow", "ok")
+    assert.matches("ok$", ann())
+    ask(server, "/", UPGRADE)
+    assert.matches("^HTTP/1.1 503 .*Retry%-After: 1", ask(server, "/", UPGRADE)())
+    go "upgrade"
+  end)
+
+  it("is a handshake that is accepted, or refused, when onUpgrade has ended", function()
+    local Web, server = web()
+    function Web:onUpgrade(request)
+      if waitFor(request.path) then return true end
+      return 409, "taken", {["Set-Cookie"] = "a=1"}
+    end
+    function Web:onConnect(request) self:send("hello " .. request.path) end
+    local ann, bob = ask(server, "/ann", UPGRADE), ask(server, "/bob", UPGRADE)
+    assert.equal("", ann())
+    go("/ann", true)
+    assert.matches("^HTTP/1.1 101 .*hello /ann$", ann())
+    go("/bob", false)
+    assert.matches("^HTTP/1.1 409 .*Set%-Cookie: a=1.*taken\n$", bob())
+    function Web:onUpgrade() error("oh " .. waitFor "e") end
+    local cid = ask(server, "/", UPGRADE)
+    local log = support.logged(function() go("e", "dear") end)
+    assert.matches("oh dear", log[1])
+    assert.matches("^HTTP/1.1 500 ", cid())
+  end)
+end)
+
 describe("a stop", function()
   it("lets functions of clients come to their end", function()
     local Game = lines()
@@ -508,6 +649,7 @@ describe("a stop", function()
     local ann = support.connect(Game)
     ann:send("a\n")
     loop.stop(20)
+    ann.server:abort()
     loop.run()
     assert.is_true(ended)
     support.cleanUp()
