@@ -4,8 +4,8 @@
 --
 -- A class with `auth` lets nobody in without a token. A WebSocket gives it in its handshake: by
 -- the header Authorization, or, as pages can't set one, by a subprotocol, `sync.token.TOKEN`
--- beside `sync.auth`. Else a client of sync.Remote calls `sync.auth` first. Before that it's in no set, and
--- nothing else of it is taken. `client.user` is then what `auth` has returned.
+-- beside `sync.auth`. Else a client of sync.Remote calls `sync.auth` first. Before that it's in
+-- no set, and nothing else of it is taken. `client.user` is then what `auth` has returned.
 --
 -- When the token's time is over, the client is closed, unless it has called `sync.auth` again with
 -- another. No text here has anything of a token.
