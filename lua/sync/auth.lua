@@ -86,6 +86,7 @@ local ends, timer = {}, nil
 
 local function look()
   local now = os.time()
+  if loop.count == 0 then ends = {} end -- a process may have nothing else to wait for
   for slot, set in pairs(ends) do
     if slot * EVERY <= now then
       ends[slot] = nil
