@@ -65,7 +65,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap state-model fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap state-model state-check fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -176,6 +176,14 @@ STEPS ?= 100000
 ROOMS ?= 100
 state-model: build ## random lives of rooms' states beside a model: STEPS in process (100000), ROOMS over sockets (100)
 	@./sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
+
+# The program doesn't end by returning, so what it has is no leak.
+PATCHES ?= 100000
+state-check: build $(BUILD)/asan/sync-lua ## state-model under sanitizers, and PATCHES mutated ones (100000) for each decoder
+	@ASAN_OPTIONS=detect_leaks=0 $(BUILD)/asan/sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
+	@ASAN_OPTIONS=detect_leaks=0 FUZZ=$(PATCHES) $(BUILD)/asan/sync-lua "$$(command -v busted)" \
+	  spec/state/replica_spec.lua spec/remoting/joined_spec.lua
+	@FUZZ=$(PATCHES) node --test clients/js/test/state.test.mjs
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

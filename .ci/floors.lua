@@ -46,8 +46,10 @@ floors.table = {
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
-    "lua/sync/secrets/",     -- passwords, crypto, tokens
-    "lua/sync/sql/",         -- databases
+    "lua/sync/service/",     -- what those share who wait for other servers: pools, failures
+  }, {
+    "lua/sync/redis/",       -- Redis for applications, and what the cluster's engine has of it
+    "lua/sync/socket/",      -- sockets in LuaSocket's manner
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
     "lua/sync/secrets/",     -- passwords, digests and tokens
     "lua/sync/sql/",         -- databases
@@ -56,9 +58,11 @@ floors.table = {
   }, {
     "lua/sync/remoting/",    -- calls, in JSON and AMF, over all of these
   }, {
-    "lua/sync/state/",       -- rooms, whose members are clients of remoting
+    "lua/sync/state/",       -- what members of rooms see
   }, {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
+  }, {
+    "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
   }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call
@@ -73,10 +77,6 @@ floors.apart = {"src/nats/"}
 
 -- {file, what it reaches, why}
 floors.exceptions = {
-  {"lua/sync/flash/gateway.lua", "lua/sync/remoting/fault.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
-  {"lua/sync/flash/gateway.lua", "lua/sync/http/origins.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
 }
 
 -- Reading.

@@ -276,7 +276,7 @@ describe("a class with auth", function()
         if i % 2 == 0 then text = text:sub(1, at) end
         sync.spawn(function() user, why = auth.ask(Game, text) end)
         assert.is_true(user == nil or text == right or user.sub == "ann")
-        assert.is_nil(why and tostring(why):find(text, 1, true))
+        assert.is_nil(why and #text > 20 and tostring(why):find(text, 1, true) or nil)
       end
     end)
     server:close()

@@ -120,6 +120,20 @@ describe("sync.waits", function()
     assert.equal("ann three\n", ann:received())
   end)
 
+  it("keeps bytes back, too, and no handler of bytes waits", function()
+    local Game = support.protocol {framing = "line"}
+    Game.onConnect = sync.waits(function() waitFor "login" end)
+    function Game:onBytes(bytes, length) self:sendBytes(bytes, length) end
+    local ann = support.connect(Game)
+    ann:send("one\ntwo\n")
+    assert.equal("", ann:received())
+    go "login"
+    ann:send("three\n")
+    assert.equal("one\ntwo\nthree\n", ann:received())
+    local Wrong = support.protocol {onBytes = sync.waits(function() end)}
+    assert.matches("onBytes can't wait", support.raised(sync.enable, "127.0.0.1", 0, Wrong))
+  end)
+
   it("lets a handler take another's place meanwhile", function()
     local Game = support.protocol {framing = "line"}
     Game.onConnect = sync.waits(function(self)

@@ -10,6 +10,7 @@
 #include "conn/output.h"
 #include "conn/ready.h"
 #include "core/core.h"
+#include "core/heap.h"
 #include "core/memory.h"
 #include "core/resolve.h"
 #include "core/signals.h"
@@ -20,6 +21,7 @@
 #include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/listener.h"
+#include "websocket/broadcast.h"
 #include "websocket/send.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
@@ -118,6 +120,7 @@ void sync_close(struct sync *sync) {
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
     send_trim(core);
+    broadcast_trim(core);
     batch_free(&core->batch);
     free(core);
 }
@@ -129,9 +132,11 @@ static void trim(struct core *core) {
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
     send_trim(core);
+    broadcast_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
+    heap_trim();
     malloc_trim(0);
 }
 
@@ -177,6 +182,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted || core->unflushed;
     jobs_wake(core);
+    conn_push_connects(core);
     core->polling = true;
     int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     core->polling = false;

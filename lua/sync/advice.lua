@@ -29,15 +29,15 @@ local function knownNames(class, isOurs)
   local level = class
   while level do
     for name, value in pairs(isOurs[level] and level or {}) do
-      if type(value) ~= "function" then
-        settings[name] = true
-      elseif name:find("^on%u") then
+      if name:find("^on%u") then
         handlers[name] = true
+      elseif type(value) ~= "function" then
+        settings[name] = true
       end
     end
     level = rawget(level, "super")
   end
-  if class.remote then handlers.onData = nil end
+  if class.remote then handlers.onData, handlers.onBytes = nil, nil end
   return settings, handlers
 end
 
@@ -93,12 +93,19 @@ end
 --- What can't be meant.
 -- @treturn string|nil
 function advice.problem(class)
-  local onData = declared[class.onData] or class.onData
-  if class.remote and type(onData) == "function" and
-    not reserved.isOurs(debug.getinfo(onData, "S").source) then
-    return ("%s.onData would take all messages, which are calls here: write function " ..
-      "%s.remote:NAME(…) for each, or extend sync.Protocol"):format(class.className,
-      class.className)
+  if declared[class.onBytes] then
+    return ("%s.onBytes can't wait: its bytes live until it returns; declare onData by sync.waits, " ..
+      "which gets a string"):format(class.className)
+  end
+  if not class.remote then return nil end
+  for _, name in ipairs {"onData", "onBytes"} do
+    local handler = declared[class[name]] or class[name]
+    if type(handler) == "function" and
+      not reserved.isOurs(debug.getinfo(handler, "S").source) then
+      return ("%s.%s would take all messages, which are calls here: write function " ..
+        "%s.remote:NAME(…) for each, or extend sync.Protocol"):format(class.className, name,
+        class.className)
+    end
   end
 end
 

@@ -394,7 +394,7 @@ local LAZY = {
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
-  Room = function() return require "sync.state.room" end,
+  Room = function() return require "sync.rooms.room" end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
   jwt = function() return require "sync.secrets.jwt" end,
@@ -403,9 +403,11 @@ local LAZY = {
   migrate = function() return require "sync.sql.migrate" end,
   null = function() return require "cjson".null end,
   password = function() return require "sync.secrets.password" end,
+  redis = function() return require "sync.redis" end,
   shared = function() return require "sync.cluster.shared".opener(sharedEngine) end,
   sleep = function() return require "sync.task".sleep end,
   sql = function() return require "sync.sql" end,
+  socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
 }
 

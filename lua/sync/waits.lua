@@ -145,6 +145,11 @@ local function gate(client, data, kind)
   if kind and hand.kind then client:resumeKind(hand.kind) end -- until it has its turn
 end
 
+-- The same of a class that takes bytes, which live until this returns.
+local function bytesGate(client, bytes, length, kind)
+  gate(client, core.string(bytes, length), kind)
+end
+
 function Turn:leave()
   local client = self.client
   self.kind = self.kind or kindNow(client)
@@ -158,18 +163,26 @@ function Turn:leave()
   hand.task, hand.kind = self, self.kind
   ownHandler(client, gate, hand)
   client.onData = gate
+  if hand.takesBytes == nil then hand.takesBytes = client.onBytes and true or false end
+  if hand.takesBytes then client.onBytes = bytesGate end
+end
+
+local function deliver(client, hand, text, kind)
+  if not hand.takesBytes then return client:onData(text, kind) end
+  client:onBytes(core.bytes(text), #text, kind)
 end
 
 -- Handles what has come behind a message that waited, until one of these waits.
 local function goOn(client, hand)
   hand.isGoing = true
   client.onData = ownHandler(client, gate, hand)
+  if hand.takesBytes then client.onBytes = nil end
   while hand.first <= hand.last and not client.closing do
     local message = hand[hand.first]
     hand[hand.first] = nil
     hand.first = hand.first + 1
     if message[2] and client.slot ~= 0 then client:resumeKind(message[2]) end
-    local ok, caught = xpcall(client.onData, failure.catch, client, message[1], message[2])
+    local ok, caught = xpcall(deliver, failure.catch, client, hand, message[1], message[2])
     if not ok then loop.failed(client, caught) end
     if rawget(client, "onData") == gate then
       hand.isGoing = false

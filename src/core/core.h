@@ -31,7 +31,10 @@ struct timer;
 struct watch;
 struct worker;
 
-enum { CORE_RESERVE = 16 /* places for operators */ };
+enum {
+    CORE_RESERVE = 16, /* places for operators */
+    CORE_RUNS = 16     /* see broadcast.c */
+};
 
 struct place {
     struct conn *conn;
@@ -70,6 +73,7 @@ struct core {
 
     struct deflater *deflaters[2]; /* for all WebSockets, and for those of a small window;
                                       or NULL */
+    struct shared *runs[CORE_RUNS]; /* of small messages to many, by wire form, or NULL */
     struct inflater *spare_inflater; /* for the next client that needs one */
 
     struct wheel wheel; /* deadlines of connections */

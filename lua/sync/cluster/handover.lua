@@ -14,12 +14,12 @@
 
 local History = require "sync.cluster.history"
 local auth = require "sync.auth"
-local cjson = require "cjson"
 local frame = require "sync.cluster.frame"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local resume = require "sync.remoting.resume"
+local values = require "sync.cluster.values"
 
 local ANSWER_SECONDS = 3 -- that the other node has
 local JOIN_SECONDS = 0.3 -- until rooms are heard
@@ -61,7 +61,7 @@ end
 --- A session keeps a text as its last. An event has the same name on all nodes; what is for
 -- the client alone has none.
 function Handover:kept(session, text, event)
-  local name = event and self.cluster:eventName()
+  local name = event and event.name or nil
   if session.moving then session.moving.names[session.last] = name or "" end
   if session.sid then self.journal:note(session, session.last, name, text) end
 end
@@ -123,7 +123,7 @@ function Handover:give(said)
     return nil
   end
   local session = client.session
-  if said.received > session.last or said.received + 1 < session.first then
+  if not session:reaches(said.received) then
     resume.expire(client)
     return nil
   end
@@ -202,11 +202,6 @@ local function ask(self, take, isRest)
     token = take.token, received = take.received, isRest = isRest, id = take.client.id})
 end
 
-local function decode(text)
-  local ok, value = pcall(cjson.decode, "[" .. text .. "]")
-  return ok and value[1] or nil
-end
-
 -- Joins the rooms, and sets the fields.
 local function become(take, given)
   local client = take.client
@@ -214,18 +209,18 @@ local function become(take, given)
   if client.auth then given.fields.user = nil end -- its own token has said whose it is
   for name, text in pairs(given.fields) do
     take.fields[name] = {value = rawget(client, name)}
-    client[name] = decode(text)
+    client[name] = values.read(text)
   end
   for name, text in pairs(given.rooms) do
     if not client:isIn(name) then take.entered[name] = true end
-    client:join(name, decode(text))
+    client:join(name, values.read(text))
   end
 end
 
 -- Whether the session was another user's.
 local function isOthers(take, given)
   local client, user = take.client, given.fields.user
-  return client.auth and not auth.isSame(user and decode(user), client.user)
+  return client.auth and not auth.isSame(user and values.read(user), client.user)
 end
 
 -- From now on what comes is held. The rest is asked for when the rooms are heard.

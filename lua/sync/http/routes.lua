@@ -5,6 +5,7 @@ local failure = require "sync.failure"
 local headers = require "sync.http.headers"
 local json = require "sync.json"
 local log = require "sync.log"
+local refusal = require "sync.http.refusal"
 local task = require "sync.task"
 local waits = require "sync.waits"
 
@@ -150,7 +151,9 @@ function Answer:ended(ok, status, list, body)
     if not exchange:goOn() then return end
   end
   if not ok then
-    if getmetatable(status.raised) ~= task.Failure then
+    local raised = status.raised
+    if refusal.is(raised) then return exchange:say(raised.status, raised.text) end
+    if getmetatable(raised) ~= task.Failure then
       return failed(exchange, failure.describe(status.raised), status.traceback)
     end
     log.limited("warn", "route", ("the route of %s %s: %s"):format(exchange.request.method,

@@ -6,6 +6,7 @@ local auth = require "sync.auth"
 local core = require "sync.core"
 local deflate = require "sync.http.deflate"
 local failure = require "sync.failure"
+local headers = require "sync.http.headers"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local memory = require "sync.memory"
@@ -40,11 +41,11 @@ end
 
 -- Checks what the RFC asks of a request. Returns nil, or a status, text and headers.
 local function problem(request)
-  local headers = request.headers
-  if headers["sec-websocket-version"] ~= "13" then
+  local given = request.headers
+  if given["sec-websocket-version"] ~= "13" then
     return 426, "this server speaks WebSocket version 13", {["Sec-WebSocket-Version"] = "13"}
   end
-  local key = headers["sec-websocket-key"] or ""
+  local key = given["sec-websocket-key"] or ""
   if not key:find("^[%w+/]+==$") or #key ~= 24 then
     return 400, "Sec-WebSocket-Key must be 16 bytes in base64"
   end
@@ -52,12 +53,15 @@ end
 
 -- Asks the class. Returns nil, or a status, a text and headers.
 local function ask(class, request)
-  local answer, text, headers = class:onUpgrade(request)
-  if answer == nil or answer == true then return nil end
-  if type(answer) == "number" and answer >= 400 and answer <= 599 then
-    return answer, text, headers
+  local answer, text, more = class:onUpgrade(request)
+  if answer == nil or answer == true then
+    for name, value in pairs(more or {}) do request:setHeader(name, value) end
+    return nil
   end
-  return 403, text, headers
+  if type(answer) == "number" and answer >= 400 and answer <= 599 then
+    return answer, text, more
+  end
+  return 403, text, more
 end
 
 -- Asks whose token it is, and then the class. Both may wait.
@@ -76,8 +80,7 @@ local function head(request, subprotocol, extensions)
   }
   if subprotocol then lines[#lines + 1] = "Sec-WebSocket-Protocol: " .. subprotocol end
   if extensions then lines[#lines + 1] = "Sec-WebSocket-Extensions: " .. extensions end
-  lines[#lines + 1] = "\r\n"
-  return table.concat(lines, "\r\n")
+  return table.concat(lines, "\r\n") .. "\r\n" .. headers.write(request.answers or {}) .. "\r\n"
 end
 
 -- Whether a binary frame is a message, whatever the framing: the client says so, or the class takes
@@ -122,14 +125,14 @@ end
 -- WebSocket is opened, and closed by a code that says the same.
 local CLOSING = {[401] = auth.UNAUTHORIZED, [403] = auth.FORBIDDEN}
 
-local function refuse(exchange, status, text, headers)
+local function refuse(exchange, status, text, more)
   local code = CLOSING[status]
   if code and auth.isPage(exchange.request) and accept(exchange) then
     text = text or "refused"
     return C.sync_end(handle, exchange.slot, code, text, math.min(#text, MOST_REASON))
   end
-  if status == 401 then headers = headers or {["WWW-Authenticate"] = "Bearer"} end
-  exchange:say(status, text or "refused", headers)
+  if status == 401 then more = more or {["WWW-Authenticate"] = "Bearer"} end
+  exchange:say(status, text or "refused", more)
 end
 
 -- Handshakes that wait are tasks.
@@ -145,7 +148,7 @@ function Handshake:leave()
   self.exchange:wait()
 end
 
-function Handshake:ended(ok, status, text, headers)
+function Handshake:ended(ok, status, text, more)
   local exchange = self.exchange
   if self.hasWaited then
     waiting[self.class] = waiting[self.class] - 1
@@ -158,7 +161,7 @@ function Handshake:ended(ok, status, text, headers)
       {address = exchange.request.address, traceback = status.traceback})
     return exchange:say(getmetatable(status.raised) == task.Failure and 503 or 500)
   end
-  if status then return refuse(exchange, status, text, headers) end
+  if status then return refuse(exchange, status, text, more) end
   connect(exchange)
 end
 
@@ -167,12 +170,12 @@ end
 function upgrade.take(exchange)
   local request, listener = exchange.request, exchange.listener
   local class = listener.class
-  local status, text, headers = problem(request)
+  local status, text, more = problem(request)
   if not status and not origins.allow(listener.settings.origins, request.origin,
     request.headers.host) then
     status, text = 403, origins.refuse(class, request)
   end
-  if status then return exchange:say(status, text, headers) end
+  if status then return exchange:say(status, text, more) end
   if not class.auth and class.onUpgrade == Protocol.onUpgrade then return connect(exchange) end
   if (waiting[class] or 0) >= class.maxHandshakes then
     return exchange:say(503, "too many handshakes wait; try again later", {["Retry-After"] = "1"})

@@ -10,7 +10,7 @@ local core = require "sync.core"
 local ffi = require "ffi"
 local jobs = require "sync.jobs"
 local limits = require "sync.limits"
-local Pool = require "sync.sql.pool"
+local Pool = require "sync.service.pool"
 local task = require "sync.task"
 local values = require "sync.sql.values"
 
@@ -370,7 +370,7 @@ function SQLite.open(path, options)
   local self = SQLite:new {file = file, options = options, inMemory = inMemory, writes = {},
     known = 0, underWay = {}, cursorCount = 0}
   self.writers = Pool.open({size = 1, queue = options.queue, queueTimeout = options.queueTimeout},
-    function() return Writer:new() end)
+    function() return Writer:new() end, values.failure)
   return self
 end
 

@@ -1,11 +1,11 @@
 --- Asks Redis Sentinel where a master is: one Sentinel after the other, first the one that knew
 -- it last.
--- @classmod sync.cluster.redis.sentinel
+-- @classmod sync.redis.sentinel
 
 local Class = require "sync.class"
 local Connector = require "sync.connector"
 local Protocol = require "sync.protocol"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 local loop = require "sync.loop"
 
 local SECONDS = 2 -- that one Sentinel has, to connect and to answer

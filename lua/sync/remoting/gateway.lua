@@ -2,74 +2,33 @@
 -- application/x-amf to any path.
 --
 -- A body holds any number of messages, each for a target: a function's name, or the class's
--- name, a dot and that. The caller is a client for as long as its POST lasts: it's in no set,
--- and nothing can be sent to it but its answers. What is limited for a client is limited for
--- an address here.
+-- name, a dot and that. The caller is a client for as long as its POST lasts: see
+-- sync.remoting.caller.
 --
 -- `self.request.amfHeaders` has the packet's headers by name. Flex's RemoteObject calls through
 -- messages of its own, whose headers are among them; one that has logged in is known again by
 -- the id (DSId) that its messages give, and `self.request.login` is what `onLogin` has said.
--- @module sync.flash.gateway
+-- @module sync.remoting.gateway
 
 local amfpacket = require "sync.flash.packet"
+local caller = require "sync.remoting.caller"
 local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
 local flex = require "sync.flash.flex"
 local log = require "sync.log"
-local loop = require "sync.loop"
 local origins = require "sync.http.origins"
 
 local gateway = {}
 
-local MOST_KEPT = 5000 -- entries of a store that are young; as many again are old
 local MOST_NAME = 255  -- bytes of a response's
 
--- A store by keys of clients: when the young are many, they take the place of the old.
-local Store = {}
-Store.__index = Store
-
-function Store.new()
-  return setmetatable({young = {}, old = {}, count = 0}, Store)
-end
-
-function Store:put(key, value)
-  if self.count >= MOST_KEPT then
-    self.old, self.young, self.count = self.young, {}, 0
-  end
-  self.young[key] = value
-  self.count = self.count + 1
-end
-
-function Store:get(key)
-  local found = self.young[key]
-  if found == nil then
-    found = self.old[key]
-    if found ~= nil then self:put(key, found) end
-  end
-  return found
-end
-
-function Store:remove(key)
-  self.young[key], self.old[key] = nil, nil
-end
-
--- By class: the allowances of addresses, and who has logged in by Flex's id.
+-- Who has logged in by Flex's id, by class.
 local byClass = setmetatable({}, {__mode = "k"})
 
-local function storesOf(class)
-  local stores = byClass[class] or {allowances = Store.new(), logins = Store.new()}
-  byClass[class] = stores
-  return stores
-end
-
-local function allowancesOf(class, address)
-  local store = storesOf(class).allowances
-  local found = store:get(address)
-  if not found then
-    found = {}
-    store:put(address, found)
-  end
-  return found
+local function loginsOf(class)
+  local logins = byClass[class] or caller.Store.new()
+  byClass[class] = logins
+  return logins
 end
 
 -- Writes answers when they are given. The last one may be given on behalf of somebody else,
@@ -97,15 +56,6 @@ local function wireFor(packet)
   end
   function wire.request() return "" end -- transmit refuses it
   return wire
-end
-
--- The caller: a client without a connection.
-local function caller(class, request, packet)
-  return class:new {
-    slot = 0, closing = false, id = 0, address = request.address, port = request.port,
-    transport = "http", wire = wireFor(packet), request = request,
-    allowances = allowancesOf(class, request.address),
-  }
 end
 
 -- "Game.join" is join, where Game is the class's name.
@@ -207,13 +157,13 @@ function commands.login(client, message)
   elseif not login then
     return nil, {code = "Client.Authentication", message = "the name or the password is wrong"}
   end
-  storesOf(class).logins:put(id, login)
+  loginsOf(class):put(id, login)
   return "success"
 end
 
 function commands.logout(client)
   local id = idOf(client)
-  if id then storesOf(getmetatable(client)).logins:remove(id) end
+  if id then loginsOf(getmetatable(client)):remove(id) end
   return "success"
 end
 
@@ -244,38 +194,15 @@ local function carryOut(client, packet, i, strange)
 end
 
 local function callAll(class, request, packet, answer)
-  local parts, waiting, timer = {}, 0, nil
   for _, message in ipairs(packet.messages) do message.flex = flex.read(message.value) end
-  local client = caller(class, request, packet)
+  local client = caller.new(class, request, wireFor(packet))
   request.amfHeaders = headersOf(packet)
   local id = idOf(client)
-  request.login = id and storesOf(class).logins:get(id)
-  local function done()
-    if timer then loop.stopTimer(timer) end
-    waiting = 0
-    finish(class, packet, parts, answer)
-  end
-  function client.transmit(_, part) -- an answer that comes later
-    if type(part) ~= "table" then return false, "closed" end
-    if waiting > 0 and not parts[part.id] then
-      parts[part.id] = part
-      waiting = waiting - 1
-      if waiting == 0 then done() end
-    end
-    return true
-  end
+  request.login = id and loginsOf(class):get(id)
   local strange = strangeHeader(class, packet)
-  for i = 1, #packet.messages do
-    parts[i] = carryOut(client, packet, i, strange)
-    if not parts[i] then waiting = waiting + 1 end
-  end
-  if waiting == 0 then return done() end
-  timer = loop.startTimer(class.callTimeout, 0, function()
-    for i in ipairs(packet.messages) do
-      parts[i] = parts[i] or client.wire.fault(i, fault.new(fault.BUSY, "no answer in time"))
-    end
-    done()
-  end)
+  caller.collect(client, #packet.messages, function(i)
+    return carryOut(client, packet, i, strange)
+  end, function(parts) finish(class, packet, parts, answer) end)
 end
 
 --- Carries a request out. As `Protocol.takesRequest` says.

@@ -3,7 +3,7 @@
 -- Of hiredis only the reader is used. It knows no socket and calls nobody back: bytes go in,
 -- replies come out. The library is loaded when it is first needed. Beside lua/sync/core.lua
 -- this file knows the FFI.
--- @module sync.cluster.redis.hiredis
+-- @module sync.redis.hiredis
 
 local ffi = require "ffi"
 
@@ -43,8 +43,9 @@ local NAMES = {"hiredis", "libhiredis.so.1.3.0", "libhiredis.so.1.1.0", "libhire
 local STRING, ARRAY, INTEGER, NIL, ERROR = 1, 2, 3, 4, 6
 local MESSAGE = #"message"
 local LONGEST = 64 * 1024 * 1024 -- bytes of a reply that is not complete
-local MOST_ELEMENTS = 100000     -- of an array; no command asks for as many
+local MOST_ELEMENTS = 100000     -- of an array, unless more are wanted
 local LONGEST_LINE = 8 * 1024
+local EXACT = 2 ^ 53            -- whole numbers up to this one are exact
 
 local hiredis = {}
 local Reader -- once the library is loaded
@@ -97,8 +98,9 @@ local function follow(self, bytes)
     end
     local type = bytes:byte(at)
     local count = (BULKS[type] or ARRAYS[type]) and (tonumber(bytes:sub(at + 1, stop - 1)) or 1 / 0)
-    if count and count > (BULKS[type] and LONGEST or MOST_ELEMENTS) then
-      return nil, "a length or a count is too large: " .. bytes:sub(at, math.min(stop - 1, at + 40))
+    if count and count > (BULKS[type] and self.longest or self.mostElements) then
+      local line = bytes:sub(at, math.min(stop - 1, at + 40))
+      return nil, "a length or a count is too large: " .. line, "too large"
     end
     at = stop + 2
     if BULKS[type] and count >= 0 then at = at + count + 2 end
@@ -123,6 +125,23 @@ local function methods(lib, Reply)
     return list
   end
 
+  -- The same for applications: integers are exact, an error within an array is what `failed` makes
+  -- of its text, and lists say by `n` how many they hold, for nil is among them.
+  local function readExactly(reply, failed)
+    local type = reply.type
+    if type == INTEGER then
+      local number = reply.integer
+      return number <= EXACT and number >= -EXACT and tonumber(number) or number
+    end
+    if type == NIL then return nil end
+    if type == ERROR then return failed(ffi.string(reply.str, reply.len)) end
+    if type ~= ARRAY then return ffi.string(reply.str, reply.len) end
+    local count = tonumber(reply.elements)
+    local list = {n = count}
+    for i = 1, count do list[i] = readExactly(reply.element[i - 1], failed) end
+    return list
+  end
+
   -- Whether a reply is the array "message", channel, bytes; others of three end in a number.
   local function isMessage(reply, skip)
     if reply.type ~= ARRAY or reply.elements ~= 3 then return false end
@@ -131,14 +150,15 @@ local function methods(lib, Reply)
       element[1].type == STRING and element[1].len >= skip and element[2].type == STRING
   end
 
-  -- Takes in bytes, of which a copy is made. Returns true, or nil and what is wrong.
+  -- Takes in bytes, of which a copy is made. Returns true, or nil, what is wrong, and "too large"
+  -- when that is it.
   function class:feed(bytes)
     self.unfinished = self.unfinished + #bytes
-    if self.unfinished > LONGEST then
-      return nil, ("a reply is longer than %d MiB"):format(LONGEST / 2 ^ 20)
+    if self.unfinished > self.longest then
+      return nil, ("a reply is longer than %g MiB"):format(self.longest / 2 ^ 20), "too large"
     end
-    local followed, problem = follow(self, bytes)
-    if not followed then return nil, problem end
+    local followed, problem, code = follow(self, bytes)
+    if not followed then return nil, problem, code end
     if lib.redisReaderFeed(self.reader, bytes, #bytes) ~= 0 then
       return nil, ffi.string(self.reader.errstr)
     end
@@ -163,7 +183,14 @@ local function methods(lib, Reply)
       lib.freeReplyObject(whole)
       return "message", channel, bytes
     end
-    local kind, value = reply.type == ERROR and "error" or "value", read(reply)
+    local kind, value = "value"
+    if reply.type == ERROR then
+      kind, value = "error", ffi.string(reply.str, reply.len)
+    elseif self.failed then
+      value = readExactly(reply, self.failed)
+    else
+      value = read(reply)
+    end
     lib.freeReplyObject(whole)
     return kind, value
   end
@@ -174,13 +201,16 @@ local function methods(lib, Reply)
     self.reader = nil
   end
 
-  function class.new(skip)
+  function class.new(skip, exactly)
     local reader = lib.redisReaderCreate()
     if reader == nil then error("hiredis: not enough memory", 0) end
     return setmetatable({reader = ffi.gc(reader, lib.redisReaderFree), unfinished = 0,
       ahead = 0,  -- bytes that follow as what was announced
       line = "",  -- one that is not complete
-      skip = skip or false}, class)
+      skip = skip or false,
+      failed = exactly and exactly.failed,
+      longest = exactly and exactly.longest or LONGEST,
+      mostElements = exactly and exactly.mostElements or MOST_ELEMENTS}, class)
   end
 
   return class
@@ -215,9 +245,12 @@ end
 --- Makes a reader; `hiredis.load` was called before.
 -- @tparam[opt] number skip for a connection that subscribes: how many bytes of the names of
 -- channels are left out
+-- @tparam[opt] table exactly for applications, whose integers beyond 2^53 are kept: `failed`, which
+-- makes something of an error within an array; `longest`, bytes of a reply; `mostElements` of an
+-- array
 -- @treturn table with `feed`, `next` and `close`
-function hiredis.reader(skip)
-  return Reader.new(skip)
+function hiredis.reader(skip, exactly)
+  return Reader.new(skip, exactly)
 end
 
 return hiredis

@@ -2,7 +2,7 @@
 
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 
 assert(hiredis.load())
 

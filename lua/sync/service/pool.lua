@@ -1,12 +1,11 @@
 --- Who may use which connection: at most `size` of them, taken and given back; who finds none
--- waits in a line that has a bound and a time limit. Knows no database: `make` gives a new
+-- waits in a line that has a bound and a time limit. Knows no server: `make` gives a new
 -- connection, which has `close` and, once it's no good, `isBroken`.
--- @module sync.sql.pool
+-- @module sync.service.pool
 
 local Class = require "sync.class"
 local limits = require "sync.limits"
 local task = require "sync.task"
-local values = require "sync.sql.values"
 
 local Pool = Class:extend("Pool")
 
@@ -24,9 +23,14 @@ end
 
 --- @tparam table options `size`, `queue`, `queueTimeout`
 -- @tparam function make
-function Pool.open(options, make)
-  return Pool:new {options = options, make = make, free = {}, count = 0, first = 1, last = 0,
-    line = {}, waiting = 0}
+-- @tparam function failure makes the failures: see sync.service.failure
+function Pool.open(options, make, failure)
+  return Pool:new {options = options, make = make, failure = failure, free = {}, count = 0,
+    first = 1, last = 0, line = {}, waiting = 0}
+end
+
+local function raiseClosed(self)
+  error(self.failure("closed", "it was closed"), 0)
 end
 
 -- What goes on with the first of the line who still waits.
@@ -63,21 +67,21 @@ end
 
 local function wait(self)
   if self.waiting >= self.options.queue then
-    error(values.failure("busy", "too many wait for a connection already"), 0)
+    error(self.failure("busy", "too many wait for a connection already"), 0)
   end
   local connection = task.await(stand, leave, setmetatable({pool = self}, Waiter))
   if connection == nil then
-    error(values.failure("busy", ("no connection was free in %g s"):format(
+    error(self.failure("busy", ("no connection was free in %g s"):format(
       self.options.queueTimeout)), 0)
   elseif connection == false then
-    error(values.failure("closed", "the database was closed"), 0)
+    raiseClosed(self)
   end
   return connection
 end
 
 --- A connection, as soon as one is free: `give` it back.
 function Pool:take()
-  if self.isClosed then error(values.failure("closed", "the database was closed"), 0) end
+  if self.isClosed then raiseClosed(self) end
   local connection = table.remove(self.free)
   if not connection and self.count < self.options.size then
     self.count = self.count + 1
