@@ -81,7 +81,8 @@ describe("a handler that asks a database", function()
     end
     local function shake(password)
       return ask("/", "Upgrade: websocket\r\nConnection: Upgrade\r\n" ..
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Password: " .. password .. "\r\n")
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" ..
+        "X-Password: " .. password .. "\r\n")
     end
     local right, wrong = shake "right", shake "wrong"
     local fast = ask "/fast"
