@@ -263,6 +263,27 @@ describe("a class with auth", function()
     C.sync_abort(handle, slot)
   end)
 
+  it("takes calls by POST with a token alone", function()
+    local Game = game {rpcPath = "/rpc"}
+    local server = support.serve(Game, {transports = {"tcp", "http"}})
+    local function post(more)
+      local slot = C.sync_memory_connect(handle, server.id)
+      slots[#slots + 1] = slot
+      local body = '{"jsonrpc":"2.0","id":1,"method":"who"}'
+      local text = ("POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" ..
+        "Content-Length: %d\r\n%s\r\n%s"):format(#body, more or "", body)
+      C.sync_memory_feed(handle, slot, text, #text)
+      testing.settle()
+      return core.take(slot)
+    end
+    support.logged(function()
+      assert.matches("^HTTP/1.1 401 .*WWW%-Authenticate: Bearer", (post()))
+      assert.matches("^HTTP/1.1 401 ", (post "Authorization: Bearer x\r\n"))
+    end)
+    local right = "Authorization: Bearer " .. token {sub = "ann"} .. "\r\n"
+    assert.matches('^HTTP/1.1 200 .*"result":"ann"', (post(right)))
+  end)
+
   it("takes 10,000 hostile tokens", function()
     local Game = game()
     local server = support.serve(Game)

@@ -94,8 +94,8 @@ end
 -- @treturn string|nil
 function advice.problem(class)
   if declared[class.onBytes] then
-    return ("%s.onBytes can't wait: its bytes live until it returns; declare onData by sync.waits, " ..
-      "which gets a string"):format(class.className)
+    return ("%s.onBytes can't wait: its bytes live until it returns; declare onData by " ..
+      "sync.waits, which gets a string"):format(class.className)
   end
   if not class.remote then return nil end
   for _, name in ipairs {"onData", "onBytes"} do

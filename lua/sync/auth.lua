@@ -27,8 +27,10 @@ local auth = {
 
 local TOKEN = "sync.token."
 
--- Finds the token among the subprotocols, and takes it out, so that nobody shows it by chance.
-local function takeToken(request)
+--- Finds the token of a request. One among the subprotocols is taken out, so that nobody shows it
+-- by chance.
+-- @treturn string|nil
+function auth.tokenOf(request)
   local headers, rest, token = request.headers, {}, nil
   for name in (headers["sec-websocket-protocol"] or ""):gmatch("[^%s,]+") do
     if name:sub(1, #TOKEN) == TOKEN then
@@ -74,7 +76,7 @@ end
 -- @treturn string why
 function auth.handshake(class, request)
   if not class.auth then return nil end
-  local token = takeToken(request)
+  local token = auth.tokenOf(request)
   if not token and class.remote then return nil end -- it may call sync.auth
   local user, more, status = auth.ask(class, token, request)
   if not user then return status, more end

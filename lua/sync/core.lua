@@ -265,8 +265,8 @@ core.worker = begun > 0 and begun % 65536 or nil
 core.workers = begun > 0 and math.floor(begun / 65536) or nil
 
 --- The bytes of a string, which live as long as somebody has that.
-function core.bytes(text)
-  return ffi.cast("const uint8_t *", text)
+function core.bytes(string)
+  return ffi.cast("const uint8_t *", string)
 end
 
 --- An error code's name and text.

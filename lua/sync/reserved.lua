@@ -18,7 +18,8 @@ local reserved = {}
 -- Of each client; and what sync.Remote adds.
 local FIELDS = {"id", "address", "port", "transport", "clients", "className", "slot", "closing",
   "joined", "underWay", "departure",
-  "inHand", "user", "userEnds", "isAtDoor"}
+  "inHand", "isAtDoor"}
+local KNOWN = {"user", "userEnds"} -- where a class has auth
 local REMOTE = {"session", "wire", "mirrors", "calls", "callCount", "lastCall", "owed",
   "allowances"}
 
@@ -41,6 +42,9 @@ end
 function reserved.names(class)
   local names = {}
   for _, name in ipairs(FIELDS) do names[name] = true end
+  if class.auth then
+    for _, name in ipairs(KNOWN) do names[name] = true end
+  end
   if class.remote then
     for _, name in ipairs(REMOTE) do names[name] = true end
   end

@@ -31,6 +31,7 @@ local core = require "sync.core"
 local cors = require "sync.http.cors"
 local files = require "sync.http.files"
 local hosts = require "sync.http.hosts"
+local known = require "sync.http.known"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local origins = require "sync.http.origins"
@@ -190,7 +191,7 @@ local function serve(exchange)
     if status then return exchange:respond(status, headers, body) end
   end
   local take = class:takesRequest(request)
-  if take then return take(exchange) end
+  if take then return known.answer(exchange, take) end
   if request.method == "OPTIONS" then
     for method in pairs(class:methodsOf(path)) do methods[method] = true end
     if settings.web or pages[path] then methods.GET = true end
