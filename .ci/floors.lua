@@ -24,14 +24,13 @@ floors.table = {
   }, {
     "src/jobs/",             -- threads and descriptors of others, told as events
   }, {
+    "src/fetch/",            -- requests of HTTP to others
     "src/secrets/",          -- passwords, digests, signatures
     "src/sql/",              -- SQLite on threads
+    "src/work/",             -- Lua on threads
   }, {
     "src/conn/",             -- a connection, and what it asks of those above by two tables
-    "src/jobs/",             -- work on threads, and foreign descriptors, that end in events
   }, {
-    "src/secrets/",          -- passwords, digests: jobs
-    "src/sql/",              -- SQLite: jobs
     "src/workers/",
     "src/tls/",
     "src/websocket/",
@@ -50,9 +49,11 @@ floors.table = {
   }, {
     "lua/sync/redis/",       -- Redis for applications, and what the cluster's engine has of it
     "lua/sync/socket/",      -- sockets in LuaSocket's manner
+    "lua/sync/fetch/",       -- requests of HTTP to others
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
     "lua/sync/secrets/",     -- passwords, digests and tokens
     "lua/sync/sql/",         -- databases
+    "lua/sync/work/",        -- functions on threads
   }, {
     "lua/sync/http/",        -- pages, among them Flash's
   }, {

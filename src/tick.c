@@ -16,6 +16,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "fetch/owner.h"
 #include "http/file.h"
 #include "jobs/jobs.h"
 #include "jobs/watch.h"
@@ -84,6 +85,7 @@ void sync_close(struct sync *sync) {
         }
     }
     jobs_close(core);
+    fetch_close(core);
     watch_stop_all(core);
     stop_timers(core);
     signals_stop_all(core);

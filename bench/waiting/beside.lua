@@ -110,9 +110,12 @@ function cases.postgres()
   local db = sync.sql(server.url, {size = 10, queue = 50, queueTimeout = 1, timeout = 2})
   db:value "select 1"
   function asks.fn() db:value "select 1" end
-  server.process:kill "STOP"
+  local function all(signal) -- its backends, too
+    os.execute(("kill -%s %d $(pgrep -P %d)"):format(signal, server.process.pid, server.process.pid))
+  end
+  all "STOP"
   return 100, function()
-    server.process:kill "CONT"
+    all "CONT"
     server:stop()
   end
 end
@@ -127,8 +130,11 @@ end
 function cases.http()
   local peer = start "trickles"
   local port = peer:expect("stdout", "(%d+)")
-  local http = sync.http {timeout = 3, perHost = 10}
-  function asks.fn() http:get(("http://127.0.0.1:%s/"):format(port)) end
+  local url = ("http://127.0.0.1:%s/"):format(port)
+  function asks.fn()
+    local response, _, code = sync.http {url = url, timeout = 3}
+    if not response then error({code = code}, 0) end
+  end
   return 100, function() peer:kill "KILL" end
 end
 

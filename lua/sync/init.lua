@@ -397,6 +397,7 @@ local LAZY = {
   Room = function() return require "sync.rooms.room" end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
+  http = function() return require "sync.fetch" end,
   jwt = function() return require "sync.secrets.jwt" end,
   list = function() return require "sync.list".new end,
   method = function() return require "sync.remoting.method".declare end,
