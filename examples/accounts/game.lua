@@ -67,7 +67,7 @@ return function(given)
       end
       local isBetter, isBest = scores:add(self.user.sub, points)
       if isBetter then self.clients:fire("onScores", sync.list(scores:top(TOP))) end
-      if isBest and given.hook then
+      if isBest and given.hook and given.hook ~= "" then
         sync.http.send {url = given.hook, json = {name = self.user.name, points = points}}
       end
       return {better = isBetter, best = isBest}
