@@ -20,7 +20,7 @@ return function(given)
   Game.auth = sync.jwt.auth {algorithm = "HS256", key = given.secret,
     user = function(claims) return accounts:find(claims) end}
 
-  -- Passwords are guessed by trying many. All addresses begin anew together, so that there's a bound.
+  -- Passwords are guessed by trying many. All addresses begin anew together: that is a bound.
   local tries, count = {}, 0
   sync.every(MINUTE, function() tries, count = {}, 0 end)
 
@@ -42,8 +42,8 @@ return function(given)
       if type(said) ~= "table" then return 400, {problem = "name and password, as JSON"} end
       local account, status, problem = accounts[how](accounts, said.name, said.password)
       if not account then return status, {problem = problem} end
-      return 200, {name = account.name, token = assert(sync.jwt.sign({sub = account.sub}, signing))},
-        {["Cache-Control"] = "no-store"}
+      local token = assert(sync.jwt.sign({sub = account.sub}, signing))
+      return 200, {name = account.name, token = token}, {["Cache-Control"] = "no-store"}
     end
   end
 
