@@ -243,6 +243,10 @@ function Remote:begin(listener)
   if self.resumeTime then resume.begin(self, listener) end
 end
 
+function Remote:loseAnswers()
+  if self._calls then self._calls:failAll(self) end
+end
+
 -- Called after onClose.
 function Remote:finish()
   if self._session then resume.finish(self) end

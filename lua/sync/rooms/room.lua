@@ -24,10 +24,12 @@ local Record = require "sync.state.record"
 local Schema = require "sync.state.schema"
 local code = require "sync.rooms.code"
 local core = require "sync.core"
+local declared = require "sync.declared"
 local directory = require "sync.rooms.directory"
 local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
+local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
 
@@ -97,7 +99,9 @@ local function bound(class)
     local method = getmetatable(entry) == Method and entry
     local fn = method and method.fn or entry
     if type(fn) ~= "function" then return nil end
-    local function call(member, ...) return fn(member.room, member, ...) end
+    local inner = declared[fn] or fn
+    local function call(member, ...) return inner(member.room, member, ...) end
+    if inner ~= fn then call = waits.declare(call) end
     if method then
       call = setmetatable({fn = call}, {__index = method, __metatable = Method})
     end
