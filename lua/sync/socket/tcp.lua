@@ -100,7 +100,9 @@ local function take(self, fd)
   open = open + 1
   self.fd, self.wait = fd, wait
   -- One that is forgotten is closed with the memory that it has.
-  self.holder = libc.holder(fd, function() left(wait, fd) end)
+  self.holder = libc.holder(fd, function()
+    if not core.isClosed then left(wait, fd) end -- else it's closed with the program
+  end)
   return true
 end
 
