@@ -101,8 +101,8 @@ describe("hostile strings", function()
       local kind, body = bodyOf(pack, i)
       local status, headers, told = whole(http:exchange(("POST /in/%s?%s HTTP/1.1\r\n" ..
         "Host: localhost\r\nCookie: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n" ..
-        "\r\n%s"):format(escaped(pack[1]), table.concat(query, "&"), table.concat(cookies, "; "), kind, #body,
-          body)))
+        "\r\n%s"):format(escaped(pack[1]), table.concat(query, "&"), table.concat(cookies, "; "),
+          kind, #body, body)))
       assert(status == 200 and told == pack[1], told)
       assert(seen.params["*"] == pack[1])
       assert(#headers["Set-Cookie"] == PACK)
