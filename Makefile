@@ -42,7 +42,7 @@ LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
 EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.roomjs sync.http.statejs \
     sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef \
-    sync.secrets.cdef sync.sql.cdef
+    sync.fetch.cdef sync.secrets.cdef sync.sql.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
@@ -52,6 +52,7 @@ embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.http.tokenpage := clients/panel/token.html
 embedded.sync.cli.newfiles := templates/new
 embedded.sync.cluster.nats.cdef := src/nats/natslink.h
+embedded.sync.fetch.cdef := src/fetch/fetch.h
 embedded.sync.secrets.cdef := src/secrets/secrets.h
 embedded.sync.sql.cdef := src/sql/sqlite.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.

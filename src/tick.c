@@ -16,6 +16,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "fetch/owner.h"
 #include "http/file.h"
 #include "jobs/jobs.h"
 #include "jobs/watch.h"
@@ -84,6 +85,7 @@ void sync_close(struct sync *sync) {
         }
     }
     jobs_close(core);
+    fetch_close(core);
     watch_stop_all(core);
     stop_timers(core);
     signals_stop_all(core);
@@ -182,6 +184,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted || core->unflushed;
     jobs_wake(core);
+    conn_push_connects(core);
     core->polling = true;
     int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     core->polling = false;

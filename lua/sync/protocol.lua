@@ -403,9 +403,12 @@ end
 -- @param[opt] value what others are told of it by the room's `members`, on all nodes as it is:
 -- anything but functions and the like, in at most 1 KiB. Joining again with another one changes
 -- it.
+-- @tparam[opt] function done called when what others send to the room, on any node, is sure to
+-- reach the client: before `join` returns, where the room has members of this process already or
+-- there is no other node; else when what links the nodes has said so, at most a second later
 -- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
 -- long"
-function Protocol:join(name, value)
+function Protocol:join(name, value, done)
   Class.needColon(self, "join(name)")
   if self.slot == 0 then return false, "closed" end
   if isTooLong(self, name) then return false, "name too long" end
@@ -432,6 +435,7 @@ function Protocol:join(name, value)
     if room.channel and room:has(self) then room.channel:note(self, true) end
   end
   room:add(self)
+  if done and not (room.channel and room.channel:whenHeard(done)) then done() end
   return true
 end
 

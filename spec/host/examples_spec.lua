@@ -90,6 +90,36 @@ describe("example", function()
     stop(server)
   end)
 
+  it("matchmaking: gives two of about one rating seats in a room, within 60 lines", function()
+    local lines = select(2, io.open("examples/matchmaking.lua"):read("*a"):gsub("\n", ""))
+    assert.is_true(lines <= 60, lines .. " lines")
+    local server, ports = example("matchmaking")
+    local script = Process.file(([[
+      local sync = require "sync"
+      local matched = {}
+      for i, rating in ipairs {1000, 1500, 1040, 1900} do
+        local game = sync.connect("tcp://localhost:%d")
+        game:on("onMatch", function(seat)
+          game:joinById(seat, function(room, err)
+            matched[#matched + 1] = ("%%d in %%s"):format(rating, room and room.id or err.message)
+            if #matched == 2 then
+              table.sort(matched)
+              print(matched[1], matched[2])
+              sync.stop()
+            end
+          end)
+        end)
+        game:call("seek", rating, function(_, err) assert(not err) end)
+      end
+      sync.start()
+    ]]):format(ports[1]))
+    local exit, out = Program.run(script)
+    assert.equal(0, exit)
+    local a, b = out:match("1000 in (%x+)\t1040 in (%x+)\n")
+    assert.equal(a, b or "none")
+    stop(server)
+  end)
+
   it("clock: tells the time without being asked", function()
     local server, ports = example("clock")
     local client = connect(ports[1], "localhost")

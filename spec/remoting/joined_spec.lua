@@ -202,6 +202,9 @@ local function arena()
   Arena.patchRate = 100
   Arena.state = sync.state {phase = "string", players = sync.map({name = "string", x = "float32",
     hand = sync.private(sync.listOf "uint8")})}
+  function Arena:onCreate(options)
+    if options and options.private then self:makePrivate() end
+  end
   function Arena:onJoin(member, options)
     if options and options.refused then return false, "not today" end
     self.state.phase = "play"
@@ -316,6 +319,30 @@ for _, how in ipairs {{}, {framing = "length32", encoding = "amf3"}} do
       client:close("over")
       assert.equal("the client is closed: over", reason)
       assert.is_false(room.isIn)
+    end)
+
+    it("makes rooms, finds them, and joins one by its id or its code", function()
+      local url = serve(copy())
+      local ann, bob = connect(url, copy()), connect(url, copy())
+      local function result(start)
+        local made, err
+        start(function(...) made, err = ... end)
+        wait(function() return made or err end)
+        return made, err
+      end
+      local mine = result(function(fn) ann:create("Arena", {private = true}, fn) end)
+      assert.equal(6, #mine.code)
+      local same = result(function(fn) bob:joinByCode(mine.code:lower(), nil, fn) end)
+      assert.equal(mine.id, same.id)
+      local open = result(function(fn) ann:create("Arena", fn) end)
+      local listed = result(function(fn) bob:rooms("Arena", fn) end)
+      assert.same({open.id, 1}, {listed[#listed].id, listed[#listed].members})
+      assert.same({}, (result(function(fn) bob:rooms("Arena", {mode = "none"}, fn) end)))
+      local again = result(function(fn) bob:joinById(open.id, fn) end)
+      assert.same({open.id, 2}, {again.id, again.member})
+      local _, err = result(function(fn) bob:joinById("0000", fn) end)
+      assert.equal("there is no such room", err.message)
+      assert.has_error(function() bob:create("Arena") end)
     end)
 
     it("goes on after the connection was lost, with a snapshot", function()

@@ -22,6 +22,7 @@ struct attempt;
 struct conn;
 struct crew;
 struct deflater;
+struct fetcher;
 struct inflater;
 struct listener;
 struct offer;
@@ -114,6 +115,7 @@ struct core {
     uint32_t requests;     /* name look-ups under way */
     struct crew *crews;    /* threads for what takes its time: see jobs.h */
     struct watch *watches; /* of other libraries' descriptors: see watch.h */
+    struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
     uint64_t handed_out; /* when the last batch was, in ns */
 

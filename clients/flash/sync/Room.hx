@@ -73,7 +73,12 @@ class Entities {
 class Room {
     /** Its class's. **/
     public var name(default, null):String;
-    public var id(default, null):Int;
+    /** By which others join it, on any node. **/
+    public var id(default, null):String;
+    /** By which a private room is joined, or null. **/
+    public var code(default, null):String;
+    /** The room's number in patches and calls. **/
+    public var number(default, null):Int;
     /** The member's id in the room. **/
     public var member(default, null):Int;
     /** Fields, and maps as Entities, by name. All are empty before the first patch. **/
@@ -98,7 +103,9 @@ class Room {
     public function new(client:Client, joined:Dynamic, report:Dynamic -> Void) {
         this.client = client;
         name = joined.name;
-        id = joined.room;
+        id = joined.id;
+        code = joined.code;
+        number = joined.room;
         member = joined.member;
         tickRate = joined.tickRate;
         patchRate = joined.patchRate;
@@ -131,7 +138,7 @@ class Room {
     }
 
     function about(method:String, params:Array<Dynamic>):Dynamic {
-        return {room: id, method: method, params: params == null ? [] : params};
+        return {room: number, method: method, params: params == null ? [] : params};
     }
 
     /** As Client.on, as long as the member is in the room. **/
@@ -154,7 +161,7 @@ class Room {
         if (!isIn) return;
         end();
         client.forgetRoom(this);
-        client.call("sync.leave", {room: id}, null, function(_) {});
+        client.call("sync.leave", {room: number}, null, function(_) {});
     }
 
     function end() {
@@ -182,7 +189,7 @@ class Room {
         isWaiting = true;
         if (asks == "yes") return;
         asks = "yes";
-        client.call("sync.snapshot", {room: id}, null, function(fault) {
+        client.call("sync.snapshot", {room: number}, null, function(fault) {
             if (asks == "yes") asks = "again";
             if (untyped __is__(fault.code, Int)) client.loseRoom(this, fault.message);
         });

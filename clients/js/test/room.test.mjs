@@ -36,7 +36,7 @@ function enter(t, settings = {}, joined = JOINED) {
       return () => here.events.delete(name);
     },
     listeners: () => new Listeners(error => here.errors.push(error)),
-    leave: room => here.left.push(room.id),
+    leave: room => here.left.push(room.number),
     lose: (room, reason) => Room.left(room, reason),
   }, settings);
   here.patch = (tick, object, input = 0) =>
@@ -72,7 +72,7 @@ test("the state is there for who reads it, also before the first patch", t => {
   assert.deepEqual([...players].map(([key, {x}]) => [key, x]), [[3, 10], [4, 20]]);
   assert.deepEqual([[...players.keys()], [...players.values()].length], [[3, 4], 2]);
   assert.deepEqual([players.isMine(3), players.isMine(4), players.isMine(5)], [true, false, false]);
-  assert.deepEqual([room.tick, room.id, room.name, room.member], [1, 7, "Arena", 3]);
+  assert.deepEqual([room.tick, room.number, room.name, room.member], [1, 7, "Arena", 3]);
   assert.deepEqual(Object.keys(room.state), ["phase", "players"]);
 });
 
@@ -152,7 +152,7 @@ test("patches of an older epoch, and before the snapshot of a resumed one, are d
 test("calls, events and leaving", async t => {
   const {room, patch, calls, events, left} = enter(t);
   patch(1, FIRST);
-  await room.call("aim", [90], {timeout: 5});
+  await room.callWith({timeout: 5}, "aim", 90);
   assert.deepEqual(calls.pop(),
     ["sync.call", {room: 7, method: "aim", params: [90]}, {timeout: 5}]);
   const hits = [];

@@ -64,6 +64,11 @@ function Channel.members()
   return {}
 end
 
+--- Calls a function when messages of other nodes are sure to arrive here; of a class they are
+-- since the node has begun.
+-- @treturn boolean false: they are already, and the function isn't called
+function Channel.whenHeard() return false end
+
 -- A client has come into the set, or gone. Beats tell how many there are.
 function Channel.note() end
 

@@ -15,6 +15,7 @@
 local Batch = require "sync.remoting.batch"
 local Method = require "sync.remoting.method"
 local Protocol = require "sync.protocol"
+local arrival = require "sync.remoting.arrival"
 local core = require "sync.core"
 local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
@@ -197,6 +198,7 @@ end
 
 -- Sends an answer. One that is longer than the client's queue may be becomes an error.
 local function reply(self, id, text)
+  if arrival.holds(self, reply, id, text) then return end
   local _, why = self:transmit(text)
   if why ~= "too long" then return end
   self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))

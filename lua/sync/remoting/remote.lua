@@ -17,6 +17,7 @@ local Calls = require "sync.remoting.calls"
 local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
+local arrival = require "sync.remoting.arrival"
 local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
@@ -200,11 +201,12 @@ function Remote:room(name)
   return room
 end
 
-function Remote:join(name, value)
+function Remote:join(name, value, done)
   Class.needColon(self, "join(name)")
   local was = self:isIn(name)
-  local ok, why = Rpc.join(self, name, value)
+  local ok, why = Rpc.join(self, name, value, done)
   local session = self.session
+  if ok and self.clients.channel then arrival.expect(self, name) end
   if ok and session and session.store and (not was or value ~= nil) then
     session.store:joined(self, name)
   end
@@ -278,8 +280,8 @@ Remote.suspend = resume.suspend
 Remote.own = setmetatable({["sync.resume"] = resume.asked}, {__index = Rpc.own})
 
 --- Adds functions of the protocol itself, which clients of all classes may call. What they keep
--- for a client is its `membership`: it is told, by `suspend`, `resume` and `finish`, when the
--- client is away, back, and gone.
+-- for a client is its `membership`: it is told, by `suspend`, `resume`, `part` and `finish`,
+-- when the client is away, back, about to lose its connection for good, and gone.
 -- @tparam table functions by name, as `own` has them
 function Remote.serve(functions)
   for name, fn in pairs(functions) do Remote.own[name] = fn end

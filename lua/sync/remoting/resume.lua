@@ -89,7 +89,8 @@ end
 
 -- Takes the client out of its sets. They remember it, if `absent`.
 local function leaveSets(self, absent)
-  if absent and self.membership then self.membership:suspend() end
+  local membership = self.membership
+  if membership and absent then membership:suspend() elseif membership then membership:part() end
   self.clients:remove(self)
   if absent then self.clients:remember(self) end
   for _, room in pairs(self.joined and self.joined.rooms or {}) do

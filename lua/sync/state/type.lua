@@ -323,6 +323,7 @@ local function mapType(of, where)
 end
 
 --- The type of a field.
+-- @param of what is declared
 -- @tparam string where it is, for errors
 -- @treturn Type with `scope`: "all", "owner" or "server"
 function types.field(of, where)

@@ -217,6 +217,7 @@ function Engine:shut()
   self:stopRetrying()
   self.buffer:reset()
   for _, request in ipairs(requests) do self:tellLater(request.done, nil, "away") end
+  for _, done in ipairs(self.topics:takeWaiting()) do self:tellLater(done, nil, "away") end
 end
 
 -- Messages.
@@ -253,6 +254,10 @@ end
 
 function Engine:unhear(topic)
   self.topics:remove(topic)
+end
+
+function Engine:confirm(done)
+  if not self.topics:settle(done) then self:tellLater(done, nil, "busy") end
 end
 
 -- A connector of a role, in TLS if `trust` says whom to trust.
@@ -305,7 +310,9 @@ function redis.open(url, handlers)
     buffer = buffer.new(), buffered = 0, -- messages that wait for a connection
   }
   self:place(found.host, found.port)
-  self.topics = Topics.open(prefix, function() self:consider() end)
+  self.topics = Topics.open(prefix, function() self:consider() end, function(done)
+    self:tellLater(done, true)
+  end)
   local opened
   opened, problem = openConnectors(self, found.trust)
   if opened and found.master then
