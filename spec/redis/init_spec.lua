@@ -185,6 +185,50 @@ describe("sync.redis", function()
     end)
   end)
 
+  describe("a task that is cancelled", function()
+    may("is told at the wait, and what it has waited for costs nothing", function()
+      local told = {}
+      local function run(i, fn)
+        local begun = sync.spawn(function()
+          local ok, problem = pcall(fn)
+          told[i] = not ok and problem.code
+        end)
+        return begun
+      end
+      local small = open(server:url(), {size = 1})
+      small:ping()
+      run(1, function() small:get "a" end):cancel()
+      assert.is_nil(small:get "a") -- the answer before was not its own
+      local blocked = run(2, function() small:blpop("queue", 0) end)
+      local behind = run(3, function() small:blpop("queue", 0) end)
+      while db:info("clients"):match "blocked_clients:(%d+)" ~= "1" do sync.sleep(0.01) end
+      behind:cancel()
+      blocked:cancel()
+      local watching = run(4, function()
+        small:watch("a", function() sync.sleep(60) end)
+      end)
+      run(5, function() small:subscribe("news", print) end):cancel()
+      sync.sleep(0.05)
+      watching:cancel()
+      while not told[4] do sync.sleep(0.01) end
+      assert.same({"cancelled", "cancelled", "cancelled", "cancelled", "cancelled"}, told)
+      assert.is_nil(small:blpop("other", 0.01)) -- its connection is there again
+      db:rpush("queue", "job")
+      assert.equal("job", db:lpop "queue")
+      while db:publish("news", "x") > 0 do sync.sleep(0.01) end
+      -- One whose call waits for a connection is never sent.
+      local own = Redis.start()
+      own:kill "KILL"
+      local away = open(own:url(), {timeout = 60})
+      run(6, function() away:set("never", 1) end):cancel()
+      sync.spawn(function() told[7] = away:set("sent", 1) end)
+      own:restart()
+      while not told[7] do sync.sleep(0.01) end
+      assert.same({n = 1, "sent"}, away:keys "*")
+      assert.equal("cancelled", told[6])
+    end)
+  end)
+
   describe("what goes together", function()
     may("is a pipeline", function()
       local answers = db:pipeline(function(p)
