@@ -2,13 +2,8 @@
 -- can be sent to it but its answers. What is limited for a client is limited for an address here.
 -- @module sync.remoting.caller
 
-local auth = require "sync.auth"
-local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
-local log = require "sync.log"
 local loop = require "sync.loop"
-local task = require "sync.task"
-local waits = require "sync.waits"
 
 local caller = {}
 
@@ -69,57 +64,7 @@ function caller.new(class, request, wire)
     slot = 0, closing = false, id = 0, address = request.address, port = request.port,
     transport = "http", wire = wire, request = request, user = request.user,
     allowances = allowancesOf(class, request.address),
-    user = request.user, userEnds = request.userEnds,
   }
-end
-
--- Whose token it is may have to be waited for.
-
-local Admission = task.kind {}
-
-function Admission:leave()
-  if self.hasWaited then return end
-  self.hasWaited = true
-  waits.count(self.class, 1)
-end
-
-local function say(answer, status, text, headers)
-  headers = headers or {}
-  headers["Content-Type"] = "text/plain; charset=utf-8"
-  answer(status, headers, text .. "\n")
-end
-
-function Admission:ended(ok, status, text)
-  if self.hasWaited then waits.count(self.class, -1) end
-  if not ok then
-    log.limited("error", "auth of " .. self.class.className, ("error in %s.auth: %s"):format(
-      self.class.className, failure.describe(status.raised)), {traceback = status.traceback})
-    return say(self.answer, 503, "try again later")
-  elseif status then
-    local header = status == 401 and {["WWW-Authenticate"] = "Bearer"} or nil
-    return say(self.answer, status, text, header)
-  end
-  if self.exchange:isWaiting() then self.go() end
-end
-
-local function judge(class, request)
-  local status, text = auth.handshake(class, request)
-  if not status and not request.user then return 401, "there is no token" end
-  return status, text
-end
-
---- Lets a request make calls: of a class with `auth` it needs a token, in its header Authorization.
--- @tparam sync.http.exchange exchange
--- @tparam function answer that `exchange:later` has returned: who isn't let in is told so
--- @tparam function go called once the request is let in; not when its client has gone by then
-function caller.admit(exchange, answer, go)
-  local class = exchange.listener.class
-  if not class.auth then return go() end
-  if waits.isFull(class) then
-    return say(answer, 503, "too many requests wait; try again later", {["Retry-After"] = "1"})
-  end
-  task.start(Admission, {exchange = exchange, class = class, answer = answer, go = go,
-    limit = class.waitTimeout or nil}, judge, class, exchange.request)
 end
 
 --- Carries calls out, numbered from 1 on, and collects their answers, of which some may come later:

@@ -222,7 +222,7 @@ function gateway.serve(exchange)
   if hasLongName(packet) then
     return say(answer, 400, ("a response's name has at most %d bytes"):format(MOST_NAME))
   end
-  caller.admit(exchange, answer, function() callAll(class, request, packet, answer) end)
+  callAll(class, request, packet, answer)
 end
 
 return gateway

@@ -114,9 +114,7 @@ function posted.serve(exchange)
     return answer(400, JSON, refusedAs(fault.REQUEST, ("a batch holds at most %d calls")
       :format(class.maxBatch)))
   end
-  caller.admit(exchange, answer, function()
-    callAll(class, request, isBatch and message or {message}, isBatch, answer)
-  end)
+  callAll(class, request, isBatch and message or {message}, isBatch, answer)
 end
 
 return posted
