@@ -55,10 +55,7 @@ local function ready(self, interest, deadline, call)
     seconds = seconds and math.min(seconds, left) or left
   end
   if seconds and seconds <= 0 then return nil, "timeout" end
-  if not task.isInside() then
-    error(("sync.socket: %s waits, so it must be called inside sync.spawn(function() … end)")
-      :format(call), 0)
-  end
+  task.needed("sync.socket: " .. call)
   if self.wait:isBusy() then
     error(("sync.socket: %s while another task waits for this socket"):format(call), 0)
   end
