@@ -322,6 +322,46 @@ describe("sync.redis", function()
       assert.equal("misuse", codeOf(db.subscribe, db, "news"))
     end)
 
+    may("give a function that waits one message after the other, within a bound", function()
+      local heard, came, resume = {}, 0, nil
+      local counting = db:subscribe("news", function() came = came + 1 end)
+      local subscription = db:subscribe("news", sync.waits(function(message)
+        task.await(function(done) resume = done end)
+        heard[#heard + 1] = message
+        if message == "3" then error "no" end
+      end))
+      for i = 1, 5 do db:publish("news", i) end
+      for i = 1, 4 do
+        while not resume do sync.sleep(0.01) end
+        local go = resume
+        resume = nil
+        assert.equal(i - 1, #heard)
+        go()
+      end
+      while #heard < 4 do sync.sleep(0.01) end
+      assert.same({"1", "2", "3", "4"}, heard)
+      while not resume do sync.sleep(0.01) end -- the fifth is in hand
+      db:pipeline(function(p)
+        for i = 6, 1105 do p:publish("news", i) end
+      end)
+      while came < 1105 do sync.sleep(0.01) end
+      for i = 5, 1005 do
+        while not resume do sync.sleep(0.001) end
+        local go = resume
+        resume = nil
+        go()
+        while #heard < i do sync.sleep(0.001) end
+      end
+      assert.equal("1005", heard[#heard]) -- 1,000 were held, the rest was dropped
+      db:publish("news", "more")
+      while not resume do sync.sleep(0.01) end
+      resume()
+      while #heard < 1006 do sync.sleep(0.01) end
+      assert.equal("more", heard[1006])
+      subscription:close()
+      counting:close()
+    end)
+
     may("come back, and errors in them cost nothing else", function()
       local heard = {}
       db:subscribe("news", function() error "broken" end)
