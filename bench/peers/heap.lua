@@ -22,7 +22,7 @@ local makers = {
 }
 local make = assert(makers[kind], "usage: heap.lua strings|tables OBJECTS PORT")
 
-local objects = {}
+local objects = {} -- luacheck: ignore 241 (they only have to live)
 for i = 1, count do objects[i] = make() end
 
 local Server = sync.Protocol:extend("Server")
