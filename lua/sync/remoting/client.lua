@@ -243,7 +243,7 @@ function Client:connected(link)
   if self.token then
     self.early = {}
     self.earlyBytes = 0
-    link:send(link.wire.request("resume", "sync.resume", self.token, self.count))
+    link:send(link._wire.request("resume", "sync.resume", self.token, self.count))
     self.openTimer = loop.startTimer(self.settings.connectTimeout, 0, function()
       self:drop("no answer to sync.resume")
     end)
@@ -603,6 +603,15 @@ function Client:rooms(name, filter, done)
   return task.await(ask)
 end
 
+-- The session goes on at another node, where the room has another number.
+function Client:renumber(old, number)
+  local room = self.joined[old]
+  if not room then return end
+  self.joined[old] = nil
+  self.joined[number] = room
+  room.number = number
+end
+
 function Client:loseRooms(reason)
   self.lateJoins, self.lateCount = {}, 0
   for _, room in pairs(self.joined) do room:left(reason) end
@@ -698,6 +707,7 @@ function Client:emit(name, ...)
     local room = self.joined[number]
     if room then room:left(reason) end
   end
+  if name == "sync.moved" then self:renumber(...) end
   if name:find("^sync%.") then return end -- of a protocol newer than this client
   for _, fn in ipairs {unpack(self.listeners[name] or {})} do guard("on " .. name, fn, ...) end
   for _, fn in ipairs {unpack(self.listeners["*"] or {})} do guard("on *", fn, name, ...) end
@@ -708,7 +718,7 @@ end
 function Client:received(link, data)
   if self.link ~= link then return end
   self.silent = false
-  local ok, message, isBatch = link.wire.decode(data, link.maxDepth)
+  local ok, message, isBatch = link._wire.decode(data, link.maxDepth)
   if not ok then
     log.limited("warn", "unreadable", ("%s sent what can't be read: %s"):format(self.url, message))
   end
@@ -725,6 +735,7 @@ function Client:keepEarly(message, bytes)
     local result = value.result
     if type(result) == "table" and result.resumed == true then
       self:markSent(result.callsLost == true)
+      if result.callsLost == true then self:loseRooms "lost" end -- with the session's node
       self:ready(true, result.missed)
     else
       self:beginSession(early)

@@ -75,7 +75,7 @@ function Rpc:takesRequest(request)
 end
 
 -- Writes and reads the messages of the client: sync.remoting.json, or another like it.
-Rpc.wire = json
+Rpc._wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
 local MOST_ID = 128  -- bytes of an id, which `later` keeps
@@ -90,11 +90,11 @@ end
 Rpc.isId = isId
 
 local function refused(self, id, code, message)
-  return self.wire.fault(id, fault.new(code, message))
+  return self._wire.fault(id, fault.new(code, message))
 end
 
 local function answerOf(self, id, name, result)
-  local text, problem = self.wire.result(id, result)
+  local text, problem = self._wire.result(id, result)
   if text then return text end
   local what = ("the result of %s.remote:%s"):format(getmetatable(self).className, name)
   log.limited("error", what, ("%s can't be sent: %s"):format(what, problem), {client = self.id})
@@ -105,10 +105,10 @@ end
 
 -- Takes one call from the client's allowance for a method. Returns whether there was one.
 local function allow(self, name, method)
-  local allowances = self.allowances
+  local allowances = self._allowances
   if not allowances then
     allowances = {}
-    self.allowances = allowances
+    self._allowances = allowances
   end
   local time = now()
   local allowance = allowances[name] or {left = method.burst, at = time}
@@ -224,21 +224,22 @@ function Rpc:later()
     error("later() answers the call under way: it belongs into a function of remote", 2)
   end
   if deferred then return deferred.answer end
-  local owed = (self.owed or 0) + 1
+  local owed = (self._owed or 0) + 1
   if owed > self.maxCalls then
     error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
   end
-  self.owed = owed
+  self._owed = owed
   local call = {}
   deferred = call
   function call.answer(result, err)
     if call.done then return end
     call.done, call.result, call.err = true, result, err
-    self.owed = self.owed - 1
+    self._owed = self._owed - 1
     if not call.name then return end -- within the call
     local ok, value = outcome(self, call, call.name)
     if call.id == nil then return end -- a notification
-    local text = ok and answerOf(self, call.id, call.name, value) or self.wire.fault(call.id, value)
+    local text = ok and answerOf(self, call.id, call.name, value) or
+      self._wire.fault(call.id, value)
     if call.fill then return call.fill(text) end
     reply(self, call.id, text)
   end
@@ -276,7 +277,7 @@ local function request(self, message)
   end
   local ok, result = carryOut(self, id, name, params)
   if id == nil or ok == nil then return nil end
-  return ok and answerOf(self, id, name, result) or self.wire.fault(id, result)
+  return ok and answerOf(self, id, name, result) or self._wire.fault(id, result)
 end
 
 --- Takes one element: a request, or an answer to a call of ours.
@@ -317,12 +318,12 @@ Rpc.onBinary = false
 
 --- Handles a message.
 function Rpc:onData(data, kind)
-  if self.mirrors then
+  if self._mirrors then
     self:chooseWire()
   elseif kind == "binary" and self.onBinary then
     return self:onBinary(data)
   end
-  local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
+  local ok, message, isBatch = self._wire.decode(data, self.maxDepth)
   local id, answer = null
   if not ok then
     answer = refused(self, null, fault.PARSE, message)
@@ -338,7 +339,7 @@ end
 -- A WebSocket's text frames are JSON, whatever the encoding of the others.
 function Rpc:chooseWire()
   local isText = C.sync_sends_text(handle, self.slot) ~= 0
-  self.wire = isText and json or require "sync.flash.wire"
+  self._wire = isText and json or require "sync.flash.wire"
 end
 
 -- Called on the class when clients may come that speak another wire than JSON.
@@ -347,13 +348,13 @@ function Rpc:takesOther() end
 -- Called before onConnect.
 function Rpc:begin(listener)
   if listener.settings.encoding ~= "amf3" then return end
-  self.mirrors = self.transport == "websocket"
+  self._mirrors = self.transport == "websocket"
   self:chooseWire()
 end
 
 --- Sends a text of JSON-RPC.
 function Rpc:transmitNow(text)
-  return self:send(text, self.onBinary and not self.mirrors and "text" or nil)
+  return self:send(text, self.onBinary and not self._mirrors and "text" or nil)
 end
 
 --- The same of one that counts.
