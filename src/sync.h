@@ -495,26 +495,27 @@ int32_t sync_json_end(struct sync_json *json);
 int32_t sync_random(char *bytes, size_t length);
 
 /* Gives a line, its newline included, to the thread that writes the log to standard error
- * or to its file: nobody waits for who reads it. Up to 256 KiB wait; lines for which there
- * is no room, or that can't be written as the disk is full, are dropped, and a line, in
- * JSON with json != 0, says how many. Returns 0, or -1 for one that was dropped. */
+ * or to its file: nobody waits for who reads it. Up to 256 KiB wait; lines for which
+ * there is no room, or that can't be written as the disk is full, are dropped, and a
+ * line, in JSON with json != 0, says how many. Returns 0, or -1 for one that was dropped.
+ */
 int32_t sync_log_write(const char *line, size_t length, int32_t json);
 
 /* Waits until all lines are written, at most so long. Returns 0, or -1 when they aren't.
  * The end of the process does this, for a second. */
 int32_t sync_log_flush(uint32_t milliseconds);
 
-/* Has the log written to the end of a file, which is made if there is none. Call it before
- * there are threads. Returns 0 or an error code. */
+/* Has the log written to the end of a file, which is made if there is none. Call it
+ * before there are threads. Returns 0 or an error code. */
 int32_t sync_log_open(const char *path);
 
-/* Has the file opened anew, by its name, before the next line: it may have been moved away.
- * What fails is a line in the old one. Returns 1, 0 where the log has no file, or an error
- * code. */
+/* Has the file opened anew, by its name, before the next line: it may have been moved
+ * away. What fails is a line in the old one. Returns 1, 0 where the log has no file, or
+ * an error code. */
 int32_t sync_log_reopen(void);
 
-/* Whether standard error is systemd's journal, which reads a line's priority in front of it
- * (sd-daemon(3)). */
+/* Whether standard error is systemd's journal, which reads a line's priority in front of
+ * it (sd-daemon(3)). */
 int32_t sync_log_is_journal(void);
 
 /* The same as sync_log_write and sync_log_flush, for standard output. */
