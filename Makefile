@@ -33,6 +33,15 @@ LUA_WHOLE  := -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive
 LUA_LIBS   := $(if $(LUA_STATIC),$(LUA_WHOLE),$(shell pkg-config --libs luajit 2>/dev/null))
 HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON)
 
+# What watches connections' sockets: src/net/poller.h. BACKEND=poll builds what needs no more
+# than libuv has.
+BACKEND  ?= auto
+IO_FLAGS := $(if $(filter-out poll,$(BACKEND)),-DSYNC_EPOLL)
+override CFLAGS += $(IO_FLAGS)
+# What was built otherwise is built again: a file of the flags is younger than its objects.
+$(shell mkdir -p $(BUILD); echo '$(IO_FLAGS)' | cmp -s - $(BUILD)/io-flags || echo '$(IO_FLAGS)' >$(BUILD)/io-flags)
+$(foreach o,obj asan/obj c/src asan/src tsan/src fuzz/src,$(patsubst src/%.c,$(BUILD)/$(o)/%.o,$(wildcard src/net/*.c))): $(BUILD)/io-flags
+
 # The core; src/nats is a module of its own.
 CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 

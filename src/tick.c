@@ -177,8 +177,8 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted || core->unflushed;
     jobs_wake(core);
-    core->polling = true;
-    int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    core->polling = core->poller.backend->sleeps_in_libuv;
+    bool alive = poller_wait(&core->poller, block && !work);
     core->polling = false;
     conn_push_owed(core);
     if (core->noted) {

@@ -11,7 +11,7 @@ FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 10
 
 C_FLAGS := -std=c11 -D_GNU_SOURCE -iquote src -iquote spec/c -g -fvisibility=hidden \
-    -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv)
+    -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv) $(IO_FLAGS)
 C_LIBS := $(shell pkg-config --libs libuv) -lssl -lcrypto -lz -lhttp_parser -lm -ldl -lpthread
 C_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 

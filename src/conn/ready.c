@@ -34,7 +34,7 @@ static void read_once(struct conn *conn) {
         return;
     }
     char *bytes = batch->arena + batch->arena_used;
-    ssize_t count = stream_read(&conn->stream, bytes, room);
+    ssize_t count = stream_read(&conn->core->poller, &conn->stream, &bytes, room);
     if (count > 0) {
         conn->round = conn->core->round;
         conn->transport->receive(conn, bytes, (size_t)count);
@@ -54,13 +54,13 @@ static void write_on(struct conn *conn) {
     }
 }
 
-void conn_ready(void *data, uint32_t events) {
-    struct conn *conn = data;
+void conn_ready(struct stream *stream, uint32_t events) {
+    struct conn *conn = (struct conn *)(void *)stream;
     /* What came before a connection broke is still read. */
-    if ((events & ~(uint32_t)EPOLLOUT) && conn->state != CONN_CLOSING) {
+    if ((events & ~(uint32_t)POLLOUT) && conn->state != CONN_CLOSING) {
         read_once(conn);
     }
-    if ((events & ~(uint32_t)EPOLLIN) && conn->stream.full &&
+    if ((events & ~(uint32_t)POLLIN) && conn->stream.full &&
         conn->state != CONN_CLOSING) {
         write_on(conn);
     }

@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+struct stream;
+
 /* Reads and writes a connection's socket, which is the first in it, when it is ready or
  * broken. A poller_ready. */
-void conn_ready(void *data, uint32_t events);
+void conn_ready(struct stream *stream, uint32_t events);
