@@ -49,7 +49,7 @@ struct sync *sync_open(void) {
         free(core);
         return NULL;
     }
-    if (poller_open(&core->poller, &core->loop, conn_ready) < 0) {
+    if (poller_open(&core->poller, &core->loop, conn_ready, conn_sent) < 0) {
         uv_loop_close(&core->loop);
         batch_free(&core->batch);
         free(core);
@@ -95,7 +95,6 @@ void sync_close(struct sync *sync) {
         next = l->next;
         listener_close(l);
     }
-    poller_close(&core->poller);
     uv_close((uv_handle_t *)&core->wheel_timer, NULL);
     uv_close((uv_handle_t *)&core->retry_timer, NULL);
     do {
@@ -103,6 +102,7 @@ void sync_close(struct sync *sync) {
     } while (sync_poll(sync, 1) >= 0);
     sync_flush(sync);
     sync_poll(sync, 0);
+    poller_close(&core->poller);
     while (uv_run(&core->loop, UV_RUN_DEFAULT)) { /* until the last file is closed */
     }
     uv_loop_close(&core->loop);
@@ -195,8 +195,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     return (int32_t)core->batch.count;
 }
 
-void sync_flush(struct sync *sync) {
-    struct core *core = core_of(sync);
+static void flush_all(struct core *core) {
     struct conn *conn = core->unflushed;
     core->unflushed = NULL;
     while (conn) {
@@ -205,4 +204,16 @@ void sync_flush(struct sync *sync) {
         output_flush(conn);
         conn = next;
     }
+}
+
+void sync_flush_with_poll(struct sync *sync) {
+    struct core *core = core_of(sync);
+    poller_gather(&core->poller, true);
+    flush_all(core);
+    poller_gather(&core->poller, false);
+}
+
+void sync_flush(struct sync *sync) {
+    sync_flush_with_poll(sync);
+    poller_push(&core_of(sync)->poller);
 }

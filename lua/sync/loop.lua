@@ -353,7 +353,7 @@ end
 local function endTick()
   if last[1] then doLast() end
   if Set.needsEndTick() then Set.endTick() end
-  C.sync_flush(handle)
+  C.sync_flush_with_poll(handle)
 end
 
 local lastWords = {}
@@ -406,7 +406,10 @@ local function run(ticks, block)
       isBetween = true
       if stopping then closeLinks() end
       endTick()
-      if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then return end
+      if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then
+        C.sync_flush(handle) -- no poll follows
+        return
+      end
       ticks = ticks - 1
       cursor = 0
       batch = C.sync_poll(handle, block)

@@ -65,3 +65,16 @@ void conn_ready(struct stream *stream, uint32_t events) {
         write_on(conn);
     }
 }
+
+void conn_sent(struct stream *stream, ssize_t sent) {
+    struct conn *conn = (struct conn *)(void *)stream;
+    if (sent >= 0) {
+        conn->core->public.bytes_out += (double)sent;
+        out_consume(&conn->core->pool, &conn->out, (size_t)sent);
+        output_flush(conn);
+    } else if (sent == UV_EAGAIN) {
+        stream_watch_room(&conn->core->poller, stream, true);
+    } else {
+        conn_write_failed(conn);
+    }
+}

@@ -4,4 +4,5 @@
 #include "net/poller.h"
 
 extern const struct backend epoll_backend;
+extern const struct backend uring_backend;
 extern const struct backend poll_backend;

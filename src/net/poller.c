@@ -9,6 +9,9 @@
 #include "net/backends.h"
 
 static const struct backend *const backends[] = {
+#ifdef SYNC_URING
+    &uring_backend,
+#endif
 #ifdef SYNC_EPOLL
     &epoll_backend,
 #endif
@@ -17,26 +20,53 @@ static const struct backend *const backends[] = {
 
 enum { BACKENDS = sizeof(backends) / sizeof(*backends) };
 
-static const struct backend *chosen; /* NULL: the first */
+static const struct backend *chosen; /* NULL: auto, and not looked for yet */
+static const char *why;
+
+static const char *problem_of(const struct backend *backend) {
+    return backend->problem ? backend->problem() : NULL;
+}
+
+static const struct backend *find(void) {
+    if (!chosen) {
+        int i = 0;
+        why = BACKENDS > 1 ? "it works here" : "no other is built in";
+        for (; problem_of(backends[i]); i++) {
+            why = problem_of(backends[i]);
+        }
+        chosen = backends[i];
+    }
+    return chosen;
+}
 
 int poller_choose(const char *name) {
     for (int i = 0; i < BACKENDS; i++) {
         if (strcmp(name, backends[i]->name) == 0) {
+            const char *problem = problem_of(backends[i]);
+            why = problem ? problem : "it was chosen";
             chosen = backends[i];
-            return 0;
+            return problem ? UV_ENOTSUP : 0;
         }
     }
-    if (strcmp(name, "auto") == 0) {
-        chosen = NULL;
-        return 0;
-    }
-    return UV_EINVAL;
+    chosen = NULL;
+    return strcmp(name, "auto") == 0 ? 0 : UV_EINVAL;
 }
 
-int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready) {
-    *poller = (struct poller){.backend = chosen ? chosen : backends[0],
+const char *poller_name(void) {
+    return find()->name;
+}
+
+const char *poller_why(void) {
+    find();
+    return why;
+}
+
+int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
+                poller_sent *sent) {
+    *poller = (struct poller){.backend = find(),
                               .loop = loop,
                               .ready = ready,
+                              .sent = sent,
                               .poll = {.data = poller},
                               .fd = -1};
     return poller->backend->open(poller);

@@ -18,6 +18,10 @@
 
 #include "net/stream.h"
 
+/* What a stream was sent together with others has left: so many bytes of it, or an error
+ * code; UV_EAGAIN: nothing. */
+typedef void poller_sent(struct stream *stream, ssize_t sent);
+
 /* A stream is ready for these events of poll(2), or broken: any other than POLLIN and
  * POLLOUT. It's told again in the next tick what was not made use of. */
 typedef void poller_ready(struct stream *stream, uint32_t events);
@@ -27,6 +31,10 @@ struct poller;
 struct backend {
     const char *name;
     bool sleeps_in_libuv; /* uv_stop ends its sleep */
+
+    /* Why it can't be used here, a text that lives for ever, or NULL. NULL: it always
+     * can. */
+    const char *(*problem)(void);
 
     /* Makes what the poller needs. Returns 0 or an error code. */
     int (*open)(struct poller *poller);
@@ -44,7 +52,18 @@ struct backend {
     ssize_t (*read)(struct poller *poller, struct stream *stream, char **bytes,
                     size_t size);
 
-    /* Ends the watching, and closes the descriptor. */
+    /* Sends later, together with what others send: as stream_send. NULL: none of it. */
+    bool (*send)(struct poller *poller, struct stream *stream, const struct iovec *pieces,
+                 int count);
+
+    /* Sends now what was to be sent later, and tells what came of it. */
+    void (*push)(struct poller *poller);
+
+    /* The next wait doesn't sleep: somebody waits for what comes of a send. */
+    void (*hurry)(struct poller *poller);
+
+    /* Ends the watching, and closes the descriptor; while that takes its time, the stream
+     * is `closing`. */
     void (*remove)(struct poller *poller, struct stream *stream);
 
     /* Tells of streams that are ready, and runs libuv's loop; with `block` it sleeps
@@ -56,24 +75,50 @@ struct poller {
     const struct backend *backend;
     uv_loop_t *loop;
     poller_ready *ready;
+    poller_sent *sent;
+    bool gathers;   /* what is written now may be sent together */
     uv_poll_t poll; /* the backend's own, as the rest */
     void *state;
     int fd;
     uint32_t watched; /* while there are any, libuv's loop is alive */
 };
 
-/* Names the backend that pollers get from now on: "auto" or one of those that are built
- * in. Returns 0, or UV_EINVAL for another name. */
+/* Names the backend that pollers get from now on: "auto" (the first that can be used) or
+ * one of those that are built in. Returns 0; UV_EINVAL for another name; or UV_ENOTSUP
+ * for one that can't be used here, which poller_why then explains. */
 int poller_choose(const char *name);
 
+/* The backend that pollers get, and why that one. */
+const char *poller_name(void);
+const char *poller_why(void);
+
 /* Returns 0 or an error code. */
-int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready);
+int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
+                poller_sent *sent);
 
 /* No stream may be watched any more. */
 void poller_close(struct poller *poller);
 
 static inline bool poller_wait(struct poller *poller, bool block) {
     return poller->backend->wait(poller, block);
+}
+
+/* From now on streams' sends are gathered, as far as the backend can; until this is
+ * called again. What was gathered leaves with the next poller_wait or poller_push. */
+static inline void poller_gather(struct poller *poller, bool gathers) {
+    poller->gathers = gathers && poller->backend->send;
+}
+
+/* Sends what was gathered. */
+static inline void poller_push(struct poller *poller) {
+    if (poller->backend->push) {
+        poller->backend->push(poller);
+    }
+}
+
+/* See the backend's. */
+static inline void poller_hurry(struct poller *poller) {
+    poller->backend->hurry(poller);
 }
 
 /* Takes over a socket that doesn't block, and watches it for bytes. Returns 0, or an
@@ -90,6 +135,13 @@ void stream_watch_bytes(struct poller *poller, struct stream *stream, bool wante
 static inline ssize_t stream_read(struct poller *poller, struct stream *stream,
                                   char **bytes, size_t size) {
     return poller->backend->read(poller, stream, bytes, size);
+}
+
+/* Sends the pieces, or the first of them, later; until that is told they stay, and
+ * nothing else is sent. Returns false where it can't be: then stream_write does. */
+static inline bool stream_send(struct poller *poller, struct stream *stream,
+                               const struct iovec *pieces, int count) {
+    return poller->gathers && poller->backend->send(poller, stream, pieces, count);
 }
 
 /* Closes; with `reset` a TCP client sees a reset and nothing of it stays. */

@@ -15,8 +15,10 @@
 
 struct stream {
     int fd;
-    bool full;   /* the kernel took no more: the socket is being watched for room */
-    bool paused; /* the socket isn't being watched for bytes */
+    bool full;    /* the kernel took no more: the socket is being watched for room */
+    bool paused;  /* the socket isn't being watched for bytes */
+    bool flying;  /* it's being sent bytes, which lie where they are until that's told */
+    bool closing; /* it's closed, but the kernel hasn't done with it */
 };
 
 /* Small messages go out at once (TCP_NODELAY), and after so many seconds of silence TCP
