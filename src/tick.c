@@ -132,6 +132,7 @@ static void trim(struct core *core) {
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
+    poller_trim(&core->poller);
     malloc_trim(0);
 }
 

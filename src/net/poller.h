@@ -62,6 +62,9 @@ struct backend {
     /* The next wait doesn't sleep: somebody waits for what comes of a send. */
     void (*hurry)(struct poller *poller);
 
+    /* Gives memory back to the system. NULL: there is none. */
+    void (*trim)(struct poller *poller);
+
     /* Ends the watching, and closes the descriptor; while that takes its time, the stream
      * is `closing`. */
     void (*remove)(struct poller *poller, struct stream *stream);
@@ -119,6 +122,13 @@ static inline void poller_push(struct poller *poller) {
 /* See the backend's. */
 static inline void poller_hurry(struct poller *poller) {
     poller->backend->hurry(poller);
+}
+
+/* Gives memory back to the system, between two ticks. */
+static inline void poller_trim(struct poller *poller) {
+    if (poller->backend->trim) {
+        poller->backend->trim(poller);
+    }
 }
 
 /* Takes over a socket that doesn't block, and watches it for bytes. Returns 0, or an

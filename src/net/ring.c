@@ -14,6 +14,7 @@ enum {
     ENTRIES = 2048,     /* of the submission queue */
     COMPLETIONS = 8192, /* more are kept by the kernel until there is room */
     GROUP = 0,          /* of the buffers */
+    FIRST_BUFFERS = 64, /* that are used from the beginning */
     BULK = 1024         /* completions that are asked for at once */
 };
 
@@ -59,6 +60,14 @@ static void add(struct ring *ring, uint32_t number, int offset) {
                           io_uring_buf_ring_mask(RING_BUFFERS), offset);
 }
 
+static void use_more(struct ring *ring, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        add(ring, ring->used + i, (int)i);
+    }
+    io_uring_buf_ring_advance(ring->entries, (int)count);
+    ring->used += count;
+}
+
 static int buffers_init(struct ring *ring) {
     ring->entries = map(ENTRIES_SIZE);
     ring->buffers = map(BUFFERS_SIZE);
@@ -73,10 +82,7 @@ static int buffers_init(struct ring *ring) {
     if (error < 0) {
         return error;
     }
-    for (int i = 0; i < RING_BUFFERS; i++) {
-        add(ring, (uint32_t)i, i);
-    }
-    io_uring_buf_ring_advance(ring->entries, RING_BUFFERS);
+    use_more(ring, FIRST_BUFFERS);
     return 0;
 }
 
@@ -176,9 +182,10 @@ char *ring_take(struct ring *ring, const struct io_uring_cqe *completion) {
 
 void ring_give_back(struct ring *ring) {
     int count = 0;
+    bool scarce = ring->taken_count > ring->used / 2 && ring->used < RING_BUFFERS;
     uint32_t last = ring->next;
-    for (uint32_t i = 0; i <= RING_BUFFERS / 64 && ring->taken_count > 0; i++) {
-        uint32_t word = (ring->next / 64 + i) % (RING_BUFFERS / 64);
+    for (uint32_t i = 0; i <= ring->used / 64 && ring->taken_count > 0; i++) {
+        uint32_t word = (ring->next / 64 + i) % (ring->used / 64);
         uint64_t bits = ring->taken[word];
         if (i == 0) {
             bits &= ~0ULL << ring->next % 64; /* those before come last */
@@ -192,7 +199,16 @@ void ring_give_back(struct ring *ring) {
     }
     if (count > 0) {
         io_uring_buf_ring_advance(ring->entries, count);
-        ring->next = (last + 1) % RING_BUFFERS;
+        ring->next = (last + 1) % ring->used;
+    }
+    if (scarce) {
+        use_more(ring, ring->used);
+    }
+}
+
+void ring_trim(struct ring *ring) {
+    if (ring->taken_count == 0) {
+        madvise(ring->buffers, BUFFERS_SIZE, MADV_DONTNEED);
     }
 }
 #endif

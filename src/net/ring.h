@@ -15,7 +15,7 @@
 #include <sys/uio.h>
 
 enum {
-    RING_BUFFERS = 1024,
+    RING_BUFFERS = 1024,          /* at most: few are used while few are needed */
     RING_BUFFER = 4096,           /* bytes of one */
     RING_CLIENT_MOST = 64 * 1024, /* bytes that one client may hold of them */
     RING_PIECES = 8               /* iovecs of one send */
@@ -33,6 +33,7 @@ struct ring {
     char *buffers;
     uint64_t taken[RING_BUFFERS / 64]; /* by number: which were, in this tick */
     uint32_t taken_count;
+    uint32_t used; /* the first so many are the kernel\'s, or taken */
     uint32_t next; /* the buffer behind the one that was given back last */
     struct ring_message *messages; /* by place in the submission queue */
     bool limits; /* the kernel ends a receive at RING_CLIENT_MOST; else each takes one
@@ -75,4 +76,7 @@ char *ring_take(struct ring *ring, const struct io_uring_cqe *completion);
 
 /* Gives back what was taken. */
 void ring_give_back(struct ring *ring);
+
+/* Gives the memory of buffers that nothing lies in back to the system. */
+void ring_trim(struct ring *ring);
 #endif

@@ -172,12 +172,14 @@ static bool ask_for_bytes(struct uring *uring, struct line *line) {
     return true;
 }
 
+/* A poll for once would end at once for a client that has ended its side; this one tells
+ * of changes only. */
 static bool ask_for_room(struct uring *uring, struct line *line) {
     struct io_uring_sqe *entry = ring_entry(&uring->ring);
     if (!entry) {
         return false;
     }
-    io_uring_prep_poll_add(entry, line->fd, POLLOUT);
+    io_uring_prep_poll_multishot(entry, line->fd, POLLOUT);
     entry->user_data = name_of(line, OF_ROOM);
     line->rooming = true;
     return true;
@@ -200,7 +202,7 @@ static bool ask(struct uring *uring, struct line *line) {
     const struct stream *stream = line->stream;
     bool closing = stream->closing;
     bool wants_bytes = !closing && !stream->paused && !line->end && !has_bytes(line);
-    bool wants_room = !closing && stream->full && !line->has_room;
+    bool wants_room = !closing && stream->full;
     bool asked = true;
     if (wants_bytes && !line->receiving) {
         asked &= ask_for_bytes(uring, line);
@@ -210,7 +212,7 @@ static bool ask(struct uring *uring, struct line *line) {
     }
     if (wants_room && !line->rooming) {
         asked &= ask_for_room(uring, line);
-    } else if (closing && line->rooming && !line->forgetting) {
+    } else if (!wants_room && line->rooming && !line->forgetting) {
         line->forgetting = cancel(uring, line, OF_ROOM);
         asked &= line->forgetting;
     }
@@ -294,14 +296,24 @@ static void on_received(struct uring *uring, struct line *line,
     }
 }
 
-static void on_room(struct uring *uring, struct line *line) {
-    line->rooming = false;
-    line->forgetting = false;
+static void on_room(struct uring *uring, struct line *line,
+                    const struct io_uring_cqe *completion) {
+    bool over = !(completion->flags & IORING_CQE_F_MORE);
+    if (over) {
+        line->rooming = false;
+        line->forgetting = false;
+    }
     if (is_closing(line)) {
         close_if_over(uring, line);
-    } else if (line->stream->full) {
+        return;
+    }
+    if (line->stream->full && completion->res > 0 &&
+        completion->res & (POLLOUT | POLLERR | POLLHUP)) {
         line->has_room = true;
         wait_to_tell(uring, line);
+    }
+    if (over && line->stream->full) {
+        reconsider(uring, line);
     }
 }
 
@@ -319,7 +331,7 @@ static void complete(struct uring *uring, const struct io_uring_cqe *completion)
     struct line *line = line_at(uring, (int)(uint32_t)(completion->user_data >> 3));
     switch (kind) {
     case OF_RECEIVE: on_received(uring, line, completion); break;
-    case OF_ROOM: on_room(uring, line); break;
+    case OF_ROOM: on_room(uring, line, completion); break;
     default: line->landed = completion->res; break; /* a send that has failed */
     }
 }
@@ -395,9 +407,6 @@ static bool tell_one(struct uring *uring, struct line *line) {
     uring->progress = false;
     if (events) {
         uring->poller->ready(stream, events);
-    }
-    if (line->stream && !is_closing(line) && stream->full) {
-        reconsider(uring, line);
     }
     return uring->progress && line->stream && !is_closing(line) && !stream->paused &&
            has_bytes(line);
@@ -572,6 +581,16 @@ static ssize_t read_line(struct poller *poller, struct stream *stream, char **by
     return length;
 }
 
+/* Completions that aren't reaped yet may have brought bytes: the kernel is asked for none
+ * in between, but may write by itself where it doesn't defer that. */
+static void trim(struct poller *poller) {
+    struct uring *uring = uring_of(poller);
+    end_tick(uring);
+    if (uring->ring.defers && io_uring_cq_ready(&uring->ring.uring) == 0) {
+        ring_trim(&uring->ring);
+    }
+}
+
 static bool send_later(struct poller *poller, struct stream *stream,
                        const struct iovec *pieces, int count) {
     struct uring *uring = uring_of(poller);
@@ -652,6 +671,7 @@ const struct backend uring_backend = {.name = "uring",
                                       .send = send_later,
                                       .push = push,
                                       .hurry = hurry,
+                                      .trim = trim,
                                       .remove = remove_stream,
                                       .wait = wait_in_ring};
 #endif
