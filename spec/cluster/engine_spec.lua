@@ -227,7 +227,10 @@ for _, kind in ipairs {"memory", "bus", "redis", "nats"} do
         answers[2 * i - 1] = begin(a, "increment", "many", 1, nil)
         answers[2 * i] = begin(b, "increment", "many", 1, nil)
       end
-      for _, answer in ipairs(answers) do wait(function() return answer.n end) end
+      for i, answer in ipairs(answers) do
+        wait(function() return answer.n end)
+        assert.is_nil(answer[2], i)
+      end
       assert.equal("50", (ask(a, "get", "many")))
     end)
 
