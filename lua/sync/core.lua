@@ -239,6 +239,11 @@ function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))
 end
 
+--- How sockets reach the kernel: "uring", "epoll" or "poll"; and why that one.
+function core.io()
+  return ffi.string(C.sync_io()), ffi.string(C.sync_io_why())
+end
+
 function core.uvVersion()
   return ffi.string(C.sync_uv_version())
 end

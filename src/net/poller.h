@@ -56,7 +56,8 @@ struct backend {
     bool (*send)(struct poller *poller, struct stream *stream, const struct iovec *pieces,
                  int count);
 
-    /* Sends now what was to be sent later, and tells what came of it. */
+    /* Sends now what was to be sent later, and tells what came of it; and closes what was
+     * removed. */
     void (*push)(struct poller *poller);
 
     /* The next wait doesn't sleep: somebody waits for what comes of a send. */

@@ -15,7 +15,7 @@ enum {
     COMPLETIONS = 8192, /* more are kept by the kernel until there is room */
     GROUP = 0,          /* of the buffers */
     FIRST_BUFFERS = 64, /* that are used from the beginning */
-    BULK = 1024         /* completions that are asked for at once */
+    MOST_LOOKS = 64     /* in a row */
 };
 
 static int queue_init(struct ring *ring) {
@@ -150,27 +150,29 @@ void ring_submit(struct ring *ring) {
     io_uring_submit(&ring->uring);
 }
 
-/* The kernel makes 20 deferred completions at a time, or as many as are waited for; to
- * wait for many for no time gets all there are. */
+/* The kernel makes 20 deferred completions at a time. Not to wait, and to ask again,
+ * costs less than to wait for many for no time, which sets a timer. */
 static void get_all(struct ring *ring) {
-    struct __kernel_timespec none = {0};
-    struct io_uring_cqe *completion;
-    io_uring_submit_and_wait_timeout(&ring->uring, &completion, BULK, &none, NULL);
+    for (int i = 0; i < MOST_LOOKS && ring_has_more(ring); i++) {
+        io_uring_get_events(&ring->uring);
+    }
 }
 
 void ring_wait(struct ring *ring, int timeout) {
     struct io_uring_cqe *completion;
     struct __kernel_timespec time = {timeout / 1000, timeout % 1000 * 1000000LL};
-    if (timeout == 0 || ring_has_more(ring)) {
-        get_all(ring);
+    bool ready = ring_has_more(ring) || io_uring_cq_ready(&ring->uring) > 0;
+    if (timeout == 0 || ready) {
+        /* With nothing to do, and none deferred, there's no reason for a system call. */
+        if (ready || !ring->defers || io_uring_sq_ready(&ring->uring) > 0) {
+            io_uring_submit_and_get_events(&ring->uring);
+        }
     } else if (timeout < 0) {
         io_uring_submit_and_wait(&ring->uring, 1);
     } else {
         io_uring_submit_and_wait_timeout(&ring->uring, &completion, 1, &time, NULL);
     }
-    if (ring_has_more(ring)) {
-        get_all(ring);
-    }
+    get_all(ring);
 }
 
 char *ring_take(struct ring *ring, const struct io_uring_cqe *completion) {

@@ -87,6 +87,8 @@ struct uring {
     bool looping; /* libuv's descriptor is polled */
     bool loop_ready;
     bool progress;
+    bool pushed;  /* something may have come since the tick began */
+    bool outside; /* of a tick: the program may do anything before the next */
     bool hurries; /* the next sleep is none */
 };
 
@@ -440,6 +442,13 @@ static void tell(struct uring *uring) {
 /* The backend. */
 
 static void end_tick(struct uring *uring) {
+    for (struct line *line = uring->waiting.first; line && uring->pushed;
+         line = line->next_waiting) {
+        if (line->first) {
+            keep(uring, line); /* it came between two ticks */
+        }
+    }
+    uring->pushed = false;
     uring->tick++;
     while (uring->spent) {
         struct kept *next = uring->spent->next;
@@ -476,6 +485,7 @@ static void run_loop(struct uring *uring) {
 static bool wait_in_ring(struct poller *poller, bool block) {
     struct uring *uring = uring_of(poller);
     uint32_t left = RING_BUFFERS;
+    uring->outside = false;
     end_tick(uring);
     ask_all(uring, &uring->due, &left);
     ask_all(uring, &uring->due_late, &left);
@@ -492,8 +502,13 @@ static bool wait_in_ring(struct poller *poller, bool block) {
 
 static void push(struct poller *poller) {
     struct uring *uring = uring_of(poller);
-    if (uring->flown.first) {
-        ring_submit(&uring->ring);
+    uint32_t left = RING_BUFFERS;
+    uring->outside = true;
+    if (uring->flown.first || uring->due.first || uring->due_late.first) {
+        ask_all(uring, &uring->due, &left);
+        ask_all(uring, &uring->due_late, &left);
+        ring_wait(&uring->ring, 0);
+        uring->pushed = true;
         reap(uring);
         land(uring);
     }
@@ -626,6 +641,9 @@ static void remove_stream(struct poller *poller, struct stream *stream) {
     line->first = NULL;
     line->last = NULL;
     close_if_over(uring, line);
+    if (uring->outside) {
+        push(poller); /* who knows when the next tick is */
+    }
 }
 
 static int open_ring(struct poller *poller) {
@@ -641,6 +659,7 @@ static int open_ring(struct poller *poller) {
     }
     uring->poller = poller;
     uring->tick = 1;
+    uring->outside = true;
     poller->state = uring;
     return 0;
 }

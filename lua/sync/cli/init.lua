@@ -27,11 +27,13 @@ What stands behind the script's name is the script's own.
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
+  --io=WAY          how sockets reach the kernel: uring, epoll, poll; auto: the first that
+                    works
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
                     goes, -O3 how much it optimizes
   -h, --help        this text
-  -v, --version     versions of sync-lua, LuaJIT and libuv
+  -v, --version     versions of sync-lua, LuaJIT and libuv; which --io it takes, and why
 
 SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued and exits
 with 0; the second signal ends it at once. Exit codes: 0 done, 1 the script failed,
@@ -115,6 +117,8 @@ function actions.log(value)
   return require "sync.log".configure(value)
 end
 
+function actions.io() return true end -- src/main.c has seen to it, before there was a core
+
 actions.j = jitCommand
 
 function actions.O(value)
@@ -136,8 +140,9 @@ function actions.execute(value)
 end
 
 local function version()
-  print(("sync-lua %s (%s, libuv %s)"):format(require "sync".version, jit.version,
-    require "sync.core".uvVersion()))
+  local core = require "sync.core"
+  print(("sync-lua %s (%s, libuv %s, io %s: %s)"):format(require "sync".version, jit.version,
+    core.uvVersion(), core.io()))
 end
 
 local function load(script)
