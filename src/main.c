@@ -105,7 +105,7 @@ static int push_options(lua_State *L, int argc, char **argv) {
         if (option == '?') {
             return -1;
         }
-        if (strcmp(option_name(option), "io") == 0 && !choose_io(optarg)) {
+        if (optarg && strcmp(option_name(option), "io") == 0 && !choose_io(optarg)) {
             return -1;
         }
         lua_createtable(L, 2, 0);

@@ -137,7 +137,8 @@ describe("sync-lua", function()
       for _, option in ipairs {"--version", "-v"} do
         local code, out = run(option)
         assert.equal(0, code)
-        assert.matches("^sync%-lua %S+ %(LuaJIT 2.%S+, libuv %d+%.%d+%.%d+, io %l+: [^\n]+%)\n$", out)
+        assert.matches("^sync%-lua %S+ %(LuaJIT 2.%S+, libuv %d+%.%d+%.%d+, io %l+: " ..
+          "[^\n]+%)\n$", out)
         assert.equal(io.open("VERSION"):read(), out:match("^sync%-lua (%S+)"))
       end
     end)
