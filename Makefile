@@ -53,7 +53,7 @@ LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
 EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.roomjs sync.http.statejs \
     sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef \
-    sync.secrets.cdef sync.sql.cdef
+    sync.fetch.cdef sync.secrets.cdef sync.sql.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
@@ -63,6 +63,7 @@ embedded.sync.http.panelpage := clients/panel/index.html
 embedded.sync.http.tokenpage := clients/panel/token.html
 embedded.sync.cli.newfiles := templates/new
 embedded.sync.cluster.nats.cdef := src/nats/natslink.h
+embedded.sync.fetch.cdef := src/fetch/fetch.h
 embedded.sync.secrets.cdef := src/secrets/secrets.h
 embedded.sync.sql.cdef := src/sql/sqlite.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
@@ -76,7 +77,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap state-model fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap state-model state-check fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -187,6 +188,14 @@ STEPS ?= 100000
 ROOMS ?= 100
 state-model: build ## random lives of rooms' states beside a model: STEPS in process (100000), ROOMS over sockets (100)
 	@./sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
+
+# The program doesn't end by returning, so what it has is no leak.
+PATCHES ?= 100000
+state-check: build $(BUILD)/asan/sync-lua ## state-model under sanitizers, and PATCHES mutated ones (100000) for each decoder
+	@ASAN_OPTIONS=detect_leaks=0 $(BUILD)/asan/sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
+	@ASAN_OPTIONS=detect_leaks=0 FUZZ=$(PATCHES) $(BUILD)/asan/sync-lua "$$(command -v busted)" \
+	  spec/state/replica_spec.lua spec/remoting/joined_spec.lua
+	@FUZZ=$(PATCHES) node --test clients/js/test/state.test.mjs
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c

@@ -24,14 +24,13 @@ floors.table = {
   }, {
     "src/jobs/",             -- threads and descriptors of others, told as events
   }, {
+    "src/fetch/",            -- requests of HTTP to others
     "src/secrets/",          -- passwords, digests, signatures
     "src/sql/",              -- SQLite on threads
+    "src/work/",             -- Lua on threads
   }, {
     "src/conn/",             -- a connection, and what it asks of those above by two tables
-    "src/jobs/",             -- work on threads, and foreign descriptors, that end in events
   }, {
-    "src/secrets/",          -- passwords, digests: jobs
-    "src/sql/",              -- SQLite: jobs
     "src/workers/",
     "src/tls/",
     "src/websocket/",
@@ -46,19 +45,25 @@ floors.table = {
   }, {
     "lua/sync/",             -- the loop, protocols, listeners
   }, {
-    "lua/sync/secrets/",     -- passwords, crypto, tokens
-    "lua/sync/sql/",         -- databases
+    "lua/sync/service/",     -- what those share who wait for other servers: pools, failures
+  }, {
+    "lua/sync/redis/",       -- Redis for applications, and what the cluster's engine has of it
+    "lua/sync/socket/",      -- sockets in LuaSocket's manner
+    "lua/sync/fetch/",       -- requests of HTTP to others
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
     "lua/sync/secrets/",     -- passwords, digests and tokens
     "lua/sync/sql/",         -- databases
+    "lua/sync/work/",        -- functions on threads
   }, {
     "lua/sync/http/",        -- pages, among them Flash's
   }, {
     "lua/sync/remoting/",    -- calls, in JSON and AMF, over all of these
   }, {
-    "lua/sync/state/",       -- rooms, whose members are clients of remoting
+    "lua/sync/state/",       -- what members of rooms see
   }, {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
+  }, {
+    "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
   }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call
@@ -73,10 +78,6 @@ floors.apart = {"src/nats/"}
 
 -- {file, what it reaches, why}
 floors.exceptions = {
-  {"lua/sync/flash/gateway.lua", "lua/sync/remoting/fault.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
-  {"lua/sync/flash/gateway.lua", "lua/sync/http/origins.lua",
-    "answers HTTP with remoting's faults: belongs to remoting"},
 }
 
 -- Reading.

@@ -31,6 +31,14 @@ $(BUILD)/bench/uv: bench/peers/uv.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(BENCH_FLAGS)) -o $@ $< $$(pkg-config --cflags --libs libuv)
 
+# Without liburing the rest is measured.
+$(BUILD)/bench/uring: bench/peers/uring.c
+	@mkdir -p $(@D)
+	$(Q)if pkg-config --exists liburing; then \
+	  $(CC) $(filter-out -MMD -MP -Wconversion,$(BENCH_FLAGS)) -o $@ $< \
+	    $$(pkg-config --cflags --libs liburing); \
+	else echo 'missing: liburing, for the peer of C on io_uring'; fi
+
 # npm's packages of one run, by one command, since npm removes what it isn't told of.
 # Without them the rest runs.
 npm.remoting := rpc-websockets@^10 jayson@^5
@@ -43,12 +51,12 @@ $(BUILD)/bench/%-npm/installed: bench/bench.mk
 	@npm install --prefix $(@D) --no-audit --no-fund --no-save --loglevel=error \
 	  $(npm.$*:%='%') >/dev/null && touch $@ || echo 'missing: npm $(npm.$*)'
 
-bench-build: $(BUILD)/bench/load $(BUILD)/sync-bench $(BUILD)/bench/uv
+bench-build: $(BUILD)/bench/load $(BUILD)/sync-bench $(BUILD)/bench/uv $(BUILD)/bench/uring
 
 bench-test: bench-build $(BUILD)/bench/parts_test ## test the load client against faulty servers
 	@python3 -B bench/spec/run.py
 
-bench: deps-build ## measure SYNC beside its peers (QUICK=1: under two minutes)
+bench: deps-build-bench ## measure SYNC beside its peers (QUICK=1: under two minutes)
 	@$(MAKE) -s build bench-build
 	@sh bench/peers/install.sh
 	@python3 -B bench/runs/peers.py

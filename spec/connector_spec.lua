@@ -1,8 +1,11 @@
 -- Connections that this side makes in TLS: what sync.connect("tls://…") stands on.
 
+local Connector = require "sync.connector"
 local Process = require "spec.support.process"
+local ffi = require "ffi"
 local loop = require "sync.loop"
 local socket = require "socket"
+local socketpair = require "spec.support.socketpair"
 local support = require "spec.support"
 local sync = require "sync"
 
@@ -185,5 +188,24 @@ describe("a connection in TLS that this side makes", function()
       problem {certificate = file "here.pem", key = file "elsewhere.key"})
     assert.equal("sync.connect: ca is for tls://",
       problem({ca = file "here.pem"}, "tcp://localhost:1"))
+  end)
+end)
+
+describe("a socket that is adopted", function()
+  after_each(support.cleanUp)
+
+  it("is connected before what has come for it already", function()
+    local seen = {}
+    local class = support.protocol {framing = "line"}
+    function class.onConnect() seen[#seen + 1] = "connect" end
+    function class.onData(_, data) seen[#seen + 1] = data end
+    local connector = assert(Connector.new(class, {}))
+    local ours, theirs = socketpair()
+    ffi.cdef "ssize_t write(int fd, const void *bytes, size_t length);"
+    assert.equal(8, tonumber(ffi.C.write(theirs, "one\ntwo\n", 8)))
+    assert(connector:adopt(ours))
+    wait(function() return #seen >= 3 end)
+    assert.same({"connect", "one", "two"}, seen)
+    connector:close()
   end)
 end)

@@ -17,6 +17,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "core/heap.h"
 #include "sync.h"
 
 #ifdef SYNC_WITH_CJSON
@@ -168,18 +169,6 @@ static int run(lua_State *L, int argc, char **argv) {
     return 1;
 }
 
-/* LuaJIT's memory comes from the C library, so that what many clients needed can be given
- * back to the system when they have left: LuaJIT's own allocator keeps its peak. */
-static void *allocate(void *context, void *block, size_t old_size, size_t size) {
-    (void)context;
-    (void)old_size;
-    if (size == 0) {
-        free(block);
-        return NULL;
-    }
-    return realloc(block, size);
-}
-
 /* Standard files that are closed become /dev/null: else the first that is opened takes
  * their place, and gets what is printed. */
 static void open_standard_files(void) {
@@ -192,7 +181,8 @@ static void open_standard_files(void) {
 
 int main(int argc, char **argv) {
     open_standard_files();
-    lua_State *L = lua_newstate(allocate, NULL);
+    /* LuaJIT's own allocator would keep its peak. */
+    lua_State *L = lua_newstate(heap_allocate, NULL);
     if (!L) {
         fprintf(stderr, "sync-lua: not enough memory for LuaJIT\n");
         return 1;

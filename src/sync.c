@@ -35,7 +35,7 @@
 #include "workers/shares.h"
 #include "workers/spawn.h"
 
-int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length) {
+int32_t sync_send(struct sync *sync, uint32_t slot, const void *bytes, size_t length) {
     struct conn *conn = core_conn(core_of(sync), slot);
     if (!conn) {
         return SYNC_CLOSED;
@@ -63,7 +63,7 @@ static void use_kind(struct core *core, const uint32_t *slots, uint32_t count,
     }
 }
 
-int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+int32_t sync_send_as(struct sync *sync, uint32_t slot, const void *bytes, size_t length,
                      uint32_t kind) {
     use_kind(core_of(sync), &slot, 1, kind);
     int32_t sent = sync_send(sync, slot, bytes, length);
@@ -79,12 +79,12 @@ void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind) {
 }
 
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
-                        uint32_t except, const char *bytes, size_t length) {
+                        uint32_t except, const void *bytes, size_t length) {
     return broadcast(core_of(sync), slots, count, except, bytes, length);
 }
 
 uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
-                           uint32_t except, const char *bytes, size_t length,
+                           uint32_t except, const void *bytes, size_t length,
                            uint32_t kind) {
     struct core *core = core_of(sync);
     if (kind == SYNC_KIND_NONE) {

@@ -30,6 +30,7 @@ enum sync_event_type {
     SYNC_CONNECT = 1, /* slot; value: its listener */
     SYNC_DATA,        /* slot; data, length: one message (raw: one chunk); value: its enum
                          sync_kind, and SYNC_KIND_TURNS */
+    SYNC_BYTES,       /* the same, of a listener with takes_bytes */
     SYNC_REQUEST,     /* slot; value: bytes of the head; data: head and body of an HTTP
                          request (see sync_respond) */
     SYNC_FILE,        /* slot; what sync_file_open has found; value: 0, or the HTTP status
@@ -141,7 +142,10 @@ struct sync_event {
     uint32_t id;   /* the slot, timer, signal, request or listener */
     uint32_t value;
     uint32_t length; /* bytes at data */
-    const char *data;
+    union {
+        const char *data;
+        const uint8_t *bytes;
+    };
 };
 
 /* A file that sync_file_open has found. */
@@ -219,6 +223,7 @@ struct sync_options {
     uint32_t flood;            /* enum sync_flood */
     uint32_t counts_calls;     /* in a tick's budget, a JSON array is as many messages as
                                   it has elements */
+    uint32_t takes_bytes;      /* messages are SYNC_BYTES, not SYNC_DATA */
     uint32_t leads;            /* sync_flush writes to these connections before others */
 };
 
@@ -264,11 +269,11 @@ void sync_flush(struct sync *sync);
 void sync_flush_with_poll(struct sync *sync);
 
 /* Frames a message and queues it; bytes are copied. Returns enum sync_sent. */
-int32_t sync_send(struct sync *sync, uint32_t slot, const char *bytes, size_t length);
+int32_t sync_send(struct sync *sync, uint32_t slot, const void *bytes, size_t length);
 
 /* The same as a message of this enum sync_kind; SYNC_KIND_NONE: of the client's own. A
  * text that isn't UTF-8 leaves as binary. */
-int32_t sync_send_as(struct sync *sync, uint32_t slot, const char *bytes, size_t length,
+int32_t sync_send_as(struct sync *sync, uint32_t slot, const void *bytes, size_t length,
                      uint32_t kind);
 
 /* From now on sync_send sends this client messages of this kind: that of the message
@@ -279,11 +284,11 @@ void sync_turn(struct sync *sync, uint32_t slot, uint32_t kind);
  * the message is large shared by reference instead of copied. Zeros among the slots and
  * the slot `except` are passed over. Returns how many it was queued for. */
 uint32_t sync_send_many(struct sync *sync, const uint32_t *slots, uint32_t count,
-                        uint32_t except, const char *bytes, size_t length);
+                        uint32_t except, const void *bytes, size_t length);
 
 /* The same as messages of this enum sync_kind: see sync_send_as. */
 uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t count,
-                           uint32_t except, const char *bytes, size_t length,
+                           uint32_t except, const void *bytes, size_t length,
                            uint32_t kind);
 
 /* Closes gracefully: no further message is delivered, the queue is written, then the
@@ -582,7 +587,7 @@ void sync_shares_close(struct sync *sync);
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
-/* Bytes that the C library has given out: the core's, and in sync-lua Lua's. */
+/* Bytes that are in use: of the C library, and in sync-lua of Lua's objects. */
 double sync_memory_used(void);
 
 /* Tells, by SYNC_MEMORY_HIGH, when so many bytes or more are used; looked at 100 times a
@@ -682,8 +687,9 @@ int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity
 int32_t sync_state_join(struct sync_state *state, uint32_t form);
 void sync_state_leave(struct sync_state *state, uint32_t member);
 
-/* The member's connection; 0: none for now. Its next patch is a snapshot, and so it is
- * after sync_state_renew. */
+/* The member's connection; 0: none for now. Its next patch is a snapshot, in which only
+ * that is new which has come since the patch before; and so it is after sync_state_renew,
+ * where it is new which has come since the member's last patch. */
 void sync_state_connect(struct sync_state *state, uint32_t member, uint32_t slot);
 void sync_state_renew(struct sync_state *state, uint32_t member);
 
@@ -710,6 +716,37 @@ int32_t sync_state_compare(struct sync_state *state);
 const char *sync_state_write(struct sync_state *state, uint32_t member, double tick,
                              size_t *length);
 void sync_state_end_patch(struct sync_state *state);
+
+/* Copies of a state on other nodes, which write the patches of the members there.
+ *
+ * The home: a member with an id (a whole number above 0) is elsewhere; with 0 it's here
+ * again. As long as one is, sync_state_copy writes what copies need to follow this patch
+ * (sync_state_patch does that by itself), and after sync_state_want a snapshot as well,
+ * which holds this patch, too. sync_state_copied gives the bytes, which stay until the
+ * next patch; NULL: there are none. */
+void sync_state_epoch(struct sync_state *state, uint32_t epoch);
+void sync_state_elsewhere(struct sync_state *state, uint32_t member, double id);
+void sync_state_want(struct sync_state *state);
+void sync_state_copy(struct sync_state *state, double tick);
+const char *sync_state_copied(const struct sync_state *state, int32_t snapshot,
+                              size_t *length);
+
+/* A copy: a state that was declared, and has nothing yet, which is told all it has by
+ * sync_state_apply. Bytes that are none (-EPROTO) or of another declaration (-EINVAL),
+ * and memory that ran out, leave it lost: it takes nothing but a snapshot. When something
+ * was applied, a patch of it is to be made. A member is found there by its id (0: it
+ * isn't there, or not yet), reads a form from then on, and gets a connection. */
+enum sync_applied {
+    SYNC_APPLIED,
+    SYNC_APPLIED_OLD,   /* dropped: an older patch, of an older epoch, or a snapshot that
+                           says nothing new */
+    SYNC_APPLIED_MISSED /* one before it is missing: it needs a snapshot */
+};
+void sync_state_replica(struct sync_state *state);
+int32_t sync_state_apply(struct sync_state *state, const char *bytes, size_t length);
+double sync_state_tick(const struct sync_state *state);
+uint32_t sync_state_find(const struct sync_state *state, double id);
+int32_t sync_state_read(struct sync_state *state, uint32_t member, uint32_t form);
 
 /* A field of which a number was out of range, told once: 65,536 times the table, and the
  * field; -1 for none. */

@@ -10,16 +10,19 @@
 #include "conn/output.h"
 #include "conn/ready.h"
 #include "core/core.h"
+#include "core/heap.h"
 #include "core/memory.h"
 #include "core/resolve.h"
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "fetch/owner.h"
 #include "http/file.h"
 #include "jobs/jobs.h"
 #include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/listener.h"
+#include "websocket/broadcast.h"
 #include "websocket/send.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
@@ -82,6 +85,7 @@ void sync_close(struct sync *sync) {
         }
     }
     jobs_close(core);
+    fetch_close(core);
     watch_stop_all(core);
     stop_timers(core);
     signals_stop_all(core);
@@ -118,6 +122,7 @@ void sync_close(struct sync *sync) {
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
     send_trim(core);
+    broadcast_trim(core);
     batch_free(&core->batch);
     free(core);
 }
@@ -129,10 +134,12 @@ static void trim(struct core *core) {
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
     send_trim(core);
+    broadcast_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
     poller_trim(&core->poller);
+    heap_trim();
     malloc_trim(0);
 }
 
@@ -178,6 +185,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     bool work = core->batch.count > 0 || core->owing || core->ready || core->released ||
                 core->noted || core->unflushed;
     jobs_wake(core);
+    conn_push_connects(core);
     core->polling = core->poller.backend->sleeps_in_libuv;
     bool alive = poller_wait(&core->poller, block && !work);
     core->polling = false;

@@ -1,4 +1,4 @@
--- sync-lua serve.lua echo|broadcast PORT: the handler whose instructions are counted.
+-- sync-lua serve.lua echo|bytes|broadcast PORT: the handler whose instructions are counted.
 
 local sync = require "sync"
 
@@ -7,6 +7,8 @@ Server.framing = "null"
 
 if arg[1] == "echo" then
   function Server:onData(data) self:send(data) end
+elseif arg[1] == "bytes" then
+  function Server:onBytes(bytes, length) self:sendBytes(bytes, length) end
 else
   function Server:onData(data) self.clients:send(data) end
 end

@@ -6,7 +6,8 @@ from xml.sax.saxutils import escape
 
 INK, MUTED, RULE = "#1f2328", "#59636e", "#d1d9e0"
 COLOURS = {"sync": "#d1242f", "sync-off": "#f0a3a6", "uv": "#1f2328", "raw": "#8c959f",
-           "go": "#0e8a8a", "luv": "#3b5bdb", "node": "#2f8f46", "uvloop": "#b8860b",
+           "uring": "#57606a", "sync-bytes": "#a40e26", "sync-epoll": "#e5534b",
+           "uws": "#1b7c83", "go": "#0e8a8a", "luv": "#3b5bdb", "node": "#2f8f46", "uvloop": "#b8860b",
            "pypy": "#8250df", "cpython": "#bf5b04", "ws": "#2f8f46"}
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 WIDTH = 860
@@ -106,7 +107,7 @@ def entries_of(work, peers, raw, results, figure):
 
 
 def throughput(path, works, peers, raw, results):
-    units = {"echo": "messages/s", "broadcast": "deliveries/s", "storm": "connections/s"}
+    units = {"echo": "messages/s", "hold": "deliveries/s", "storm": "connections/s"}
     groups = [("%s: %s" % (work.title, units[work.mode]),
                entries_of(work, peers, raw, results, lambda run: run["per_second"]))
               for work in works if work.mode in units and not work.websocket]
@@ -127,6 +128,17 @@ def memory(path, works, peers, raw, results):
     panels(path, "Memory by connections",
            "What the server's process grew by for each connection after one message; kernel "
            "memory not counted. Shorter is better.", groups)
+
+
+def cost(path, works, peers, raw, results):
+    """What a message costs the server, where all are offered the same."""
+    groups = [(work.title + ": ns for each", entries_of(
+        work, peers, raw, results,
+        lambda run: run["server"]["user_ns"] + run["server"]["system_ns"]))
+              for work in works if work.mode in ("echo", "room") and not work.websocket]
+    panels(path, "CPU time of the server for each message",
+           "User and kernel, median of the rounds; the line spans the least and the greatest. "
+           "Shorter is better.", groups)
 
 
 def websocket(path, works, peers, raw, results):
@@ -167,10 +179,7 @@ def latency(path, works, peers, _, results):
                                  for step, _ in STEPS]))
     absent = [peer.title for peer in peers if peer.name not in [p.name for p, _ in lines]]
     picture = Picture(500, "Latency at a fixed rate")
-    rates = [run["wanted"] for runs in results[work.name].values() for run in good(runs)]
-    note = "Half of what C on libuv echoes at depth 1"
-    note += ": {:,.0f} messages/s. ".format(rates[0]) if rates else ". "
-    picture.text(24, 56, note + "Microseconds, logarithmic; lower is better."
+    picture.text(24, 56, work.title + ". Microseconds, logarithmic; lower is better."
                  + (" Not shown: %s." % ", ".join(absent) if absent else ""), fill=MUTED)
     left, right, top, bottom = 80, WIDTH - 190, 84, 450
     values = [value for _, line in lines for value in line] or [1, 10]
@@ -205,6 +214,6 @@ def latency(path, works, peers, _, results):
 
 
 def write(folder, works, peers, raw, results):
-    for name, draw in (("throughput", throughput), ("latency", latency), ("memory", memory),
+    for name, draw in (("throughput", throughput), ("cost", cost), ("latency", latency), ("memory", memory),
                        ("websocket", websocket)):
         draw(os.path.join(folder, "benchmarks-%s.svg" % name), works, peers, raw, results)

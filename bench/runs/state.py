@@ -7,6 +7,7 @@ has worked out. Both are measured in process, without sockets: CPU a tick in com
 encoding for all members (SYNC's with working out who is near), bytes a member and tick, and what
 clients take to decode in Node.js. What both clients have decoded is compared, entity by entity.
 Then without views (each sees all), and end to end, 200 clients over WebSocket: CPU of the server.
+Last, a room's ticks in Lua: native code, fields beside those of tables, and garbage (ticks.lua).
 
 Programs take turns on core 0, round by round, and ratios are taken within a round. ROUNDS=N sets
 the rounds (3). Prints tables, and draws docs/state-cpu.svg and docs/state-bytes.svg (not if QUICK
@@ -35,6 +36,14 @@ ALL = [100, 300]  # who see all: at 1,000 there would be 10 MB a tick
 WARM_UP = 5 if QUICK else 20
 CLIENTS, END_WARM_UP, END_SECONDS = 200, 1, 2 if QUICK else 5
 BAR_CPU, BAR_FLOAT, BAR_FIXED = 15, 0.9, 0.5
+TICK_SECONDS = 2 if QUICK else 10
+BARS_OF_TICKS = [  # what, figure, form, least or most
+    ("onTick's time in native code, at least 90 %", "native", lambda one: "%.1f %%" % (100 * one),
+     lambda one: one >= 0.9),
+    ("two fields of an entity ÷ those of a table, at most 2", "fields", "{:.2f}".format,
+     lambda one: one <= 2),
+    ("bytes of garbage a tick, below 1,024", "garbage", "{:.0f}".format,
+     lambda one: one < 1024)]
 JUDGED = [300, 1000]
 LONGEST = 600  # seconds of one program
 
@@ -102,6 +111,7 @@ def one_round(has):
     for name, command in ENDS.items():
         if has["clients"] and (name == "sync" or has["rooms"]):
             results[name] = end_to_end(name, command)
+    results["ticks"] = run(["./sync-lua", PEERS + "ticks.lua", TICK_SECONDS])
     return results
 
 
@@ -200,8 +210,19 @@ def print_bars(rounds):
                  statistics.median(sizes["float32"]) <= BAR_FLOAT),
                 ("SYNC's bytes ÷ Colyseus', fixed, at most %.1f" % BAR_FIXED, sizes["fixed"],
                  statistics.median(sizes["fixed"]) <= BAR_FIXED)):
-            print("Bar at %d: %s: %s, %s" % (count, what, spread(ratios),
+            print("- Bar at %d: %s: %s, %s" % (count, what, spread(ratios),
                                              "holds" if holds else "does not hold"))
+
+
+def print_ticks(rounds):
+    found = values(rounds, "ticks", dict)
+    print("\nA room of 1,000 entities, its ticks in Lua; two fields of one take %s ns:\n"
+          % spread([1e9 * one["each"] for one in found], "{:.1f}".format))
+    for what, figure, form, holds in BARS_OF_TICKS:
+        all_of = [one[figure] for one in found]
+        print("- Bar: %s: %s, %s" % (what, spread(all_of, form),
+                                     "holds" if holds(statistics.median(all_of))
+                                     else "does not hold"))
 
 
 # Plots
@@ -267,6 +288,7 @@ def main():
     print_decoding(rounds)
     print_ends(rounds)
     print_bars(rounds)
+    print_ticks(rounds)
     if has["schema"] and not QUICK:
         draw(rounds)
 

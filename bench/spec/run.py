@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import runs
 import servers
 from servers import Server, accept
 
@@ -416,7 +417,7 @@ def run(test):
     name, body = test
     try:
         body()
-    except Wrong as problem:
+    except (Wrong, runs.Wrong) as problem:
         return "FAILED: %s\n        %s" % (name, problem)
     except Exception as problem:  # a test that breaks has failed
         return "FAILED: %s\n        %r" % (name, problem)
@@ -434,6 +435,7 @@ def main():
     over_tls()
     TESTS.append(("the game's steps are those of Python", game))
     ramps()
+    TESTS.extend(runs.tests())
     passed, failed = parts()
     wanted = [test for test in TESTS if all(word in test[0] for word in sys.argv[1:])]
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

@@ -92,12 +92,12 @@ class Entities {
   isMine(key) { return this.#table.keys.get(key)?.isMine === true; }
 
   /**
-   * Calls `fn(entity, key)` for each entity that is there, and for each that comes: a new one,
-   * or one that comes into sight. Returns a function that ends it.
+   * Calls `fn(entity, key, why)` for each entity that is there, and for each that comes: "new",
+   * or "seen" when it was there before, and comes into sight. Returns a function that ends it.
    */
   onAdd(fn) {
     const stop = this.#made.add.add(fn);
-    for (const [key, fields] of [...this]) this.#made.add.callOne(fn, fields, key);
+    for (const [key, fields] of [...this]) this.#made.add.callOne(fn, fields, key, "seen");
     return stop;
   }
 
@@ -326,7 +326,7 @@ export class Prediction {
   /** Sends an input and applies it at once. Returns whether it was sent. */
   send(input) {
     const {method, apply} = this.#settings;
-    const number = this.#room.input(method, [input]);
+    const number = this.#room.input(method, input);
     if (number === undefined) return false;
     this.#pending.push({number, input});
     if (this.#pending.length > PENDING) this.#pending.shift();
@@ -361,8 +361,12 @@ export class Prediction {
 export class Room {
   /** Of its class. */
   name;
-  /** The room's number in patches and calls. */
+  /** By which others join it, on any node: a text. */
   id;
+  /** By which a private room is joined; undefined of others. */
+  code;
+  /** The room's number in patches and calls. */
+  number;
   /** The member's id in the room. */
   member;
   /** Fields by name, and maps of entities. All are empty before the first patch: see `ready`. */
@@ -390,8 +394,8 @@ export class Room {
   #resolveReady;
 
   constructor(joined, link, settings) {
-    const {room, name, member, epoch, state} = joined;
-    Object.assign(this, {name, id: room, member});
+    const {room, name, id, code, member, epoch, state} = joined;
+    Object.assign(this, {name, id, code, number: room, member});
     this.#joined = joined;
     this.#link = link;
     this.#settings = settings;
@@ -440,19 +444,22 @@ export class Room {
     return this.tickRate ? this.#joined.start + tick / this.tickRate : seconds();
   }
 
-  /** Calls a function of the room. Returns a promise of its result; `options` as for calls. */
-  call(method, params = [], options = {}) {
-    return this.#link.call("sync.call", {room: this.id, method, params: [...params]}, options);
+  /** Calls a function of the room. Returns a promise of its result. */
+  call(method, ...params) { return this.callWith({}, method, ...params); }
+
+  /** The same with `options` as for calls of the client. */
+  callWith(options, method, ...params) {
+    return this.#link.call("sync.call", {room: this.number, method, params}, options);
   }
 
   /**
    * Calls a function of the room as the next input, without an answer. Returns the input's
    * number, which patches tell when it was taken, or undefined when it can't be sent now.
    */
-  input(method, params = []) {
+  input(method, ...params) {
     const input = this.#times.lastInput + 1;
     const isSent = this.#link.notify("sync.call",
-      {room: this.id, method, params: [...params], input}, {offline: "refuse"});
+      {room: this.number, method, params, input}, {offline: "refuse"});
     if (!isSent) return undefined;
     this.#times.lastInput = input;
     return input;
@@ -504,7 +511,7 @@ export class Room {
     if (!this.isIn) return;
     this.#end();
     this.#link.leave(this);
-    await this.#link.call("sync.leave", {room: this.id}, {});
+    await this.#link.call("sync.leave", {room: this.number}, {});
   }
 
   #end() {
@@ -565,7 +572,7 @@ export class Room {
   #tell({what, table, entity, detail}) {
     const entities = this.#maps.get(table);
     if (entities) Entities.tell(entities, what, entity, detail);
-    else this.#changes.call(this.state, detail ?? table.all.map(({name}) => name));
+    else this.#changes.call(this.state, what === "change" ? detail : table.all.map(({name}) => name));
   }
 
   // Asks for a snapshot, once.
@@ -573,7 +580,7 @@ export class Room {
     this.#isWaiting = true;
     if (this.#asks === "yes") return;
     this.#asks = "yes";
-    this.#link.call("sync.snapshot", {room: this.id}, {}).catch(error => {
+    this.#link.call("sync.snapshot", {room: this.number}, {}).catch(error => {
       if (this.#asks === "yes") this.#asks = "again";
       if (typeof error.code === "number") this.#link.lose(this, error.message);
     });

@@ -10,8 +10,11 @@
 /** The first byte of a patch. */
 export const MARK = 0xC1;
 
-const [GONE, HIDDEN, ADD, CHANGE] = [0, 1, 2, 3];
-const SECTIONS = {gone: GONE, hidden: HIDDEN, add: ADD, change: CHANGE}; // JSON's names, in order
+const [GONE, HIDDEN, NEW, SEEN, CHANGE] = [0, 1, 2, 3, 4];
+const SECTIONS = {gone: GONE, hidden: HIDDEN, new: NEW, seen: SEEN, change: CHANGE}; // of JSON, in order
+
+// An entity that the member had not: a new one, or one that comes into sight.
+const isAdd = kind => kind === NEW || kind === SEEN;
 const MOST_NUMBER = 1_048_575;
 
 /** Why a patch is not taken. */
@@ -350,8 +353,8 @@ class Fit {
 
   check({kind, number, key}) {
     demand(number <= (this.table.keyType ? MOST_NUMBER : 0), "an entity's number is too large");
-    demand(this.has(number) === (kind !== ADD), "it does not fit what is there");
-    if (kind === ADD) {
+    demand(this.has(number) !== isAdd(kind), "it does not fit what is there");
+    if (isAdd(kind)) {
       demand(!this.isTaken(key), "a key is there already");
       this.added.add(number);
       this.taken.add(key);
@@ -383,8 +386,8 @@ function readFields(reader, fields, maskBytes, values) {
 
 function readEntry(reader, table, entry) {
   const {kind, values} = entry;
-  if (kind < ADD) return;
-  if (kind === ADD) entry.key = table.keyType ? table.keyType.read(reader) : "";
+  if (kind < NEW) return;
+  if (isAdd(kind)) entry.key = table.keyType ? table.keyType.read(reader) : "";
   if (!readFields(reader, table.fields, table.maskBytes, values)) return;
   const before = values.length;
   entry.isMine = readFields(reader, table.privates, table.privateMaskBytes, values);
@@ -395,9 +398,10 @@ function readEntry(reader, table, entry) {
 const NONE = []; // of values
 
 function readSection(reader, tables, head, fits) {
-  const table = tables[Math.floor(head / 4)];
-  const kind = head % 4;
+  const table = tables[Math.floor(head / 8)];
+  const kind = head % 8;
   demand(table !== undefined, "there is no such table");
+  demand(kind <= CHANGE, "there is no such kind of section");
   const entries = [];
   const fit = fits(table);
   const count = reader.count();
@@ -405,7 +409,7 @@ function readSection(reader, tables, head, fits) {
   for (let i = 0, number = -1; i < count; i++) {
     number += reader.varint() + 1;
     const entry = {kind, number, key: undefined, isMine: undefined,
-      values: kind < ADD ? NONE : []};
+      values: kind < NEW ? NONE : []};
     readEntry(reader, table, entry);
     fit.check(entry);
     entries.push(entry);
@@ -454,12 +458,12 @@ function valuesOf(table, fields) {
 }
 
 function entryOf(table, kind, one) {
-  if (kind < ADD) return {kind, number: one, values: NONE};
+  if (kind < NEW) return {kind, number: one, values: NONE};
   const [number, ...rest] = items(one);
-  const key = kind === ADD ? rest.shift() : undefined;
+  const key = isAdd(kind) ? rest.shift() : undefined;
   const [fields, isMine] = rest;
   demand(isMine === undefined || typeof isMine === "boolean", "true or false is neither");
-  if (kind === ADD) table.keyType?.from(key);
+  if (isAdd(kind)) table.keyType?.from(key);
   return {kind, number, key: table.keyType ? key : "", isMine, values: valuesOf(table, fields)};
 }
 
@@ -504,8 +508,8 @@ export class State {
 
   /**
    * Does what a patch says. Returns what there is to tell, in order, as
-   * {what: "add" | "remove" | "change", table, entity, detail}; `detail` is "gone" or "hidden",
-   * or the names of fields. Throws Refused, and nothing has changed.
+   * {what: "add" | "remove" | "change", table, entity, detail}; `detail` is "new" or "seen",
+   * "gone" or "hidden", or the names of fields. Throws Refused, and nothing has changed.
    */
   apply(patch) {
     const {isSnapshot} = patch;
@@ -516,7 +520,7 @@ export class State {
       return checks.get(table);
     };
     const sections = patch.sections(this.tables, fits);
-    demand(!isSnapshot || sections.every(({kind}) => kind === ADD), "a snapshot holds adds alone");
+    demand(!isSnapshot || sections.every(({kind}) => isAdd(kind)), "a snapshot holds adds alone");
     const told = isSnapshot ? this.#replace(sections) : this.#change(sections);
     this.tick = patch.tick;
     this.input = patch.input;
@@ -528,7 +532,7 @@ export class State {
     const told = [];
     for (const {table, kind, entries} of sections) {
       for (const entry of entries) {
-        if (kind === ADD) told.push(this.#add(table, table.make(entry)));
+        if (isAdd(kind)) told.push(this.#add(table, table.make(entry), kind));
         else if (kind === CHANGE) {
           const entity = table.numbers.get(entry.number);
           told.push({what: "change", table, entity, detail: table.change(entity, entry)});
@@ -545,11 +549,11 @@ export class State {
     return this.tables[0].make({number: 0, key: "", values: NONE});
   }
 
-  #add(table, made) {
+  #add(table, made, kind) {
     const entity = table === this.tables[0] ? this.root : made;
     if (entity !== made) Object.assign(entity.fields, made.fields);
     table.put(entity);
-    return {what: "add", table, entity, detail: undefined};
+    return {what: "add", table, entity, detail: kind === NEW ? "new" : "seen"};
   }
 
   #remove(table, entity, detail) {
@@ -558,20 +562,22 @@ export class State {
     return {what: "remove", table, entity, detail};
   }
 
-  // A snapshot can't say whether what isn't in it has gone: it is out of sight.
+  // A snapshot can't say whether what isn't in it has gone: it is out of sight. But what has
+  // given its number to another has gone.
   #replace(sections) {
     const told = [];
     for (const table of this.tables) {
-      const entries = sections.find(each => each.table === table)?.entries ?? NONE;
-      const wanted = new Map(entries.map(entry => [entry.number, table.make(entry)]));
-      const isKept = entity => wanted.get(entity.number)?.key === entity.key;
+      const entries = sections.flatMap(each => each.table === table ? each.entries : NONE);
+      const wanted = new Map(entries.map(entry => [entry.number, entry]));
+      const isKept = (entity, entry) => entry?.key === entity.key && entry.kind === SEEN;
       for (const entity of [...table.numbers.values()]) {
-        if (!isKept(entity)) told.push(this.#remove(table, entity, "hidden"));
+        const entry = wanted.get(entity.number);
+        if (!isKept(entity, entry)) told.push(this.#remove(table, entity, entry ? "gone" : "hidden"));
       }
-      for (const other of wanted.values()) {
-        const entity = table.numbers.get(other.number);
-        const names = entity && table.assign(entity, other);
-        if (!entity) told.push(this.#add(table, other));
+      for (const entry of entries) {
+        const entity = table.numbers.get(entry.number);
+        const names = entity && table.assign(entity, table.make(entry));
+        if (!entity) told.push(this.#add(table, table.make(entry), entry.kind));
         else if (names) told.push({what: "change", table, entity, detail: names});
       }
     }

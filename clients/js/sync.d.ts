@@ -132,8 +132,8 @@ export interface ReadonlyEntities<Entity = any, Key = any> extends Iterable<[Key
 export interface Entities<Entity = any, Key = any> extends ReadonlyEntities<Entity, Key> {
   /** Whether the member owns it: its private fields are sent then. */
   isMine(key: Key): boolean;
-  /** For each that is there, and each that comes: a new one, or one that comes into sight. */
-  onAdd(fn: (entity: Entity, key: Key) => unknown): () => void;
+  /** For each that is there, and each that comes. "seen": it was there before. */
+  onAdd(fn: (entity: Entity, key: Key, why: "new" | "seen") => unknown): () => void;
   /** "hidden": it is out of sight; it may still be there. */
   onRemove(fn: (entity: Entity, key: Key, why: "gone" | "hidden") => unknown): () => void;
   /** With the names of the fields that a patch has brought. */
@@ -175,6 +175,15 @@ export interface PredictSettings<Entity> {
   smooth?: number;
 }
 
+/** A room as lists have it. */
+export interface ListedRoom<M = any> {
+  readonly id: string;
+  /** Places that are taken. */
+  readonly members: number;
+  readonly maxMembers?: number;
+  readonly metadata: M;
+}
+
 /** An own entity, as it will be when the server has taken all inputs. */
 export interface Prediction<Entity = any, Input = any> {
   /** The entity, or undefined while it isn't there. */
@@ -197,7 +206,12 @@ type KeyOf<M> = M extends Entities<any, infer K> ? K : any;
 export interface Room<S = any> {
   /** Of its class. */
   readonly name: string;
-  readonly id: number;
+  /** By which others join it, on any node. */
+  readonly id: string;
+  /** By which a private room is joined. */
+  readonly code: string | undefined;
+  /** The room's number in patches and calls. */
+  readonly number: number;
   /** The member's id in the room. */
   readonly member: number;
   readonly state: Readonly<S>;
@@ -214,9 +228,10 @@ export interface Room<S = any> {
   readonly inputTaken: number;
   /** Milliseconds that the view is behind. */
   readonly delay: number;
-  call<R = any>(method: string, params?: readonly unknown[], options?: CallOptions): Promise<R>;
+  call<R = any>(method: string, ...params: unknown[]): Promise<R>;
+  callWith<R = any>(options: CallOptions, method: string, ...params: unknown[]): Promise<R>;
   /** Calls as the next input, without an answer. Returns its number, if it was sent. */
-  input(method: string, params?: readonly unknown[]): number | undefined;
+  input(method: string, ...params: unknown[]): number | undefined;
   predict<K extends keyof S & string, Input = any>(map: K, key: KeyOf<S[K]>,
     apply: (entity: EntityOf<S[K]>, input: Input) => void,
     settings?: PredictSettings<EntityOf<S[K]>>): Prediction<EntityOf<S[K]>, Input>;
@@ -265,8 +280,16 @@ export class Client<F extends Functions<F> = Record<string, Fn>,
   /** Sends several calls as one message. The promise is of all their results, in order. */
   batch<R extends any[] = any[]>(fill: (batch: Batch) => unknown, options?: NotifyOptions):
     Promise<R>;
-  /** Joins a room of this class. `options` are for its onJoin. */
+  /** Joins a room of this class, or makes one. `options` are for its onCreate and onJoin. */
   join<S = any>(name: string, options?: unknown, settings?: JoinSettings): Promise<Room<S>>;
+  /** Makes a room, and joins it. */
+  create<S = any>(name: string, options?: unknown, settings?: JoinSettings): Promise<Room<S>>;
+  /** By a room's id, or by a seat that the server has reserved. */
+  joinById<S = any>(id: string, options?: unknown, settings?: JoinSettings): Promise<Room<S>>;
+  /** By the code of a private room. */
+  joinByCode<S = any>(code: string, options?: unknown, settings?: JoinSettings): Promise<Room<S>>;
+  /** Rooms that may be joined, whose metadata have what the filter has. */
+  rooms<M = any>(name: string, filter?: object, options?: CallOptions): Promise<ListedRoom<M>[]>;
   /** The server's, which runs while the client is in a room. */
   readonly clock: Clock;
   /** Milliseconds to the server and back. */

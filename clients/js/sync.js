@@ -233,8 +233,8 @@ export class Client {
       notify: (method, params, how) => this.notify(method, params, how),
       on: (name, fn) => this.on(name, fn),
       listeners: () => new Listeners(this.#report),
-      leave: room => this.#forgetRoom(room.id),
-      lose: (room, reason) => this.#loseRoom(room.id, reason),
+      leave: room => this.#forgetRoom(room.number),
+      lose: (room, reason) => this.#loseRoom(room.number, reason),
     };
     this.url = absolute(url);
     this.#open();
@@ -314,15 +314,37 @@ export class Client {
   // Rooms
 
   /**
-   * Joins a room: `name` is its class's. Returns a promise of the Room; its state is there when
-   * the first patch has come (`await room.ready`). `options` are for the room's onJoin, and
-   * `settings` for this side: `form`, `interpolate` and `delay` as above, and those of calls.
+   * Joins a room of the class `name` that has a place, as its `filterBy` and `sortBy` say, or makes
+   * one. Returns a promise of the Room; its state is there when the first patch has come (`await
+   * room.ready`). `options` are for the room's onCreate and onJoin, and `settings` for this side:
+   * `form`, `interpolate` and `delay` as above, and those of calls.
    */
-  async join(name, options, settings = {}) {
+  join(name, options, settings) { return this.#join("sync.join", {room: name, options}, settings); }
+
+  /** Makes a room, and joins it. */
+  create(name, options, settings) {
+    return this.#join("sync.create", {room: name, options}, settings);
+  }
+
+  /** Joins the room of an id, or by a seat that the server has reserved. */
+  joinById(id, options, settings) { return this.#join("sync.joinById", {id, options}, settings); }
+
+  /** Joins a private room. */
+  joinByCode(code, options, settings) {
+    return this.#join("sync.joinByCode", {code, options}, settings);
+  }
+
+  /**
+   * Returns a promise of a list of the class's rooms that may be joined, at most 100: `{id, members,
+   * maxMembers, metadata}` each. With a `filter` of those whose metadata have its values.
+   */
+  rooms(name, filter, options) { return this.call("sync.rooms", {room: name, filter}, options); }
+
+  async #join(method, params, settings = {}) {
     const {form, interpolate, delay, ...how} = withDefaults(JOINING, settings, "setting");
     const parts = [];
     // Patches may follow at once, before anybody who waits for the promise runs.
-    const answer = this.#expect(parts, "sync.join", {room: name, options, form}, how,
+    const answer = this.#expect(parts, method, {...params, form}, how,
       joined => this.#enter(joined, {interpolate, delay}));
     this.#submit({parts}, how);
     return answer;
@@ -332,7 +354,7 @@ export class Client {
     try {
       const room = new Room(joined, this.#link, settings);
       if (this.#rooms.size === 0) this.clock.start();
-      this.#rooms.set(room.id, room);
+      this.#rooms.set(room.number, room);
       return room;
     } catch (error) { // this client is too old for the room
       this.notify("sync.leave", {room: joined.room});
@@ -636,7 +658,7 @@ export class Client {
       this.#patch(toHead, toArguments(message.params)[0]);
       return;
     }
-    this.#count++;
+    if (message?.late !== false) this.#count++; // of one that is worthless when late
     if (message !== undefined) for (const one of [message].flat()) this.#handleOne(one);
   }
 

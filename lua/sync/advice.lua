@@ -28,15 +28,15 @@ local function knownNames(class, isOurs)
   local level = class
   while level do
     for name, value in pairs(isOurs[level] and level or {}) do
-      if type(value) ~= "function" then
-        settings[name] = true
-      elseif name:find("^on%u") then
+      if name:find("^on%u") then
         handlers[name] = true
+      elseif type(value) ~= "function" then
+        settings[name] = true
       end
     end
     level = rawget(level, "super")
   end
-  if class.remote then handlers.onData = nil end
+  if class.remote then handlers.onData, handlers.onBytes = nil, nil end
   return settings, handlers
 end
 
@@ -92,12 +92,15 @@ end
 --- What can't be meant.
 -- @treturn string|nil
 function advice.problem(class)
-  local onData = class.onData
-  if class.remote and type(onData) == "function" and
-    not reserved.isOurs(debug.getinfo(onData, "S").source) then
-    return ("%s.onData would take all messages, which are calls here: write function " ..
-      "%s.remote:NAME(…) for each, or extend sync.Protocol"):format(class.className,
-      class.className)
+  if not class.remote then return nil end
+  for _, name in ipairs {"onData", "onBytes"} do
+    local handler = class[name]
+    if type(handler) == "function" and
+      not reserved.isOurs(debug.getinfo(handler, "S").source) then
+      return ("%s.%s would take all messages, which are calls here: write function " ..
+        "%s.remote:NAME(…) for each, or extend sync.Protocol"):format(class.className, name,
+        class.className)
+    end
   end
 end
 

@@ -1,8 +1,8 @@
 --- The C core as Lua sees it.
 --
--- The FFI is known here, for the core; in `sync.cluster.redis.hiredis` and
--- `sync.cluster.nats.library`, each for a library of others'; and in `sync.cluster.frame` and
--- `sync.flash.cursor`, which take numbers out of bytes.
+-- The FFI is known here, for the core; in one file for each library of others', such as
+-- `sync.redis.hiredis`, and for the system's sockets (`sync.socket.libc`); and in
+-- `sync.cluster.frame` and `sync.flash.cursor`, which take numbers out of bytes.
 --
 -- Inside sync-lua the functions of sync.h are part of the program. Elsewhere they come
 -- from the shared library that the rock and `make install` put beside the C modules.
@@ -123,12 +123,37 @@ end
 core.kinds = {text = tonumber(C.SYNC_KIND_TEXT), binary = tonumber(C.SYNC_KIND_BINARY)}
 
 --- The number of a kind that `send(data, kind)` was given; 0: none, which is the client's own.
-function core.kind(kind)
+-- @param kind
+-- @tparam[opt] string call another call than that one
+function core.kind(kind, call)
   if kind == nil then return 0 end
   local number = core.kinds[kind]
   if number then return number end
-  error(('send(data, kind): kind must be "text" or "binary", not %s'):format(
+  error(('%s: kind must be "text" or "binary", not %s'):format(call or "send(data, kind)",
     type(kind) == "string" and ("%q"):format(kind) or type(kind)), 3)
+end
+
+-- Apart from its caller, of which each call is compiled.
+local function badBytes(object, bytes, length)
+  if type(object) ~= "table" then
+    error("sendBytes(bytes, length): it was called with a dot; a method needs a colon: " ..
+      "client:sendBytes(…)", 4)
+  elseif type(bytes) ~= "cdata" then
+    error("sendBytes(bytes, length): bytes must be a pointer or an array of the FFI, not " ..
+      type(bytes) .. (type(bytes) == "string" and "; send(data) takes strings" or ""), 4)
+  end
+  error("sendBytes(bytes, length): length must be a number from 0 on, not " ..
+    (type(length) == "number" and tostring(length) or type(length)) ..
+    (bytes == nil and ", and 0 for a null pointer" or ""), 4)
+end
+
+--- Checks what `sendBytes(bytes, length)` was given: how many bytes are there, only its caller
+-- knows.
+function core.checkBytes(object, bytes, length)
+  if type(object) ~= "table" or type(bytes) ~= "cdata" or type(length) ~= "number" or
+    length ~= length or length < 0 or bytes == nil and length > 0 then
+    badBytes(object, bytes, length)
+  end
 end
 
 --- A reader and writer of JSON: see sync_json_read and sync_json_begin.
@@ -203,6 +228,15 @@ function core.doubles(...)
   return ffi.string(ffi.new("double[?]", count, ...), 8 * count)
 end
 
+local double = ffi.new "double[1]"
+
+--- The double at a place of a string. Not compiled: where that was, numbers have been read wrong.
+function core.toDouble(bytes, at)
+  ffi.copy(double, core.behind(bytes, at - 1), 8)
+  return double[0]
+end
+jit.off(core.toDouble)
+
 function core.float(value)
   return ffi.string(ffi.new("float[1]", value), 4)
 end
@@ -224,6 +258,12 @@ local length = ffi.new "size_t[1]"
 --- The patch of a member: see sync_state_write. nil: there's none.
 function core.patch(state, member, tick)
   local bytes = C.sync_state_write(state, member, tick, length)
+  if bytes ~= nil then return ffi.string(bytes, length[0]) end
+end
+
+--- What a patch has made for replicas, or a snapshot: see sync_state_copied. nil: nothing.
+function core.copied(state, snapshot)
+  local bytes = C.sync_state_copied(state, snapshot, length)
   if bytes ~= nil then return ffi.string(bytes, length[0]) end
 end
 

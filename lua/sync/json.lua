@@ -94,6 +94,8 @@ end
 
 -- Why the text under way can't be one, or false.
 local problem = false
+-- Whether what it is of is nothing but JSON: a date becomes an object, which is less.
+local isPlain = true
 
 local function isList(value)
   local mark = getmetatable(value)
@@ -129,6 +131,10 @@ local function putTable(value, depth)
   if depth == 0 then
     problem = ("tables are nested more than %d deep"):format(MOST_DEPTH)
     return
+  end
+  local mark = getmetatable(value)
+  if mark and mark ~= listMark and type(mark) == "table" and rawget(mark, "amf") then
+    isPlain = false
   end
   local count = placesOf(value)
   if count then
@@ -170,7 +176,7 @@ end
 --- Begins a text of several values.
 -- @tparam string bytes that are JSON already
 function json.begin(bytes)
-  problem = false
+  problem, isPlain = false, true
   C.sync_json_begin(codec, bytes, #bytes)
 end
 
@@ -193,6 +199,13 @@ function json.finish()
   if C.sync_json_end(codec) ~= 0 then return nil, "there is not enough memory for it" end
   if isText(codec.written, codec.length) == 0 then return nil, "a string in it is not UTF-8" end
   return toString(codec.written, codec.length)
+end
+
+--- Whether the text that was begun last says all of what it is of: no date, and nothing else that
+-- JSON has no word for.
+-- @treturn boolean
+function json.isPlain()
+  return isPlain
 end
 
 --- A value as JSON.

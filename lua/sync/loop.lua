@@ -15,6 +15,7 @@ local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
 local CONNECT, DATA = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA)
+local BYTES = tonumber(C.SYNC_BYTES)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local TEXT, BINARY = tonumber(C.SYNC_KIND_TEXT), tonumber(C.SYNC_KIND_BINARY)
@@ -142,7 +143,8 @@ function loop.cause()
   local event = cursor > 0 and handle.events[cursor - 1]
   if not event then return nil end
   if event.type == REQUEST then return loop.listeners[C.sync_listener_of(handle, event.id)] end
-  local client = (event.type == DATA or event.type == CONNECT) and clients[event.id]
+  local client = (event.type == DATA or event.type == BYTES or event.type == CONNECT) and
+    clients[event.id]
   return client and not client.isLink and client or nil
 end
 
@@ -190,6 +192,7 @@ local function disconnected(slot, code)
   client.clients:remove(client)
   local joined = client.joined
   if joined then leaveAll(client, joined.rooms) end
+  if client.membership then client.membership:part() end
   local trouble = not wanted and troubleOf(client, reason)
   client.slot = 0
   client.closing = reason
@@ -398,6 +401,13 @@ local function run(ticks, block)
           local kind
           if event.value ~= 0 then kind = kindOf(event.id, event.value) end
           client:onData(toString(event.data, event.length), kind)
+        end
+      elseif event.type == BYTES then -- the same, but nothing is made of the bytes
+        local client = clients[event.id]
+        if client and not client.closing then
+          local kind
+          if event.value ~= 0 then kind = kindOf(event.id, event.value) end
+          client:onBytes(event.bytes, event.length, kind)
         end
       else
         dispatch(event)

@@ -145,8 +145,8 @@ end
 
 -- Checking.
 
-local HANDLERS = {"onConnect", "onData", "onDrain", "onClose", "onError", "onStart", "onStop",
-  "onUpgrade"}
+local HANDLERS = {"onConnect", "onData", "onBytes", "onDrain", "onClose", "onError", "onStart",
+  "onStop", "onUpgrade"}
 
 -- How many letters must be changed, added or taken away to make b of a (Levenshtein).
 local function distance(a, b)
@@ -216,9 +216,26 @@ local function misspelt(class, known)
   end
 end
 
+-- Of a class that takes bytes: what is handed to onBytes can't be handed to onData, too. The class
+-- that declares handlers has onBytes = false.
+local function doubleHandler(class)
+  if not class.onBytes then return nil end
+  local taker = class
+  while rawget(taker, "onBytes") == nil do taker = taker.super end
+  local level = class
+  while level and rawget(level, "onBytes") ~= false do
+    if rawget(level, "onData") then
+      return ("%s.onBytes takes all messages, so %s.onData would never be called: keep one of them")
+        :format(taker.className, level.className)
+    end
+    level = level.super
+  end
+end
+
 local function wrongHandler(class)
   for _, name in ipairs(HANDLERS) do
-    if type(class[name]) ~= "function" then
+    local isNone = name == "onBytes" and not class.onBytes
+    if type(class[name]) ~= "function" and not isNone then
       return ("%s.%s must be a function, not %s"):format(class.className, name, type(class[name]))
     end
   end
@@ -256,7 +273,8 @@ end
 -- @treturn table settings by name, or nil and a message
 function options.merge(class, given)
   local known = options.of(class)
-  local message = unknownOption(known, given) or misspelt(class, known) or wrongHandler(class)
+  local message = unknownOption(known, given) or misspelt(class, known) or wrongHandler(class) or
+    doubleHandler(class)
   if message then return nil, message end
   local settings, problem = read(class, known, given)
   if not settings then return nil, problem end
@@ -272,7 +290,8 @@ end
 -- @tparam table settings from `merge`
 -- @tparam number maxClients
 function options.forCore(class, settings, maxClients)
-  local fields = {max_clients = maxClients, counts_calls = class.countsCalls and 1 or 0}
+  local fields = {max_clients = maxClients, counts_calls = class.countsCalls and 1 or 0,
+    takes_bytes = class.onBytes and 1 or 0}
   for name, setting in pairs(options.of(class)) do
     if setting.core then
       local make = setting.forCore or setting.kind.forCore

@@ -18,12 +18,12 @@
 --
 -- @classmod sync.Protocol
 
-local cjson = require "cjson"
 local Class = require "sync.class"
 local Set = require "sync.set"
 local core = require "sync.core"
 local log = require "sync.log"
 local options = require "sync.options"
+local packed = require "sync.packed"
 
 local C, handle = core.C, core.handle
 
@@ -210,7 +210,8 @@ function Protocol:onConnect(request) end -- luacheck: ignore request
 --- Called on the class when a WebSocket wants to connect, and can be refused.
 -- @tparam table request as in `sync.http`: `path`, `params`, `headers`, `origin`, `address`
 -- @treturn boolean|number true or nothing accepts it; false, or a status from 400 to 599,
--- refuses it, with a text as second value
+-- refuses it, with a text as second value. A third one are headers of the answer, whatever it is,
+-- as of a route; see also `request:setCookie` and `request:setHeader`
 function Protocol:onUpgrade(request) end -- luacheck: ignore request
 
 -- What a protocol that others extend does by itself: at the beginning, before onConnect;
@@ -220,16 +221,27 @@ function Protocol:suspend(reason, code) return false end -- luacheck: ignore rea
 function Protocol:finish() end
 
 -- The same for HTTP, on the class: returns a function that answers an exchange (see
--- lua/sync/http/exchange.lua), or nil when the request is not its own.
--- `methodsTaken` are those that such requests may have.
+-- lua/sync/http/exchange.lua), or nil when the request is not its own; and the methods that
+-- such requests of a path may have, as keys, with whether nothing else is at the path.
 function Protocol:takesRequest(request) end -- luacheck: ignore request
-Protocol.methodsTaken = {}
+function Protocol:methodsOf(path) return {}, false end -- luacheck: ignore path self
 
 --- Called for each message of a client.
 -- @tparam string data
 -- @tparam string|nil kind of a WebSocket's message: "text", which is valid UTF-8, or "binary"; nil
 -- of a byte stream, which has no kinds
 function Protocol:onData(data, kind) end -- luacheck: ignore data kind
+
+--- Called for each message of a client, instead of `onData`, where a class has it: for binary
+-- protocols, which the FFI parses as native code. No string is made, so nothing is left for the
+-- collector. The bytes live until the handler returns: copy what is kept, by `ffi.string(bytes,
+-- length)` or `ffi.copy`. Such a handler can't wait; a function that it gives to `sync.spawn` may,
+-- with a copy. See docs/bytes.md.
+-- @function Protocol:onBytes
+-- @tparam cdata bytes a `const uint8_t *`; messages are not aligned, and nothing is behind them
+-- @tparam number length how many they are
+-- @tparam string|nil kind as `onData` has it
+Protocol.onBytes = false
 
 --- Called when the queue was "full" and has been written.
 -- @tparam number dropped messages that `overflow = "drop"` has dropped meanwhile
@@ -294,9 +306,27 @@ function Protocol:send(data, kind)
   return refused(self, sent, #data)
 end
 
+--- The same as `send`, of bytes that the FFI has: no string is made of them.
+-- @tparam cdata bytes a pointer, an array or a struct; they are copied
+-- @tparam number length how many they are, which nobody can check
+-- @tparam[opt] string kind as of `send`
+-- @treturn boolean as `send`
+function Protocol:sendBytes(bytes, length, kind)
+  core.checkBytes(self, bytes, length)
+  local sent
+  if kind == nil then
+    sent = C.sync_send(handle, self.slot, bytes, length)
+  else
+    sent = C.sync_send_as(handle, self.slot, bytes, length,
+      core.kind(kind, "sendBytes(bytes, length, kind)"))
+  end
+  if sent == 0 then return true end
+  return refused(self, sent, length)
+end
+
 -- Delivers an event of another node, in JSON. Only sync.Remote knows more of events.
 function Protocol:deliverEvent(text)
-  self:send(text)
+  if text then self:send(text) end
 end
 
 -- As much of a reason as fits into a WebSocket's Close, cut where a character ends.
@@ -358,7 +388,7 @@ function Protocol:room(name)
   return room
 end
 
--- What is said of a member in JSON may be so long, in bytes.
+-- What is said of a member may be so long, in bytes, as it is told to other nodes.
 local MOST_VALUE = 1024
 
 -- A name is kept for as long as its room, and may come from a client. Links have topics for
@@ -370,15 +400,23 @@ end
 
 --- Puts this client into a room. It leaves all its rooms when it closes.
 -- @tparam string name of at most 128 bytes
--- @param[opt] value what others are told of it by the room's `members`: anything that JSON
--- can say, in at most 1 KiB. Joining again with another one changes it.
+-- @param[opt] value what others are told of it by the room's `members`, on all nodes as it is:
+-- anything but functions and the like, in at most 1 KiB. Joining again with another one changes
+-- it.
+-- @tparam[opt] function done called when what others send to the room, on any node, is sure to
+-- reach the client: before `join` returns, where the room has members of this process already or
+-- there is no other node; else when what links the nodes has said so, at most a second later
 -- @treturn boolean true, or false and "closed", "too many rooms", "name too long" or "value too
 -- long"
-function Protocol:join(name, value)
+function Protocol:join(name, value, done)
   Class.needColon(self, "join(name)")
   if self.slot == 0 then return false, "closed" end
   if isTooLong(self, name) then return false, "name too long" end
-  if value ~= nil and #cjson.encode(value) > MOST_VALUE then return false, "value too long" end
+  if value ~= nil then
+    local text, problem = packed.encode(value)
+    if not text then error("join(name, value): the value: " .. problem, 2) end
+    if #text > MOST_VALUE then return false, "value too long" end
+  end
   local joined = self.joined
   if not joined then
     joined = {count = 0, rooms = {}}
@@ -397,6 +435,7 @@ function Protocol:join(name, value)
     if room.channel and room:has(self) then room.channel:note(self, true) end
   end
   room:add(self)
+  if done and not (room.channel and room.channel:whenHeard(done)) then done() end
   return true
 end
 

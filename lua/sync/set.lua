@@ -11,7 +11,7 @@
 -- come back in a later tick stands at the end.
 --
 -- In a cluster a set has a channel, an object that knows what the set has to do with other nodes
--- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(text)`, `count()`,
+-- (see lua/sync/cluster/channel.lua): `publish(data, kind)`, `publishEvent(…)`, `count()`,
 -- `members()`, `note(client, isIn)`, and, of a class's `clients`, `addRoom(room)`.
 -- @classmod sync.Set
 
@@ -253,16 +253,18 @@ function Set:deliver(bytes, offset, kind)
     #bytes - offset, kind)
 end
 
---- Sends an event of another node, in JSON, to the clients of this process.
--- @tparam string text
+--- Sends an event of another node to the clients of this process. Only sets of sync.Remote know
+-- more of events.
+-- @tparam string|nil text in JSON
 function Set:deliverEvent(text)
-  self:deliver(text, 0, 0)
+  if text then self:deliver(text, 0, 0) end
 end
 
--- Sends to the clients of this process. The kind is a number of `enum sync_kind`.
-function Set:sendHere(data, kind)
+-- Sends to the clients of this process: a string, or bytes of the FFI. The kind is a number of
+-- `enum sync_kind`.
+function Set:sendHere(data, length, kind)
   -- Not as a tail call: LuaJIT does not compile a return by way of an FFI function.
-  local sent = C.sync_send_many_as(handle, self.slots, self.length, 0, data, #data, kind)
+  local sent = C.sync_send_many_as(handle, self.slots, self.length, 0, data, length, kind)
   return sent
 end
 
@@ -276,7 +278,20 @@ function Set:send(data, kind)
   checkData(data, self)
   kind = core.kind(kind)
   if self.channel then self.channel:publish(data, kind) end
-  return self:sendHere(data, kind)
+  return self:sendHere(data, #data, kind)
+end
+
+--- The same as `send`, of bytes that the FFI has: no string is made of them, unless the set has a
+-- channel to other nodes.
+-- @tparam cdata bytes a pointer, an array or a struct; they are copied
+-- @tparam number length how many they are, which nobody can check
+-- @tparam[opt] string kind as of `send`
+-- @treturn number for how many clients of this process the message was queued
+function Set:sendBytes(bytes, length, kind)
+  core.checkBytes(self, bytes, length)
+  kind = core.kind(kind, "sendBytes(bytes, length, kind)")
+  if self.channel then self.channel:publish(core.string(bytes, length), kind) end
+  return self:sendHere(bytes, length, kind)
 end
 
 --- The set without one client.
@@ -386,7 +401,7 @@ local function collectNested(view, slots, size)
   return count
 end
 
-local function sendEach(view, data, kind)
+local function sendEach(view, data, length, kind)
   local set = view.source
   while set.source do set = set.source end
   local slots, size = scratch, scratchSize
@@ -397,7 +412,7 @@ local function sendEach(view, data, kind)
   end
   local count = (set == view.source and collect or collectNested)(view, slots, size)
   scratch, scratchSize = slots, size
-  local sent = C.sync_send_many_as(handle, slots, count, 0, data, #data, kind)
+  local sent = C.sync_send_many_as(handle, slots, count, 0, data, length, kind)
   return sent
 end
 
@@ -416,25 +431,37 @@ function Set:origin()
   return self, true
 end
 
-function View:sendHere(data, kind)
+function View:sendHere(data, length, kind)
   local source, skipped = self.source, self.skipped
   if skipped and not source.source then
     local sent = C.sync_send_many_as(handle, source.slots, source.length, skipped.slot, data,
-      #data, kind)
+      length, kind)
     return sent
   end
-  return sendEach(self, data, kind)
+  return sendEach(self, data, length, kind)
+end
+
+-- The channel to other nodes, if what is sent to a view is for them, too.
+local function channelOf(view)
+  if view.source.channel == false then return false end -- of a view nil
+  local set, isWide = view:origin()
+  return isWide and set.channel
 end
 
 function View:send(data, kind)
   checkData(data, self)
   kind = core.kind(kind)
-  local source = self.source
-  if source.channel ~= false then -- of a view nil
-    local set, isWide = self:origin()
-    if set.channel and isWide then set.channel:publish(data, kind) end
-  end
-  return self:sendHere(data, kind)
+  local channel = channelOf(self)
+  if channel then channel:publish(data, kind) end
+  return self:sendHere(data, #data, kind)
+end
+
+function View:sendBytes(bytes, length, kind)
+  core.checkBytes(self, bytes, length)
+  kind = core.kind(kind, "sendBytes(bytes, length, kind)")
+  local channel = channelOf(self)
+  if channel then channel:publish(core.string(bytes, length), kind) end
+  return self:sendHere(bytes, length, kind)
 end
 
 View.__tostring = Set.__tostring

@@ -15,6 +15,7 @@
 --     local server = testing.serve(Chat, {transports = {"websocket"}})
 --     local ann = server:connect()
 --     ann:send("\1\2", "binary")
+--     ann:sendBytes(move, ffi.sizeof(move))
 --     local data, kind = ann:message()
 -- @module sync.testing
 
@@ -147,6 +148,15 @@ end
 -- @tparam[opt="text"] string kind of a WebSocket's message: "text" or "binary"
 function Client:send(bytes, kind)
   feed(self, self.isWebSocket and frame(kind or "text", bytes) or bytes)
+end
+
+--- Sends bytes that the FFI has, as `send` does.
+-- @tparam cdata bytes a pointer, an array or a struct
+-- @tparam number length how many they are
+-- @tparam[opt="binary"] string kind of a WebSocket's message
+function Client:sendBytes(bytes, length, kind)
+  core.checkBytes(self, bytes, length)
+  self:send(core.string(bytes, length), kind or "binary")
 end
 
 --- Sends messages of a WebSocket in one piece, as they may come in one segment.

@@ -126,6 +126,8 @@ class FlashGame {
                 seen = make("sync.Seen", [it.declared]);
             case "patch":
                 return apply(it);
+            case "fuzz":
+                return fuzz(it.declared, it.steps, it.count, it.seed);
             case "enter":
                 client.join("Arena", it.joining, function(room:Dynamic) {
                     rooms[who] = room;
@@ -186,7 +188,8 @@ class FlashGame {
 
     function listen(who:String, room:Dynamic) {
         tell(who, "entered", room.member);
-        room.state.players.onAdd(function(player, id) tell(who, "add", [id, player.name]));
+        room.state.players.onAdd(function(player, id, why) tell(who, "add", [id, player.name, why]));
+        room.state.players.onAdd(function(player, id) tell(who, "named", player.name));
         room.state.players.onRemove(function(player, id, why) tell(who, "remove", [id, why]));
         room.state.players.onChange(function(player, id, fields) {
             tell(who, "change", [id, fields, player.x]);
@@ -205,6 +208,57 @@ class FlashGame {
         }
         return {view: viewOf(), told: [for (one in told)
             {what: one.what, table: one.table.name, key: one.entity.key, detail: one.detail}]};
+    }
+
+    // Applies mutated patches of a vector. Returns how many were refused, and what has broken.
+    function fuzz(declared:Dynamic, steps:Array<String>, count:Int, seed:Int):Dynamic {
+        var refused = 0;
+        var chance = function(below:Int):Int {
+            seed = (seed * 1103515245 + 12345) & 0x7fffffff;
+            return (seed >> 8) % below;
+        };
+        seen = make("sync.Seen", [declared]);
+        for (i in 0...count) {
+            var whole = bytesOf(steps[i % steps.length]);
+            var isSpoilt = i >= steps.length && chance(4) > 0;
+            if (isSpoilt) for (_ in 0...1 + chance(3)) whole = mutate(whole, chance);
+            var before = sizes();
+            try {
+                seen.apply(make("sync.Head", [whole]));
+            } catch (e:flash.errors.TypeError) {
+                return {broken: "" + e + " at " + i};
+            } catch (e:flash.errors.Error) {
+                refused++;
+                if (sizes() != before) return {broken: "it was refused, and has changed: " + e};
+            }
+        }
+        return {refused: refused};
+    }
+
+    // How many entities there are, by number and by key.
+    function sizes():String {
+        return [for (table in (seen.tables : Array<Dynamic>)) {
+            var keys:Array<Dynamic> = untyped __keys__(table.keys);
+            table.list().length + "/" + keys.length + "/" + table.count;
+        }].join(" ");
+    }
+
+    function mutate(bytes:ByteArray, chance:Int -> Int):ByteArray {
+        var at = chance(bytes.length + 1);
+        var mutated = new ByteArray();
+        if (at > 0) mutated.writeBytes(bytes, 0, at);
+        var rest = at;
+        switch (chance(4)) {
+            case 0: rest = at + 1;
+            case 1:
+                mutated.writeByte(chance(256));
+                rest = at + 1;
+            case 2: mutated.writeByte(chance(256));
+            default: for (byte in [255, 255, 255, chance(128)]) mutated.writeByte(byte);
+        }
+        if (rest < (bytes.length : Int)) mutated.writeBytes(bytes, rest, bytes.length - rest);
+        mutated.position = 0;
+        return mutated;
     }
 
     function bytesOf(hex:String):ByteArray {

@@ -29,7 +29,10 @@ const {chromium} = installed("playwright-core");
 const WebSocket = installed("ws");
 const built = path.join(root, "build/flash");
 
-configure({limit: 170_000, checkLimit: 40_000, patience: 20_000}); // Ruffle is slow to begin
+// Ruffle is slow to begin. `FUZZ=1000000` patches for the long run.
+const {FUZZ = 4000, SEED = 1} = process.env;
+const more = FUZZ > 4000 ? Number(FUZZ) : 0; // 1 ms a patch
+configure({limit: 170_000 + more, checkLimit: 40_000 + more, patience: 20_000});
 
 // The server under test, and what it writes.
 class Game {
@@ -584,18 +587,35 @@ async function patches(movie) {
   }
 }
 
+const FUZZ_BATCH = 500; // at once, so that the movie goes on in between
+
+async function mutated(movie) {
+  await check(`${FUZZ} mutated patches are taken or refused`, async () => {
+    let refused = 0;
+    for (let done = 0; done < FUZZ; done += FUZZ_BATCH) {
+      const {join, steps} = vectors[(done / FUZZ_BATCH) % vectors.length];
+      const result = await movie.do("movie", "fuzz", {declared: join.state, count: FUZZ_BATCH,
+        steps: steps.map(({binary}) => binary), seed: Number(SEED) + done});
+      assert.equal(result.broken, undefined);
+      refused += result.refused;
+    }
+    assert.ok(refused > FUZZ / 8 && refused < FUZZ, `${refused} of ${FUZZ} were refused`);
+  });
+}
+
 // `other` is a client in JavaScript.
 async function rooms(movie, who, other) {
   await check(`${who}: a room has its state, calls and events`, async () => {
     await movie.do(who, "enter", {joining: who});
     const id = await movie.take(who, "entered");
-    assert.deepEqual(await movie.take(who, "add"), [id, who]);
+    assert.deepEqual(await movie.take(who, "add"), [id, who, "new"]);
+    assert.equal(await movie.take(who, "named"), who);
     const {own, ...seen} = await movie.do(who, "room");
     assert.deepEqual(seen, {isIn: true, phase: "play", count: 1, mine: true, taken: 0});
     assert.deepEqual(own, {name: who, x: 0, hand: [id]});
 
     const room = await other.join("Arena", "bob");
-    assert.deepEqual(await movie.take(who, "add"), [room.member, "bob"]);
+    assert.deepEqual(await movie.take(who, "add"), [room.member, "bob", "new"]);
     await room.call("move", [2.5]);
     assert.deepEqual(await movie.take(who, "change"), [room.member, ["x"], 2.5]);
     await room.leave();
@@ -840,6 +860,7 @@ async function main() {
   await hears(movie, "ann", friend);
   await isCalled(movie, "ann");
   await patches(movie);
+  await mutated(movie);
   await rooms(movie, "ann", friend);
   await resumes(movie, "ann", relay, friend, game);
   await limits(movie, game.port, deadPort, relay);

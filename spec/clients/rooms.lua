@@ -15,7 +15,8 @@ Arena.state = sync.state {
     {keys = "string"}),
 }
 
-function Arena:onCreate()
+function Arena:onCreate(options)
+  if options == "private" then self:makePrivate() end
   self.state.phase = "play"
   self.isMoving = true
   for i = 1, 40 do

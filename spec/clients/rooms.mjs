@@ -142,6 +142,20 @@ async function main() {
     await until("the view is where the state is", () => [...room.view.players].every(([id, {x}]) =>
       alike(x, room.state.players.get(id)?.x, 1e-3)));
   });
+  await check("rooms are made, listed, and joined by id and code", async () => {
+    const mine = await ann.create("Arena", "private");
+    assert.match(mine.code, /^[0-9A-Z]{6}$/);
+    const same = await bob.joinByCode(mine.code.toLowerCase());
+    assert.deepEqual([same.id, same.member, same.code], [mine.id, 2, mine.code]);
+    const open = await bob.create("Arena", "bob");
+    const listed = await ann.rooms("Arena");
+    assert.deepEqual(listed.map(({id, members}) => [id, members]), [[rooms[0].id, 2], [open.id, 1]]);
+    assert.deepEqual(await ann.rooms("Arena", {mode: "none"}), []);
+    assert.equal((await ann.joinById(open.id)).member, 2);
+    await assert.rejects(ann.joinById(mine.id), {code: -32002});
+    await assert.rejects(ann.joinByCode("AAAAAA"), {code: -32002});
+    await Promise.all([mine, same, open].map(room => room.leave()));
+  });
   await check("a member that is sent away is told, and one that leaves is gone", async () => {
     const reasons = [];
     rooms[0].onLeft(reason => reasons.push(reason));

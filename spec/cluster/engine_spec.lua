@@ -125,6 +125,52 @@ for _, kind in ipairs {"memory", "bus", "redis", "nats"} do
       assert.same({1, 0}, {seen.ups, seen.downs})
     end)
 
+    it("tells when what was subscribed to stands: then nothing is missed", function()
+      local from = open()
+      local to, seen = open()
+      for round = 1, 20 do
+        local topics = {}
+        for i = 1, 50 do
+          topics[i] = ("room %d of round %d"):format(i, round)
+          assert.is_true(to:subscribe(topics[i]))
+        end
+        if round % 3 == 0 then to:unsubscribe(table.remove(topics)) end
+        local isCalled = false
+        local answer = begin(to, "settle")
+        to:subscribe("another " .. round) -- that comes later
+        wait(function()
+          if answer.n and not isCalled then
+            isCalled = true
+            for _, topic in ipairs(topics) do from:publish(topic, "x") end
+          end
+          return isCalled
+        end)
+        assert.is_true(answer[1], tostring(answer[2]))
+        wait(function() return #seen.messages >= #topics end)
+        assert.equal(#topics, #seen.messages)
+        seen.messages = {}
+      end
+    end)
+
+    it("tells all who ask whether what is subscribed to stands, or why not", function()
+      local engine = open()
+      local answers = {}
+      for i = 1, 10 do
+        engine:subscribe("t" .. i)
+        answers[i] = begin(engine, "settle")
+      end
+      answers[11] = begin(engine, "settle")
+      wait(function() return answers[11].n end)
+      for _, answer in ipairs(answers) do assert.is_true(answer[1]) end
+      engine:subscribe "last"
+      local answer = begin(engine, "settle")
+      engine:close()
+      local closed = begin(engine, "settle")
+      wait(function() return answer.n and closed.n end)
+      assert.is_true(answer[1] == true or answer[2] == "away")
+      assert.same({nil, "away"}, {closed[1], closed[2]})
+    end)
+
     it("carries messages of any bytes, in order, to those that have subscribed", function()
       local from = open()
       local to, seen = open()

@@ -5,7 +5,7 @@
 
 local buffer = require "string.buffer"
 local frame = require "sync.cluster.frame"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 
 assert(hiredis.load())
 

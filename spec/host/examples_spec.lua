@@ -30,6 +30,25 @@ end
 describe("example", function()
   after_each(Process.cleanUp)
 
+  it("bytes: who moves is told to all, by number", function()
+    local server, ports = example("bytes")
+    local ann, bob = connect(ports[1]), connect(ports[1])
+    local function move(client)
+      client:send("\0\12\255\255\255\255\0\0\128\63\0\0\0\64")
+    end
+    local function heard(client) return (assert(client:receive(14))) end
+    move(ann)
+    local first = heard(ann)
+    assert.matches("^\0\12[\1\2]\0\0\0\0\0\128\63\0\0\0\64$", first)
+    move(bob)
+    local second = heard(ann)
+    assert.not_equal(first, second)
+    assert.equal(second, heard(bob) == first and heard(bob) or second)
+    ann:send("\0\1x")
+    assert.equal("closed", select(2, ann:receive(1)))
+    stop(server)
+  end)
+
   it("echo: what one types, all get, on three ports", function()
     local server, ports = example("echo")
     assert.equal(3, #ports)
@@ -68,6 +87,36 @@ describe("example", function()
     local text = ""
     repeat text = text .. assert(movie:receive(1)) until text:find("ann: hello%z$")
     movie:close()
+    stop(server)
+  end)
+
+  it("matchmaking: gives two of about one rating seats in a room, within 60 lines", function()
+    local lines = select(2, io.open("examples/matchmaking.lua"):read("*a"):gsub("\n", ""))
+    assert.is_true(lines <= 60, lines .. " lines")
+    local server, ports = example("matchmaking")
+    local script = Process.file(([[
+      local sync = require "sync"
+      local matched = {}
+      for i, rating in ipairs {1000, 1500, 1040, 1900} do
+        local game = sync.connect("tcp://localhost:%d")
+        game:on("onMatch", function(seat)
+          game:joinById(seat, function(room, err)
+            matched[#matched + 1] = ("%%d in %%s"):format(rating, room and room.id or err.message)
+            if #matched == 2 then
+              table.sort(matched)
+              print(matched[1], matched[2])
+              sync.stop()
+            end
+          end)
+        end)
+        game:call("seek", rating, function(_, err) assert(not err) end)
+      end
+      sync.start()
+    ]]):format(ports[1]))
+    local exit, out = Program.run(script)
+    assert.equal(0, exit)
+    local a, b = out:match("1000 in (%x+)\t1040 in (%x+)\n")
+    assert.equal(a, b or "none")
     stop(server)
   end)
 

@@ -166,6 +166,12 @@ describe("the tutorial:", function()
       select(2, tutorial:gsub("\n```html\n", "")))
   end)
 
+  it("its game is the one in examples/duel", function()
+    for _, path in ipairs {"duel.lua", "duel/index.html"} do
+      assert.equal(read("examples/duel/" .. path), read(folder .. "/" .. path))
+    end
+  end)
+
   it("each command that it lets one type is there", function()
     local scripts = 0
     for script in tutorial:gmatch("\nsync%-lua ([%w.]+)\n") do
@@ -297,18 +303,19 @@ describe("the tutorial:", function()
     -- A player of the second port: `call` sends, `expect` waits for an event or an answer.
     local function enter(port)
       local player = {socket = connect(port, "localhost"), count = 0, id = 0}
-      function player.call(name, ...)
+      function player.call(name, params)
         player.id = name == "sync.resume" and "resume" or player.id + 1
         player.socket:send(cjson.encode {jsonrpc = "2.0", id = player.id, method = name,
-          params = select("#", ...) > 0 and {...} or nil} .. "\n")
+          params = params} .. "\n")
       end
       function player.next()
         local line = assert(player.socket:receive("*l"))
         local message = cjson.decode(line)
-        if message.method ~= "sync.session" and message.id ~= "resume" then
+        if message.method ~= "sync.session" and message.id ~= "resume" and
+          message.method ~= "sync.patch" then
           player.count = player.count + 1
         end
-        return message, line
+        return message
       end
       -- The arguments of the next event of this name.
       function player.event(name)
@@ -318,13 +325,29 @@ describe("the tutorial:", function()
       end
       -- The answer to the last call.
       function player.answer()
-        local message, line
-        repeat message, line = player.next() until message.id == player.id
-        return message, line
+        local message
+        repeat message = player.next() until message.id == player.id
+        return message
       end
-      function player.fault(name, ...)
-        player.call(name, ...)
+      function player.join()
+        player.call("sync.join", {room = "Duel"})
+        player.room = player.answer().result.room
+      end
+      -- Returns the fault's text, if there is one.
+      function player.put(cell)
+        player.call("sync.call", {room = player.room, method = "put", params = {cell}})
         return (player.answer().error or {}).message
+      end
+      -- The end of the game, as patches tell it: who has won, and why.
+      function player.over()
+        while true do
+          local patch = player.event("sync.patch")
+          for _, part in ipairs {"change", "new", "seen"} do
+            local entry = (patch[part] or {})[""]
+            local fields = entry and entry[1][#entry[1]]
+            if fields and fields.winner then return fields.winner, fields.why end
+          end
+        end
       end
       player.token = player.event("sync.session").token
       return player
@@ -333,11 +356,9 @@ describe("the tutorial:", function()
     -- Two that play: X and O.
     local function begin(port)
       local x, o = enter(port), enter(port)
-      x.call("play")
-      x.answer()
-      o.call("play")
-      assert.equal("X", x.event("onStart"))
-      assert.equal("O", o.event("onStart"))
+      x.join()
+      o.join()
+      assert.equal(x.room, o.room)
       return x, o
     end
 
@@ -345,47 +366,40 @@ describe("the tutorial:", function()
       local server, _, port = serve("duel.lua")
       local liar = enter(port)
       liar.socket:send(block("json", 1) .. "\n")
-      local _, line = liar.next()
-      assert.same(cjson.decode(block("json", 2)), cjson.decode(line))
+      liar.id = 2
+      assert.same(cjson.decode(block("json", 2)), liar.answer())
+      liar.call("sync.leave", {room = 1})
+      assert.is_true(liar.answer().result)
       local x, o = begin(port)
-      assert.equal("it is not your turn", o.fault("put", 1))
-      x.call("put", 5)
-      assert.is_nil(x.answer().error)
-      assert.equal("it is not your turn", x.fault("put", 1))
+      assert.equal("it is not your turn", o.put(1))
+      assert.is_nil(x.put(5))
+      assert.equal("it is not your turn", x.put(1))
       for _, cell in ipairs {5, 0, 10, -1} do
-        assert.equal("that cell is not free", o.fault("put", cell))
+        assert.equal("that cell is not free", o.put(cell))
       end
-      assert.equal("it is not your turn", liar.fault("put", 1))
       stop(server)
       noError(server)
     end)
 
     local function play(x, o, cells)
-      for i, cell in ipairs(cells) do
-        local player = i % 2 == 1 and x or o
-        player.call("put", cell)
-        assert.is_nil(player.answer().error)
-      end
+      for i, cell in ipairs(cells) do assert.is_nil((i % 2 == 1 and x or o).put(cell)) end
     end
 
     it("are won by three in a row, or by nobody, and played again", function()
       local server, _, port = serve("duel.lua")
       local x, o = begin(port)
       play(x, o, {1, 4, 2, 5})
-      x.call("put", 3)
+      x.call("sync.call", {room = x.room, method = "put", params = {3}})
       for _, player in ipairs {x, o} do
-        assert.same({"X", "three in a row"}, {player.event("onOver")})
+        assert.same({"X", "three in a row"}, {player.over()})
       end
-      assert.equal("it is not your turn", o.fault("put", 9))
-      o.call("play")
-      o.answer()
-      x.call("play")
-      assert.equal("X", o.event("onStart")) -- who waited begins
-      assert.equal("O", x.event("onStart"))
-      play(o, x, {1, 2, 3, 5, 4, 6, 8, 7})
-      o.call("put", 9)
+      assert.equal("it is not your turn", o.put(9))
+      o.join()
+      x.join()
+      play(o, x, {1, 2, 3, 5, 4, 6, 8, 7}) -- who waited begins
+      o.call("sync.call", {room = o.room, method = "put", params = {9}})
       for _, player in ipairs {x, o} do
-        assert.same({"nobody", "the board is full"}, {player.event("onOver")})
+        assert.same({"nobody", "the board is full"}, {player.over()})
       end
       stop(server)
       noError(server)
@@ -395,7 +409,7 @@ describe("the tutorial:", function()
       local server, _, port = serve("duel.lua", "HURRY = 15")
       local x, o = begin(port)
       for _, player in ipairs {x, o} do
-        assert.same({"O", "the time is up"}, {player.event("onOver")})
+        assert.same({"O", "the time is up"}, {player.over()})
       end
       stop(server)
       noError(server)
@@ -405,47 +419,23 @@ describe("the tutorial:", function()
       local server, _, port = serve("duel.lua", "AWAY = 0.2")
       local x, o = begin(port)
       x.socket:close()
-      assert.same({"O", "the other one has left"}, {o.event("onOver")})
+      assert.same({"O", "the other one has left"}, {o.over()})
       stop(server)
       noError(server)
     end)
-
-    -- A new connection for a player whose own is lost.
-    local function resume(port, player)
-      local back = enter(port)
-      back.call("sync.resume", player.token, player.count)
-      assert.is_true(back.answer().result.resumed)
-      back.id = 100
-      return back
-    end
 
     it("go on for who comes back", function()
       local server, _, port = serve("duel.lua")
       local x, o = begin(port)
       x.socket:close()
-      x = resume(port, x)
-      x.call("put", 5)
-      assert.is_nil(x.answer().error)
-      local board
-      repeat board = o.event("onBoard") until board[5] == "X"
-      stop(server)
-      noError(server)
-    end)
-
-    it("begin with nobody who is away, and with who is back", function()
-      local server, _, port = serve("duel.lua")
-      local ann = enter(port)
-      ann.call("play")
-      ann.answer()
-      ann.socket:close()
-      local x, o = begin(port) -- the server has seen ann go before it greets these
-      x.socket:close()
-      o.socket:close()
-      ann = resume(port, ann)
-      local bob = enter(port)
-      bob.call("play")
-      assert.equal("X", ann.event("onStart"))
-      assert.equal("O", bob.event("onStart"))
+      local back = enter(port)
+      back.call("sync.resume", {x.token, x.count})
+      assert.is_true(back.answer().result.resumed)
+      back.id, back.room = 100, x.room
+      assert.is_nil(back.put(5))
+      local patch
+      repeat patch = cjson.encode(o.event("sync.patch")) until
+        patch:find('["","","","","X","","","",""]', 1, true)
       stop(server)
       noError(server)
     end)

@@ -140,9 +140,9 @@ describe("patches", function()
     refuses("change", {players = {{0, cjson.null}}})
     refuses("change", {players = {cjson.null}})
     refuses("change", {players = {{0, {hand = 5}, true}}})
-    refuses("add", {players = {{0, 9, {}}}})
-    refuses("add", {players = {{1, 3, {}}}})
-    refuses("add", {players = {{1, "x", {}}}})
+    refuses("new", {players = {{0, 9, {}}}})
+    refuses("seen", {players = {{1, 3, {}}}})
+    refuses("new", {players = {{1, "x", {}}}})
     refuses("gone", {players = {0, 0}})
     refuses("hidden", {players = {"0"}})
   end)
@@ -202,6 +202,9 @@ local function arena()
   Arena.patchRate = 100
   Arena.state = sync.state {phase = "string", players = sync.map({name = "string", x = "float32",
     hand = sync.private(sync.listOf "uint8")})}
+  function Arena:onCreate(options)
+    if options and options.private then self:makePrivate() end
+  end
   function Arena:onJoin(member, options)
     if options and options.refused then return false, "not today" end
     self.state.phase = "play"
@@ -259,7 +262,7 @@ for _, how in ipairs {{}, {framing = "length32", encoding = "amf3"}} do
       local url = serve(copy())
       local ann = enter(connect(url, copy()), {name = "ann"})
       local seen = {}
-      ann.state.players:onAdd(function(p, id) seen[#seen + 1] = "add " .. p.name .. id end)
+      ann.state.players:onAdd(function(p, id, why) seen[#seen + 1] = why .. " " .. p.name .. id end)
       ann.state.players:onChange(function(p, id, names)
         seen[#seen + 1] = ("change %d %s %g"):format(id, table.concat(names, " "), p.x)
       end)
@@ -272,7 +275,7 @@ for _, how in ipairs {{}, {framing = "length32", encoding = "amf3"}} do
       assert.equal(2.5, x)
       bob:leave()
       wait(function() return #seen == 4 end)
-      assert.same({"add ann1", "add bob2", "change 2 x 2.5", "gone2"}, seen)
+      assert.same({"seen ann1", "new bob2", "change 2 x 2.5", "gone2"}, seen)
       ann:call("hide", function() end)
       wait(function() return #seen == 5 end)
       assert.equal("hidden1", seen[5])
@@ -316,6 +319,30 @@ for _, how in ipairs {{}, {framing = "length32", encoding = "amf3"}} do
       client:close("over")
       assert.equal("the client is closed: over", reason)
       assert.is_false(room.isIn)
+    end)
+
+    it("makes rooms, finds them, and joins one by its id or its code", function()
+      local url = serve(copy())
+      local ann, bob = connect(url, copy()), connect(url, copy())
+      local function result(start)
+        local made, err
+        start(function(...) made, err = ... end)
+        wait(function() return made or err end)
+        return made, err
+      end
+      local mine = result(function(fn) ann:create("Arena", {private = true}, fn) end)
+      assert.equal(6, #mine.code)
+      local same = result(function(fn) bob:joinByCode(mine.code:lower(), nil, fn) end)
+      assert.equal(mine.id, same.id)
+      local open = result(function(fn) ann:create("Arena", fn) end)
+      local listed = result(function(fn) bob:rooms("Arena", fn) end)
+      assert.same({open.id, 1}, {listed[#listed].id, listed[#listed].members})
+      assert.same({}, (result(function(fn) bob:rooms("Arena", {mode = "none"}, fn) end)))
+      local again = result(function(fn) bob:joinById(open.id, fn) end)
+      assert.same({open.id, 2}, {again.id, again.member})
+      local _, err = result(function(fn) bob:joinById("0000", fn) end)
+      assert.equal("there is no such room", err.message)
+      assert.has_error(function() bob:create("Arena") end)
     end)
 
     it("goes on after the connection was lost, with a snapshot", function()

@@ -1,7 +1,4 @@
-local journal = require "sync.cluster.journal"
 local json = require "sync.remoting.json"
-local support = require "spec.support"
-local sync = require "sync"
 
 describe("JSON on the wire", function()
   it("can be written again when it could be read", function()
@@ -12,32 +9,5 @@ describe("JSON on the wire", function()
       local ok, value = json.decode(text, 1000)
       if ok then assert.is_string((json.encode(value)), text) end
     end
-  end)
-
-  it("tells nodes nothing of a value that it can't say, and the log why", function()
-    assert.equal("", json.note(nil, "x"))
-    assert.equal("[1]", json.note({1}, "x"))
-    local cycle = {}
-    cycle[1] = cycle
-    for _, value in ipairs {1 / 0, 0 / 0, print, cycle, {a = {1 / 0}}} do
-      local lines = support.logged(function() assert.equal("", json.note(value, "the value x")) end)
-      assert.matches("the value x can't be told to other nodes: ", lines[1], 1, true)
-    end
-  end)
-
-  -- It is written once a second, for all clients of the node.
-  it("lets a session's other fields and rooms be kept", function()
-    local class = support.protocol({resumeFields = {"nick", "speed"}}, sync.Remote)
-    local client = support.connect(class).server
-    client.nick, client.speed = "ann", 1 / 0
-    local value = {at = 1}
-    client:join("room", value)
-    value.at = 0 / 0
-    client:join("other", 5)
-    support.logged(function()
-      assert.same({nick = '"ann"'}, journal.fieldsOf(client))
-      assert.same({room = "", other = "5"}, journal.roomsOf(client))
-    end)
-    support.cleanUp()
   end)
 end)

@@ -12,10 +12,15 @@ local steps, rooms, first = tonumber(arg[1]) or 0, tonumber(arg[2]) or 0, tonumb
 log.write = function() end -- of what is out of range
 
 local function live(what, run, lives, each)
-  local patches = 0
-  for seed = first, first + lives - 1 do patches = patches + run(seed, each).patches end
-  print(("%s: %d steps in %d lives: %d patches, all as they should be"):format(what, lives * each,
-    lives, patches))
+  local patches, elsewhere, skipped = 0, 0, 0
+  for seed = first, first + lives - 1 do
+    local life = run(seed, each)
+    patches, elsewhere = patches + life.patches, elsewhere + life.elsewhere
+    skipped = skipped + (life.skipped or 0)
+  end
+  print(("%s: %d steps in %d lives: %d patches, all as they should be; %s"):format(what,
+    lives * each, lives, patches, what == "in process" and elsewhere .. " of them of replicas" or
+    skipped .. " left out, for members that were behind"))
 end
 
 if steps > 0 then live("in process", model.run, math.ceil(steps / STEPS), STEPS) end

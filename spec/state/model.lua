@@ -5,13 +5,18 @@
 -- leave. After each patch that a member gets, what a client makes of it (reference.lua) must be
 -- the model's view for it; and of the markers that all strings hold, no other may be in the bytes
 -- than those in fields that the member may see.
+--
+-- Some members are elsewhere, at one of two replicas, which lose what the home sends now and then.
+-- What a replica writes for them must be, byte for byte, what the home writes.
 
 local ffi = require "ffi"
 local cjson = require "cjson"
 local amf3 = require "sync.flash.amf3"
 local amfwire = require "sync.flash.wire"
 local core = require "sync.core"
+local Replica = require "sync.state.replica"
 local State = require "sync.state.state"
+local tables = require "sync.state.tables"
 local reference = require "spec.state.reference"
 local sync = require "sync"
 
@@ -109,7 +114,7 @@ local function randomDeclaration()
   return plan
 end
 
--- Types of C are never freed, so that declarations are used more than once.
+-- Types of C are never freed, and a process may have so many: declarations are used more than once.
 local PLANS = 200
 local plans = {}
 local function planOf(seed)
@@ -197,7 +202,7 @@ end
 
 function Run:add(map)
   local key = map.plan.keys == "integer" and random(-40, 40) or "k" .. random(40)
-  local entity = {key = key, map = map, sent = {}}
+  local entity = {key = key, map = map, sent = {}, born = self.tick + 1}
   local fields = {x = random(0, 40), y = random(0, 40)}
   for name, field in pairs(map.plan.fields) do
     entity.sent[name] = defaultOf(field.kind)
@@ -265,7 +270,7 @@ function Run:edit(p, entity, name, kind)
 end
 
 -- Writes a field of an entity, or of the state itself.
-function Run:write(entity, fields)
+function Run:change(entity, fields)
   local names = {}
   for name in pairs(fields) do names[#names + 1] = name end
   local name = pick(names)
@@ -290,11 +295,26 @@ function Run:join()
   local form = random(0, 2)
   local member = {form = FORMS[form], number = C.sync_state_join(self.state.handle, form),
     client = reference.client(self.joined), had = {}, sights = {}, renew = true, input = 0,
-    told = 0}
+    told = 0, last = self.tick}
   self.lastMember = self.lastMember + 1
   member.id = self.lastMember
+  if self.replicas and chance(50) then self:move(member) end
   member.room = true
   self.members[#self.members + 1] = member
+end
+
+-- It goes to a replica, to another, or home.
+function Run:move(member)
+  member.replica = not (member.replica and chance(50)) and pick(self.replicas) or nil
+  member.isAttached = false
+  C.sync_state_elsewhere(self.state.handle, member.number, member.replica and member.id or 0)
+  self:anew(member)
+end
+
+-- Its connection is a new one: as far as the home writes for it.
+function Run:anew(member)
+  C.sync_state_connect(self.state.handle, member.number, 1)
+  member.renew, member.last = true, self.tick
 end
 
 function Run:leave()
@@ -366,8 +386,7 @@ function Run:sees(map, member, entity, x, y)
   if rule == "shown" or not x then return false end
   local distance = (entity.sent.x - x) ^ 2 + (entity.sent.y - y) ^ 2
   local far = 1.1 * NEAR
-  return distance <= NEAR ^ 2 or
-    distance <= far * far and member.had[entity] == true and not member.renew
+  return distance <= NEAR ^ 2 or distance <= far * far and member.had[entity] == true
 end
 
 local function fieldsFor(entity, fields, own)
@@ -483,14 +502,82 @@ function Run:read(member, bytes)
   return reference.read(self.joined, message.params[1].data)
 end
 
+-- What is new must have come since the member's last patch; what was there is "seen".
+function Run:checkNew(member, patch)
+  for _, section in ipairs(patch.sections) do
+    local map = self.maps[section.table]
+    for _, entry in ipairs(map and section or {}) do
+      local entity = map.entities[entry.key]
+      local isNew = entity and entity.born > member.last
+      if (section.kind == reference.NEW and not isNew) or
+        (section.kind == reference.SEEN and isNew) then
+        self:failed("member %d: %s is taken for %s", member.id, tostring(entry.key),
+          isNew and "seen" or "new")
+      end
+    end
+  end
+end
+
+-- Gives a replica what the home has made. Returns whether it follows.
+function Run:bring(replica, changes, snapshot)
+  replica.follows = false
+  for _, bytes in ipairs {changes or false, snapshot or false} do
+    if bytes and not chance(replica.losing) then
+      local took = replica:apply(bytes)
+      if took < 0 then self:failed("a replica has refused bytes: %d", took) end
+      if took == C.SYNC_APPLIED then
+        replica.follows = true
+        for _, member in ipairs(self.members) do
+          if member.replica == replica and bytes == snapshot then member.isAttached = false end
+        end
+      elseif took == C.SYNC_APPLIED_MISSED and not snapshot then
+        self.state:want()
+      end
+    end
+  end
+end
+
+-- The member's number at its replica; nil: it isn't there yet.
+function Run:attach(member)
+  local handle = member.replica.handle
+  local number = C.sync_state_find(handle, member.id)
+  if not member.isAttached then
+    if number == 0 then self:failed("member %d isn't at its replica", member.id) end
+    C.sync_state_read(handle, number, tables.form(handle, member.form))
+    C.sync_state_connect(handle, number, 1)
+    member.isAttached = true
+    self:anew(member)
+    member.last = self.tick - 1
+  end
+  return number
+end
+
+-- The bytes for a member, which a replica and the home agree about.
+function Run:write(member)
+  local replica = member.replica
+  local number = replica and self:attach(member)
+  local bytes = self.state:write(member.number, self.tick)
+  if replica then
+    self.elsewhere = self.elsewhere + (bytes and 1 or 0)
+    if replica:write(number, self.tick) ~= bytes then
+      self:failed("member %d gets something else of its replica", member.id)
+    end
+  end
+  return bytes
+end
+
 function Run:patch()
   self.tick = self.tick + 1
   self.state:ask(self.members, 1000)
   self.state:compare()
+  C.sync_state_copy(self.state.handle, self.tick)
+  local changes, snapshot = self.state:copied()
+  for _, replica in ipairs(self.replicas) do self:bring(replica, changes, snapshot) end
   for _, member in ipairs(self.members) do
-    if not chance(member.slow or 0) then
-      local bytes = self.state:write(member.number, self.tick)
-      local view, had = self:view(member)
+    local view, had = self:view(member)
+    member.had = had
+    if not chance(member.slow or 0) and (not member.replica or member.replica.follows) then
+      local bytes = self:write(member)
       if bytes then
         local patch = self:read(member, bytes)
         if patch.snapshot ~= member.renew or patch.tick ~= self.tick or
@@ -498,28 +585,32 @@ function Run:patch()
           self:failed("member %d: the head of its patch is wrong", member.id)
         end
         reference.apply(member.client, patch)
+        self:checkNew(member, patch)
         self:lookForMarkers(member, bytes, had)
         self.patches, self.bytes = self.patches + 1, self.bytes + #bytes
       elseif member.renew or member.input ~= member.told then
         self:failed("member %d, %s: nothing was sent; %s, %d after %d", member.id, member.form,
           tostring(member.renew), member.input, member.told)
       end
-      member.had, member.renew, member.told = had, false, member.input
+      member.renew, member.told, member.last = false, member.input, self.tick
       self:compare(member, view)
     end
   end
-  self.state:finish()
+  for _, replica in ipairs(self.replicas) do
+    if replica.follows then replica:finish() end
+  end
+  C.sync_state_end_patch(self.state.handle)
 end
 
 local ACTIONS = {
   function(self) self:add(pick(self.maps)) end,
   function(self) self:add(pick(self.maps)) end,
   function(self) self:remove(pick(self.maps)) end,
-  function(self) self:write(self.root, self.plan.root.fields) end,
+  function(self) self:change(self.root, self.plan.root.fields) end,
   function(self)
     local map = pick(self.maps)
     local entity = anyOf(map.entities)
-    if entity then self:write(entity, map.plan.fields) end
+    if entity then self:change(entity, map.plan.fields) end
   end,
   function(self)
     local entity, member = anyOf(pick(self.maps).entities), self.members[1] and pick(self.members)
@@ -541,7 +632,13 @@ local ACTIONS = {
     local member = pick(self.members)
     member.renew = true
     C.sync_state_renew(self.state.handle, member.number)
+    if member.replica then
+      C.sync_state_renew(member.replica.handle, C.sync_state_find(member.replica.handle, member.id))
+    end
     if chance(50) then member.client = reference.client(self.joined) end
+  end,
+  function(self)
+    if self.members[1] and self.replicas and chance(30) then self:move(pick(self.members)) end
   end,
   function(self)
     if not self.members[1] then return end
@@ -562,13 +659,19 @@ function model.new(seed, makeState)
   local plan = planOf(seed)
   math.randomseed(seed)
   local self = setmetatable({seed = seed, step = 0, plan = plan, maps = {}, members = {},
-    lastMember = 0, marker = 0, holders = {}, tick = 0, patches = 0, bytes = 0}, Run)
+    lastMember = 0, marker = 0, holders = {}, tick = 0, patches = 0, bytes = 0, elsewhere = 0}, Run)
   self.joined = {state = plan.schema:told()}
   self.state = makeState(plan)
   self.root = {p = self.state.root, sent = {}}
   for name, field in pairs(plan.root.fields) do self.root.sent[name] = defaultOf(field.kind) end
   for i, of in ipairs(plan.maps) do self.maps[i] = {plan = of, entities = {}} end
   return self
+end
+
+function Run:replica()
+  local replica = Replica.new(self.plan.schema, self.state.number)
+  replica.losing = pick {0, 0, 3, 20}
+  return replica
 end
 
 --- Does something.
@@ -584,13 +687,20 @@ end
 -- @raise what was wrong, with the seed
 function model.run(seed, steps)
   local self = model.new(seed, function(plan)
-    local state = State.new(plan.schema, random(3) == 1 and 2 ^ 32 - 1 or random(200))
+    local number = random(3) == 1 and 2 ^ 32 - 1 or random(200)
+    local state = State.new(plan.schema, number)
+    state.number = number
     C.sync_state_envelope(state.handle, model.envelope, model.head, #model.envelope)
     return state
   end)
+  self.replicas = {self:replica(), self:replica()}
   for _ = 1, steps do self:act(ACTIONS) end
   for _, member in ipairs(self.members) do member.slow = 0 end
-  self:patch() -- all are up to date
+  for _, replica in ipairs(self.replicas) do replica.losing = 0 end
+  for _ = 1, 3 do self:patch() end -- all are up to date
+  for _, member in ipairs(self.members) do
+    if member.last ~= self.tick then self:failed("member %d gets nothing", member.id) end
+  end
   self.state:clear()
   return self
 end

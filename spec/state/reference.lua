@@ -11,8 +11,11 @@ local cjson = require "cjson"
 
 local reference = {}
 
-local GONE, HIDDEN, ADD, CHANGE = 0, 1, 2, 3
-reference.GONE, reference.HIDDEN, reference.ADD, reference.CHANGE = GONE, HIDDEN, ADD, CHANGE
+local GONE, HIDDEN, NEW, SEEN, CHANGE = 0, 1, 2, 3, 4
+reference.GONE, reference.HIDDEN, reference.CHANGE = GONE, HIDDEN, CHANGE
+reference.NEW, reference.SEEN = NEW, SEEN
+
+local function isAdd(section) return section.kind == NEW or section.kind == SEEN end
 
 local MARK = 0xC1
 local MOST_NUMBER = 1048575
@@ -131,10 +134,10 @@ function reference.tables(join)
 end
 
 local function writeEntry(entry, section, shape)
-  if section.kind < ADD then return "" end
+  if section.kind < NEW then return "" end
   local key = ""
-  if section.kind == ADD and shape.keys == "integer" then key = zigzag(entry.key) end
-  if section.kind == ADD and shape.keys == "string" then key = text(entry.key) end
+  if isAdd(section) and shape.keys == "integer" then key = zigzag(entry.key) end
+  if isAdd(section) and shape.keys == "string" then key = text(entry.key) end
   local private = entry.mine ~= nil
   return key .. writeFields(shape.fields, entry.fields, private) ..
     (private and writeFields(shape.private, entry.fields, entry.mine) or "")
@@ -146,7 +149,7 @@ function reference.write(join, patch)
   local parts = {string.char(MARK, patch.snapshot and 1 or 0), varint(patch.room),
     varint(patch.epoch), varint(patch.tick), varint(patch.input)}
   for _, section in ipairs(patch.sections) do
-    parts[#parts + 1] = varint(4 * section.table + section.kind) .. varint(#section)
+    parts[#parts + 1] = varint(8 * section.table + section.kind) .. varint(#section)
     local before = -1
     for _, entry in ipairs(section) do
       parts[#parts + 1] = varint(entry.number - before - 1)
@@ -294,8 +297,8 @@ local function readFields(r, list, fields)
 end
 
 local function readEntry(r, entry, section, shape)
-  if section.kind < ADD then return end
-  if section.kind == ADD then
+  if section.kind < NEW then return end
+  if isAdd(section) then
     entry.key = ""
     if shape.keys == "integer" then entry.key = r:zigzag() end
     if shape.keys == "string" then entry.key = r:text() end
@@ -308,7 +311,8 @@ end
 
 local function readSection(r, tables, before)
   local head = r:varint()
-  local section = {table = math.floor(head / 4), kind = head % 4}
+  local section = {table = math.floor(head / 8), kind = head % 8}
+  if section.kind > CHANGE then error("there is no such kind", 0) end
   if head <= before then error("sections do not ascend", 0) end
   local shape = tables[section.table] or error("there is no such table", 0)
   local count, number = r:count(), -1
@@ -428,10 +432,11 @@ local function applySection(client, section, told)
   local shape = client.tables[section.table]
   for _, entry in ipairs(section) do
     local entity = shape.entities[entry.number]
-    if (section.kind == ADD) == (entity ~= nil) then error("it does not fit what is there", 0) end
-    if section.kind == ADD then
+    if isAdd(section) == (entity ~= nil) then error("it does not fit what is there", 0) end
+    if isAdd(section) then
       shape.entities[entry.number] = added(shape, entry)
-      told[#told + 1] = {"add", shape.name, entry.key}
+      shape.entities[entry.number].why = section.kind == NEW and "new" or "seen"
+      told[#told + 1] = {"add", shape.name, entry.key, shape.entities[entry.number].why}
     elseif section.kind == CHANGE then
       told[#told + 1] = {"change", shape.name, entity.key, change(shape, entity, entry)}
     else
@@ -443,15 +448,16 @@ local function applySection(client, section, told)
 end
 
 -- What a snapshot tells of a table: what has gone, come, and changed. It can't say whether one
--- that isn't there has gone or is out of sight.
+-- that isn't there has gone or is out of sight; but one whose number another has has gone.
 local function compare(shape, before, after, told)
   for number = 0, MOST_NUMBER do
     local was, is = before[number], after[number]
-    if was and (not is or was.key ~= is.key) then
-      told[#told + 1] = {"remove", shape.name, was.key, "hidden"}
+    local isSame = was and is and was.key == is.key and is.why == "seen"
+    if was and not isSame then
+      told[#told + 1] = {"remove", shape.name, was.key, is and "gone" or "hidden"}
     end
-    if is and (not was or was.key ~= is.key) then
-      told[#told + 1] = {"add", shape.name, is.key}
+    if is and not isSame then
+      told[#told + 1] = {"add", shape.name, is.key, is.why}
     elseif is then
       local list = names(shape, was.fields, is.fields)
       if list[1] or was.mine ~= is.mine then
@@ -474,7 +480,7 @@ function reference.apply(client, patch)
     end
   end
   for _, section in ipairs(patch.sections) do
-    if patch.snapshot and section.kind ~= ADD then error("a snapshot holds adds alone", 0) end
+    if patch.snapshot and not isAdd(section) then error("a snapshot holds adds alone", 0) end
     applySection(client, section, told)
   end
   if patch.snapshot then
@@ -573,7 +579,8 @@ function reference.json(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
-local NAMES = {[GONE] = "gone", [HIDDEN] = "hidden", [ADD] = "add", [CHANGE] = "change"}
+local NAMES = {[GONE] = "gone", [HIDDEN] = "hidden", [NEW] = "new", [SEEN] = "seen",
+  [CHANGE] = "change"}
 
 --- A patch in its JSON form, as a table.
 function reference.object(client, patch)
@@ -582,8 +589,8 @@ function reference.object(client, patch)
   for _, section in ipairs(patch.sections) do
     local shape, list = client.tables[section.table], {}
     for i, entry in ipairs(section) do
-      local fields = section.kind >= ADD and plainFields(shape, entry.fields)
-      if section.kind == ADD then list[i] = {entry.number, entry.key, fields, entry.mine}
+      local fields = section.kind >= NEW and plainFields(shape, entry.fields)
+      if isAdd(section) then list[i] = {entry.number, entry.key, fields, entry.mine}
       elseif section.kind == CHANGE then list[i] = {entry.number, fields, entry.mine}
       else list[i] = entry.number end
     end
@@ -614,9 +621,9 @@ local function unplain(value, kind)
 end
 
 local function readObjectEntry(shape, section, from)
-  if section.kind < ADD then return {number = from} end
-  local at = section.kind == ADD and 3 or 2
-  local entry = {number = from[1], key = section.kind == ADD and from[2] or nil, fields = {},
+  if section.kind < NEW then return {number = from} end
+  local at = isAdd(section) and 3 or 2
+  local entry = {number = from[1], key = isAdd(section) and from[2] or nil, fields = {},
     mine = from[at + 1]}
   eachField(shape, function(name, kind)
     local value = from[at][name]

@@ -1,6 +1,7 @@
 local values = require "sync.flash.values"
 local amf3 = require "sync.flash.amf3"
 local cjson = require "cjson"
+local pace = require "sync.rooms.pace"
 local reference = require "spec.state.reference"
 local support = require "spec.support"
 local sync = require "sync"
@@ -28,11 +29,16 @@ local function arena(fields, options)
     false}, sync.Remote)
 end
 
+-- The class's room, of which there is one here.
+local function only(Arena)
+  return Arena:all()[1]
+end
+
 -- Makes the room do what is due, as its timer does.
 local function tick(Arena)
-  local room = rawget(Arena, "open")
-  if Arena.tickRate > 0 then room.start = room.start - 1 / Arena.tickRate end
-  room:run()
+  local home = only(Arena).inner
+  if Arena.tickRate > 0 then home.start = home.start - 1 / Arena.tickRate end
+  pace.run(home)
   testing.settle()
 end
 
@@ -68,10 +74,7 @@ end
 describe("rooms", function()
   after_each(function()
     for _, Arena in ipairs(rooms) do
-      local room = rawget(Arena, "open")
-      if room then
-        for i = #room.members, 1, -1 do room.members[i]:kick() end
-      end
+      for _, room in ipairs(Arena:all()) do room:close() end
     end
     rooms = {}
     support.cleanUp()
@@ -93,10 +96,10 @@ describe("rooms", function()
   it("send a snapshot, and then what has changed", function()
     local Arena, Game = arena()
     local client, answer = join(support.serve(Game), Arena)
-    local state = Arena.open.state
+    local state = only(Arena).state
     tick(Arena)
     assert.same({{room = answer.result.room, epoch = 0, tick = 1, input = 0, snapshot = true,
-      add = {[""] = {{0, "", {}}}, players = {{0, 1, {name = "p1"}, true}}}}}, patches(client))
+      new = {[""] = {{0, "", {}}}, players = {{0, 1, {name = "p1"}, true}}}}}, patches(client))
     tick(Arena)
     assert.same({}, patches(client))
     state.phase, state.players[1].x, state.players[1].hand = "play", 2.5, {1, 2}
@@ -106,7 +109,7 @@ describe("rooms", function()
       patches(client)[1].change)
     state.players[7] = {hp = 300, secret = "never"}
     tick(Arena)
-    assert.same({players = {{1, 7, {hp = 255}}}}, patches(client)[1].add)
+    assert.same({players = {{1, 7, {hp = 255}}}}, patches(client)[1].new)
     state.players[7] = nil
     tick(Arena)
     assert.same({players = {1}}, patches(client)[1].gone)
@@ -116,39 +119,39 @@ describe("rooms", function()
     local Arena, Game = arena()
     local server = support.serve(Game)
     local ann, bob = join(server, Arena), join(server, Arena)
-    Arena.open.state.players[1].hand:add(42)
+    only(Arena).state.players[1].hand:add(42)
     tick(Arena)
     assert.same({{0, 1, {hand = {42}, name = "p1"}, true}, {1, 2, {name = "p2"}}},
-      patches(ann)[1].add.players)
-    assert.same({{0, 1, {name = "p1"}}, {1, 2, {name = "p2"}, true}}, patches(bob)[1].add.players)
+      patches(ann)[1].new.players)
+    assert.same({{0, 1, {name = "p1"}}, {1, 2, {name = "p2"}, true}}, patches(bob)[1].new.players)
   end)
 
   it("show what is near, and what they are told to", function()
     local Arena, Game = arena(nil, {sees = sync.near(10)})
     local server = support.serve(Game)
     local ann, bob = join(server, Arena), join(server, Arena)
-    local room = Arena.open
+    local room = only(Arena)
     local players = room.state.players
     players[2].x = 20
     tick(Arena)
-    assert.equal(1, #patches(ann)[1].add.players)
+    assert.equal(1, #patches(ann)[1].new.players)
     patches(bob)
     players[2].x = 10
     tick(Arena)
-    assert.same({{1, 2, {name = "p2", x = 10}}}, patches(ann)[1].add.players)
+    assert.same({{1, 2, {name = "p2", x = 10}}}, patches(ann)[1].seen.players)
     room:hide(room.members[1], players[2])
     tick(Arena)
     assert.same({players = {1}}, patches(ann)[1].hidden)
     players[2].x = 500
     room:show(room.members[1], players[2])
     tick(Arena)
-    assert.equal(500, patches(ann)[1].add.players[1][3].x)
+    assert.equal(500, patches(ann)[1].seen.players[1][3].x)
     room:unset(room.members[1], players[2])
     tick(Arena)
     assert.same({players = {1}}, patches(ann)[1].hidden)
     room:look(room.members[1], 495, 0)
     tick(Arena)
-    assert.same({players = {{1, 2, {name = "p2", x = 500}}}}, patches(ann)[1].add)
+    assert.same({players = {{1, 2, {name = "p2", x = 500}}}}, patches(ann)[1].seen)
   end)
 
   it("ask a function within its budget", function()
@@ -158,17 +161,25 @@ describe("rooms", function()
       return p.hp > 5
     end})
     local client = join(support.serve(Game), Arena)
-    local players = Arena.open.state.players
+    local players = only(Arena).state.players
     for id = 11, 15 do players[id] = {hp = id - 7} end
     local seen = {}
     for _ = 1, 3 do
       tick(Arena)
       for _, patch in ipairs(patches(client)) do
-        for _, entry in ipairs(patch.add and patch.add.players or {}) do seen[entry[2]] = true end
+        for _, adds in ipairs {patch.new or {}, patch.seen or {}} do
+          for _, entry in ipairs(adds.players or {}) do seen[entry[2]] = true end
+        end
       end
     end
     assert.equal(9, asked)
     assert.same({[1] = true, [13] = true, [14] = true, [15] = true}, seen)
+  end)
+
+  it("have settings that are checked before anybody may join", function()
+    local _, Game = arena {maxMembers = "many"}
+    assert.matches("Arena%d+.maxMembers must be a whole number from 1 to 1000000, or false, " ..
+      'not "many"', support.raised(sync.enable, "127.0.0.1", 0, Game))
   end)
 
   it("refuse who may not join, and say why", function()
@@ -187,9 +198,8 @@ describe("rooms", function()
     assert.same({-32603, "internal error"}, answer {options = "error"})
     assert.equal(-32602, answer({form = "binary"})[1])
     assert.equal(-32602, answer({form = "amf3"})[1])
-    assert.is_nil(rawget(Arena, "open"))
+    assert.is_nil(only(Arena))
     assert.is_nil(answer {})
-    assert.same({-32002, "the room is full"}, answer {})
     local client = server:connect()
     send(client, "sync.join", {room = "Other"})
     assert.equal(-32602, messages(client)[1].error.code)
@@ -212,7 +222,7 @@ describe("rooms", function()
       return message.result or message.error.code
     end
     assert.equal(90, call {method = "aim", params = {45}, input = 3})
-    assert.same({{Arena.open, Arena.open.members[1], 45}}, called)
+    assert.same({{only(Arena), only(Arena).members[1], 45}}, called)
     assert.equal(1, call {method = "plain", input = 2})
     assert.equal(-32602, call {method = "aim", params = {"x"}})
     assert.equal(-32601, call {method = "onTick"})
@@ -238,7 +248,7 @@ describe("rooms", function()
     local bob, cid = join(server, Arena), join(server, Arena)
     send(ann, "sync.leave", {room = joined.result.room})
     assert.is_true(messages(ann)[1].result)
-    Arena.open.members[1]:kick("cheat")
+    only(Arena).members[1]:kick("cheat")
     local message = messages(bob)[1]
     assert.same({"sync.left", joined.result.room, "cheat"},
       {message.method, unpack(message.params)})
@@ -246,7 +256,7 @@ describe("rooms", function()
     cid:leave()
     assert.same({{1, "left"}, {2, "cheat"}, {3, "left"}}, left)
     assert.equal(1, ended)
-    assert.is_nil(rawget(Arena, "open"))
+    assert.is_nil(only(Arena))
   end)
 
   it("give a slow member what has changed since its last patch, and no more than one", function()
@@ -255,7 +265,7 @@ describe("rooms", function()
     local slow, quick = join(server, Arena), join(server, Arena)
     tick(Arena)
     patches(quick)
-    local players = Arena.open.state.players
+    local players = only(Arena).state.players
     for i = 1, 50 do -- the slow one doesn't read: it has its snapshot unread
       players[1].x = i
       if i == 10 then players[9] = {hp = 1} end
@@ -271,7 +281,7 @@ describe("rooms", function()
     list = patches(slow)
     assert.equal(1, #list)
     assert.same({players = {{0, {x = 50}}}}, list[1].change)
-    assert.same({players = {{3, 8, {hp = 2}}}}, list[1].add)
+    assert.same({players = {{3, 8, {hp = 2}}}}, list[1].new)
     assert.is_nil(list[1].gone)
   end)
 
@@ -290,7 +300,7 @@ describe("rooms", function()
     assert.is_true(patches(client)[1].snapshot)
     local instance = client.server
     client:leave()
-    Arena.open:fire("onMissed")
+    only(Arena):fire("onMissed")
     local again = server:connect()
     messages(again)
     send(again, "sync.resume", {token, 2}) -- the answers: patches don't count
@@ -302,7 +312,7 @@ describe("rooms", function()
     list = patches(again)
     assert.equal(1, #list)
     assert.is_true(list[1].snapshot)
-    assert.same({{0, 1, {name = "p1"}, true}}, list[1].add.players)
+    assert.same({{0, 1, {name = "p1"}, true}}, list[1].seen.players)
   end)
 
   it("keep a member that is away, until it is let go", function()
@@ -315,7 +325,7 @@ describe("rooms", function()
     local instance = client.server
     client:leave()
     tick(Arena)
-    assert.same({{}, 1}, {reasons, #Arena.open.members})
+    assert.same({{}, 1}, {reasons, #only(Arena).members})
     instance:close("bored")
     assert.same({"bored"}, reasons)
   end)
@@ -324,11 +334,11 @@ describe("rooms", function()
     local Arena, Game = arena()
     local server = support.serve(Game)
     local ann, bob = join(server, Arena), join(server, Arena)
-    Arena.open:fire("onStart", 3)
-    Arena.open.members[2]:fire("onYou")
+    only(Arena):fire("onStart", 3)
+    only(Arena).members[2]:fire("onYou")
     messages(ann)
     messages(bob)
-    Arena.open:fire("onStart", 4)
+    only(Arena):fire("onStart", 4)
     local names = {}
     for _, message in ipairs(messages(ann)) do names[#names + 1] = message.method end
     tick(Arena)
@@ -359,13 +369,13 @@ describe("rooms", function()
     client:send(framed {jsonrpc = "2.0", id = 1, method = "sync.join", params = params})
     local joined = received()[1].result
     for _, length in ipairs {1, 70, 200, 3000} do -- the length of a ByteArray has several forms
-      Arena.open.state.phase = ("x"):rep(length)
+      only(Arena).state.phase = ("x"):rep(length)
       tick(Arena)
       local message = received()[1]
       assert.equal("sync.patch", message.method)
       assert.equal("bytes", values.kind(message.params[1]))
       local patch = reference.read(joined, message.params[1].data)
-      assert.equal(Arena.open.state.phase, patch.sections[1][1].fields.phase)
+      assert.equal(only(Arena).state.phase, patch.sections[1][1].fields.phase)
     end
   end)
 
@@ -376,12 +386,12 @@ describe("rooms", function()
       room.state.phase = tostring(room.tick)
     end}
     local client = join(support.serve(Game), Arena)
-    local room = Arena.open
+    local room = only(Arena)
     local function later(count)
-      room.start = room.start - count / 100
+      room.inner.start = room.inner.start - count / 100
       ticks = {}
       local before = room.tick
-      room:run()
+      pace.run(room.inner)
       return room.tick - before, #ticks
     end
     local passed, made = later(4)
@@ -398,11 +408,11 @@ describe("rooms", function()
   it("say when a patch is longer than a member's queue, and go on when it isn't", function()
     local Arena, Game = arena()
     local client = join(support.serve(Game, {maxQueue = 2000}), Arena)
-    Arena.open.state.phase = ("x"):rep(3000)
+    only(Arena).state.phase = ("x"):rep(3000)
     local lines = support.logged(function() tick(Arena) end)
     assert.matches("a patch is longer than maxQueue", lines[1], 1, true)
     assert.same({}, patches(client))
-    Arena.open.state.phase = "x"
+    only(Arena).state.phase = "x"
     tick(Arena)
     assert.is_true(patches(client)[1].snapshot)
   end)
@@ -412,7 +422,7 @@ describe("rooms", function()
     local client = join(support.serve(Game), Arena)
     local lines = support.logged(function() tick(Arena) end)
     assert.matches("boom", lines[1], 1, true)
-    Arena.open.state.phase = "on"
+    only(Arena).state.phase = "on"
     support.logged(function() tick(Arena) end)
     assert.is_true(#patches(client) > 0)
   end)

@@ -1,3 +1,5 @@
+local ffi = require "ffi"
+local Process = require "spec.support.process"
 local core = require "sync.core"
 local State = require "sync.state.state"
 local support = require "spec.support"
@@ -38,6 +40,32 @@ describe("a declaration", function()
     for _, wrong in ipairs {{0, 1, 0}, {1, 0, 1}, {0, 1e10, 0.1}, {0, 1, 5}, {0, 0 / 0, 1}} do
       assert.matches("^sync.fixed", support.raised(sync.fixed, unpack(wrong)))
     end
+  end)
+
+  it("takes no more types of C when it is made again, and so many in all", function()
+    local function declared() return {a = "uint8", m = sync.map {x = "float32", here = "bool"}} end
+    local one, other = state(declared()), state(declared())
+    one.m[1], other.m[1] = {x = 1}, {x = 2}
+    assert.equal(ffi.typeof(one.m[1]), ffi.typeof(other.m[1]))
+    assert.equal(ffi.typeof(one), ffi.typeof(other))
+    assert.equal("entity of m", tostring(one.m[1]))
+    -- In a process of its own, since these are kept.
+    local script = Process.file [[
+      local sync = require "sync"
+      local function declare(i)
+        local fields = {}
+        for j = 1, 250 do fields["f" .. i .. "_" .. j] = "uint8" end
+        return pcall(sync.state, fields)
+      end
+      for i = 1, 119 do assert(declare(i)) end
+      for _ = 1, 300 do assert(declare(7)) end
+      print(select(2, declare(120)))
+      os.exit(0)
+    ]]
+    local process = Process.start {os.getenv "SYNC_LUA" or "./sync-lua", script}
+    process:expect("stdout", "this process has declared states with too many different fields")
+    assert.equal(0, process:wait())
+    Process.cleanUp()
   end)
 
   it("may use names that are words of C and of Lua", function()

@@ -9,6 +9,7 @@ local cjson = require "cjson"
 local core = require "sync.core"
 local loop = require "sync.loop"
 local model = require "spec.state.model"
+local pace = require "sync.rooms.pace"
 local reference = require "spec.state.reference"
 local socket = require "socket"
 local sync = require "sync"
@@ -123,7 +124,7 @@ end
 
 function Life:gotPatch(member, payload)
   local patch = self:read(member, payload)
-  if patch.room ~= self.room.number then return end -- of a room before
+  if patch.room ~= self.room.inner.number then return end -- of a room before
   if member.lost and not patch.snapshot then self:failed("a patch came before the snapshot") end
   member.lost = false
   reference.apply(member.client, patch)
@@ -182,7 +183,7 @@ function Life:leave()
   if #self.members == 1 then return end -- the room would end
   local member = table.remove(self.members, random(#self.members))
   member.socket:close()
-  member.real.client:close()
+  member.real.line.client:close()
   wait(self, "a member to go", function() return member.real.number == 0 end)
   member.number = 0
   for _, map in ipairs(self.maps) do
@@ -196,7 +197,7 @@ end
 function Life:resume(member)
   self:take(member)
   member.socket:close()
-  local instance = member.real.client
+  local instance = member.real.line.client
   wait(self, "a client to be away", function() return instance.session.away end)
   if random(2) == 1 then self:patch() end
   local token, counted = member.token, member.counted
@@ -231,8 +232,12 @@ end
 
 function Life:patch()
   self.tick = self.tick + 1
-  for _, member in ipairs(self.members) do self:note(member) end
-  self.room:run()
+  for _, member in ipairs(self.members) do
+    self:note(member)
+    local behind = C.sync_is_behind(core.handle, member.real.line.client.slot) ~= 0
+    self.skipped = (self.skipped or 0) + (behind and 1 or 0)
+  end
+  pace.run(self.room.inner)
   loop.step()
   for _, member in ipairs(self.members) do
     if not member.slow then self:take(member) end
@@ -261,7 +266,7 @@ function Life:quiet()
     local all = true
     for _, member in ipairs(self.members) do
       -- With an input, there is something to be sent.
-      C.sync_state_input(self.room.inner.handle, member.number, 1e6 + self.room.tick)
+      C.sync_state_input(self.room.inner.state.handle, member.number, 1e6 + self.room.tick)
       self:take(member)
       all = all and (member.tick or 0) > quiet
     end
@@ -295,7 +300,7 @@ ACTIONS[14] = function(self) -- much, for those that don't read
   for _ = 1, 30 do
     for _, map in ipairs(self.maps) do
       for _, entity in pairs(map.entities) do
-        self:write(entity, map.plan.fields)
+        self:change(entity, map.plan.fields)
       end
     end
     self:patch()
@@ -317,8 +322,8 @@ local function begin(self)
   self.class = class
   function class.onJoin(_, member) self.newest = member end
   function class.onCreate(room) self.room = room end
-  self.room = class:find()
-  return self.room.inner
+  self.room = class:create()
+  return self.room.inner.state
 end
 
 --- Lives through one room.
@@ -333,22 +338,24 @@ function sockets.run(seed, steps)
   self.class = classes[self.plan]
   local life = setmetatable(self, Life)
   function life.class.onJoin(_, member) life.newest = member end
-  life.room = rawget(life.class, "open")
+  life.room = life.class:all()[1]
   life:join()
   for _ = 1, steps do life:act(ACTIONS) end
   life:quiet()
   for _, member in ipairs(life.members) do
     member.socket:close()
-    member.real.client:close()
+    member.real.line.client:close()
   end
-  wait(life, "the room to end", function() return life.room.ended end)
+  wait(life, "the room to end", function() return life.room.inner.ended end)
   return life
 end
 
 --- Listens, until `stop`.
 function sockets.listen()
-  local listeners = {sync.enable("127.0.0.1", 0, Game, {maxQueue = 64 * 1024 * 1024}),
-    sync.enable("127.0.0.1", 0, Game, {framing = "length32", encoding = "amf3"})}
+  local silent = 3600 -- seconds without a ping: under sanitizers a life takes its time
+  local listeners = {sync.enable("127.0.0.1", 0, Game, {maxQueue = 64 * 1024 * 1024,
+    pingInterval = silent}), sync.enable("127.0.0.1", 0, Game, {framing = "length32",
+    encoding = "amf3", pingInterval = silent})}
   sockets.port, sockets.amf = listeners[1].port, listeners[2].port
   function sockets.stop()
     for _, listener in ipairs(listeners) do listener:stop() end

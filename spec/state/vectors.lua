@@ -2,8 +2,8 @@
 
 local reference = require "spec.state.reference"
 
-local GONE, HIDDEN, ADD, CHANGE =
-  reference.GONE, reference.HIDDEN, reference.ADD, reference.CHANGE
+local GONE, HIDDEN, NEW, SEEN, CHANGE =
+  reference.GONE, reference.HIDDEN, reference.NEW, reference.SEEN, reference.CHANGE
 
 local function hex(bytes)
   return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
@@ -82,7 +82,7 @@ local scalars = file("types", join({
 local function root(kind, fields)
   return {{table = 0, kind = kind, {number = 0, key = "", fields = fields}}}
 end
-scalars:patch("all at their defaults", root(ADD, {}), {snapshot = true})
+scalars:patch("all at their defaults", root(NEW, {}), {snapshot = true})
 scalars:patch("the largest", root(CHANGE, {b = true, f32 = 3.4028234663852886e38,
   f64 = 1.7976931348623157e308, i8 = 127, i16 = 32767, i32 = 2147483647, p1 = 360, p2 = 100,
   p3 = 100000, p4 = 4e9, u8 = 255, u16 = 65535, u32 = 4294967295}))
@@ -113,10 +113,10 @@ local ITEMS = {name = "items", keys = "string", fields = {{"count", "uint16"}}}
 
 local arena = file("entities", join({{"phase", "string"}}, {PLAYERS, ITEMS}))
 arena:patch("a snapshot", {
-  {table = 0, kind = ADD, {number = 0, key = "", fields = {phase = "wait"}}},
-  {table = 1, kind = ADD, {number = 0, key = 3, mine = true, fields = {hp = 100, name = "ann"}},
-    {number = 1, key = -7, fields = {x = 1.5, y = -2}}},
-  {table = 2, kind = ADD, {number = 5, key = "apple", fields = {count = 2}}},
+  {table = 0, kind = SEEN, {number = 0, key = "", fields = {phase = "wait"}}},
+  {table = 1, kind = NEW, {number = 0, key = 3, mine = true, fields = {hp = 100, name = "ann"}}},
+  {table = 1, kind = SEEN, {number = 1, key = -7, fields = {x = 1.5, y = -2}}},
+  {table = 2, kind = SEEN, {number = 5, key = "apple", fields = {count = 2}}},
 }, {snapshot = true})
 arena:patch("one moves, and one's own hand", {
   {table = 1, kind = CHANGE, {number = 0, mine = true, fields = {hand = {1, 2}, x = 4}},
@@ -131,28 +131,34 @@ arena:patch("out of sight, and gone", {
   {table = 2, kind = GONE, {number = 5}},
 })
 arena:patch("into sight, with other numbers", {
-  {table = 1, kind = ADD, {number = 2, key = -7, fields = {x = 2.5, y = -2}},
+  {table = 1, kind = SEEN, {number = 2, key = -7, fields = {x = 2.5, y = -2}},
     {number = 200, key = 2 ^ 40, fields = {name = "far"}},
     {number = 201, key = -(2 ^ 40), fields = {}}},
-  {table = 2, kind = ADD, {number = 5, key = "", fields = {count = 65535}}},
+  {table = 2, kind = NEW, {number = 5, key = "", fields = {count = 65535}}},
 })
 arena:patch("removed and set again", {
   {table = 1, kind = GONE, {number = 0}, {number = 2}},
-  {table = 1, kind = ADD, {number = 0, key = 9, fields = {hp = 1}},
+  {table = 1, kind = NEW, {number = 0, key = 9, fields = {hp = 1}},
     {number = 2, key = -7, fields = {hp = 2}}},
 })
 arena:patch("it is given to the member", {
   {table = 1, kind = CHANGE, {number = 2, mine = true, fields = {hand = {9}, hp = 3}}}})
 arena:patch("and taken away", {
   {table = 1, kind = CHANGE, {number = 2, mine = false, fields = {}}}})
+arena:patch("new and into sight in one patch", {
+  {table = 1, kind = NEW, {number = 3, key = 70, fields = {hp = 7}}},
+  {table = 1, kind = SEEN, {number = 4, key = 71, fields = {hp = 8}}},
+  {table = 1, kind = CHANGE, {number = 2, fields = {hp = 4}}},
+})
 arena:patch("a snapshot, of which the client works out the changes", {
-  {table = 0, kind = ADD, {number = 0, key = "", fields = {phase = "play"}}},
-  {table = 1, kind = ADD, {number = 0, key = 9, fields = {hp = 5}},
-    {number = 1, key = 12, fields = {}},
+  {table = 0, kind = SEEN, {number = 0, key = "", fields = {phase = "play"}}},
+  {table = 1, kind = NEW, {number = 1, key = 12, fields = {}},
+    {number = 3, key = 70, fields = {hp = 7}}},
+  {table = 1, kind = SEEN, {number = 0, key = 9, fields = {hp = 5}},
     {number = 200, key = 2 ^ 40, mine = true, fields = {name = "far", hand = {1}}},
     {number = 201, key = 8, fields = {}}},
 }, {snapshot = true})
-arena:patch("nobody is left", {{table = 0, kind = ADD, {number = 0, key = "", fields = {}}}},
+arena:patch("nobody is left", {{table = 0, kind = SEEN, {number = 0, key = "", fields = {}}}},
   {snapshot = true})
 arena:save()
 
@@ -160,7 +166,7 @@ arena:save()
 
 local refused = file("refused", join({{"phase", "string"}}, {PLAYERS, ITEMS}))
 refused:patch("one entity", {
-  {table = 1, kind = ADD, {number = 0, key = 3, mine = true, fields = {hp = 100}}}},
+  {table = 1, kind = NEW, {number = 0, key = 3, mine = true, fields = {hp = 100}}}},
   {snapshot = true})
 refused:refuse("nothing", "")
 refused:refuse("another first byte", "c2 00 01 00 02 00")
@@ -168,21 +174,22 @@ refused:refuse("an unknown flag", "c1 02 01 00 02 00")
 refused:refuse("no room", "c1 00")
 refused:refuse("a varint of nine bytes", "c1 00 01 00 ff ff ff ff ff ff ff ff 01 00")
 refused:refuse("a varint beyond 2^53", "c1 00 01 00 ff ff ff ff ff ff ff 7f 00")
-refused:refuse("an unknown table", "c1 00 01 00 02 00 0c 01 00")
-refused:refuse("an empty section", "c1 00 01 00 02 00 07 00")
-refused:refuse("sections that do not ascend", "c1 00 01 00 02 00 07 01 00 00 07 01 00 00")
-refused:refuse("more entries than bytes", "c1 00 01 00 02 00 04 ff ff ff 7f 00")
-refused:refuse("a number too large", "c1 00 01 00 02 00 06 01 80 80 40 06 00")
-refused:refuse("an add of one that is there", "c1 00 01 00 02 00 06 01 00 06 00")
-refused:refuse("a change of none", "c1 00 01 00 02 00 07 01 01 00")
-refused:refuse("a removal of none", "c1 00 01 00 02 00 04 01 01")
-refused:refuse("a change in a snapshot", "c1 01 01 00 02 00 07 01 00 00")
-refused:refuse("a bit for no field", "c1 00 01 00 02 00 07 01 00 40")
-refused:refuse("a private bit for no field", "c1 00 01 00 02 00 07 01 00 01 11")
-refused:refuse("a string that ends too early", "c1 00 01 00 02 00 07 01 00 08 05 61")
-refused:refuse("a number that is none", "c1 00 01 00 02 00 07 01 00 10 00 00 c0 7f")
-refused:refuse("more steps than there are", "c1 00 01 00 02 00 07 01 00 02 d1 02")
-refused:refuse("a list with more than there is", "c1 00 01 00 02 00 07 01 00 01 09 ff 01 02")
-refused:refuse("a byte too many", "c1 00 01 00 02 00 07 01 00 04 05 00")
+refused:refuse("an unknown table", "c1 00 01 00 02 00 18 01 00")
+refused:refuse("an unknown kind", "c1 00 01 00 02 00 0d 01 00 00")
+refused:refuse("an empty section", "c1 00 01 00 02 00 0c 00")
+refused:refuse("sections that do not ascend", "c1 00 01 00 02 00 0c 01 00 00 0c 01 00 00")
+refused:refuse("more entries than bytes", "c1 00 01 00 02 00 08 ff ff ff 7f 00")
+refused:refuse("a number too large", "c1 00 01 00 02 00 0a 01 80 80 40 06 00")
+refused:refuse("an add of one that is there", "c1 00 01 00 02 00 0a 01 00 06 00")
+refused:refuse("a change of none", "c1 00 01 00 02 00 0c 01 01 00")
+refused:refuse("a removal of none", "c1 00 01 00 02 00 08 01 01")
+refused:refuse("a change in a snapshot", "c1 01 01 00 02 00 0c 01 00 00")
+refused:refuse("a bit for no field", "c1 00 01 00 02 00 0c 01 00 40")
+refused:refuse("a private bit for no field", "c1 00 01 00 02 00 0c 01 00 01 11")
+refused:refuse("a string that ends too early", "c1 00 01 00 02 00 0c 01 00 08 05 61")
+refused:refuse("a number that is none", "c1 00 01 00 02 00 0c 01 00 10 00 00 c0 7f")
+refused:refuse("more steps than there are", "c1 00 01 00 02 00 0c 01 00 02 d1 02")
+refused:refuse("a list with more than there is", "c1 00 01 00 02 00 0c 01 00 01 09 ff 01 02")
+refused:refuse("a byte too many", "c1 00 01 00 02 00 0c 01 00 04 05 00")
 refused:patch("it is as it was", {{table = 1, kind = CHANGE, {number = 0, fields = {hp = 99}}}})
 refused:save()

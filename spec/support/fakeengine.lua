@@ -26,6 +26,10 @@ function engine:subscribe(topic)
   return true
 end
 
+function engine.settle(_, done) done(true) end
+
+function engine.guard(_, _, fn, ...) fn(...) end
+
 function engine:unsubscribe(topic)
   if self.topics[topic] then self.count = self.count - 1 end
   self.topics[topic] = nil

@@ -23,9 +23,10 @@ require "sync.log".write = function() end
 
 -- busted loads modules anew for each file. Those that sync keeps must be the same for all.
 for _, name in ipairs {"sync.task", "sync.remoting.remote", "sync.remoting.method",
-  "sync.remoting.fault", "sync.remoting.client", "sync.flash.gateway", "sync.amf",
-  "sync.flash.wire", "sync.state.room", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
+  "sync.remoting.fault", "sync.remoting.client", "sync.remoting.gateway", "sync.amf",
+  "sync.flash.wire", "sync.rooms.room", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
   "sync.secrets.password", "sync.secrets.jwt", "sync.sql", "sync.sql.migrate",
-  "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql"} do
+  "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql", "sync.service.failure",
+  "sync.limits", "sync.redis", "sync.socket"} do
   require(name)
 end

@@ -130,12 +130,23 @@ static void owe_close(struct conn *conn, enum sync_reason reason) {
     }
 }
 
-static void push_owed(struct conn *conn) {
-    struct batch *batch = &conn->core->batch;
+static void push_connect(struct conn *conn) {
     if (conn->owes_connect) {
         conn->owes_connect = false;
-        batch_push(batch, SYNC_CONNECT, conn->slot, conn->service->id, NULL, 0);
+        batch_push(&conn->core->batch, SYNC_CONNECT, conn->slot, conn->service->id, NULL,
+                   0);
     }
+}
+
+void conn_push_connects(struct core *core) {
+    for (struct conn *conn = core->owing; conn; conn = conn->next_owing) {
+        push_connect(conn);
+    }
+}
+
+static void push_owed(struct conn *conn) {
+    struct batch *batch = &conn->core->batch;
+    push_connect(conn);
     if (conn->owes_overflow && !conn->owes_close) {
         batch_push(batch, SYNC_OVERFLOW, conn->slot, 0, NULL, 0);
     }

@@ -145,6 +145,10 @@ void conn_weigh(struct core *core, int64_t bytes);
 /* The queue ran empty. Returns whether something was queued to say the end. */
 bool conn_emptied(struct conn *conn);
 
+/* Pushes what is owed of connections that were made since the last poll: before this one,
+ * which may find what has come for them already. */
+void conn_push_connects(struct core *core);
+
 /* Pushes the events that connections owe. */
 void conn_push_owed(struct core *core);
 

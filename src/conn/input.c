@@ -23,8 +23,10 @@ void input_push(struct conn *conn, const char *bytes, size_t length) {
     work_add(conn, 1 + length / WORK_BYTES);
     conn->had_message = true;
     conn->handed = true;
-    batch_push(&conn->core->batch, SYNC_DATA, conn->slot, conn->tells, bytes, length);
-    if (conn_options(conn)->counts_calls) {
+    const struct sync_options *options = conn_options(conn);
+    uint32_t type = SYNC_DATA + options->takes_bytes;
+    batch_push(&conn->core->batch, type, conn->slot, conn->tells, bytes, length);
+    if (options->counts_calls) {
         count_calls(conn, bytes, length);
     }
 }

@@ -35,6 +35,10 @@ static enum sync_sent overflow(struct conn *conn) {
 static int append(struct conn *conn, const struct frame *frame, const char *bytes,
                   size_t length, struct shared *shared) {
     struct pool *pool = &conn->core->pool;
+    if (shared && shared->size > 0 && conn->stream.full) {
+        return out_append(pool, &conn->out, shared->bytes + shared->start,
+                          shared->length); /* it would keep all of the run */
+    }
     if (shared) {
         return out_append_shared(pool, &conn->out, shared);
     }

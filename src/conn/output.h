@@ -20,3 +20,15 @@ bool output_is_behind(const struct conn *conn);
 
 /* Unsent bytes, those in the kernel's hands not counted. */
 uint32_t output_queued(const struct conn *conn);
+
+/* The usual case of output_send for a run (see out.h): the connection's queue ends with
+ * the message before, and has room. Its caller counts the message. Returns whether it was
+ * sent. */
+static inline bool output_follows(struct conn *conn, const struct shared *run) {
+    size_t queued = (size_t)conn->out.bytes + run->length;
+    if (!conn->in_unflushed || !conn_is_open(conn) || conn->write_broken ||
+        queued > conn_options(conn)->high_water) {
+        return false;
+    }
+    return out_follow(&conn->out, run);
+}

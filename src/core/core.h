@@ -22,6 +22,7 @@ struct attempt;
 struct conn;
 struct crew;
 struct deflater;
+struct fetcher;
 struct inflater;
 struct listener;
 struct offer;
@@ -31,7 +32,10 @@ struct timer;
 struct watch;
 struct worker;
 
-enum { CORE_RESERVE = 16 /* places for operators */ };
+enum {
+    CORE_RESERVE = 16, /* places for operators */
+    CORE_RUNS = 16     /* see broadcast.c */
+};
 
 struct place {
     struct conn *conn;
@@ -70,6 +74,7 @@ struct core {
 
     struct deflater *deflaters[2]; /* for all WebSockets, and for those of a small window;
                                       or NULL */
+    struct shared *runs[CORE_RUNS]; /* of small messages to many, by wire form, or NULL */
     struct inflater *spare_inflater; /* for the next client that needs one */
 
     struct wheel wheel; /* deadlines of connections */
@@ -110,6 +115,7 @@ struct core {
     uint32_t requests;     /* name look-ups under way */
     struct crew *crews;    /* threads for what takes its time: see jobs.h */
     struct watch *watches; /* of other libraries' descriptors: see watch.h */
+    struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
     uint64_t handed_out; /* when the last batch was, in ns */
 

@@ -13,7 +13,8 @@ enum {
     LARGE_PIECE = 16 * 1024,
     SMALL_ROOM = SMALL_PIECE - sizeof(struct piece),
     LARGE_ROOM = LARGE_PIECE - sizeof(struct piece),
-    LARGE_SPARES = 64
+    LARGE_SPARES = 64,
+    RUN_SIZE = LARGE_PIECE - sizeof(struct shared)
 };
 
 struct shared *shared_new(const char *head, size_t head_length, const char *body,
@@ -23,11 +24,49 @@ struct shared *shared_new(const char *head, size_t head_length, const char *body
     if (!shared) {
         return NULL;
     }
-    shared->references = 1;
-    shared->length = (uint32_t)total;
+    *shared = (struct shared){.references = 1, .length = (uint32_t)total};
     memcpy(shared->bytes, head, head_length);
     memcpy(shared->bytes + head_length, body, length);
     memcpy(shared->bytes + head_length + length, tail, tail_length);
+    return shared;
+}
+
+/* A run with room for so much, whose last message ends where the next may begin. */
+static struct shared *run_with_room(struct shared **run, size_t length) {
+    struct shared *shared = *run;
+    if (shared && shared->references == 1) {
+        shared->start = shared->length = 0;
+    }
+    if (shared && shared->size - shared->start - shared->length >= length) {
+        return shared;
+    }
+    size_t size = length > RUN_SIZE ? length : RUN_SIZE;
+    struct shared *fresh = malloc(sizeof(*fresh) + size);
+    if (!fresh) {
+        return NULL;
+    }
+    *fresh = (struct shared){.references = 1, .size = (uint32_t)size};
+    if (shared) {
+        shared_release(shared);
+    }
+    *run = fresh;
+    return fresh;
+}
+
+struct shared *shared_run(struct shared **run, const char *head, size_t head_length,
+                          const char *body, size_t length, const char *tail,
+                          size_t tail_length) {
+    size_t total = head_length + length + tail_length;
+    struct shared *shared = run_with_room(run, total);
+    if (!shared) {
+        return NULL;
+    }
+    shared->start += shared->length;
+    shared->length = (uint32_t)total;
+    char *place = shared->bytes + shared->start;
+    memcpy(place, head, head_length);
+    memcpy(place + head_length, body, length);
+    memcpy(place + head_length + length, tail, tail_length);
     return shared;
 }
 
@@ -39,7 +78,10 @@ void shared_release(struct shared *shared) {
 
 static struct piece *allocate(struct pool *pool, size_t size) {
     if (size == SMALL_ROOM) {
-        return slab_take(&pool->small, SMALL_PIECE);
+        return slab_take_fast(&pool->small, SMALL_PIECE);
+    }
+    if (size == 0) {
+        return slab_take_fast(&pool->references, sizeof(struct piece));
     }
     struct piece *spare = size == LARGE_ROOM ? pool->large : NULL;
     if (spare) {
@@ -69,7 +111,9 @@ static void piece_free(struct pool *pool, struct piece *piece) {
         shared_release(piece->shared);
     }
     if (piece->size == SMALL_ROOM) {
-        slab_give(&pool->small, piece);
+        slab_give_fast(&pool->small, piece);
+    } else if (piece->size == 0) {
+        slab_give_fast(&pool->references, piece);
     } else if (piece->size == LARGE_ROOM && pool->large_count < LARGE_SPARES) {
         piece->next = pool->large;
         pool->large = piece;
@@ -129,10 +173,15 @@ int out_append(struct pool *pool, struct out *out, const char *bytes, size_t len
 }
 
 int out_append_shared(struct pool *pool, struct out *out, struct shared *shared) {
-    if (out->tail && out->tail->room >= shared->length) {
+    const struct piece *tail = out->tail;
+    char *bytes = shared->bytes + shared->start;
+    if (out_follow(out, shared)) {
+        return 0;
+    }
+    if (tail && tail->room >= shared->length) {
         /* A reference would waste more than it saves: nothing goes into that room
          * later. So the memory of a queue stays in proportion to its bytes. */
-        return out_append(pool, out, shared->bytes, shared->length);
+        return out_append(pool, out, bytes, shared->length);
     }
     struct piece *piece = piece_new(pool, 0);
     if (!piece) {
@@ -140,7 +189,7 @@ int out_append_shared(struct pool *pool, struct out *out, struct shared *shared)
     }
     shared->references++;
     piece->shared = shared;
-    piece->bytes = shared->bytes;
+    piece->bytes = bytes;
     piece->length = shared->length;
     link_piece(out, piece);
     out->bytes += shared->length;
@@ -193,4 +242,5 @@ void pool_clear(struct pool *pool) {
     }
     pool->large_count = 0;
     slab_trim(&pool->small);
+    slab_trim(&pool->references);
 }

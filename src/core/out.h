@@ -7,16 +7,20 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
 #include "core/slab.h"
 
-/* Bytes that several queues send; freed with its last reference. */
+/* Bytes that several queues send; freed with its last reference. A run is one to which
+ * messages are added: what is queued by reference then is the last. */
 struct shared {
     uint32_t references;
+    uint32_t start; /* of the message */
     uint32_t length;
+    uint32_t size; /* of a run, else 0 */
     char bytes[];
 };
 
@@ -38,7 +42,8 @@ struct out {
 
 struct pool {
     struct slabs small;
-    struct piece *large; /* spares */
+    struct slabs references; /* pieces without storage */
+    struct piece *large;     /* spares */
     uint32_t large_count;
 };
 
@@ -47,6 +52,14 @@ struct shared *shared_new(const char *head, size_t head_length, const char *body
                           size_t length, const char *tail, size_t tail_length);
 void shared_release(struct shared *shared);
 
+/* Adds a message to a run, which is begun, begun anew when nobody sends of it any more,
+ * and exchanged when it's full. The caller has a reference to it. Returns it, or NULL
+ * when memory ran out. Of a queue that stays, a reference keeps all of the run: so only
+ * who is about to be written to is given one. */
+struct shared *shared_run(struct shared **run, const char *head, size_t head_length,
+                          const char *body, size_t length, const char *tail,
+                          size_t tail_length);
+
 /* Queues `length` bytes that the caller writes at the returned place before it does
  * anything else with the queue. Returns NULL when memory ran out; then nothing is. */
 char *out_claim(struct pool *pool, struct out *out, size_t length);
@@ -54,8 +67,21 @@ char *out_claim(struct pool *pool, struct out *out, size_t length);
 /* Queues a copy. Returns 0, or -1 when memory ran out; then nothing was queued. */
 int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length);
 
-/* Queues a reference, or a copy where there's room for one. Returns 0, or -1 when
- * memory ran out. */
+/* Queues a run's message without a reference, where the queue ends with the one before.
+ * Returns whether it does. */
+static inline bool out_follow(struct out *out, const struct shared *run) {
+    struct piece *tail = out->tail;
+    if (!tail || tail->shared != run ||
+        tail->bytes + tail->length != run->bytes + run->start) {
+        return false;
+    }
+    tail->length += run->length;
+    out->bytes += run->length;
+    return true;
+}
+
+/* Queues a reference, or a copy where there's room for one; what follows in a run on what
+ * the queue ends with needs neither. Returns 0, or -1 when memory ran out. */
 int out_append_shared(struct pool *pool, struct out *out, struct shared *shared);
 
 /* Fills at most `count` iovecs with what is first in the queue; returns how many. */

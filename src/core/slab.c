@@ -34,18 +34,6 @@ void slab_trim(struct slabs *slabs) {
 
 #else
 
-struct block {
-    struct block *next;
-};
-
-struct slab {
-    struct slab *next; /* of those that are open */
-    struct slab *before;
-    struct block *free; /* blocks that were used */
-    uint32_t used;
-    uint32_t fresh; /* where the blocks begin that were never used, nor take memory */
-};
-
 enum {
     FIRST = 64, /* where the first block begins, past the head of its slab */
     ALIGNMENT = 16
@@ -131,7 +119,7 @@ void slab_give(struct slabs *slabs, void *block) {
     if (is_full(slabs, slab)) {
         open_slab(slabs, slab);
     }
-    struct block *freed = block;
+    struct slab_block *freed = block;
     freed->next = slab->free;
     slab->free = freed;
     slab->used--;

@@ -120,7 +120,7 @@ struct io_uring_sqe *ring_entry(struct ring *ring) {
 void ring_receive(const struct ring *ring, struct io_uring_sqe *entry, int fd) {
     if (ring->limits) {
         io_uring_prep_recv_multishot(entry, fd, NULL, 0, 0);
-        entry->file_index = RING_CLIENT_MOST;
+        entry->file_index = RING_CLIENT_MOST - RING_BUFFER; /* the last may pass it */
     } else {
         io_uring_prep_recv(entry, fd, NULL, 0, 0);
     }

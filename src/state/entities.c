@@ -153,16 +153,30 @@ static bool set_key(struct entities *entities, struct key *key, double number,
 
 int32_t entities_add(struct entities *entities, const void *at, double key,
                      const char *text, size_t length, uint32_t patch) {
+    uint32_t number = lowest_free(entities);
+    if (number == UINT32_MAX) {
+        number = entities->capacity;
+    }
+    int32_t code = entities_add_as(entities, number, at, key, text, length, patch);
+    if (code < 0) {
+        return code;
+    }
+    entities->first_free = number + 1;
+    return (int32_t)number;
+}
+
+int32_t entities_add_as(struct entities *entities, uint32_t number, const void *at,
+                        double key, const char *text, size_t length, uint32_t patch) {
     if (entities->count >= entities->most ||
         length > entities->most_bytes - entities->bytes) {
         return -ENOSPC;
     }
-    uint32_t number = lowest_free(entities);
-    if (number == UINT32_MAX) {
-        number = entities->capacity;
-        if (!grow_all(entities, number ? 2 * number : FIRST_CAPACITY)) {
-            return -ENOMEM;
-        }
+    uint32_t capacity = entities->capacity ? entities->capacity : FIRST_CAPACITY;
+    while (capacity <= number) {
+        capacity *= 2;
+    }
+    if (capacity > entities->capacity && !grow_all(entities, capacity)) {
+        return -ENOMEM;
     }
     if (!set_key(entities, &entities->entity_keys[number], key, text, length)) {
         return -ENOMEM;
@@ -178,8 +192,10 @@ int32_t entities_add(struct entities *entities, const void *at, double key,
     bit_set(entities->live, number);
     bit_set(entities->fresh, number);
     entities->count++;
-    entities->first_free = number + 1;
-    return (int32_t)number;
+    if (number == entities->first_free) {
+        entities->first_free = number + 1;
+    }
+    return 0;
 }
 
 void entities_remove(struct entities *entities, uint32_t number) {
@@ -209,8 +225,8 @@ void entities_remove(struct entities *entities, uint32_t number) {
     }
 }
 
-static void mark(struct entities *entities, uint32_t number, uint32_t field,
-                 uint32_t patch) {
+void entities_mark(struct entities *entities, uint32_t number, uint32_t field,
+                   uint32_t patch) {
     entities->changed[number * entities->field_count + field] = patch;
     if (field < entities->public_count) {
         entities->public_changed[number] = patch;
@@ -249,7 +265,7 @@ int32_t entities_put(struct entities *entities, uint32_t number, uint32_t field,
     }
     entities->bytes += length - blob->length;
     *blob = (struct blob){at, (uint32_t)length};
-    mark(entities, number, field, patch);
+    entities_mark(entities, number, field, patch);
     return 0;
 }
 
@@ -278,7 +294,7 @@ bool entities_compare(struct entities *entities, uint32_t patch) {
                 type_encode(&field->type, read_slot(field, at), &field->saturated);
             if (now != sent[field->place]) {
                 sent[field->place] = now;
-                mark(entities, (uint32_t)number, i, patch);
+                entities_mark(entities, (uint32_t)number, i, patch);
             }
         }
     }

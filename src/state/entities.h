@@ -100,6 +100,14 @@ int32_t entities_add(struct entities *entities, const void *at, double key,
                      const char *text, size_t length, uint32_t patch);
 void entities_remove(struct entities *entities, uint32_t number);
 
+/* The same with a number that is free, for a copy of a table. Returns 0 or those. */
+int32_t entities_add_as(struct entities *entities, uint32_t number, const void *at,
+                        double key, const char *text, size_t length, uint32_t patch);
+
+/* A field has changed in a patch. */
+void entities_mark(struct entities *entities, uint32_t number, uint32_t field,
+                   uint32_t patch);
+
 /* Sets a field that is no number. Returns 0, -EINVAL for what is no such field, entity or
  * value, -ENOSPC beyond the bound of bytes, or -ENOMEM. */
 int32_t entities_put(struct entities *entities, uint32_t number, uint32_t field,

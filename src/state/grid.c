@@ -112,13 +112,11 @@ bool grid_build(struct grid *grid, const struct entities *entities, uint32_t x_o
 /* What a look around asks for. */
 struct look {
     const struct grid *grid;
-    const struct entities *entities;
     double x;
     double y;
     double near;
     double far;
-    const uint64_t *has;
-    uint32_t last;
+    const uint64_t *seen;
     uint64_t *visible;
 };
 
@@ -132,8 +130,7 @@ static void see_cells(const struct look *look, uint32_t first, uint32_t count) {
         uint32_t number = grid->numbers[i];
         bool near = distance <= look->near; /* no branch: it would be guessed in vain */
         look->visible[number / 64] |= (uint64_t)near << (number % 64);
-        if (!near && distance <= look->far && bit_is(look->has, number) &&
-            look->entities->created[number] <= look->last) {
+        if (!near && distance <= look->far && bit_is(look->seen, number)) {
             bit_set(look->visible, number);
         }
     }
@@ -154,10 +151,9 @@ static void see_row(const struct look *look, int64_t left, int64_t right, int64_
     }
 }
 
-void grid_see(const struct grid *grid, const struct entities *entities, double x,
-              double y, double near, double far, const uint64_t *has, uint32_t last,
-              uint64_t *visible) {
-    struct look look = {grid, entities, x, y, near * near, far * far, has, last, visible};
+void grid_see(const struct grid *grid, double x, double y, double near, double far,
+              const uint64_t *seen, uint64_t *visible) {
+    struct look look = {grid, x, y, near * near, far * far, seen, visible};
     if (grid->count == 0 || isnan(x) || isnan(y)) {
         return;
     }

@@ -27,8 +27,7 @@ bool grid_build(struct grid *grid, const struct entities *entities, uint32_t x_o
                 uint32_t y_offset, double cell);
 void grid_free(struct grid *grid);
 
-/* Sets the bits of entities at most `near` from a place, and at most `far` if the member
- * `has` them, by what it had in the patch `last`. */
-void grid_see(const struct grid *grid, const struct entities *entities, double x,
-              double y, double near, double far, const uint64_t *has, uint32_t last,
-              uint64_t *visible);
+/* Sets the bits of entities at most `near` from a place, and at most `far` for those that
+ * were seen before. */
+void grid_see(const struct grid *grid, double x, double y, double near, double far,
+              const uint64_t *seen, uint64_t *visible);

@@ -3,10 +3,7 @@
 
 #include <string.h>
 
-enum { MARK = 0xC1, FLAG_SNAPSHOT = 1, JSON_OPEN = 64 };
-
-/* Whether what a member was told of an entity's private fields is what they are. */
-enum privacy { PRIVATE_KNOWN, PRIVATE_CHANGED, PRIVATE_ANEW, PRIVATE_LOST };
+enum { MARK = 0xC1, FLAG_SNAPSHOT = 1 };
 
 /* Settling. */
 
@@ -60,7 +57,7 @@ static uint64_t settle_word(struct state_table *table, struct sight *sight,
     const struct entities *entities = &table->entities;
     struct diff *diff = &table->diff;
     uint64_t had = member->renew ? 0 : sight->has[word];
-    uint64_t visible = table->visible[word];
+    uint64_t visible = sight->sees[word];
     uint64_t stayed = had & entities->live[word];
     uint64_t replaced = created_since(entities, word, stayed, member, patch);
     uint64_t kept = stayed & ~replaced & visible;
@@ -73,7 +70,9 @@ static uint64_t settle_word(struct state_table *table, struct sight *sight,
                       private_since(entities, word, kept & own, member);
     diff->sets[SECTION_GONE][word] = gone;
     diff->sets[SECTION_HIDDEN][word] = hidden;
-    diff->sets[SECTION_ADD][word] = add;
+    uint64_t fresh = created_since(entities, word, add, member, patch);
+    diff->sets[SECTION_NEW][word] = fresh;
+    diff->sets[SECTION_SEEN][word] = add & ~fresh;
     diff->sets[SECTION_CHANGE][word] = change;
     sight->has[word] = visible;
     return gone | hidden | add | change;
@@ -99,9 +98,8 @@ bool patch_settle(struct sync_state *state, struct member *member, uint32_t inde
 
 /* Writing. */
 
-static enum privacy privacy_of(const struct entities *entities,
-                               const struct member *member, const struct sight *sight,
-                               uint32_t number, bool adds) {
+enum privacy patch_privacy(const struct entities *entities, const struct member *member,
+                           const struct sight *sight, uint32_t number, bool adds) {
     bool own = bit_is(sight->own, number);
     bool mine = !adds && bit_is(sight->mine, number);
     if (own != mine) {
@@ -130,10 +128,9 @@ static void write_private(struct entities *entities, const struct member *member
                            false, false, to);
 }
 
-/* Public fields: those that all who are up to date get, or those that this one lacks. */
-static void write_public(struct sync_state *state, struct entities *entities,
-                         const struct member *member, uint32_t number, bool adds,
-                         bool json, struct bytes *to) {
+void patch_public(struct sync_state *state, struct entities *entities,
+                  const struct member *member, uint32_t number, bool adds, bool json,
+                  struct bytes *to) {
     if (!adds && member->last != state->patch - 1) {
         entities_write(entities, number, member->last, json, to);
         return;
@@ -157,10 +154,10 @@ static void write_entry(struct sync_state *state, struct state_table *table,
         entities_write_key(entities, number, false, to);
     }
     size_t mask = to->length;
-    write_public(state, entities, member, number, adds, false, to);
+    patch_public(state, entities, member, number, adds, false, to);
     if (sight->own || !adds) {
         write_private(entities, member, number,
-                      privacy_of(entities, member, sight, number, adds), mask, to);
+                      patch_privacy(entities, member, sight, number, adds), mask, to);
     }
 }
 
@@ -189,7 +186,7 @@ static void copy_changes(struct sync_state *state, struct state_table *table,
             expected = number + 1;
             if (own & left & -left) {
                 write_private(entities, member, number,
-                              privacy_of(entities, member, sight, number, false), mask,
+                              patch_privacy(entities, member, sight, number, false), mask,
                               to);
             }
         }
@@ -201,7 +198,7 @@ static void write_section(struct sync_state *state, uint32_t index,
     struct state_table *table = &state->tables[index];
     struct bytes *to = &state->message;
     uint32_t expected = 0; /* the number whose entry would begin with 0 */
-    bytes_varint(to, 4 * index + (uint32_t)section);
+    bytes_varint(to, SECTION_KINDS * index + (uint32_t)section);
     bytes_varint(to, table->diff.counts[section]);
     if (section == SECTION_CHANGE && member->last == state->patch - 1) {
         copy_changes(state, table, member, &member->sights[index]);
@@ -212,9 +209,9 @@ static void write_section(struct sync_state *state, uint32_t index,
                                                 table->entities.words, number + 1)) {
         bytes_varint(to, number - expected);
         expected = (uint32_t)number + 1;
-        if (section >= SECTION_ADD) {
+        if (section >= SECTION_NEW) {
             write_entry(state, table, member, &member->sights[index], (uint32_t)number,
-                        section == SECTION_ADD);
+                        section != SECTION_CHANGE);
         }
     }
 }
@@ -258,12 +255,13 @@ static bool is_common(const struct sync_state *state, const struct member *membe
     }
     for (uint32_t word = 0; word < table->entities.words; word++) {
         uint64_t own = (sight->own ? sight->own[word] : 0) | sight->mine[word];
-        uint64_t told =
-            table->diff.sets[SECTION_ADD][word] | table->diff.sets[SECTION_CHANGE][word];
+        uint64_t adding =
+            table->diff.sets[SECTION_NEW][word] | table->diff.sets[SECTION_SEEN][word];
+        uint64_t told = adding | table->diff.sets[SECTION_CHANGE][word];
         for (uint64_t left = own & told; left; left &= left - 1) {
             uint32_t number = word * 64 + (uint32_t)__builtin_ctzll(left);
-            bool adds = bit_is(table->diff.sets[SECTION_ADD], number);
-            if (privacy_of(&table->entities, member, sight, number, adds) !=
+            bool adds = adding & left & -left;
+            if (patch_privacy(&table->entities, member, sight, number, adds) !=
                 PRIVATE_KNOWN) {
                 return false;
             }
@@ -308,90 +306,6 @@ static void write_binary(struct sync_state *state, const struct member *member,
     }
 }
 
-/* JSON. */
-
-static void json_member(struct bytes *to, const char *name, double value) {
-    bytes_text(to, name);
-    bytes_number(to, value, 17, 17, false);
-}
-
-static void json_entry(struct sync_state *state, struct state_table *table,
-                       const struct member *member, const struct sight *sight,
-                       uint32_t number, bool adds) {
-    struct bytes *to = &state->message;
-    struct entities *entities = &table->entities;
-    enum privacy privacy = privacy_of(entities, member, sight, number, adds);
-    if (adds) {
-        bytes_byte(to, ',');
-        entities_write_key(entities, number, true, to);
-    }
-    bytes_text(to, ",{");
-    size_t before = to->length;
-    write_public(state, entities, member, number, adds, true, to);
-    if (privacy == PRIVATE_CHANGED || privacy == PRIVATE_ANEW) {
-        entities_write_private(entities, number,
-                               privacy == PRIVATE_ANEW ? 0 : member->last, true,
-                               to->length > before, to);
-    }
-    bytes_text(to, privacy == PRIVATE_KNOWN  ? "}"
-                   : privacy == PRIVATE_LOST ? "},false"
-                                             : "},true");
-}
-
-static void json_table(struct sync_state *state, const struct member *member,
-                       uint32_t index, enum section section) {
-    struct state_table *table = &state->tables[index];
-    struct bytes *to = &state->message;
-    bool first = true;
-    bytes_put(to, table->entities.name, table->entities.name_length);
-    for (uint32_t number = bits_next(table->diff.sets[section], table->entities.words, 0);
-         number != BITS_END; number = bits_next(table->diff.sets[section],
-                                                table->entities.words, number + 1)) {
-        bytes_text(to, first ? "[" : ",");
-        first = false;
-        bytes_text(to, section >= SECTION_ADD ? "[" : "");
-        bytes_number(to, (double)number, 17, 17, false);
-        if (section >= SECTION_ADD) {
-            json_entry(state, table, member, &member->sights[index], (uint32_t)number,
-                       section == SECTION_ADD);
-            bytes_byte(to, ']');
-        }
-    }
-    bytes_byte(to, ']');
-}
-
-static void json_section(struct sync_state *state, const struct member *member,
-                         enum section section) {
-    static const char *const names[] = {
-        ",\"gone\":", ",\"hidden\":", ",\"add\":", ",\"change\":"};
-    struct bytes *to = &state->message;
-    bool first = true;
-    for (uint32_t i = 0; i < state->table_count; i++) {
-        if (state->tables[i].diff.counts[section] > 0) {
-            bytes_text(to, first ? names[section] : "");
-            bytes_byte(to, first ? '{' : ',');
-            first = false;
-            json_table(state, member, i, section);
-        }
-    }
-    bytes_text(to, first ? "" : "}");
-}
-
-static void write_json(struct sync_state *state, const struct member *member,
-                       double tick) {
-    struct bytes *to = &state->message;
-    bytes_text(to, "{\"jsonrpc\":\"2.0\",\"method\":\"sync.patch\",\"params\":[{");
-    json_member(to, "\"room\":", state->room);
-    json_member(to, ",\"epoch\":", state->epoch);
-    json_member(to, ",\"tick\":", tick);
-    json_member(to, ",\"input\":", member->input);
-    bytes_text(to, member->renew ? ",\"snapshot\":true" : "");
-    for (int i = 0; i < SECTIONS; i++) {
-        json_section(state, member, (enum section)i);
-    }
-    bytes_text(to, "}]}");
-}
-
 /* AMF3: the length of a ByteArray is an integer of 29 bits, of which the lowest bit says
  * that it is no reference; in groups of 7, most significant first, the last of 8. */
 static void write_integer(struct bytes *to, uint32_t value) {
@@ -425,14 +339,8 @@ static void write_envelope(struct sync_state *state) {
     state->message = to;
 }
 
-void patch_write(struct sync_state *state, struct member *member, double tick) {
-    state->message.length = 0;
-    state->message.failed = false;
-    if (member->form == SYNC_FORM_JSON) {
-        write_json(state, member, tick);
-    } else {
-        write_binary(state, member, tick);
-    }
+void patch_write(struct sync_state *state, const struct member *member, double tick) {
+    write_binary(state, member, tick);
     if (member->form == SYNC_FORM_AMF3) {
         write_envelope(state);
     }

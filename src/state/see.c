@@ -40,31 +40,49 @@ static uint64_t word_of(const uint64_t *set, uint32_t word) {
     return set ? set[word] : 0;
 }
 
-void see_table(const struct sync_state *state, const struct member *member,
-               uint32_t index) {
+/* Those that a member sees by a table's rule. */
+static const uint64_t *by_rule(const struct sync_state *state,
+                               const struct member *member, uint32_t index) {
     const struct state_table *table = &state->tables[index];
-    const struct entities *entities = &table->entities;
     const struct sight *sight = &member->sights[index];
-    uint64_t *visible = table->visible;
-    size_t size = entities->words * sizeof(*visible);
     double x;
     double y;
-    if (size == 0) {
-        return;
-    }
     if (table->sees == SYNC_SEES_ALL) {
-        memcpy(visible, entities->live, size);
-    } else if (table->sees == SYNC_SEES_ASKED && sight->asked) {
-        memcpy(visible, sight->asked, size);
-    } else {
-        memset(visible, 0, size);
+        return table->entities.live;
+    }
+    if (table->sees == SYNC_SEES_ASKED) {
+        return sight->asked;
     }
     if (table->sees == SYNC_SEES_NEAR && stands(state, member, index, &x, &y)) {
-        grid_see(&table->grid, entities, x, y, table->near, table->far,
-                 member->renew ? NULL : sight->has, member->last, visible);
+        memset(table->near_set, 0, table->words * sizeof(*table->near_set));
+        grid_see(&table->grid, x, y, table->near, table->far, sight->sees,
+                 table->near_set);
+        return table->near_set;
     }
-    for (uint32_t i = 0; i < entities->words; i++) {
-        visible[i] |= word_of(sight->own, i) | word_of(sight->shown, i);
-        visible[i] &= entities->live[i] & ~word_of(sight->hidden, i);
+    return NULL;
+}
+
+static void see_table(const struct sync_state *state, const struct member *member,
+                      uint32_t index) {
+    const struct state_table *table = &state->tables[index];
+    const struct sight *sight = &member->sights[index];
+    bool is_said = state->is_replica && table->sees != SYNC_SEES_ALL; /* by the home */
+    if (is_said || table->words == 0) {
+        return;
+    }
+    const uint64_t *rule = by_rule(state, member, index);
+    for (uint32_t i = 0; i < table->entities.words; i++) {
+        sight->sees[i] =
+            (word_of(rule, i) | word_of(sight->own, i) | word_of(sight->shown, i)) &
+            table->entities.live[i] & ~word_of(sight->hidden, i);
+    }
+}
+
+void state_see(const struct sync_state *state, struct member *member) {
+    if (member->seen != state->patch) {
+        member->seen = state->patch;
+        for (uint32_t i = 0; i < state->table_count; i++) {
+            see_table(state, member, i);
+        }
     }
 }

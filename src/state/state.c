@@ -1,5 +1,5 @@
-/* state.c: the state of one room: its tables, its members, and the steps of a patch. The
- * functions of sync.h that need no connection are here, too. */
+/* state.c: the state of one room: its tables, their entities, and the steps of a patch.
+ */
 #include "state/state.h"
 
 #include <errno.h>
@@ -37,28 +37,12 @@ int32_t sync_state_envelope(struct sync_state *state, const char *envelope, size
     return 0;
 }
 
-static void free_sight(struct sight *sight) {
-    free(sight->has);
-    free(sight->mine);
-    free(sight->own);
-    free(sight->shown);
-    free(sight->hidden);
-    free(sight->asked);
-    *sight = (struct sight){0};
-}
-
-static void free_sights(struct sync_state *state, struct member *member) {
-    for (uint32_t i = 0; member->sights && i < state->table_count; i++) {
-        free_sight(&member->sights[i]);
-    }
-    free(member->sights);
-    member->sights = NULL;
-}
-
 static void free_table(struct state_table *table) {
     entities_free(&table->entities);
     grid_free(&table->grid);
-    free(table->visible);
+    free(table->near_set);
+    free(table->copied);
+    free(table->copied_owner);
     for (int i = 0; i < SECTIONS; i++) {
         free(table->diff.sets[i]);
         free(table->same.sets[i]);
@@ -70,14 +54,13 @@ void sync_state_free(struct sync_state *state) {
     if (!state) {
         return;
     }
-    for (uint32_t i = 1; state->members && i < state->member_capacity; i++) {
-        free_sights(state, &state->members[i]);
-    }
+    members_free(state);
     for (uint32_t i = 0; i < state->table_count; i++) {
         free_table(&state->tables[i]);
     }
     bytes_free(&state->message);
-    free(state->members);
+    bytes_free(&state->copy);
+    bytes_free(&state->snapshot);
     free(state->tables);
     free(state->envelope);
     free(state);
@@ -127,35 +110,20 @@ int32_t sync_state_field(struct sync_state *state, uint32_t table, const char *n
 
 /* Sets that grow with a table. */
 
-static bool grow_set(uint64_t **set, uint32_t before, uint32_t after) {
-    uint64_t *grown = realloc(*set, after * sizeof(**set));
-    if (!grown) {
-        return false;
-    }
-    memset(grown + before, 0, (after - before) * sizeof(*grown));
-    *set = grown;
-    return true;
-}
-
-static bool grow_sight(struct sight *sight, uint32_t words) {
-    uint64_t **sets[] = {&sight->has,   &sight->mine,   &sight->own,
-                         &sight->shown, &sight->hidden, &sight->asked};
-    for (size_t i = 0; i < sizeof(sets) / sizeof(*sets); i++) {
-        bool always = i < 2;
-        if ((always || *sets[i]) && !grow_set(sets[i], sight->words, words)) {
-            return false;
-        }
-    }
-    sight->words = words;
-    return true;
-}
-
 static bool grow_table(struct state_table *table) {
     uint32_t words = table->entities.words;
-    bool good = grow_set(&table->visible, table->words, words);
+    bool good = members_grow_set(&table->near_set, table->words, words) &&
+                members_grow_set(&table->copied, table->words, words);
+    uint32_t *owners =
+        good ? realloc(table->copied_owner, 64 * words * sizeof(*owners)) : NULL;
+    if (!owners) {
+        return false;
+    }
+    memset(owners + 64 * table->words, 0, 64 * (words - table->words) * sizeof(*owners));
+    table->copied_owner = owners;
     for (int i = 0; good && i < SECTIONS; i++) {
-        good = grow_set(&table->diff.sets[i], table->words, words) &&
-               grow_set(&table->same.sets[i], table->words, words);
+        good = members_grow_set(&table->diff.sets[i], table->words, words) &&
+               members_grow_set(&table->same.sets[i], table->words, words);
     }
     if (good) {
         table->words = words;
@@ -164,21 +132,18 @@ static bool grow_table(struct state_table *table) {
     return good;
 }
 
-/* Makes the sets of a table, and those of its members, as large as the table. */
-static bool grow_sets(struct sync_state *state, uint32_t index) {
+bool state_grow_sets(struct sync_state *state, uint32_t index) {
     struct state_table *table = &state->tables[index];
     uint32_t words = table->entities.words;
-    if (words > table->words && !grow_table(table)) {
-        return false;
-    }
     for (uint32_t i = 1; i < state->member_capacity; i++) {
         struct member *member = &state->members[i];
         if (member->used && member->sights[index].words < words &&
-            !grow_sight(&member->sights[index], words)) {
+            !members_grow_sight(&member->sights[index], words)) {
             return false;
         }
     }
-    return true;
+    return words == table->words ||
+           grow_table(table); /* last: it says that all is done */
 }
 
 /* Entities. */
@@ -198,9 +163,9 @@ int32_t sync_state_add(struct sync_state *state, uint32_t table, const void *at,
         return -EINVAL;
     }
     struct entities *entities = &state->tables[table].entities;
-    uint32_t words = entities->words;
     int32_t number = entities_add(entities, at, key, text, length, state->patch);
-    if (number >= 0 && entities->words > words && !grow_sets(state, table)) {
+    if (number >= 0 && entities->words > state->tables[table].words &&
+        !state_grow_sets(state, table)) {
         entities_remove(entities, (uint32_t)number);
         return -ENOMEM;
     }
@@ -213,9 +178,12 @@ void sync_state_remove(struct sync_state *state, uint32_t table, uint32_t entity
         return;
     }
     entities_remove(entities, entity);
+    state->tables[table].copied_owner[entity] = 0;
     for (uint32_t i = 1; i < state->member_capacity; i++) {
         struct member *member = &state->members[i];
         if (member->used) {
+            bit_clear(member->sights[table].sees, entity);
+            bit_clear(member->sights[table].copied, entity);
             bit_clear(member->sights[table].own, entity);
             bit_clear(member->sights[table].shown, entity);
             bit_clear(member->sights[table].hidden, entity);
@@ -232,161 +200,14 @@ int32_t sync_state_put(struct sync_state *state, uint32_t table, uint32_t entity
                : -EINVAL;
 }
 
-/* Members. */
-
-static struct member *member_of(struct sync_state *state, uint32_t number) {
-    struct member *member =
-        number > 0 && number < state->member_capacity ? &state->members[number] : NULL;
-    return member && member->used ? member : NULL;
-}
-
-static uint32_t free_member(struct sync_state *state) {
-    for (uint32_t i = 1; i < state->member_capacity; i++) {
-        if (!state->members[i].used) {
-            return i;
-        }
-    }
-    uint32_t before = state->member_capacity;
-    struct member *grown = before < MOST_MEMBERS
-                               ? realloc(state->members, 2 * before * sizeof(*grown))
-                               : NULL;
-    if (!grown) {
-        return 0;
-    }
-    memset(grown + before, 0, before * sizeof(*grown));
-    state->members = grown;
-    state->member_capacity = 2 * before;
-    return before;
-}
-
-int32_t sync_state_join(struct sync_state *state, uint32_t form) {
-    if (form > SYNC_FORM_AMF3 || (form == SYNC_FORM_AMF3 && !state->envelope)) {
-        return -EINVAL;
-    }
-    uint32_t number = free_member(state);
-    if (number == 0) {
-        return -ENOMEM;
-    }
-    struct member *member = &state->members[number];
-    *member = (struct member){.used = true, .renew = true, .form = (uint8_t)form};
-    member->sights = calloc(MOST_TABLES, sizeof(*member->sights));
-    bool good = member->sights != NULL;
-    for (uint32_t i = 0; good && i < state->table_count; i++) {
-        uint32_t words = state->tables[i].entities.words;
-        good = words == 0 || grow_sight(&member->sights[i], words);
-    }
-    if (!good) {
-        sync_state_leave(state, number);
-        return -ENOMEM;
-    }
-    return (int32_t)number;
-}
-
-void sync_state_leave(struct sync_state *state, uint32_t member) {
-    struct member *found = member_of(state, member);
-    if (!found) {
-        return;
-    }
-    for (uint32_t i = 0; i < state->table_count; i++) {
-        struct entities *entities = &state->tables[i].entities;
-        const uint64_t *own = found->sights ? found->sights[i].own : NULL;
-        for (uint32_t entity = bits_next(own, own ? found->sights[i].words : 0, 0);
-             entity != BITS_END;
-             entity = bits_next(own, own ? found->sights[i].words : 0, entity + 1)) {
-            entities->owner[entity] = 0;
-        }
-    }
-    free_sights(state, found);
-    *found = (struct member){0};
-}
-
-void sync_state_connect(struct sync_state *state, uint32_t member, uint32_t slot) {
-    struct member *found = member_of(state, member);
-    if (found) {
-        found->slot = slot;
-        found->bounded = false;
-        found->renew = true;
-    }
-}
-
-void sync_state_renew(struct sync_state *state, uint32_t member) {
-    struct member *found = member_of(state, member);
-    if (found) {
-        found->renew = true;
-    }
-}
-
-void sync_state_input(struct sync_state *state, uint32_t member, double input) {
-    struct member *found = member_of(state, member);
-    if (found && input > found->input) {
-        found->input = input;
-    }
-}
-
-void sync_state_look(struct sync_state *state, uint32_t member, int32_t looks, double x,
-                     double y) {
-    struct member *found = member_of(state, member);
-    if (found) {
-        found->looks = looks != 0;
-        found->x = x;
-        found->y = y;
-    }
-}
-
-/* Puts an entity into a found's set, or takes it out. Returns false when memory ran out.
- */
-static bool set_bit(struct sight *sight, uint64_t **set, uint32_t number, bool on) {
-    if (on && !*set && !grow_set(set, 0, sight->words)) {
-        return false;
-    }
-    if (on) {
-        bit_set(*set, number);
-    } else {
-        bit_clear(*set, number);
-    }
-    return true;
-}
-
-int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity,
-                       uint32_t owner) {
-    struct entities *entities = entities_of(state, table, entity);
-    struct member *now = member_of(state, owner);
-    if (!entities || (owner != 0 && !now)) {
-        return -EINVAL;
-    }
-    struct member *before = member_of(state, entities->owner[entity]);
-    if (now && !set_bit(&now->sights[table], &now->sights[table].own, entity, true)) {
-        return -ENOMEM;
-    }
-    if (before && before != now) {
-        bit_clear(before->sights[table].own, entity);
-    }
-    entities->owner[entity] = owner;
-    return 0;
-}
-
-int32_t sync_state_sight(struct sync_state *state, uint32_t member, uint32_t table,
-                         uint32_t entity, uint32_t sight) {
-    struct member *found = member_of(state, member);
-    if (!found || !entities_of(state, table, entity)) {
-        return -EINVAL;
-    }
-    struct sight *of = &found->sights[table];
-    bool good = true;
-    if (sight == SYNC_SIGHT_ASKED_YES || sight == SYNC_SIGHT_ASKED_NO) {
-        good = set_bit(of, &of->asked, entity, sight == SYNC_SIGHT_ASKED_YES);
-    } else {
-        good = set_bit(of, &of->shown, entity, sight == SYNC_SIGHT_SHOWN) &&
-               set_bit(of, &of->hidden, entity, sight == SYNC_SIGHT_HIDDEN);
-    }
-    return good ? 0 : -ENOMEM;
-}
-
 /* A patch. */
 
 int32_t sync_state_compare(struct sync_state *state) {
     bool saturated = false;
     bool good = true;
+    if (state->is_replica) {
+        return 0;
+    }
     for (uint32_t i = 0; i < state->table_count; i++) {
         struct state_table *table = &state->tables[i];
         saturated |= entities_compare(&table->entities, state->patch);
@@ -401,12 +222,14 @@ int32_t sync_state_compare(struct sync_state *state) {
 const struct bytes *state_write(struct sync_state *state, struct member *member,
                                 double tick) {
     bool any = member->renew || member->input != member->input_sent;
+    state_see(state, member);
     for (uint32_t i = 0; i < state->table_count; i++) {
-        see_table(state, member, i);
         any |= patch_settle(state, member, i);
     }
     if (any) {
-        patch_write(state, member, tick);
+        state->message.length = 0;
+        state->message.failed = false;
+        (member->form == SYNC_FORM_JSON ? json_write : patch_write)(state, member, tick);
     }
     for (uint32_t i = 0; i < state->table_count; i++) {
         struct sight *sight = &member->sights[i];
@@ -421,6 +244,11 @@ const struct bytes *state_write(struct sync_state *state, struct member *member,
 }
 
 void sync_state_end_patch(struct sync_state *state) {
+    for (uint32_t i = 1; i < state->member_capacity && !state->is_replica; i++) {
+        if (state->members[i].used) {
+            state_see(state, &state->members[i]);
+        }
+    }
     for (uint32_t i = 0; i < state->table_count; i++) {
         entities_end_patch(&state->tables[i].entities);
     }
@@ -429,10 +257,14 @@ void sync_state_end_patch(struct sync_state *state) {
 
 const char *sync_state_write(struct sync_state *state, uint32_t member, double tick,
                              size_t *length) {
-    struct member *found = member_of(state, member);
+    struct member *found = state_member(state, member);
     const struct bytes *bytes = found ? state_write(state, found, tick) : NULL;
     *length = bytes ? bytes->length : 0;
     return bytes ? bytes->at : NULL;
+}
+
+void sync_state_epoch(struct sync_state *state, uint32_t epoch) {
+    state->epoch = epoch;
 }
 
 int32_t sync_state_saturated(struct sync_state *state) {

@@ -4,12 +4,6 @@
 #include <float.h>
 #include <math.h>
 
-/* What is left to be read of a code or of a value. */
-struct reader {
-    const char *at;
-    const char *end;
-};
-
 static const struct {
     double min;
     double max;
@@ -170,67 +164,31 @@ void type_json(const struct type *type, uint64_t number, struct bytes *to) {
 
 /* Values. */
 
-static bool read_varint(struct reader *from, uint64_t *value) {
-    *value = 0;
-    for (unsigned shift = 0; shift < 7 * VARINT_MOST && from->at < from->end;
-         shift += 7) {
-        unsigned char byte = (unsigned char)*from->at++;
-        *value |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) {
-            return *value < 1ULL << 53;
-        }
-    }
-    return false;
-}
-
-static bool read_little(struct reader *from, unsigned count, uint64_t *value) {
-    *value = 0;
-    if (from->end - from->at < (ptrdiff_t)count) {
-        return false;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        *value |= (uint64_t)(unsigned char)*from->at++ << (8 * i);
-    }
-    return true;
-}
-
-/* Reads a number as it is kept. */
-static bool read_number(const struct type *type, struct reader *from, uint64_t *number) {
+bool type_read_number(const struct type *type, struct reader *from, uint64_t *number) {
     bool good = true;
     switch (type->kind) {
     case TYPE_INT32:
-        good = read_varint(from, number);
+        good = reader_varint(from, number);
         *number = (uint64_t)unzigzag(*number);
         break;
-    case TYPE_UINT32: good = read_varint(from, number); break;
+    case TYPE_UINT32: good = reader_varint(from, number); break;
     case TYPE_FIXED:
-        return read_little(from, type->width, number) && (double)*number <= type->most;
+        return reader_little(from, type->width, number) && (double)*number <= type->most;
     case TYPE_INT8:
-        good = read_little(from, 1, number);
+        good = reader_little(from, 1, number);
         *number = (uint64_t)(int64_t)(int8_t)*number;
         break;
     case TYPE_INT16:
-        good = read_little(from, 2, number);
+        good = reader_little(from, 2, number);
         *number = (uint64_t)(int64_t)(int16_t)*number;
         break;
-    case TYPE_UINT16: return read_little(from, 2, number);
-    case TYPE_FLOAT32: good = read_little(from, 4, number); break;
-    case TYPE_FLOAT64: good = read_little(from, 8, number); break;
-    default: good = read_little(from, 1, number);
+    case TYPE_UINT16: return reader_little(from, 2, number);
+    case TYPE_FLOAT32: good = reader_little(from, 4, number); break;
+    case TYPE_FLOAT64: good = reader_little(from, 8, number); break;
+    default: good = reader_little(from, 1, number);
     }
     double value = good ? double_of(type, *number) : 0;
     return good && value >= type->min && value <= type->max;
-}
-
-static bool read_text(struct reader *from, const char **text, size_t *length) {
-    uint64_t count;
-    if (!read_varint(from, &count) || count > (uint64_t)(from->end - from->at)) {
-        return false;
-    }
-    *text = from->at;
-    *length = (size_t)count;
-    from->at += count;
-    return true;
 }
 
 /* The walk: reads a value, and writes it as JSON where `to` isn't NULL. Returns false for
@@ -246,7 +204,7 @@ static void punctuate(struct bytes *to, const char *text) {
 static bool walk_text(struct reader *from, struct bytes *to) {
     const char *text;
     size_t length;
-    if (!read_text(from, &text, &length)) {
+    if (!reader_text(from, &text, &length)) {
         return false;
     }
     if (to) {
@@ -260,7 +218,7 @@ static bool walk_key(uint8_t keys, struct reader *from, struct bytes *to) {
     if (keys == KEYS_STRING) {
         return walk_text(from, to);
     }
-    if (!read_varint(from, &number)) {
+    if (!reader_varint(from, &number)) {
         return false;
     }
     if (to) {
@@ -273,7 +231,7 @@ static bool walk_key(uint8_t keys, struct reader *from, struct bytes *to) {
 static bool walk_many(const struct type *type, uint8_t keys, struct reader *from,
                       struct bytes *to) {
     uint64_t count;
-    if (!read_varint(from, &count) || count > (uint64_t)(from->end - from->at)) {
+    if (!reader_varint(from, &count) || count > (uint64_t)(from->end - from->at)) {
         return false; /* each has a byte or more */
     }
     punctuate(to, "[");
@@ -328,7 +286,7 @@ static bool walk(const struct type *type, struct reader *from, struct bytes *to)
         return walk_many(&inner, (uint8_t)type->code[1], from, to);
     case TYPE_RECORD: return walk_record(type, from, to);
     default:
-        if (!read_number(type, from, &number)) {
+        if (!type_read_number(type, from, &number)) {
             return false;
         }
         if (to) {
@@ -343,6 +301,17 @@ bool type_fits(const struct type *type, const char *value, uint32_t length) {
     return type->kind == TYPE_STRING ||
            (!type_is_number(type) && walk(type, &reader, NULL) &&
             reader.at == reader.end);
+}
+
+bool type_read_value(const struct type *type, struct reader *from, const char **value,
+                     size_t *length) {
+    *value = from->at;
+    if (type->kind == TYPE_STRING) {
+        return reader_text(from, value, length);
+    }
+    bool good = walk(type, from, NULL);
+    *length = (size_t)(from->at - *value);
+    return good;
 }
 
 void type_write_value(const struct type *type, const char *value, uint32_t length,

@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "state/bytes.h"
+#include "state/reader.h"
 
 enum type_kind {
     TYPE_BOOL,
@@ -65,6 +65,12 @@ uint64_t type_encode(const struct type *type, double value, bool *saturated);
 
 /* Whether bytes are a value of this type, that of a field. */
 bool type_fits(const struct type *type, const char *value, uint32_t length);
+
+/* Read a number as it is kept, and the value of a field that is none, as type_write and
+ * type_write_value have written them. Return false for what is none. */
+bool type_read_number(const struct type *type, struct reader *from, uint64_t *number);
+bool type_read_value(const struct type *type, struct reader *from, const char **value,
+                     size_t *length);
 
 /* Write a number, and the value of a field that is none. */
 void type_write(const struct type *type, uint64_t number, struct bytes *to);

@@ -1,4 +1,10 @@
-/* broadcast.c: one message to many connections. */
+/* broadcast.c: one message to many connections.
+ *
+ * A large one is made once for each form in which it leaves, and sent by reference. Small
+ * ones are added to a run, one for each form: the messages of a tick that many clients
+ * are sent lie there one behind the other, and each client's queue has one reference to
+ * all of them.
+ */
 #include "websocket/broadcast.h"
 
 #include "conn/codec.h"
@@ -23,11 +29,14 @@ struct message {
 
 /* A message in one of the forms in which it leaves. */
 struct form {
-    struct shared *shared; /* NULL: it's small, and copied */
+    struct shared *shared; /* NULL: it's copied */
     struct frame frame;
+    bool in_run; /* whose reference is the core's */
     bool made;
     bool impossible; /* too long for the framing, or memory ran out */
 };
+
+_Static_assert((int)WIRE_COUNT <= (int)CORE_RUNS, "each form has its run");
 
 enum { FORMS = 2 * WIRE_COUNT /* plain, and compressed */ };
 
@@ -39,7 +48,8 @@ static bool is_text(struct message *message) {
     return message->text;
 }
 
-static void make_form(struct form *form, uint8_t wire, struct message *message) {
+static void make_form(struct core *core, struct form *form, uint8_t wire,
+                      struct message *message) {
     struct frame *frame = &form->frame;
     form->made = true;
     form->impossible = message->length > wire_longest(wire);
@@ -51,7 +61,12 @@ static void make_form(struct form *form, uint8_t wire, struct message *message) 
         form->shared = shared_new(frame->head, frame->head_length, message->bytes,
                                   message->length, frame->tail, frame->tail_length);
         form->impossible = form->shared == NULL;
+        return;
     }
+    form->shared =
+        shared_run(&core->runs[wire], frame->head, frame->head_length, message->bytes,
+                   message->length, frame->tail, frame->tail_length);
+    form->in_run = form->shared != NULL;
 }
 
 static void make_compressed(struct core *core, struct form *form, uint8_t wire,
@@ -77,7 +92,7 @@ static enum sync_sent send_form(struct core *core, struct conn *conn, struct for
     if (!form->made && compressed) {
         make_compressed(core, form, wire, message);
     } else if (!form->made) {
-        make_form(form, wire, message);
+        make_form(core, form, wire, message);
     }
     if (form->impossible) {
         return SYNC_TOO_LONG;
@@ -98,20 +113,38 @@ uint32_t broadcast(struct core *core, const uint32_t *slots, uint32_t count,
                               .length = length,
                               .share = length >= SHARE_FROM && length <= UINT32_MAX - 64};
     uint32_t sent = 0;
+    uint32_t followed = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct conn *conn = core_conn(core, slots[i]);
         if (conn && slots[i] != except) {
+            const struct form *form = &forms[conn->wire];
+            uint32_t from = conn_options(conn)->compress_from; /* 0: never */
+            if (form->in_run && length - 1 < (size_t)from - 1 &&
+                output_follows(conn, form->shared)) {
+                followed++;
+                continue;
+            }
             enum sync_sent result = send_form(core, conn, forms, &message);
             sent += result == SYNC_SENT || result == SYNC_FULL;
         }
     }
     for (int i = 0; i < FORMS; i++) {
-        if (forms[i].shared) {
+        if (forms[i].shared && !forms[i].in_run) {
             shared_release(forms[i].shared);
         }
     }
     if (small.used) {
         send_release_small(&small);
     }
-    return sent;
+    core->public.messages_out += followed;
+    return sent + followed;
+}
+
+void broadcast_trim(struct core *core) {
+    for (int i = 0; i < CORE_RUNS; i++) {
+        if (core->runs[i]) {
+            shared_release(core->runs[i]);
+            core->runs[i] = NULL;
+        }
+    }
 }

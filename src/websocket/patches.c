@@ -44,6 +44,7 @@ int32_t patches_send(struct core *core, struct sync_state *state, double tick) {
             found |= sent == SYNC_TOO_LONG && found >= 0 ? SYNC_PATCH_LONG : 0;
         }
     }
+    sync_state_copy(state, tick);
     sync_state_end_patch(state);
     return found;
 }

@@ -63,7 +63,7 @@ class Client extends EventDispatcher {
     var handlers:Handlers;
     var unknown = 0;
     var unreadable = 0;
-    var rooms = new Dictionary(); // by number
+    var joinedRooms = new Dictionary(); // by number
     var lateJoins = new Dictionary(); // ids of calls that nobody waits for any more
     var lateCount = 0;
 
@@ -132,14 +132,45 @@ class Client extends EventDispatcher {
     }
 
     /**
-        Joins a room: `name` is its class's. `onRoom` gets the Room, whose state is there with
-        the first patch. `joining` is for the room's onJoin; `options` are those of calls.
+        Joins a room of the class `name` that has a place, or makes one. `onRoom` gets the Room,
+        whose state is there with the first patch. `joining` is for the room's onCreate and
+        onJoin; `options` are those of calls.
     **/
     public function join(name:String, ?joining:Dynamic, ?onRoom:Room -> Void,
             ?onFault:Fault -> Void, ?options:Dynamic):Void {
-        call("sync.join", {room: name, options: joining}, function(joined) {
-            enter(joined, onRoom, onFault);
-        }, onFault, options);
+        enterBy("sync.join", {room: name, options: joining}, onRoom, onFault, options);
+    }
+
+    /** Makes a room, and joins it. **/
+    public function create(name:String, ?joining:Dynamic, ?onRoom:Room -> Void,
+            ?onFault:Fault -> Void, ?options:Dynamic):Void {
+        enterBy("sync.create", {room: name, options: joining}, onRoom, onFault, options);
+    }
+
+    /** Joins the room of an id, or by a seat that the server has reserved. **/
+    public function joinById(id:String, ?joining:Dynamic, ?onRoom:Room -> Void,
+            ?onFault:Fault -> Void, ?options:Dynamic):Void {
+        enterBy("sync.joinById", {id: id, options: joining}, onRoom, onFault, options);
+    }
+
+    /** Joins a private room. **/
+    public function joinByCode(code:String, ?joining:Dynamic, ?onRoom:Room -> Void,
+            ?onFault:Fault -> Void, ?options:Dynamic):Void {
+        enterBy("sync.joinByCode", {code: code, options: joining}, onRoom, onFault, options);
+    }
+
+    /**
+        Hands `onList` the rooms of a class that may be joined, as `{id, members, maxMembers,
+        metadata}`: with a filter those whose metadata have its values.
+    **/
+    public function rooms(name:String, filter:Dynamic, onList:Array<Dynamic> -> Void,
+            ?onFault:Fault -> Void, ?options:Dynamic):Void {
+        call("sync.rooms", {room: name, filter: filter}, onList, onFault, options);
+    }
+
+    function enterBy(method:String, params:Dynamic, onRoom:Room -> Void, onFault:Fault -> Void,
+            options:Dynamic) {
+        call(method, params, function(joined) enter(joined, onRoom, onFault), onFault, options);
     }
 
     function enter(joined:Dynamic, onRoom:Room -> Void, onFault:Fault -> Void) {
@@ -152,13 +183,13 @@ class Client extends EventDispatcher {
             else onFault(new Fault("unknown", e.message, null, "sync.join"));
             return;
         }
-        untyped rooms["" + room.id] = room;
+        untyped joinedRooms["" + room.number] = room;
         if (onRoom != null) onRoom(room);
     }
 
     /** For rooms: it was left. **/
     public function forgetRoom(room:Room):Void {
-        untyped __delete__(rooms, "" + room.id);
+        untyped __delete__(joinedRooms, "" + room.number);
     }
 
     /** For rooms: the server doesn't know it any more. **/
@@ -169,7 +200,7 @@ class Client extends EventDispatcher {
 
     function roomList():Array<Room> {
         var list:Array<Room> = [];
-        for (id in (untyped __keys__(rooms) : Array<Dynamic>)) list.push(untyped rooms[id]);
+        for (id in (untyped __keys__(joinedRooms) : Array<Dynamic>)) list.push(untyped joinedRooms[id]);
         return list;
     }
 
@@ -184,7 +215,7 @@ class Client extends EventDispatcher {
         var problem = null;
         try {
             var head = new Head(data);
-            var room:Room = untyped rooms["" + head.room];
+            var room:Room = untyped joinedRooms["" + head.room];
             if (room != null) problem = room.take(head);
         } catch (e:Error) {
             problem = e.message;
@@ -193,9 +224,16 @@ class Client extends EventDispatcher {
         if (problem != null) complain("a patch that is wrong: " + problem);
     }
 
+    function isJoining(method:String):Bool {
+        return switch (method) {
+            case "sync.join", "sync.create", "sync.joinById", "sync.joinByCode": true;
+            default: false;
+        }
+    }
+
     // The server may let us into a room that nobody here waits for any more.
     function expectLate(call:Call) {
-        if (call.method != "sync.join" || !call.isSent || lateCount >= settings.pendingLimit) return;
+        if (!isJoining(call.method) || !call.isSent || lateCount >= settings.pendingLimit) return;
         lateCount++;
         untyped lateJoins[call.id] = true;
     }
@@ -478,7 +516,8 @@ class Client extends EventDispatcher {
             takePatch(toArguments(message.params)[0]);
             return;
         }
-        count++;
+        var isFleeting = isObject(message) && message.late == false; // worthless when late
+        if (!isFleeting) count++;
         if (message != null) handleOne(message);
     }
 
@@ -498,7 +537,7 @@ class Client extends EventDispatcher {
     }
 
     function wasSentAway(id:Dynamic, reason:String) {
-        var room:Room = untyped rooms["" + id];
+        var room:Room = untyped joinedRooms["" + id];
         if (room != null) loseRoom(room, reason);
     }
 

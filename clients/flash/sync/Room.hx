@@ -7,6 +7,7 @@ import sync.Seen.Table;
 class Entities {
     var table:Table;
     var events:Events;
+    var withoutWhy:Array<Dynamic> = []; // of onAdd: {fn, called}
 
     public function new(table:Table, report:Dynamic -> Void) {
         this.table = table;
@@ -34,12 +35,19 @@ class Entities {
     }
 
     /**
-        Calls `fn(entity, key)` for each that is there, and each that comes: a new one, or one
-        that comes into sight.
+        Calls `fn(entity, key, why)` for each that is there, and each that comes: "new", or "seen"
+        when it was there before, and comes into sight.
     **/
     public function onAdd(fn:Dynamic):Void {
-        events.add("add", fn, false);
-        each(fn);
+        var called = fn;
+        if (Reflect.isFunction(fn) && untyped fn.length == 2) { // one argument more is an error
+            called = function(entity:Dynamic, key:Dynamic, why:String) {
+                Reflect.callMethod(null, fn, [entity, key]);
+            };
+            withoutWhy.push({fn: fn, called: called});
+        }
+        events.add("add", called, false);
+        for (entity in table.list()) events.attempt(called, [entity.fields, entity.key, "seen"]);
     }
 
     /** Calls `fn(entity, key, why)`: "gone", or "hidden" when it is only out of sight. **/
@@ -51,11 +59,13 @@ class Entities {
     /** Ends what these have begun. **/
     public function off(fn:Dynamic):Void {
         for (what in ["add", "remove", "change"]) events.remove(what, fn);
+        for (one in withoutWhy) if (one.fn == fn) events.remove("add", one.called);
+        withoutWhy = [for (one in withoutWhy) if (one.fn != fn) one];
     }
 
     /** What the room tells. **/
     public function tell(what:String, fields:Dynamic, key:Dynamic, detail:Dynamic):Void {
-        events.fire(what, what == "add" ? [fields, key] : [fields, key, detail]);
+        events.fire(what, [fields, key, detail]);
     }
 }
 
@@ -63,7 +73,12 @@ class Entities {
 class Room {
     /** Its class's. **/
     public var name(default, null):String;
-    public var id(default, null):Int;
+    /** By which others join it, on any node. **/
+    public var id(default, null):String;
+    /** By which a private room is joined, or null. **/
+    public var code(default, null):String;
+    /** The room's number in patches and calls. **/
+    public var number(default, null):Int;
     /** The member's id in the room. **/
     public var member(default, null):Int;
     /** Fields, and maps as Entities, by name. All are empty before the first patch. **/
@@ -88,7 +103,9 @@ class Room {
     public function new(client:Client, joined:Dynamic, report:Dynamic -> Void) {
         this.client = client;
         name = joined.name;
-        id = joined.room;
+        id = joined.id;
+        code = joined.code;
+        number = joined.room;
         member = joined.member;
         tickRate = joined.tickRate;
         patchRate = joined.patchRate;
@@ -121,7 +138,7 @@ class Room {
     }
 
     function about(method:String, params:Array<Dynamic>):Dynamic {
-        return {room: id, method: method, params: params == null ? [] : params};
+        return {room: number, method: method, params: params == null ? [] : params};
     }
 
     /** As Client.on, as long as the member is in the room. **/
@@ -144,7 +161,7 @@ class Room {
         if (!isIn) return;
         end();
         client.forgetRoom(this);
-        client.call("sync.leave", {room: id}, null, function(_) {});
+        client.call("sync.leave", {room: number}, null, function(_) {});
     }
 
     function end() {
@@ -172,7 +189,7 @@ class Room {
         isWaiting = true;
         if (asks == "yes") return;
         asks = "yes";
-        client.call("sync.snapshot", {room: id}, null, function(fault) {
+        client.call("sync.snapshot", {room: number}, null, function(fault) {
             if (asks == "yes") asks = "again";
             if (untyped __is__(fault.code, Int)) client.loseRoom(this, fault.message);
         });

@@ -115,12 +115,12 @@ private class Fit {
 
     public function check(kind:Int, entry:Entry) {
         if (table.keyType == null && entry.number != 0) throw new Error("a number is too large");
-        if (has(entry.number) == (kind == 2)) throw new Error("it does not fit what is there");
-        if (kind == 2) {
+        if (has(entry.number) == Seen.isAdd(kind)) throw new Error("it does not fit what is there");
+        if (Seen.isAdd(kind)) {
             if (isTaken(entry.key)) throw new Error("a key is there already");
             untyped taken["$" + entry.key] = true;
         }
-        if (kind < 3) untyped there[entry.number] = kind == 2;
+        if (kind != Seen.CHANGE) untyped there[entry.number] = Seen.isAdd(kind);
     }
 }
 
@@ -130,8 +130,9 @@ private class Fit {
 **/
 class Seen {
     static inline var GONE = 0;
-    static inline var ADD = 2;
-    static inline var CHANGE = 3;
+    static inline var NEW = 2;
+    static inline var SEEN = 3;
+    public static inline var CHANGE = 4;
     static inline var MOST_NUMBER = 1048575;
 
     public var tables:Array<Table>;
@@ -139,6 +140,11 @@ class Seen {
     public var tick = 0.;
     public var input = 0.;
     public var isEmpty = true;
+
+    // An entity that the member had not: a new one, or one that comes into sight.
+    public static inline function isAdd(kind:Int):Bool {
+        return kind == NEW || kind == SEEN;
+    }
 
     public function new(declared:Dynamic) {
         var types = new Types();
@@ -167,7 +173,7 @@ class Seen {
     function check(sections:Array<Section>, isSnapshot:Bool) {
         var fits = new Dictionary();
         for (section in sections) {
-            if (isSnapshot && section.kind != ADD) throw new Error("a snapshot holds adds alone");
+            if (isSnapshot && !isAdd(section.kind)) throw new Error("a snapshot holds adds alone");
             var fit:Fit = untyped fits[section.table];
             if (fit == null) untyped fits[section.table] = fit = new Fit(section.table, isSnapshot);
             for (entry in section.entries) fit.check(section.kind, entry);
@@ -189,12 +195,12 @@ class Seen {
 
     function readEntry(bytes:Bytes, table:Table, kind:Int, number:Int):Entry {
         var entry:Entry = {number: number, key: "", isMine: null, values: []};
-        if (kind < ADD) return entry;
-        if (kind == ADD && table.keyType != null) entry.key = table.keyType.read(bytes);
+        if (kind < NEW) return entry;
+        if (isAdd(kind) && table.keyType != null) entry.key = table.keyType.read(bytes);
         if (!readFields(bytes, table.fields, entry.values)) return entry;
         var before = entry.values.length;
         entry.isMine = readFields(bytes, table.privates, entry.values);
-        if (!entry.isMine && (kind == ADD || entry.values.length > before)) {
+        if (!entry.isMine && (isAdd(kind) || entry.values.length > before)) {
             throw new Error("private fields of an entity that is another's");
         }
         return entry;
@@ -206,10 +212,11 @@ class Seen {
         while (bytes.data.bytesAvailable > 0) {
             var head = bytes.varint();
             if (head <= before) throw new Error("sections do not ascend");
-            if (head >= tables.length * 4) throw new Error("there is no such table");
+            if (head >= tables.length * 8) throw new Error("there is no such table");
             before = head;
-            var table = tables[Std.int(head) >> 2];
-            var kind = Std.int(head) & 3;
+            var table = tables[Std.int(head) >> 3];
+            var kind = Std.int(head) & 7;
+            if (kind > CHANGE) throw new Error("there is no such kind of section");
             var count = bytes.count();
             if (count == 0) throw new Error("a section is empty");
             var number = -1.;
@@ -227,16 +234,16 @@ class Seen {
     // JSON
 
     function entryOf(table:Table, kind:Int, one:Dynamic):Entry {
-        var list:Array<Dynamic> = kind < ADD ? [one] : one;
+        var list:Array<Dynamic> = kind < NEW ? [one] : one;
         if (!untyped __is__(list, Array)) throw new Error("an entry is none");
         if (!(untyped __is__(list[0], Int) && list[0] >= 0 && list[0] <= MOST_NUMBER)) {
             throw new Error("a number is none");
         }
         var entry:Entry = {number: list[0], key: "", isMine: null, values: []};
-        if (kind < ADD) return entry;
-        if (kind == ADD && table.keyType != null) entry.key = table.keyType.from(list[1]);
-        var fields:Dynamic = list[kind == ADD ? 2 : 1];
-        var isMine:Dynamic = list[kind == ADD ? 3 : 2];
+        if (kind < NEW) return entry;
+        if (isAdd(kind) && table.keyType != null) entry.key = table.keyType.from(list[1]);
+        var fields:Dynamic = list[isAdd(kind) ? 2 : 1];
+        var isMine:Dynamic = list[isAdd(kind) ? 3 : 2];
         if (isMine == true || isMine == false) entry.isMine = isMine;
         else if (isMine != null) throw new Error("true or false is neither");
         if (fields == null) throw new Error("fields are no object");
@@ -250,8 +257,8 @@ class Seen {
 
     function fromObject(object:Dynamic):Array<Section> {
         var sections:Array<Section> = [];
-        var names = ["gone", "hidden", "add", "change"];
-        for (kind in 0...4) {
+        var names = ["gone", "hidden", "new", "seen", "change"];
+        for (kind in 0...names.length) {
             var lists:Dynamic = Reflect.field(object, names[kind]);
             if (lists == null) continue;
             for (name in Reflect.fields(lists)) {
@@ -276,7 +283,7 @@ class Seen {
         for (section in sections) {
             var table = section.table;
             for (entry in section.entries) {
-                if (section.kind == ADD) add(table, made(table, entry), told);
+                if (isAdd(section.kind)) add(table, made(table, entry), section.kind, told);
                 else if (section.kind == CHANGE) change(table, table.at(entry.number), entry, told);
                 else {
                     remove(table, table.at(entry.number),
@@ -290,7 +297,7 @@ class Seen {
         return table.make(entry.number, entry.key, entry.isMine == true, entry.values);
     }
 
-    function add(table:Table, entity:Entity, told:Array<Told>) {
+    function add(table:Table, entity:Entity, kind:Int, told:Array<Told>) {
         if (table.keyType == null) { // users hold its fields
             for (field in table.all) {
                 Reflect.setField(root.fields, field.name, Reflect.field(entity.fields, field.name));
@@ -298,7 +305,7 @@ class Seen {
             entity = root;
         }
         table.put(entity);
-        told.push({what: "add", table: table, entity: entity, detail: null});
+        told.push({what: "add", table: table, entity: entity, detail: kind == NEW ? "new" : "seen"});
     }
 
     function remove(table:Table, entity:Entity, why:String, told:Array<Told>) {
@@ -314,23 +321,30 @@ class Seen {
             detail: table.set(entity.fields, entry.values)});
     }
 
-    // What isn't in a snapshot may have gone, or not: it is out of sight.
+    // What isn't in a snapshot may have gone, or not: it is out of sight. But what has given its
+    // number to another has gone.
     function replaceAll(sections:Array<Section>, told:Array<Told>) {
         for (table in tables) {
             var wanted = new Dictionary();
-            var entries:Array<Entry> = [];
-            for (section in sections) if (section.table == table) entries = section.entries;
-            for (entry in entries) untyped wanted[entry.number] = entry;
-            for (entity in table.list()) {
-                var entry:Entry = untyped wanted[entity.number];
-                if (entry == null || "" + entry.key != "" + entity.key) {
-                    remove(table, entity, "hidden", told);
+            var mine = [for (section in sections) if (section.table == table) section];
+            for (section in mine) {
+                for (entry in section.entries) {
+                    untyped wanted[entry.number] = {key: entry.key, isNew: section.kind == NEW};
                 }
             }
-            for (entry in entries) {
-                var entity = table.at(entry.number);
-                if (entity == null) add(table, made(table, entry), told);
-                else assign(table, entity, made(table, entry), told);
+            for (entity in table.list()) {
+                var other:Dynamic = untyped wanted[entity.number];
+                if (other == null) remove(table, entity, "hidden", told);
+                else if (other.isNew || "" + other.key != "" + entity.key) {
+                    remove(table, entity, "gone", told);
+                }
+            }
+            for (section in mine) {
+                for (entry in section.entries) {
+                    var entity = table.at(entry.number);
+                    if (entity == null) add(table, made(table, entry), section.kind, told);
+                    else assign(table, entity, made(table, entry), told);
+                }
             }
         }
     }

@@ -50,6 +50,24 @@ check("missed events follow in order, and the session goes on", async (t, server
   assert.equal(server.sessions.size, 1);
 });
 
+check("what is worthless when late doesn't count", async (t, server) => {
+  const game = await greeted(t, server);
+  const {session} = server;
+  fire(session, 1);
+  for (const n of [2, 3]) {
+    session.write(JSON.stringify({jsonrpc: "2.0", method: "e", params: [n], late: false}));
+  }
+  await until(() => game.seen.length === 3);
+  assert.equal(game.stats.received, session.count);
+  server.cut();
+  fire(session, 4);
+  await away(game);
+  await back(game);
+  await game.latency();
+  assert.deepEqual(game.seen, [1, 2, 3, 4]);
+  assert.equal(game.sessions, 1);
+});
+
 check("calls in work are answered after the loss; lost ones end by their time limit",
   async (t, server) => {
     const game = await greeted(t, server);

@@ -36,7 +36,7 @@ function enter(t, settings = {}, joined = JOINED) {
       return () => here.events.delete(name);
     },
     listeners: () => new Listeners(error => here.errors.push(error)),
-    leave: room => here.left.push(room.id),
+    leave: room => here.left.push(room.number),
     lose: (room, reason) => Room.left(room, reason),
   }, settings);
   here.patch = (tick, object, input = 0) =>
@@ -55,7 +55,7 @@ function enter(t, settings = {}, joined = JOINED) {
   return here;
 }
 
-const FIRST = {snapshot: true, add: {"": [[0, "", {phase: "wait"}]],
+const FIRST = {snapshot: true, seen: {"": [[0, "", {phase: "wait"}]],
   players: [[0, 3, {hp: 9, x: 10, gold: 5}, true], [1, 4, {x: 20}]]}};
 
 const near = (value, wanted, what) =>
@@ -72,7 +72,7 @@ test("the state is there for who reads it, also before the first patch", t => {
   assert.deepEqual([...players].map(([key, {x}]) => [key, x]), [[3, 10], [4, 20]]);
   assert.deepEqual([[...players.keys()], [...players.values()].length], [[3, 4], 2]);
   assert.deepEqual([players.isMine(3), players.isMine(4), players.isMine(5)], [true, false, false]);
-  assert.deepEqual([room.tick, room.id, room.name, room.member], [1, 7, "Arena", 3]);
+  assert.deepEqual([room.tick, room.number, room.name, room.member], [1, 7, "Arena", 3]);
   assert.deepEqual(Object.keys(room.state), ["phase", "players"]);
 });
 
@@ -81,18 +81,18 @@ test("listeners are told what comes, goes and changes, when the whole patch is d
   const {players} = room.state;
   const told = [];
   patch(1, FIRST);
-  players.onAdd((player, id) => told.push(["add", id, player.x, players.size]));
+  players.onAdd((player, id, why) => told.push([why, id, player.x, players.size]));
   players.onAdd(() => { throw new Error("broken listener"); });
   players.onRemove((player, id, why) => told.push(["remove", id, why, players.size]));
   const stop = players.onChange((player, id, fields) => told.push(["change", id, fields, player.hp]));
   room.onChange((state, fields) => told.push([state.phase, fields]));
   room.onPatch(({tick}) => told.push(tick));
-  assert.deepEqual(told.splice(0), [["add", 3, 10, 2], ["add", 4, 20, 2]]);
+  assert.deepEqual(told.splice(0), [["seen", 3, 10, 2], ["seen", 4, 20, 2]]);
   assert.equal(errors.splice(0).length, 2);
-  patch(2, {hidden: {players: [0]}, gone: {players: [1]}, add: {players: [[5, 6, {x: 1}]]},
+  patch(2, {hidden: {players: [0]}, gone: {players: [1]}, new: {players: [[5, 6, {x: 1}]]},
     change: {"": [[0, {phase: "play"}]]}});
   assert.deepEqual(told.splice(0), [["remove", 4, "gone", 1], ["remove", 3, "hidden", 1],
-    ["add", 6, 1, 1], ["play", ["phase"]], 2]);
+    ["new", 6, 1, 1], ["play", ["phase"]], 2]);
   patch(3, {change: {players: [[5, {hp: 2, x: 7}]]}});
   assert.deepEqual(told.splice(0), [["change", 6, ["hp", "x"], 2], 3]);
   stop();
@@ -113,7 +113,7 @@ test("a patch that doesn't fit is asked about once, and the next snapshot is wor
   patch(4, {gone: {players: [9]}});
   assert.equal(room.tick, 1);
   assert.deepEqual(calls, [["sync.snapshot", {room: 7}, {}]]);
-  patch(5, {snapshot: true, add: {players: [[0, 3, {hp: 8, x: 10, gold: 5}, true]]}});
+  patch(5, {snapshot: true, seen: {players: [[0, 3, {hp: 8, x: 10, gold: 5}, true]]}});
   assert.deepEqual(told, [[4, "hidden"], [3, ["hp"]]]);
   assert.equal(room.state.players.get(3), ann);
   assert.equal(room.state.phase, "");
@@ -152,7 +152,7 @@ test("patches of an older epoch, and before the snapshot of a resumed one, are d
 test("calls, events and leaving", async t => {
   const {room, patch, calls, events, left} = enter(t);
   patch(1, FIRST);
-  await room.call("aim", [90], {timeout: 5});
+  await room.callWith({timeout: 5}, "aim", 90);
   assert.deepEqual(calls.pop(),
     ["sync.call", {room: 7, method: "aim", params: [90]}, {timeout: 5}]);
   const hits = [];
@@ -169,7 +169,7 @@ test("calls, events and leaving", async t => {
 
 test("the view lies between two patches, at a delay that it is told", t => {
   const {room, patchIn, pass} = enter(t, {delay: 100, interpolate: {players: {x: true, aim: 360}}});
-  patchIn(20, 0.02, {...FIRST, add: {players: [[0, 3, {x: 10, aim: 350}]]}});
+  patchIn(20, 0.02, {...FIRST, seen: {players: [[0, 3, {x: 10, aim: 350}]]}});
   assert.equal(room.delay, 100);
   near(room.view.players.get(3).x, 10, "at first");
   patchIn(21, 0.02, {change: {players: [[0, {x: 20, aim: 10, hp: 4}]]}});
@@ -198,7 +198,7 @@ test("in the view one comes and goes when its time has come", t => {
   const {room, patchIn, pass} = enter(t, {delay: 100});
   patchIn(20, 0, FIRST);
   assert.deepEqual([...room.view.players.keys()], [3, 4]);
-  patchIn(21, 0, {gone: {players: [1]}, add: {players: [[2, 5, {x: 1}]]}});
+  patchIn(21, 0, {gone: {players: [1]}, new: {players: [[2, 5, {x: 1}]]}});
   assert.deepEqual([...room.view.players.keys()], [3, 4]);
   assert.equal(room.view.players.get(5), undefined);
   pass(0.11);

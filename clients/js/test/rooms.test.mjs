@@ -29,7 +29,7 @@ test("a room is joined, and patches come in either form", async t => {
   session.patch(second.json);
   await until(() => room.tick === 2);
   assert.deepEqual(room.state.players.get(3).hand, [1, 2]);
-  assert.deepEqual(await room.call("aim", [90]), ["aim", 90]);
+  assert.deepEqual(await room.call("aim", 90), ["aim", 90]);
 });
 
 test("patches and events at the heels of the answer find the room", async t => {

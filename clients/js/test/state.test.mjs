@@ -48,8 +48,8 @@ test("JSON that is wrong is refused, and changes nothing", () => {
     {...head, change: {players: [[0, {name: 5}]]}}, {...head, change: {players: [[0, {x: null}]]}},
     {...head, change: {players: [[0, {hand: {}}, true]]}},
     {...head, change: {players: [[0, {hp: 1}, 1]]}},
-    {...head, add: {players: [[0, 9, {}]]}}, {...head, add: {players: [[1, 3, {}]]}},
-    {...head, add: {players: [[1, "x", {}]]}}, {...head, add: {items: [[1, 2, {}]]}},
+    {...head, new: {players: [[0, 9, {}]]}}, {...head, seen: {players: [[1, 3, {}]]}},
+    {...head, seen: {players: [[1, "x", {}]]}}, {...head, new: {items: [[1, 2, {}]]}},
     {...head, gone: {players: [0, 0]}}, {...head, gone: {players: [1]}},
     {...head, hidden: {players: ["0"]}}, {...head, gone: {players: [0.5]}},
     {...head, change: {players: [[0, {hp: 1}], [0.5, {hp: 1}]]}},
@@ -70,10 +70,12 @@ test("a patch that doesn't fit what it says itself is refused", () => {
     assert.throws(() => state.apply(toHead({...head, ...patch})), Refused, JSON.stringify(patch));
   refuses({gone: {players: [0]}, hidden: {players: [0]}});
   refuses({gone: {players: [0]}, change: {players: [[0, {hp: 1}]]}});
-  refuses({add: {players: [[8, 50, {}], [9, 50, {}]]}});
-  refuses({snapshot: true, add: {players: [[8, 50, {}], [9, 50, {}]]}});
+  refuses({new: {players: [[8, 50, {}], [9, 50, {}]]}});
+  refuses({new: {players: [[8, 50, {}]]}, seen: {players: [[9, 50, {}]]}});
+  refuses({snapshot: true, new: {players: [[8, 50, {}]]}, seen: {players: [[8, 51, {}]]}});
+  refuses({snapshot: true, seen: {players: [[8, 50, {}], [9, 50, {}]]}});
   refuses({snapshot: true, change: {players: [[0, {hp: 1}]]}});
-  state.apply(toHead({...head, gone: {players: [0]}, add: {players: [[9, 3, {}]]}}));
+  state.apply(toHead({...head, gone: {players: [0]}, new: {players: [[9, 3, {}]]}}));
 });
 
 test("what a room declares and this client doesn't know is an error that says so", () => {

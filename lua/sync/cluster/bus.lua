@@ -15,6 +15,8 @@ local ANSWER_SECONDS = 5
 local bus = {
   PUBLISH = 1, SUBSCRIBE = 2, UNSUBSCRIBE = 3, REQUEST = 4, ANSWER = 5, DROPPED = 6,
   LISTENS = 7,
+  --- The operation that the parent answers by itself: that it has come so far.
+  SETTLE = "settle",
   --- Topics that a worker may hear of.
   MOST_TOPICS = 1000000,
   --- Settings of both ends.
@@ -44,6 +46,7 @@ function bus.open(handlers)
     link = false,                     -- the connection, while there is one
     early = {}, earlyBytes = 0,       -- frames that wait for it
     owed = {},                        -- topics that the parent must hear of, and in which way
+    unsettled = {},                   -- functions that wait until none is owed
     topics = {}, topicCount = 0,
     pending = {}, pendingCount = 0,   -- operations that wait for answers, by number
     calls = {}, first = 1, last = 0}  -- the same, in the order of their times
@@ -124,11 +127,12 @@ function Bus:lost()
 end
 
 function Bus:failAll()
-  local calls = self.pending
-  self.pending, self.pendingCount = {}, 0
+  local calls, waiting = self.pending, self.unsettled
+  self.pending, self.pendingCount, self.unsettled = {}, 0, {}
   for _, call in pairs(calls) do
     if call.done then self:guard("an answer", call.done, nil, "away") end
   end
+  for _, done in ipairs(waiting) do self:guard("an answer", done, nil, "away") end
 end
 
 -- Sends a frame. Returns whether the frame is on its way.
@@ -146,7 +150,8 @@ end
 function Bus:shut()
   self.up = false
   for _, call in pairs(self.pending) do self:tellLater(call.done, nil, "away") end
-  self.pending, self.pendingCount = {}, 0
+  for _, done in ipairs(self.unsettled) do self:tellLater(done, nil, "away") end
+  self.pending, self.pendingCount, self.unsettled = {}, 0, {}
   if self.link then self.link:close() end
 end
 
@@ -170,6 +175,17 @@ end
 
 function Bus:tellOwed()
   for topic, type in pairs(self.owed) do self:tellTopic(topic, type) end
+  if next(self.owed) ~= nil then return end
+  local waiting = self.unsettled
+  self.unsettled = {}
+  for _, done in ipairs(waiting) do self:confirm(done) end
+end
+
+-- The parent takes frames in order: when it answers, it knows the topics.
+function Bus:confirm(done)
+  if next(self.owed) == nil then return self:ask(bus.SETTLE, done) end
+  if #self.unsettled >= self.maxPending then return self:tellLater(done, nil, "busy") end
+  self.unsettled[#self.unsettled + 1] = done
 end
 
 function Bus:hear(topic)

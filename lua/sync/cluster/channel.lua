@@ -4,7 +4,9 @@
 -- @classmod sync.cluster.channel
 
 local Class = require "sync.class"
+local event = require "sync.cluster.event"
 local frame = require "sync.cluster.frame"
+local log = require "sync.log"
 
 local Channel = Class:extend("Channel")
 
@@ -23,15 +25,27 @@ function Channel:publish(data, kind)
   self.cluster:publish(self.stream, frame.DATA, data, kind)
 end
 
---- Sends an event to them, in JSON. Those who may come back are told by the journal what they
--- have missed.
-function Channel:publishEvent(text)
+--- Sends an event to them. Those who may come back are told by the journal what they have
+-- missed, but of nothing that is worthless when late.
+-- @param how nil, or what `fire` was told: a key of `latest`, or false
+-- @tparam string|nil text of the event in JSON
+-- @tparam boolean isPlain whether the text says all of it
+-- @tparam string name
+-- @param ... arguments
+-- @treturn string|boolean the event's name on all nodes, where it may be asked for, or false
+function Channel:publishEvent(how, text, isPlain, name, ...)
   local cluster, stream = self.cluster, self.stream
-  cluster:publish(stream, frame.FIRE, text)
-  cluster:nameEvent(cluster.node, stream.id, stream.number)
-  if self.set.resumable then
-    cluster.journal:keepEvent(self.topic, cluster:eventName(), text)
+  local body, flags = event.write(how, isPlain and text or nil, name, ...)
+  if not body then
+    log.limited("error", "event", ("the event %s can't be told to other nodes: %s"):format(name,
+      flags))
+    return false
   end
+  cluster:publish(stream, frame.FIRE, body, flags)
+  if how == false or not self.set.resumable then return false end
+  local eventName = frame.eventName(cluster.node, stream.id, stream.number)
+  if text then cluster.journal:keepEvent(self.topic, eventName, text) end
+  return eventName
 end
 
 --- How many clients the set has on other nodes, as of their last beats.
@@ -49,6 +63,11 @@ end
 function Channel.members()
   return {}
 end
+
+--- Calls a function when messages of other nodes are sure to arrive here; of a class they are
+-- since the node has begun.
+-- @treturn boolean false: they are already, and the function isn't called
+function Channel.whenHeard() return false end
 
 -- A client has come into the set, or gone. Beats tell how many there are.
 function Channel.note() end

@@ -2,8 +2,10 @@
 -- @classmod sync.cluster.distant
 
 local core = require "sync.core"
+local event = require "sync.cluster.event"
 local frame = require "sync.cluster.frame"
 local json = require "sync.remoting.json"
+local latest = require "sync.remoting.latest"
 local loop = require "sync.loop"
 
 local Distant = {}
@@ -40,12 +42,21 @@ function Distant:send(data, kind)
   return direct(self, kind and SEND_AS[kind] or SEND, data)
 end
 
---- Fires an event at the client.
+local function fire(self, how, name, ...)
+  if type(name) ~= "string" then
+    error(("fire(name, …): the name must be a string, not %s"):format(type(name)), 2)
+  end
+  local text = json.request(nil, name, ...)
+  local body, flags = event.write(how, text and json.isPlain() and text or nil, name, ...)
+  if not body then error(("fire(%q): %s"):format(name, flags), 2) end
+  return direct(self, FIRE, string.char(flags) .. body)
+end
+
+--- Fires an event at the client, by options as for one that is here.
 -- @treturn boolean,string as `send`
 function Distant:fire(name, ...)
-  local text, problem = json.request(nil, name, ...)
-  if not text then error("fire: " .. problem, 2) end
-  return direct(self, FIRE, text)
+  if type(name) == "table" then return fire(self, latest.options(name, 2), ...) end
+  return fire(self, nil, name, ...)
 end
 
 --- Closes the client.
@@ -62,7 +73,10 @@ local ACTS = {
   [SEND] = function(client, text) client:send(text) end,
   [SEND_AS.text] = function(client, text) client:send(text, "text") end,
   [SEND_AS.binary] = function(client, text) client:send(text, "binary") end,
-  [FIRE] = function(client, text) client:deliverEvent(text) end,
+  [FIRE] = function(client, body)
+    local text, how, list = event.read(body, 2, body:byte())
+    client:deliverEvent(text, how, list)
+  end,
   [CLOSE] = function(client, text) client:close(text ~= "" and text or nil) end,
 }
 

@@ -26,6 +26,7 @@
 --
 --     carry(topic, bytes)     sends a message; returns whether it was sent, or waits
 --     hear(topic), unhear(topic)
+--     confirm(done)           tells when what is heard stands: see `settle`
 --     ask(name, done, …)      does one of the nine operations: its arguments are in their order
 --     isUp(), unsent(), shut()
 --
@@ -163,6 +164,16 @@ end
 function Engine:unsubscribe(topic)
   checkName("unsubscribe(topic)", "topic", topic)
   self:unhear(topic)
+end
+
+--- Tells when the subscriptions that were asked for until now stand: `done(true)`. What another
+-- engine publishes from then on arrives here. Without a connection that is when one is there again.
+-- `done` is called once, after the call has returned; with nil and "busy" when `maxPending` wait
+-- already, "away" when the engine is closed, or "timeout".
+-- @tparam function done
+function Engine:settle(done)
+  if self.closed then return self:tellLater(done, nil, "away") end
+  self:confirm(done)
 end
 
 -- Values.

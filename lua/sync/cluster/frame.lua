@@ -3,8 +3,9 @@
 --     0  type (1 byte), 1  kind (1 byte), 2  node (2 bytes), 4  epoch of the node (4 bytes),
 --     8  stream (4 bytes), 12  number of the frame in its stream (4 bytes, from 1)
 --
--- The kind is that of a message: text (1), binary (2), or of each client's own (0, as in all other
--- frames). Numbers are little-endian. Beside lua/sync/core.lua this file knows the FFI.
+-- The kind is that of a message: text (1), binary (2), or of each client's own (0); of an event it
+-- is the flags of lua/sync/cluster/event.lua, and of all other frames 0. Numbers are little-endian.
+-- Beside lua/sync/core.lua this file knows the FFI.
 -- @module sync.cluster.frame
 
 local buffer = require "string.buffer"
@@ -27,7 +28,7 @@ local frame = {
   --- What a frame is. The first three have a body that is passed on as it is, those behind
   -- them a table.
   DATA = 1,    -- a message for every client of a set
-  FIRE = 2,    -- an event, in JSON, for every client of a set
+  FIRE = 2,    -- an event for every client of a set: see lua/sync/cluster/event.lua
   DIRECT = 3,  -- for one client: see frame.direct
   BEAT = 4,    -- that the node lives: how many clients each class has, and what it has sent
   BYE = 5,     -- that the node stops
@@ -67,6 +68,17 @@ end
 function frame.kind(bytes)
   local kind = bytes:byte(2)
   return kind <= 2 and kind or 0
+end
+
+--- The flags of its event.
+function frame.flags(bytes)
+  return bytes:byte(2)
+end
+
+--- What an event is called on all nodes, by the frame in which it goes.
+-- @treturn string
+function frame.eventName(node, stream, count)
+  return ("%d.%d.%d"):format(node, stream, count)
 end
 
 --- The body of a frame for one client: what is to be done, the client's id, and a text.

@@ -13,12 +13,12 @@
 -- @classmod sync.cluster.handover
 
 local History = require "sync.cluster.history"
-local cjson = require "cjson"
 local frame = require "sync.cluster.frame"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local resume = require "sync.remoting.resume"
+local values = require "sync.cluster.values"
 
 local ANSWER_SECONDS = 3 -- that the other node has
 local JOIN_SECONDS = 0.3 -- until rooms are heard
@@ -60,7 +60,7 @@ end
 --- A session keeps a text as its last. An event has the same name on all nodes; what is for
 -- the client alone has none.
 function Handover:kept(session, text, event)
-  local name = event and self.cluster:eventName()
+  local name = event and event.name or nil
   if session.moving then session.moving.names[session.last] = name or "" end
   if session.sid then self.journal:note(session, session.last, name, text) end
 end
@@ -122,7 +122,7 @@ function Handover:give(said)
     return nil
   end
   local session = client.session
-  if said.received > session.last or said.received + 1 < session.first then
+  if not session:reaches(said.received) then
     resume.expire(client)
     return nil
   end
@@ -201,22 +201,17 @@ local function ask(self, take, isRest)
     token = take.token, received = take.received, isRest = isRest, id = take.client.id})
 end
 
-local function decode(text)
-  local ok, value = pcall(cjson.decode, "[" .. text .. "]")
-  return ok and value[1] or nil
-end
-
 -- Joins the rooms, and sets the fields.
 local function become(take, given)
   local client = take.client
   take.entered, take.fields = {}, {}
   for name, text in pairs(given.fields) do
     take.fields[name] = {value = rawget(client, name)}
-    client[name] = decode(text)
+    client[name] = values.read(text)
   end
   for name, text in pairs(given.rooms) do
     if not client:isIn(name) then take.entered[name] = true end
-    client:join(name, decode(text))
+    client:join(name, values.read(text))
   end
 end
 

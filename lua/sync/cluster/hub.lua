@@ -38,11 +38,13 @@ end
 
 on[bus.REQUEST] = function(self, data)
   local said = buffer.decode(data:sub(2))
+  local function answer(...)
+    self:send(string.char(bus.ANSWER) .. buffer.encode {said.number, select("#", ...), ...})
+  end
+  if said.name == bus.SETTLE then return answer(true) end
   local stores = self.stores
   local store = stores[said[1]:sub(1, 2)] or stores[VALUES]
-  store:ask(said.name, function(...)
-    self:send(string.char(bus.ANSWER) .. buffer.encode {said.number, select("#", ...), ...})
-  end, unpack(said, 1, said.count))
+  store:ask(said.name, answer, unpack(said, 1, said.count))
 end
 
 on[bus.LISTENS] = function(self)

@@ -29,6 +29,7 @@ local Set = require "sync.set"
 local Streams = require "sync.cluster.streams"
 local clock = require "sync.cluster.clock"
 local core = require "sync.core"
+local event = require "sync.cluster.event"
 local frame = require "sync.cluster.frame"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -78,7 +79,6 @@ function cluster.new(engine, given)
     onBegin = given.onBegin or function() end,
     sets = {},      -- by topic that this node hears of; false where there is no set
     classes = {},   -- by name
-    event = {node = 0, stream = 0, number = 0}, -- that is being delivered
   }
   if engine then self:link(engine, given.number) end
   return self
@@ -186,19 +186,6 @@ function Cluster:hear(peer)
   self.presence:met(peer)
 end
 
---- A name of the event that this node has fired last, or that it is delivering: the same on
--- all nodes.
--- @treturn string
-function Cluster:eventName()
-  local event = self.event
-  return ("%d.%d.%d"):format(event.node, event.stream, event.number)
-end
-
-function Cluster:nameEvent(node, stream, number)
-  local event = self.event
-  event.node, event.stream, event.number = node, stream, number
-end
-
 -- The table of a frame.
 local function content(bytes)
   return frame.decode(bytes, frame.HEAD)
@@ -210,11 +197,11 @@ receive[frame.DATA] = function(_, _, set, bytes)
   if set then set:deliver(bytes, frame.HEAD, frame.kind(bytes)) end
 end
 
-receive[frame.FIRE] = function(self, _, set, bytes)
+receive[frame.FIRE] = function(_, _, set, bytes)
   if not set then return end
+  local text, how, list = event.read(bytes, frame.HEAD + 1, frame.flags(bytes))
   local _, node, _, stream, number = frame.read(bytes)
-  self:nameEvent(node, stream, number)
-  set:deliverEvent(bytes:sub(frame.HEAD + 1))
+  set:deliverEvent(text, how, set.resumable and frame.eventName(node, stream, number), list)
 end
 
 receive[frame.DIRECT] = function(_, _, _, bytes)

@@ -18,9 +18,9 @@
 
 local Share = require "sync.cluster.share"
 local buffer = require "string.buffer"
-local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local values = require "sync.cluster.values"
 
 local MOST_ENTRIES = 20000 -- of a node's journal
 local MOST_BYTES = 16 * 1024 * 1024 -- the same
@@ -111,11 +111,11 @@ end
 
 -- What sessions are.
 
---- The fields of a client that go with its session, as JSON by name.
+--- The fields of a client that go with its session, as texts by name.
 function Journal.fieldsOf(client)
   local fields = {}
   for _, name in ipairs(client.resumeFields) do
-    local text = json.note(rawget(client, name), ("the field %s of a %s"):format(name,
+    local text = values.note(rawget(client, name), ("the field %s of a %s"):format(name,
       getmetatable(client).className))
     if text ~= "" then fields[name] = text end
   end
@@ -124,11 +124,11 @@ end
 
 local fieldsOf = Journal.fieldsOf
 
---- The rooms of a client, and the values with which it has joined, as JSON by name.
+--- The rooms of a client, and the values with which it has joined, as texts by name.
 function Journal.roomsOf(client)
   local rooms, joined = {}, client.joined
   for name in pairs(joined and joined.rooms or {}) do
-    rooms[name] = json.note(joined.values and joined.values[name], "a member's value")
+    rooms[name] = values.note(joined.values and joined.values[name], "a member's value")
   end
   return rooms
 end
@@ -243,7 +243,7 @@ end
 --- A client has come into a room. The room's log notes this, too.
 function Journal:joined(client, room)
   local session, joined = client.session, client.joined
-  local text = json.note(joined.values and joined.values[room], "a member's value")
+  local text = values.note(joined.values and joined.values[room], "a member's value")
   local list = {{"join", room, text}}
   for name, encoded in pairs(fieldsOf(client)) do list[#list + 1] = {"field", name, encoded} end
   for _, each in ipairs(list) do

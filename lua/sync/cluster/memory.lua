@@ -54,6 +54,11 @@ function Memory:unhear(topic)
   self.topicCount = self.topicCount - 1
 end
 
+-- What is heard is heard at once.
+function Memory:confirm(done)
+  self:tellLater(done, true)
+end
+
 -- Takes a message in. It is delivered after the tick, unless too many wait for its end.
 function Memory:take(topic, bytes)
   local size = #topic + #bytes

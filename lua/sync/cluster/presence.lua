@@ -13,11 +13,10 @@
 local Channel = require "sync.cluster.channel"
 local Share = require "sync.cluster.share"
 local buffer = require "string.buffer"
-local cjson = require "cjson"
 local frame = require "sync.cluster.frame"
-local json = require "sync.remoting.json"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local values = require "sync.cluster.values"
 
 local IDLE_SECONDS = 5      -- that a room without members is still heard of
 local LOOKED_SECONDS = 60   -- the same, since somebody has asked for its members
@@ -25,6 +24,7 @@ local MOST_IDLE = 1000      -- rooms without members that are still heard of for
 local MOST_LOOKED = 10000   -- the same that were looked at, and of which
 local LOOKED_A_CLIENT = 1000 -- one may look at so many in LOOKED_SECONDS
 local MOST_OTHERS = 200000  -- members of other nodes, of all rooms; further ones are left out
+local SETTLE_SECONDS = 1    -- that who has joined waits for the engine's word
 local ANSWER_SECONDS = 2    -- that a node has to answer before the question is asked again
 local MEMBERS_A_FRAME = 500
 local TOPICS_A_FRAME = 500
@@ -67,12 +67,16 @@ local Room = Channel:extend("RoomChannel")
 function Presence:watch(room, topic)
   local channel = Room:open(self.cluster, room, topic)
   channel.presence = self
-  channel.changes = false    -- of this tick: values in JSON by id, false of those that have gone
+  channel.changes = false    -- of this tick: values as texts by id, false of those that have gone
   channel.nodes = {}         -- members by id, by node
   channel.known = 0          -- how many these are
   channel.wanted = {}        -- when nodes were asked that haven't answered
   channel.looked = -math.huge
   channel.idle = false       -- since when the room has no members
+  channel.isHeard = false    -- whether the engine has said so
+  channel.isUnsure = false   -- or that it can't say
+  channel.round = 0          -- how often the node has begun to hear of the room
+  channel.waiting = false    -- functions that wait for that
   room.channel = channel
   for client in room do channel:note(client, true) end
 end
@@ -95,6 +99,7 @@ function Room:hear()
     return
   end
   presence.heard[topic], presence.deaf[topic] = self, nil
+  self.isHeard, self.round = false, self.round + 1
   presence.begun[#presence.begun + 1] = topic
   loop.atEnd(presence.atEnd)
 end
@@ -103,13 +108,42 @@ function Room:letGo()
   local heard = self.presence.heard
   if heard[self.topic] ~= self then return end
   heard[self.topic] = nil
+  self:tellHeard()
   self.cluster:unsubscribe(self.topic)
   for number in pairs(self.nodes) do self:clear(number) end
 end
 
+-- Tells those who wait that they need not any more.
+function Room:tellHeard()
+  local waiting = self.waiting
+  if not waiting then return end
+  self.waiting = false
+  self.presence.clock.stopTimer(waiting.timer)
+  for _, fn in ipairs(waiting) do self.cluster.engine:guard("join", fn) end
+end
+
+--- Calls a function when messages of other nodes are sure to arrive here, or after a second.
+-- @tparam function fn
+-- @treturn boolean false: they are already, or never will be: the function isn't called
+function Room:whenHeard(fn)
+  if self.isHeard or self.presence.heard[self.topic] ~= self then return false end
+  local waiting = self.waiting
+  if not waiting then
+    waiting = {timer = self.presence.clock.startTimer(SETTLE_SECONDS, 0, function()
+      log.limited("warn", "settle", ("%s has not said within %d s that messages of other nodes " ..
+        "to a room arrive here: who has joined is told so all the same"):format(
+        self.cluster.engine.kind, SETTLE_SECONDS), {room = self.set.name})
+      self:tellHeard()
+    end)}
+    self.waiting = waiting
+  end
+  waiting[#waiting + 1] = fn
+  return true
+end
+
 local function valueOf(client, room)
-  local values = client.joined and client.joined.values
-  return json.note(values and values[room.name], "a member's value")
+  local joined = client.joined and client.joined.values
+  return values.note(joined and joined[room.name], "a member's value")
 end
 
 -- A client has come into the room, or gone.
@@ -189,8 +223,7 @@ function Room:put(number, id, text)
     self.known = self.known + 1
     presence.others = presence.others + 1
   end
-  local ok, value = pcall(cjson.decode, text)
-  members[id] = {id = id, value = ok and value or nil}
+  members[id] = {id = id, value = values.read(text)}
 end
 
 --- Forgets the members on a node.
@@ -275,8 +308,26 @@ function Presence:flush()
       if self.heard[topic] then topics[#topics + 1] = topic end
     end
     self.begun = {}
+    if #topics > 0 then self:settle(topics) end
     askAll(self, topics)
   end
+end
+
+-- Asks the engine when topics that were asked for are heard.
+function Presence:settle(topics)
+  local channels, rounds = {}, {}
+  for i, topic in ipairs(topics) do
+    local channel = self.heard[topic]
+    channels[i], rounds[i], channel.isUnsure = channel, channel.round, false
+  end
+  self.cluster.engine:settle(function(isHeard)
+    for i, channel in ipairs(channels) do
+      if self.heard[channel.topic] == channel and channel.round == rounds[i] then
+        channel.isHeard, channel.isUnsure = isHeard == true, not isHeard
+        if isHeard then channel:tellHeard() end
+      end
+    end
+  end)
 end
 
 --- Asks all nodes who is in the rooms.
@@ -378,6 +429,11 @@ function Presence:sweep()
   end
   askAgain(self)
   self.looked = 0
+  local unsure = {}
+  for topic, channel in pairs(self.heard) do
+    if channel.isUnsure then unsure[#unsure + 1] = topic end
+  end
+  if #unsure > 0 then self:settle(unsure) end
   for _, channel in pairs(self.heard) do
     if channel:isIdle() then
       channel:letGo()

@@ -7,8 +7,8 @@
 -- a single process by its memory. Answers come later, in each case: to a function, or, inside
 -- `sync.spawn`, as the call's results.
 --
--- Values are what JSON can say, in at most 64 KiB; a key has at most 150 bytes. Each call is
--- atomic, whoever else calls.
+-- Values come back as they were (see lua/sync/packed.lua), in at most 64 KiB; a key has at most 150
+-- bytes. Each call is atomic, whoever else calls.
 --
 -- **Errors** are tables with `code` and `message`: "away" (no connection to the engine),
 -- "timeout" (no answer in 5 s; what was to be done may have been), "busy" (10,000 calls wait),
@@ -17,13 +17,11 @@
 
 local Class = require "sync.class"
 local Engine = require "sync.cluster.engine"
-local json = require "sync.json"
-local listMark = require "sync.list".mark
 local task = require "sync.task"
+local values = require "sync.cluster.values"
 
 local MOST_VALUE = Engine.MOST_VALUE
 local MOST_KEY = 150
-local MOST_DEPTH = 32
 
 local Shared = Class:extend("Shared")
 
@@ -45,49 +43,10 @@ local function failure(problem)
   return setmetatable({code = code, message = MESSAGES[problem] or problem}, Failure)
 end
 
--- Values in a JSON that is the same for equal values: keys are sorted.
-
-local encode
-
--- An empty table is one where it is marked.
-local function isList(value)
-  local count = #value
-  if count == 0 and getmetatable(value) ~= listMark then return false end
-  for key in pairs(value) do
-    if type(key) ~= "number" or key < 1 or key > count or key % 1 ~= 0 then return false end
-  end
-  return true
-end
-
-local function encodeTable(value, depth)
-  if depth == 0 then error({problem = "tables are nested too deeply"}, 0) end
-  local parts = {}
-  if isList(value) then
-    for i = 1, #value do parts[i] = encode(value[i], depth - 1) end
-    return "[" .. table.concat(parts, ",") .. "]"
-  end
-  local keys = {}
-  for key in pairs(value) do
-    if type(key) ~= "string" then error({problem = "a key of a table is no string"}, 0) end
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  for i, key in ipairs(keys) do
-    parts[i] = encode(key, depth) .. ":" .. encode(value[key], depth - 1)
-  end
-  return "{" .. table.concat(parts, ",") .. "}"
-end
-
-function encode(value, depth)
-  if type(value) == "table" then return encodeTable(value, depth) end
-  if value == 0 then value = 0 end -- -0 is equal
-  local text, problem = json.encode(value)
-  return text or error({problem = "it can't be shared: " .. problem}, 0)
-end
-
+-- Equal values are equal texts, which are compared.
 local function toText(value, what)
-  local ok, text = pcall(encode, value, MOST_DEPTH)
-  if not ok then error(("%s: %s"):format(what, text.problem), 3) end
+  local text, problem = values.encode(value, true)
+  if not text then error(("%s: it can't be shared: %s"):format(what, problem), 3) end
   if #text > MOST_VALUE then
     error(("%s: the value is longer than %d bytes"):format(what, MOST_VALUE), 3)
   end
@@ -96,8 +55,7 @@ end
 
 local function toValue(text)
   if text == nil then return nil end
-  local ok, value = json.decode(text)
-  if ok then return value end -- what another program has put there may be no JSON
+  return values.read(text) -- what another program has put there may be nothing of ours
 end
 
 -- Calls a function of the engine. `done` gets what it gives, or nil and an error.

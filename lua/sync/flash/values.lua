@@ -21,6 +21,7 @@
 -- @module sync.flash.values
 
 local null = require "cjson".null
+local packed = require "sync.packed"
 local List = require "sync.list".mark
 
 local values = {null = null}
@@ -203,5 +204,39 @@ end
 function values.dictionary(entries)
   return setmetatable(isTable(entries or {}, "amf.dictionary(entries)"), Dictionary)
 end
+
+-- How they travel between nodes: see lua/sync/packed.lua.
+
+local function plain(value)
+  local copy = {}
+  for key, item in pairs(value) do copy[key] = item end
+  return copy
+end
+
+packed.add("date", function(date) return date.milliseconds end, values.date)
+packed.add("bytes", function(bytes) return bytes.data end, values.bytes)
+packed.add("xml", function(xml) return xml.text, xml.kind end, values.xml)
+packed.add("typed", function(object)
+  return getmetatable(object).className, plain(object)
+end, values.typed)
+packed.add("vector", function(vector)
+  return vector.kind, vector.fixed, vector.className, plain(vector)
+end, function(kind, fixed, className, items)
+  return values.vector(kind, items, fixed, className)
+end)
+packed.add("dictionary", function(dictionary)
+  local list = {}
+  for key, value in pairs(dictionary) do list[#list + 1], list[#list + 2] = key, value end
+  return list
+end, function(list)
+  local entries = {}
+  for i = 1, #list, 2 do entries[list[i]] = list[i + 1] end
+  return values.dictionary(entries)
+end)
+packed.add("external", function(object)
+  return getmetatable(object).className, object.value == nil and null or object.value
+end, function(name, value)
+  return setmetatable({value = value}, externals[name])
+end)
 
 return values

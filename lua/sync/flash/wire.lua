@@ -6,7 +6,10 @@ local values = require "sync.flash.values"
 local amf3 = require "sync.flash.amf3"
 local null = require "cjson".null
 
-local amfwire = {}
+local amfwire = {
+  --- What logs call it.
+  name = "AMF3",
+}
 
 local MOST_DEPTH = 64
 local DEEP = {depth = MOST_DEPTH} -- what was read can be written, within other tables, too
@@ -56,6 +59,14 @@ end
 --- As in `sync.remoting.json`.
 function amfwire.named(id, name, params)
   return amf3.encode({jsonrpc = "2.0", id = id, method = name, params = params}, DEEP)
+end
+
+-- The end of an object, and the same behind a member of it: `late`, which is false.
+local END, LATE = "\1", "\9late\2\1"
+
+--- As in `sync.remoting.json`.
+function amfwire.late(bytes)
+  return bytes:sub(1, -#END - 1) .. LATE
 end
 
 --- What is around the bytes of a ByteArray, its length not counted, in a notification that has

@@ -7,6 +7,7 @@
 local Class = require "sync.class"
 local core = require "sync.core"
 local date = require "sync.http.date"
+local cors = require "sync.http.cors"
 local headers = require "sync.http.headers"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -57,11 +58,13 @@ function Exchange:isLetIn()
     origins.allow(self.listener.settings.origins, request.origin, request.headers.host)
 end
 
--- Lets such a page read the answer, if it doesn't say itself who may.
-local function allowOrigin(exchange, list)
+-- Adds what goes with every answer: what the request has it carry, and that such a page may read
+-- it, if the answer doesn't say itself who may.
+local function complete(exchange, list)
+  local request = exchange.request
+  for _, header in ipairs(request.answers or {}) do list[#list + 1] = header end
   if not exchange:isLetIn() or headers.find(list, "Access-Control-Allow-Origin") then return end
-  list[#list + 1] = {"Access-Control-Allow-Origin", exchange.request.origin}
-  headers.vary(list, "Origin")
+  cors.allow(exchange.listener.settings.cors, request.origin, list)
 end
 
 --- Answers.
@@ -72,7 +75,7 @@ end
 function Exchange:respond(code, given, body)
   local request, slot = self.request, self.slot
   local list = headers.list(given)
-  allowOrigin(self, list)
+  complete(self, list)
   local keep = mayGoOn(self)
   local bodiless = code == 204 or code == 304
   local bytes = responseHead(request, code, list, not bodiless and #body or nil, keep)
@@ -99,7 +102,7 @@ end
 -- @tparam number offset of the part in the file
 -- @tparam number length
 function Exchange:respondFile(code, list, offset, length)
-  allowOrigin(self, list)
+  complete(self, list)
   local keep = mayGoOn(self)
   local head = responseHead(self.request, code, list, nil, keep)
   if length == 0 then

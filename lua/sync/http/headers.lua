@@ -3,12 +3,17 @@
 
 local headers = {}
 
+local FRAMING = {["content-length"] = true, ["transfer-encoding"] = true, connection = true}
+
 -- Header values go out as they are, so they must not hold a line's end.
 local function check(name, value)
   local kind = type(value)
   if kind ~= "string" and kind ~= "number" then
     error(("header %q: its value must be a string, a number, or a list of these, not a %s")
       :format(tostring(name), kind), 0)
+  end
+  if type(name) == "string" and FRAMING[name:lower()] then
+    error(("header %q says where an answer ends, and is written here alone"):format(name), 0)
   end
   value = tostring(value)
   if type(name) ~= "string" or name == "" or name:find("[^%w!#$%%&'*+.^_`|~-]") or

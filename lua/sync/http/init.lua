@@ -21,11 +21,14 @@
 -- `params` (of the route's path and the query's, decoded), `headers` (by lower-case name;
 -- repeated ones joined by commas), `body`, `origin`, `address`, `port`, `secure`;
 -- the last three and the header `host` are the client's if it came through one of `proxies`.
+-- Its cookies, forms and JSON, and what it has the answer carry: see sync.http.request.
 -- @module sync.http
 
 require "sync.http.settings"
 local Exchange = require "sync.http.exchange"
+local Request = require "sync.http.request"
 local core = require "sync.core"
+local cors = require "sync.http.cors"
 local files = require "sync.http.files"
 local hosts = require "sync.http.hosts"
 local log = require "sync.log"
@@ -56,7 +59,7 @@ local function queryParams(query)
 end
 
 -- A request from its head as the core gives it: "METHOD TARGET 1.1", then a header a line.
-local function parse(slot, head, body)
+local function parse(slot, head, body, settings)
   local method, target, version, rest = head:match("^(%S+) (%S+) (%S+)\n(.*)$")
   local headers = {}
   for name, value in rest:gmatch("([^\n:]+): ([^\n]*)\n") do
@@ -66,7 +69,7 @@ local function parse(slot, head, body)
   local address, port = core.peer(slot)
   local whole = target:gsub("^%w+://[^/?]*", "")
   local path, query = whole:match("^([^?]*)%??(.*)$")
-  return {
+  return Request.new({
     method = method,
     target = target,
     version = version,
@@ -79,17 +82,14 @@ local function parse(slot, head, body)
     address = address,
     port = port,
     secure = C.sync_secure(handle, slot) ~= 0,
-  }
+  }, settings)
 end
 
--- A browser asks before it sends a request that a page of another site makes (CORS).
-local function preflight(exchange, methods)
+-- What may be asked of a path. A browser asks before it sends a request that a page of another
+-- site makes (CORS).
+local function answerOptions(exchange, methods)
   local headers = {Allow = routes.list(methods)}
-  if exchange:isLetIn() then
-    headers["Access-Control-Allow-Methods"] = headers.Allow
-    headers["Access-Control-Allow-Headers"] = "content-type"
-    headers["Access-Control-Max-Age"] = "600"
-  end
+  if exchange:isLetIn() then cors.preflight(exchange.listener.settings.cors, headers) end
   exchange:respond(204, headers, "")
 end
 
@@ -193,16 +193,24 @@ local function serve(exchange)
   local take = class:takesRequest(request)
   if take then return take(exchange) end
   if request.method == "OPTIONS" then
-    for method in pairs(class.methodsTaken) do methods[method] = true end
-    if settings.web or path == "/healthz" then methods.GET = true end
+    for method in pairs(class:methodsOf(path)) do methods[method] = true end
+    if settings.web or pages[path] then methods.GET = true end
     if asksForFile(settings.web, "POST") then methods.POST = true end
-    return preflight(exchange, methods)
+    if next(methods) or path == "*" then return answerOptions(exchange, methods) end
+    return nothingHere(exchange)
+  end
+  local taken, isItsOwn = class:methodsOf(path)
+  if isItsOwn then
+    for method in pairs(taken) do methods[method] = true end
   end
   if next(methods) then
     return exchange:say(405, nil, {Allow = routes.list(methods)})
   end
   local page = reads and pages[path]
   if page and page(exchange) ~= false then return end
+  if pages[path] and not reads and not settings.web then
+    return exchange:say(405, nil, {Allow = "GET, HEAD, OPTIONS"})
+  end
   if settings.web then
     if asksForFile(settings.web, request.method) then return openFile(exchange) end
     return exchange:say(405, nil, {Allow = asksForFile(settings.web, "POST") and
@@ -218,7 +226,7 @@ local function take(event)
   local head = core.string(event.data, headLength)
   local body = core.string(event.data + headLength, event.length - headLength)
   local listener = loop.listeners[C.sync_listener_of(handle, slot)]
-  local request = parse(slot, head, body)
+  local request = parse(slot, head, body, listener.settings)
   local admitted = proxies.apply(slot, request)
   local exchange = Exchange:new {slot = slot, listener = listener, request = request}
   if not admitted then

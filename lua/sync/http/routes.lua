@@ -5,6 +5,7 @@ local failure = require "sync.failure"
 local headers = require "sync.http.headers"
 local json = require "sync.json"
 local log = require "sync.log"
+local refusal = require "sync.http.refusal"
 
 local routes = {}
 
@@ -128,7 +129,8 @@ function routes.call(exchange, route)
   local request = exchange.request
   local ok, status, list, body = xpcall(function()
     return result(route(request))
-  end, failure.trace)
+  end, function(raised) return refusal.is(raised) and raised or failure.trace(raised) end)
+  if not ok and refusal.is(status) then return exchange:say(status.status, status.text) end
   if not ok then
     log.limited("error", "route", ("error in the route of %s %s: %s")
       :format(request.method, request.path, tostring(status)), {address = request.address})

@@ -4,6 +4,7 @@
 local Protocol = require "sync.protocol"
 local compiler = require "sync.jit"
 local core = require "sync.core"
+local cors = require "sync.http.cors"
 local hosts = require "sync.http.hosts"
 local options = require "sync.options"
 local origins = require "sync.http.origins"
@@ -83,12 +84,25 @@ settings.sendTakeover = setting {false, options.boolean}
 --- The same for messages of a client: costs about 40 KB for each that uses it.
 settings.receiveTakeover = setting {false, options.boolean}
 
+--- What pages of `origins` may do by CORS beside reading answers: `credentials = true` (their
+-- requests carry cookies), `headers` (those that they may send, instead of content-type),
+-- `expose` (those of answers that they may read), `maxAge` (seconds that a browser keeps this;
+-- 600). false: none of that.
+settings.cors = setting {false, {check = cors.check}, conflict = cors.conflict}
+
 --- Longest head of an HTTP request, in bytes.
 settings.maxHead = setting {8192, options.wholeNumber(256, 2 ^ 20, "bytes"), core = "max_head"}
 --- Most headers of an HTTP request.
 settings.maxHeaders = setting {64, options.wholeNumber(1, 1000), core = "max_headers"}
 --- Longest body of an HTTP request, in bytes.
 settings.maxBody = setting {64 * 1024, options.bytes(0), core = "max_body"}
+
+--- Most fields of a form (`request.form`): more are 413.
+settings.maxFields = setting {100, options.wholeNumber(1, 10 ^ 5)}
+--- Longest name of a field, in bytes.
+settings.maxFieldName = setting {256, options.wholeNumber(1, 65536, "bytes")}
+--- Longest field, in bytes, files included; false: `maxBody` bounds them all.
+settings.maxField = setting {false, orFalse(options.bytes(0))}
 
 local function isPath(value)
   return type(value) == "string" and value ~= ""

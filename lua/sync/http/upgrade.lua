@@ -3,6 +3,7 @@
 
 local core = require "sync.core"
 local deflate = require "sync.http.deflate"
+local headers = require "sync.http.headers"
 local origins = require "sync.http.origins"
 
 local C, handle = core.C, core.handle
@@ -31,24 +32,27 @@ end
 
 -- Checks what the RFC asks of a request. Returns nil, or a status, text and headers.
 local function problem(request)
-  local headers = request.headers
-  if headers["sec-websocket-version"] ~= "13" then
+  local given = request.headers
+  if given["sec-websocket-version"] ~= "13" then
     return 426, "this server speaks WebSocket version 13", {["Sec-WebSocket-Version"] = "13"}
   end
-  local key = headers["sec-websocket-key"] or ""
+  local key = given["sec-websocket-key"] or ""
   if not key:find("^[%w+/]+==$") or #key ~= 24 then
     return 400, "Sec-WebSocket-Key must be 16 bytes in base64"
   end
 end
 
--- Asks the class. Returns nil, or a status and text.
+-- Asks the class. Returns nil, or a status, a text and headers.
 local function ask(class, request)
-  local answer, text = class:onUpgrade(request)
-  if answer == nil or answer == true then return nil end
-  if type(answer) == "number" and answer >= 400 and answer <= 599 then
-    return answer, text
+  local answer, text, more = class:onUpgrade(request)
+  if answer == nil or answer == true then
+    for name, value in pairs(more or {}) do request:setHeader(name, value) end
+    return nil
   end
-  return 403, text
+  if type(answer) == "number" and answer >= 400 and answer <= 599 then
+    return answer, text, more
+  end
+  return 403, text, more
 end
 
 local function head(request, subprotocol, extensions)
@@ -60,8 +64,7 @@ local function head(request, subprotocol, extensions)
   }
   if subprotocol then lines[#lines + 1] = "Sec-WebSocket-Protocol: " .. subprotocol end
   if extensions then lines[#lines + 1] = "Sec-WebSocket-Extensions: " .. extensions end
-  lines[#lines + 1] = "\r\n"
-  return table.concat(lines, "\r\n")
+  return table.concat(lines, "\r\n") .. "\r\n" .. headers.write(request.answers or {}) .. "\r\n"
 end
 
 -- Whether a binary frame is a message, whatever the framing: the client says so, or the class takes
@@ -78,12 +81,12 @@ end
 function upgrade.accept(exchange)
   local request = exchange.request
   local class, settings = exchange.listener.class, exchange.listener.settings
-  local status, text, headers = problem(request)
+  local status, text, more = problem(request)
   if not status and not origins.allow(settings.origins, request.origin, request.headers.host) then
     status, text = 403, origins.refuse(class, request)
   end
-  if not status then status, text = ask(class, request) end
-  if status then return false, status, text or "refused", headers end
+  if not status then status, text, more = ask(class, request) end
+  if status then return false, status, text or "refused", more end
   local subprotocol = choose(class, request.headers["sec-websocket-protocol"])
   local extensions, agreed
   local offered = request.headers["sec-websocket-extensions"]

@@ -35,6 +35,10 @@ local now = core.C.sync_now
 
 local GONE = "the server that it was sent to has gone: the call may have been done, or not"
 
+-- Calls by which a client comes into a room.
+local JOINS = {["sync.join"] = true, ["sync.create"] = true, ["sync.joinById"] = true,
+  ["sync.joinByCode"] = true}
+
 local Client = Class:extend("Client")
 
 --- What `sync.connect` may be told. All times are in seconds.
@@ -210,7 +214,7 @@ function Client.connect(url, given)
     queue = {}, first = 1, last = 0,         -- what waits for a connection
     listeners = {}, stateListeners = {}, sessionListeners = {},
     handlers = {},
-    rooms = {},                              -- by number
+    joined = {},                             -- rooms, by number
     lateJoins = {}, lateCount = 0,           -- that nobody waits for any more
   }
   connector.owner = self
@@ -279,7 +283,7 @@ function Client:ready(resumed, missed)
   self.openedAt = now()
   self.resumed = resumed
   self.state = "open"
-  for _, room in pairs(self.rooms) do room:resumed() end
+  for _, room in pairs(self.joined) do room:resumed() end
   if not resumed then
     for _, fn in ipairs {unpack(self.sessionListeners)} do guard("onSession", fn) end
   end
@@ -373,7 +377,7 @@ end
 function Client:fail(id, code, message)
   local call = self.pending[id]
   local done = self:settle(id)
-  if done and call.name == "sync.join" and call.sent then self:expectLate(id) end
+  if done and JOINS[call.name] and call.sent then self:expectLate(id) end
   if done then done(nil, failure(code, call.name .. ": " .. message)) end
 end
 
@@ -537,33 +541,71 @@ local function enter(self, told)
     self:tellNamed("sync.leave", {room = told.room})
     return nil, failure("unknown", tostring(room))
   end
-  self.rooms[room.number] = room
+  self.joined[room.number] = room
   return room
 end
 
---- Joins a room.
--- @tparam string name its class's
--- @param[opt] given for the room's `onJoin`
--- @tparam[opt] function done called with the `sync.JoinedRoom`, or with nil and an error. Its
--- state is there with its first patch (`room:onPatch`). Inside `sync.spawn` it may be left
--- out: then the call waits, and returns that
-function Client:join(name, given, done)
+local function asking(self, call, method, params, given, done)
   if type(given) == "function" and done == nil then given, done = nil, given end
+  params.options = given
   local function ask(answered)
-    self:askNamed("sync.join", {room = name, options = given}, function(told, err)
+    self:askNamed(method, params, function(told, err)
       if err then answered(nil, err) else answered(enter(self, told)) end
     end)
   end
   if done then return ask(done) end
   if not task.isInside() then
-    error("join(name, options, fn): fn must be a function, outside sync.spawn", 2)
+    error(call .. ": fn must be a function, outside sync.spawn", 3)
+  end
+  return task.await(ask)
+end
+
+--- Joins a room that has a place, as its class's `filterBy` and `sortBy` say, or makes one.
+-- @tparam string name its class's
+-- @param[opt] given for the room's `onCreate` and `onJoin`
+-- @tparam[opt] function done called with the `sync.JoinedRoom`, or with nil and an error. Its
+-- state is there with its first patch (`room:onPatch`). Inside `sync.spawn` it may be left
+-- out: then the call waits, and returns that
+function Client:join(name, given, done)
+  return asking(self, "join(name, options, fn)", "sync.join", {room = name}, given, done)
+end
+
+--- The same, of a new room.
+function Client:create(name, given, done)
+  return asking(self, "create(name, options, fn)", "sync.create", {room = name}, given, done)
+end
+
+--- The same, of the room of an id, or by a seat that the server has reserved.
+function Client:joinById(id, given, done)
+  return asking(self, "joinById(id, options, fn)", "sync.joinById", {id = id}, given, done)
+end
+
+--- The same, of a private room.
+function Client:joinByCode(code, given, done)
+  return asking(self, "joinByCode(code, options, fn)", "sync.joinByCode", {code = code}, given,
+    done)
+end
+
+--- Lists rooms that may be joined.
+-- @tparam string name their class's
+-- @tparam[opt] table filter what their metadata are to have
+-- @tparam[opt] function done called with a list of `{id, members, maxMembers, metadata}`, or with
+-- nil and an error. Inside `sync.spawn` it may be left out
+function Client:rooms(name, filter, done)
+  if type(filter) == "function" and done == nil then filter, done = nil, filter end
+  local function ask(answered)
+    self:askNamed("sync.rooms", {room = name, filter = filter}, answered)
+  end
+  if done then return ask(done) end
+  if not task.isInside() then
+    error("rooms(name, filter, fn): fn must be a function, outside sync.spawn", 2)
   end
   return task.await(ask)
 end
 
 function Client:loseRooms(reason)
   self.lateJoins, self.lateCount = {}, 0
-  for _, room in pairs(self.rooms) do room:left(reason) end
+  for _, room in pairs(self.joined) do room:left(reason) end
 end
 
 -- The server may let us into a room that nobody here waits for any more.
@@ -587,11 +629,11 @@ function Client:patch(params)
   local ok, patch = pcall(read, bytes or data)
   local refused
   if ok then
-    local room = self.rooms[patch.room]
+    local room = self.joined[patch.room]
     refused = room and room:take(patch)
   else
     refused = tostring(patch)
-    for _, room in pairs(self.rooms) do room:ask() end
+    for _, room in pairs(self.joined) do room:ask() end
   end
   if refused then
     log.limited("warn", "patch", ("%s sent a patch that is wrong: %s"):format(self.url, refused))
@@ -653,7 +695,7 @@ end
 function Client:emit(name, ...)
   if name == "sync.left" then
     local number, reason = ...
-    local room = self.rooms[number]
+    local room = self.joined[number]
     if room then room:left(reason) end
   end
   if name:find("^sync%.") then return end -- of a protocol newer than this client
@@ -708,7 +750,8 @@ function Client:take(message)
     self:patch(value.params) -- it doesn't count
     return
   end
-  self.count = self.count + 1
+  local isFleeting = message.ok and type(value) == "table" and value.late == false
+  if not isFleeting then self.count = self.count + 1 end -- what is worthless when late doesn't
   if not message.ok then return end
   local link = self.link
   for _, each in ipairs(message.isBatch and value or {value}) do

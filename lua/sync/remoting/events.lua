@@ -1,23 +1,25 @@
---- Sets that fire: `clients` and rooms of `sync.Remote`. An event is encoded once for all of a
--- set, or once for each wire that its clients speak, and goes to all nodes.
+--- Sets that fire: `clients` and rooms of `sync.Remote`. An event is encoded once for each wire
+-- that clients of the set speak, and goes to all nodes.
 --
 -- A set is `resumable` if its clients may come back, and then fires at those who are away, too.
--- It is `mixed` if they speak, or may speak, another wire than JSON.
+-- It is `mixed` if one has come that speaks another wire than JSON, and `isOpen` if one may come,
+-- here or elsewhere: then what JSON can't say is no error.
 -- @module sync.remoting.events
 
 local Session = require "sync.remoting.session"
 local Set = require "sync.set"
-local cjson = require "cjson"
 local json = require "sync.remoting.json"
 local latest = require "sync.remoting.latest"
 local log = require "sync.log"
-local null = cjson.null
+local null = require "cjson".null
+local readJson = require "sync.json".decode
 
 local events = {}
 
 local EventSet = Set:extend()
 EventSet.resumable = false
 EventSet.mixed = false
+EventSet.isOpen = false
 EventSet.kind = 0 -- of JSON: the client's own, or text where binary messages are no calls
 EventSet.absent = false -- clients who are away, as keys
 events.Set = EventSet
@@ -43,37 +45,41 @@ end
 
 -- An event by wire, each made when a client first needs it. What one client said may be more
 -- than another's wire can say (NaN in JSON, an empty name in AMF3): false, then, so that the
--- others get it.
-local function byWire(name, ...)
+-- others get it. On all nodes the event has the same name, or (false) none.
+local function byWire(eventName, name, ...)
   local arguments, count = {...}, select("#", ...)
   return setmetatable({}, {__index = function(made, wire)
     local text, problem = wire.request(nil, name, unpack(arguments, 1, count))
     if not text then
-      log.limited("error", "event", ("the event %s can't be told to all: %s"):format(name, problem))
+      log.limited("error", "event", ("the event %s can't be told to clients that speak %s: %s")
+        :format(name, wire.name, problem))
     end
-    made[wire] = text and Session.event(text) or false
+    made[wire] = text and Session.event(text, eventName) or false
     return made[wire]
   end})
 end
 
--- The name and the arguments of an event in JSON.
-local function read(text)
-  local event = cjson.decode(text)
-  local params = event.params or {}
+-- The name and the arguments of an event in JSON, or of a list of them.
+local function read(text, list)
+  local params = list
+  local name
+  if text then
+    local _, event = readJson(text)
+    name, params = event.method, event.params or {}
+  else
+    name = table.remove(list, 1)
+  end
   for i = 1, #params do
     if params[i] == null then params[i] = nil end
   end
-  return event.method, unpack(params, 1, table.maxn(params))
+  return name, unpack(params, 1, table.maxn(params))
 end
 
---- An event in JSON, in another wire.
--- @tparam string text
--- @tparam table wire
--- @treturn string|nil nil: the wire can't say it
-function events.translate(text, wire)
-  if wire == json then return text end
-  local event = byWire(read(text))[wire]
-  return event and event.text
+-- The same of another node, by wire.
+local function received(text, list, eventName)
+  local made = byWire(eventName, read(text, list))
+  if text then made[json] = Session.event(text, eventName) end
+  return made
 end
 
 --- Notes that a client's absence is no leaving: it may come back, and events are kept for
@@ -106,73 +112,86 @@ local function eachAbsent(set, source, visit)
   end
 end
 
--- Sends an event to the clients of this process one by one: they speak several wires, or
--- are sent the event again when they resume.
-local function transmitEach(self, source, made)
-  local sent = 0
-  local function transmit(client)
-    local event = made[client.wire]
-    if not event then return end
-    local ok, why = client:transmit(event.text, event)
-    if ok or why == "full" then sent = sent + 1 end
-  end
-  for client in self do transmit(client) end
-  local here = sent
-  if source.resumable then eachAbsent(self, source, transmit) end
-  return here
+-- Tells one client an event. `how` is nil, or what `latest.options` gives.
+local function tell(client, made, how)
+  local event = made[client.wire]
+  if not event then return false, "dropped" end
+  if how == nil then return client:transmit(event.text, event) end
+  if not how then return latest.now(client, event) end
+  return latest.send(client, how, event.text, event)
 end
 
--- The same for an event of which each gets the latest alone.
-local function fireLatest(self, key, name, ...)
-  local source, isWide = self:origin()
-  local text = events.write(json, "fire", nil, name, ...)
-  if source.channel and isWide then source.channel:publishEvent(text) end
-  local made, sent = byWire(name, ...), 0
-  made[json] = Session.event(text)
-  local function send(client)
-    local event = made[client.wire]
-    if event and latest.send(client, key, event.text, event) then sent = sent + 1 end
+-- The same to the clients of a set, or of a view of one, one by one: they speak several wires, are
+-- sent the event again when they resume, or are told it by how far each has read.
+local function tellEach(set, source, made, how)
+  local sent = 0
+  for client in set do
+    local ok, why = tell(client, made, how)
+    if ok or why == "full" then sent = sent + 1 end
   end
-  for client in self do send(client) end
-  if source.resumable then eachAbsent(self, source, send) end
+  if source.resumable and how ~= false then
+    eachAbsent(set, source, function(client) tell(client, made, how) end)
+  end
   return sent
 end
 
+-- Whether clients may come that can say what JSON can't.
+local function canBeSaid(source, name, ...)
+  return source.isOpen and require "sync.flash.wire".request(nil, name, ...) ~= nil
+end
+
+-- Fires an event; the errors are about what the caller of the caller has given.
+local function fire(self, how, name, ...)
+  local source, isWide = self:origin()
+  local text = type(name) == "string" and json.request(nil, name, ...)
+  local isPlain = text and json.isPlain()
+  if not text and (type(name) ~= "string" or not canBeSaid(source, name, ...)) then
+    events.write(json, "fire", nil, name, ...) -- raises
+  end
+  local eventName = false
+  if source.channel and isWide then
+    eventName = source.channel:publishEvent(how, text or nil, isPlain, name, ...)
+  end
+  if text and how == nil and not source.resumable and not source.mixed then
+    return self:sendHere(text, #text, source.kind)
+  end
+  local made = byWire(eventName, name, ...)
+  if text then made[json] = Session.event(text, eventName) end
+  return tellEach(self, source, made, how)
+end
+
 --- Fires a local event at every client of a set: of `clients`, of a room, or of a view, on
--- all nodes. The event is encoded once. `fire({latest = "key"}, name, …)` is as for one client.
+-- all nodes. The event is encoded once for each encoding that there is. `fire({latest = "key"},
+-- name, …)` and `fire({late = false}, name, …)` are as for one client.
 -- @function sync.Set:fire
 -- @tparam string name
--- @param ... arguments, as JSON
+-- @param ... arguments: what JSON can say, and on listeners with `encoding = "amf3"` what AMF3 can
 -- @treturn number how many clients of this process it was queued for
 function EventSet:fire(name, ...)
-  if type(name) == "table" and name.latest ~= nil then
-    return fireLatest(self, latest.key(name, 2), ...)
-  end
-  local source, isWide = self:origin()
-  local made, text
-  if source.mixed and type(name) == "string" then
-    made = byWire(name, ...)
-    text = made[json] and made[json].text
-  else
-    text = events.write(json, "fire", nil, name, ...)
-  end
-  if text and source.channel and isWide then source.channel:publishEvent(text) end
-  if not source.resumable and not source.mixed then return self:sendHere(text, source.kind) end
-  if not made then
-    made = byWire(name, ...)
-    made[json] = Session.event(text)
-  end
-  return transmitEach(self, source, made)
+  if type(name) == "table" then return fire(self, latest.options(name, 2), ...) end
+  return fire(self, nil, name, ...)
 end
 EventSet.View.fire = EventSet.fire
 
 --- Fires an event of another node at this process's clients.
--- @tparam string text in JSON
-function EventSet:deliverEvent(text)
-  if not self.resumable and not self.mixed then return self:deliver(text, 0, self.kind) end
-  local made = byWire(read(text))
-  made[json] = Session.event(text)
-  transmitEach(self, self, made)
+-- @tparam string|nil text in JSON
+-- @param how nil, or what `latest.options` gives
+-- @tparam[opt] string|boolean eventName its name on all nodes
+-- @tparam[opt] table list its name and arguments, where there is no text
+function EventSet:deliverEvent(text, how, eventName, list)
+  if text and how == nil and not self.resumable and not self.mixed then
+    return self:deliver(text, 0, self.kind)
+  end
+  tellEach(self, self, received(text, list, eventName or false), how)
+end
+
+--- The same for one client.
+function events.deliver(client, text, how, list)
+  if text and how == nil and client.wire == json then return client:transmit(text) end
+  local event = received(text, list, false)[client.wire]
+  if not event then return end
+  if how == nil then return client:transmit(event.text) end
+  tell(client, {[client.wire] = event}, how)
 end
 
 return events

@@ -9,8 +9,9 @@
 -- `players:each()`, `players:count()`, `players:isMine(id)`, and the listeners below. What they
 -- return are tables of the client; to write into them changes nothing elsewhere.
 --
--- Other fields: `name` of its class, `number`, `member` (the member's id), `tickRate`,
--- `patchRate`, `tick`, `inputTaken` (the number of the last that was), and `isIn`.
+-- Other fields: `name` of its class, `id`, `code` (of a private room), `number`, `member` (the
+-- member's id), `tickRate`, `patchRate`, `tick`, `inputTaken` (the number of the last that was),
+-- and `isIn`.
 -- @classmod sync.JoinedRoom
 
 local Class = require "sync.class"
@@ -67,14 +68,14 @@ function methods.each(map)
   end
 end
 
---- Calls `fn(entity, key)` for each that is there, and each that comes: a new one, or one that
--- comes into sight.
+--- Calls `fn(entity, key, why)` for each that is there, and each that comes: "new", or "seen"
+-- when it was there before, and comes into sight.
 -- @treturn function that ends it
 function methods.onAdd(map, fn)
   local inner = map[INNER]
   local stop, there = add(inner.add, fn), {}
   for key, fields in map:each() do there[#there + 1] = {fields, key} end
-  for _, pair in ipairs(there) do inner.guard("a room's listener", fn, pair[1], pair[2]) end
+  for _, pair in ipairs(there) do inner.guard("a room's listener", fn, pair[1], pair[2], "seen") end
   return stop
 end
 
@@ -105,7 +106,8 @@ function Joined.create(client, told)
   local seen = Seen.new(told.state)
   local self = Joined:new {
     client = client, seen = seen, name = told.name, number = told.room, member = told.member,
-    tickRate = told.tickRate, patchRate = told.patchRate, start = told.start, epoch = told.epoch,
+    id = told.id, code = told.code, tickRate = told.tickRate,
+    patchRate = told.patchRate, start = told.start, epoch = told.epoch,
     isIn = true, tick = 0, inputTaken = 0, lastInput = 0,
     waiting = true,                                    -- for a snapshot
     asks = nil,                                        -- for one: "yes", or "again" later
@@ -192,7 +194,7 @@ function Joined:onLeft(fn) return add(self.lefts, fn) end
 function Joined:leave(done)
   if not self.isIn then return end
   self:finish()
-  self.client.rooms[self.number] = nil
+  self.client.joined[self.number] = nil
   self.client:askNamed("sync.leave", about(self, {}), done or function() end)
 end
 
@@ -207,7 +209,7 @@ end
 function Joined:left(reason)
   if not self.isIn then return end
   self:finish()
-  self.client.rooms[self.number] = nil
+  self.client.joined[self.number] = nil
   tell(self, self.lefts, reason)
 end
 

@@ -3,28 +3,20 @@
 -- @module sync.remoting.json
 
 local json = require "sync.json"
-local log = require "sync.log"
 local null = require "cjson".null
 
-local messages = {}
+local messages = {
+  --- What logs call it.
+  name = "JSON",
+}
 
 local OBJECT = ("{"):byte()
 
 --- A value as JSON: see `sync.json`.
 messages.encode = json.encode
 
---- A value of the program's own as JSON, for other nodes: "" for nil. One that JSON can't say
--- is nil there, and told by the log: it may be told long after it was set, on behalf of others.
--- @tparam any value
--- @tparam string what it is, for the log
--- @treturn string
-function messages.note(value, what)
-  if value == nil then return "" end
-  local text, problem = json.encode(value)
-  if text then return text end
-  log.limited("error", "note", ("%s can't be told to other nodes: %s"):format(what, problem))
-  return ""
-end
+--- Whether the last text says all of what it is of: see `sync.json`.
+messages.isPlain = json.isPlain
 
 --- Reads a message.
 -- @tparam string bytes
@@ -113,6 +105,13 @@ function messages.named(id, name, params)
   json.put(params)
   json.raw "}"
   return json.finish()
+end
+
+--- An event that the receiver doesn't count: see docs/remoting.md, "Resuming".
+-- @tparam string text of `request`
+-- @treturn string
+function messages.late(text)
+  return text:sub(1, -2) .. ',"late":false}'
 end
 
 --- Several answers as one message.

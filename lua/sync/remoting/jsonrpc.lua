@@ -15,6 +15,7 @@
 local Batch = require "sync.remoting.batch"
 local Method = require "sync.remoting.method"
 local Protocol = require "sync.protocol"
+local arrival = require "sync.remoting.arrival"
 local core = require "sync.core"
 local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
@@ -35,7 +36,11 @@ local setting, settings = options.setting, {}
 
 --- How messages are written: "json", or "amf3" for ActionScript 3's Socket, where text
 -- frames of a WebSocket still are JSON.
-settings.encoding = setting {"json", options.oneOf {"json", "amf3"}}
+settings.encoding = setting {"json", options.oneOf {"json", "amf3"},
+  open = function(listener, value)
+    if value ~= "json" then listener.class:takesOther() end
+    return true
+  end}
 --- Nesting of what a client sends, 64 at most; deeper is an error of parsing.
 settings.maxDepth = setting {32, options.wholeNumber(1, 10 ^ 6), onClass = true}
 --- Calls in one batch.
@@ -47,10 +52,27 @@ settings.maxCalls = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
 -- answer a call of the server.
 settings.callTimeout = setting {10, options.seconds, onClass = true}
 
+--- The path, as "/rpc", on which calls are taken by HTTP POST; false: none.
+settings.rpcPath = setting {false, {check = function(value)
+  return value == false or type(value) == "string" and value:find "^/[^%s?#]*$" ~= nil,
+    'false, or a path as "/rpc"'
+end}, onClass = true}
+
 options.declare(Rpc, settings)
 
 --- Functions that clients may call, by name; or `sync.method`s.
 Rpc.remote = {}
+
+-- Calls by HTTP.
+function Rpc:methodsOf(path)
+  local isOurs = path == self.rpcPath
+  return {POST = isOurs or nil}, isOurs
+end
+function Rpc:takesRequest(request)
+  if request.path == self.rpcPath and request.method == "POST" then
+    return require "sync.remoting.posted".serve
+  end
+end
 
 -- Writes and reads the messages of the client: sync.remoting.json, or another like it.
 Rpc.wire = json
@@ -63,6 +85,9 @@ local function isId(id)
   return type(id) == "string" and #id <= MOST_ID or id == null or
     type(id) == "number" and id % 1 == 0 and math.abs(id) <= EXACT
 end
+
+-- Whether a value may be the id of a call.
+Rpc.isId = isId
 
 local function refused(self, id, code, message)
   return self.wire.fault(id, fault.new(code, message))
@@ -173,6 +198,7 @@ end
 
 -- Sends an answer. One that is longer than the client's queue may be becomes an error.
 local function reply(self, id, text)
+  if arrival.holds(self, reply, id, text) then return end
   local _, why = self:transmit(text)
   if why ~= "too long" then return end
   self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))
@@ -314,6 +340,9 @@ function Rpc:chooseWire()
   local isText = C.sync_sends_text(handle, self.slot) ~= 0
   self.wire = isText and json or require "sync.flash.wire"
 end
+
+-- Called on the class when clients may come that speak another wire than JSON.
+function Rpc:takesOther() end
 
 -- Called before onConnect.
 function Rpc:begin(listener)

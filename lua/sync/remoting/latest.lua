@@ -1,9 +1,12 @@
---- Events that are worthless when late: of those with one key, a client that reads slowly gets the
--- last.
+--- Events that are worthless when late: what may stand before the name in `fire`.
 --
--- While a client is behind, or away, the last event of each key waits here, in the order of
--- their keys; events without a key may overtake. What waits isn't kept for resuming, nor counted,
--- until it is sent.
+-- `{late = false}`: a client that is behind, or away, doesn't get the event. It isn't kept for
+-- resuming, nor counted by either side, so one that goes to a client with a session says so.
+--
+-- `{latest = "key"}`: of those with one key, a client that reads slowly gets the last. While a
+-- client is behind, or away, the last event of each key waits here, in the order of their keys;
+-- events without a key may overtake. What waits isn't kept for resuming, nor counted, until it is
+-- sent.
 -- @module sync.remoting.latest
 
 local core = require "sync.core"
@@ -12,6 +15,7 @@ local loop = require "sync.loop"
 local C, handle = core.C, core.handle
 
 local MOST = 64      -- keys of a client
+local MOST_KEY = 128 -- bytes of one
 local SECONDS = 0.02 -- until it's looked again whether clients can take what waits
 
 local latest = {}
@@ -64,20 +68,39 @@ local function hold(client, key, text, event)
   return true
 end
 
---- The key of what `fire` was given instead of a name, or an error.
-function latest.key(options, level)
-  local key = options.latest
-  if type(key) ~= "string" or next(options) ~= "latest" or next(options, "latest") ~= nil then
-    error('fire(options, name, …): the options are {latest = "key"}', level + 1)
+--- What stands before the name in `fire`, or an error.
+-- @tparam table given
+-- @tparam number level of who is told, as in `error`
+-- @treturn string|boolean the key of `latest`; false: `late = false`
+function latest.options(given, level)
+  local name, value = next(given)
+  local isKey = name == "latest" and type(value) == "string" and #value <= MOST_KEY
+  local isFalse = name == "late" and value == false
+  if next(given, name) ~= nil or not isKey and not isFalse then
+    error(('fire(options, name, …): the options are {latest = "key"}, of at most %d bytes, or ' ..
+      "{late = false}"):format(MOST_KEY), level + 1)
   end
-  return key
+  return isKey and value
+end
+
+--- Sends an event now, or not at all.
+-- @tparam sync.Remote client
+-- @tparam table event of `Session.event`
+-- @treturn boolean,string as `send`; false and "dropped" to one that is behind or away
+function latest.now(client, event)
+  if isOver(client) then return false, "closed" end
+  local session = client.session
+  if isBehind(client) or session and session.isHeld then return false, "dropped" end
+  if not session then return client:transmitNow(event.text) end
+  event.late = event.late or client.wire.late(event.text)
+  return client:transmitNow(event.late)
 end
 
 --- Sends a text now, or when the client can take it, unless another with its key comes before.
 -- @tparam sync.Remote client
 -- @tparam string key
 -- @tparam string text
--- @param event as `transmit` has it
+-- @tparam[opt] table event as `transmit` has it
 -- @treturn boolean,string as `send`; false and "dropped" where 64 keys wait already
 function latest.send(client, key, text, event)
   if isOver(client) then return false, "closed" end

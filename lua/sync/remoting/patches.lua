@@ -9,8 +9,15 @@ local bit = require "bit"
 
 local patches = {}
 
-local GONE, HIDDEN, ADD, CHANGE = 0, 1, 2, 3
-patches.GONE, patches.HIDDEN, patches.ADD, patches.CHANGE = GONE, HIDDEN, ADD, CHANGE
+local GONE, HIDDEN, NEW, SEEN, CHANGE = 0, 1, 2, 3, 4
+patches.GONE, patches.NEW, patches.CHANGE = GONE, NEW, CHANGE
+
+--- Whether a section of a kind holds entities that the member had not: new ones, or such as come
+-- into sight.
+local function isAdd(kind)
+  return kind == NEW or kind == SEEN
+end
+patches.isAdd = isAdd
 
 local MARK = 0xC1
 local MOST_NUMBER = 1048575
@@ -37,6 +44,12 @@ end
 
 local Reader = {}
 Reader.__index = Reader
+
+--- Reads bytes from their beginning: `byte`, `varint`, `zigzag`, `little`, `text`, `count`.
+-- @raise a refusal, where they end too early
+function patches.reader(bytes)
+  return setmetatable({data = bytes, at = 1}, Reader)
+end
 
 function Reader:skip(count)
   local at = self.at
@@ -295,8 +308,8 @@ end
 
 local function readEntry(reader, shape, kind, number)
   local entry = {number = number}
-  if kind < ADD then return entry end
-  if kind == ADD then entry.key = shape.keyKind and shape.keyKind.read(reader) or "" end
+  if kind < NEW then return entry end
+  if isAdd(kind) then entry.key = shape.keyKind and shape.keyKind.read(reader) or "" end
   local values = {}
   entry.values = values
   if readFields(reader, shape.fields, values) then
@@ -309,8 +322,9 @@ local function readEntry(reader, shape, kind, number)
 end
 
 local function readSection(reader, tables, head)
-  local index, kind = math.floor(head / 4), head % 4
+  local index, kind = math.floor(head / 8), head % 8
   local shape = demand(tables[index], "there is no such table")
+  demand(kind <= CHANGE, "there is no such kind of section")
   local count, number, entries = reader:count(), -1, {}
   demand(count > 0, "a section is empty")
   for i = 1, count do
@@ -338,7 +352,7 @@ end
 -- reads the rest
 -- @raise a refusal
 function patches.ofBytes(bytes)
-  local reader = setmetatable({data = bytes, at = 1}, Reader)
+  local reader = patches.reader(bytes)
   demand(reader:byte() == MARK, "it begins with another byte")
   local flags = reader:byte()
   demand(flags < 2, "there is an unknown flag")
@@ -348,7 +362,8 @@ end
 
 -- JSON.
 
-local KINDS = {{"gone", GONE}, {"hidden", HIDDEN}, {"add", ADD}, {"change", CHANGE}}
+local KINDS = {{"gone", GONE}, {"hidden", HIDDEN}, {"new", NEW}, {"seen", SEEN},
+  {"change", CHANGE}}
 
 local function isNatural(value)
   return type(value) == "number" and value >= 0 and value <= MOST and value % 1 == 0
@@ -365,16 +380,16 @@ local function valuesOf(shape, fields)
 end
 
 local function entryOf(shape, kind, one)
-  if kind < ADD then
+  if kind < NEW then
     demand(isNatural(one) and one <= MOST_NUMBER, "a number is none")
     return {number = one}
   end
-  local at = kind == ADD and 3 or 2
+  local at = isAdd(kind) and 3 or 2
   local number, mine = items(one)[1], one[at + 1]
   demand(isNatural(number) and number <= MOST_NUMBER, "a number is none")
   demand(mine == nil or type(mine) == "boolean", "true or false is neither")
   local key
-  if kind == ADD then key = shape.keyKind and shape.keyKind.from(one[2]) or "" end
+  if isAdd(kind) then key = shape.keyKind and shape.keyKind.from(one[2]) or "" end
   return {number = number, key = key, mine = mine, values = valuesOf(shape, one[at])}
 end
 

@@ -17,6 +17,7 @@ local Calls = require "sync.remoting.calls"
 local Class = require "sync.class"
 local Rpc = require "sync.remoting.jsonrpc"
 local Session = require "sync.remoting.session"
+local arrival = require "sync.remoting.arrival"
 local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
@@ -43,10 +44,13 @@ end}
 --- Seconds within which a client that has lost its connection may come back and be who it
 -- was: the same instance, in the same rooms, with the events it has missed; false: never.
 settings.resumeTime = setting {false, options.orFalse(options.seconds), onClass = true}
---- At most so many messages, and bytes of them, are kept for each client for that; one that
--- has missed more starts anew.
-settings.resumeMessages = setting {256, options.wholeNumber(0, 10 ^ 6), onClass = true}
+--- At most so many bytes of messages are kept for each client for that, and half of `maxQueue`;
+-- one that has missed more starts anew. The log says so when that is less than what a client is
+-- sent in `resumeTime`.
 settings.resumeBytes = setting {256 * 1024, options.bytes(0), onClass = true}
+--- The same in messages; false: any number.
+settings.resumeMessages = setting {false, options.orFalse(options.wholeNumber(0, 10 ^ 6)),
+  onClass = true}
 --- At most so many bytes are kept for all clients of the class in a process, those that are
 -- connected included; an event that many are sent counts once. Beyond that the clients for whom
 -- the most is kept lose it: one that has then missed something starts anew.
@@ -60,8 +64,13 @@ settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass 
 -- that demands another to be understood is refused.
 settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
 
---- Classes of rooms that clients may join: see `sync.Room`.
-settings.rooms = setting {{}, classes, onClass = true}
+--- Classes of rooms that clients may join: see `sync.Room`. Their settings are checked here.
+settings.rooms = setting {{}, classes, onClass = true, conflict = function(values)
+  for _, class in ipairs(values.rooms) do
+    local checked, problem = options.check(class)
+    if not checked then return problem end
+  end
+end}
 
 options.declare(Remote, settings)
 
@@ -95,23 +104,27 @@ function Remote:transmit(text, event)
   return self:transmitNow(text)
 end
 
---- Fires a local event at this client. `fire({latest = "key"}, name, …)` is for one that is
--- worthless when late: a client that reads slowly gets the last of each key (see latest.lua).
+--- Fires a local event at this client. Two kinds are worthless when late (see latest.lua): of
+-- `fire({latest = "key"}, name, …)` a client that reads slowly gets the last of each key, and
+-- `fire({late = false}, name, …)` it doesn't get. The latter is also nothing that a client which
+-- resumes is sent again.
 -- @tparam string name
 -- @param ... arguments, as JSON
 -- @treturn boolean,string as `send`
 function Remote:fire(name, ...)
   Class.needColon(self, "fire(name, …)")
-  if type(name) == "table" and name.latest ~= nil then
-    return latest.send(self, latest.key(name, 2), events.write(self.wire, "fire", nil, ...))
+  if type(name) ~= "table" then
+    return self:transmit(events.write(self.wire, "fire", nil, name, ...))
   end
-  return self:transmit(events.write(self.wire, "fire", nil, name, ...))
+  local key = latest.options(name, 2)
+  local text = events.write(self.wire, "fire", nil, ...)
+  if key then return latest.send(self, key, text) end
+  return latest.now(self, {text = text})
 end
 
--- An event of another node for this client, in JSON.
-function Remote:deliverEvent(text)
-  local translated = events.translate(text, self.wire)
-  if translated then self:transmit(translated) end
+-- An event of another node for this client: see `EventSet:deliverEvent`.
+function Remote:deliverEvent(text, how, list)
+  events.deliver(self, text, how, list)
 end
 
 --- Called when a Flex RemoteObject logs in (`ChannelSet.login`). What it returns is
@@ -121,11 +134,13 @@ end
 function Remote:onLogin(name, password) end -- luacheck: ignore name password
 
 -- Flash Remoting.
-Remote.methodsTaken = {POST = true}
+function Remote:methodsOf(path) return {POST = true}, path == self.rpcPath end
 function Remote:takesRequest(request)
+  local take = Rpc.takesRequest(self, request)
+  if take then return take end
   local kind = (request.headers["content-type"] or ""):lower():match("^[^;%s]*")
   if request.method == "POST" and kind == "application/x-amf" then
-    return require "sync.flash.gateway".serve
+    return require "sync.remoting.gateway".serve
   end
 end
 
@@ -181,16 +196,17 @@ function Remote:room(name)
   Class.needColon(self, "room(name)")
   local room = Rpc.room(self, name)
   if self.resumeTime then room:remember() end
-  if self.isMixed then room.mixed = true end
-  room.kind = self.clients.kind
+  local all = self.clients
+  room.kind, room.mixed, room.isOpen = all.kind, all.mixed, all.isOpen
   return room
 end
 
-function Remote:join(name, value)
+function Remote:join(name, value, done)
   Class.needColon(self, "join(name)")
   local was = self:isIn(name)
-  local ok, why = Rpc.join(self, name, value)
+  local ok, why = Rpc.join(self, name, value, done)
   local session = self.session
+  if ok and self.clients.channel then arrival.expect(self, name) end
   if ok and session and session.store and (not was or value ~= nil) then
     session.store:joined(self, name)
   end
@@ -204,11 +220,15 @@ function Remote:leave(name)
   Rpc.leave(self, name)
 end
 
--- A client of the class has another wire than JSON, or may have: its sets are told.
-local function mix(class)
-  class.isMixed = true
-  class.clients.mixed = true
-  for _, room in pairs(class.roomsByName) do room.mixed = true end
+-- Tells the sets of a class something of its clients.
+local function tellSets(class, name)
+  class.clients[name] = true
+  for _, room in pairs(class.roomsByName) do room[name] = true end
+end
+
+-- A client of the class may have another wire than JSON.
+function Remote:takesOther()
+  tellSets(self, "isOpen")
 end
 
 -- Called before onConnect.
@@ -216,7 +236,10 @@ function Remote:begin(listener)
   Rpc.begin(self, listener)
   if self.onBinary then self.clients.kind = core.kinds.text end
   local class = getmetatable(self)
-  if (self.mirrors or self.wire ~= json) and not rawget(class, "isMixed") then mix(class) end
+  if (self.mirrors or self.wire ~= json) and not self.clients.mixed then
+    tellSets(class, "isOpen")
+    tellSets(class, "mixed")
+  end
   if self.resumeTime then resume.begin(self, listener) end
 end
 
@@ -257,8 +280,8 @@ Remote.suspend = resume.suspend
 Remote.own = setmetatable({["sync.resume"] = resume.asked}, {__index = Rpc.own})
 
 --- Adds functions of the protocol itself, which clients of all classes may call. What they keep
--- for a client is its `membership`: it is told, by `suspend`, `resume` and `finish`, when the
--- client is away, back, and gone.
+-- for a client is its `membership`: it is told, by `suspend`, `resume`, `part` and `finish`,
+-- when the client is away, back, about to lose its connection for good, and gone.
 -- @tparam table functions by name, as `own` has them
 function Remote.serve(functions)
   for name, fn in pairs(functions) do Remote.own[name] = fn end

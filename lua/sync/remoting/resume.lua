@@ -38,15 +38,26 @@ local function greet(self, session)
     {token = session.token, time = self.resumeTime}))
 end
 
+-- What bounds the sessions of a listener. What is kept is sent at once, by half of a queue.
+local function boundsOf(self, listener)
+  local value, messages, queue = self.resumeBytes, self.resumeMessages, listener.settings.maxQueue
+  local known = listener.sessionBounds
+  if known and known.of == value and known.messages == messages then return known end
+  local isQueue = queue / 2 < value
+  known = {of = value, messages = messages, bytes = isQueue and queue / 2 or value,
+    setting = isQueue and "maxQueue" or "resumeBytes", value = isQueue and queue or value}
+  listener.sessionBounds = known
+  return known
+end
+
 --- Begins a client's session.
 function resume.begin(self, listener)
   local store = self.sessionStore
   local token = core.randomHex(TOKEN_BYTES)
   if store then token = store:prefix() .. token end
   local group = self.sessionGroup
-  group.most = self.resumeTotal
-  local session = Session.new(group, token, self.resumeMessages,
-    math.min(self.resumeBytes, listener.settings.maxQueue / 2), store) -- it's sent at once
+  group.most, group.time = self.resumeTotal, self.resumeTime
+  local session = Session.new(group, token, boundsOf(self, listener), store)
   self.session = session
   self.sessions[token] = self
   if store then store:begin(self) end
@@ -78,7 +89,8 @@ end
 
 -- Takes the client out of its sets. They remember it, if `absent`.
 local function leaveSets(self, absent)
-  if absent and self.membership then self.membership:suspend() end
+  local membership = self.membership
+  if membership and absent then membership:suspend() elseif membership then membership:part() end
   self.clients:remove(self)
   if absent then self.clients:remember(self) end
   for _, room in pairs(self.joined and self.joined.rooms or {}) do
@@ -197,9 +209,7 @@ end
 local function fits(self, newcomer, received)
   if not resume.release(self) then return false end
   local session = self.session
-  if newcomer.wire == self.wire and received <= session.last and received + 1 >= session.first then
-    return true
-  end
+  if newcomer.wire == self.wire and session:reaches(received) then return true end
   resume.expire(self)
   return false
 end

@@ -4,8 +4,8 @@
 
 local patches = require "sync.remoting.patches"
 
-local GONE, ADD, CHANGE = patches.GONE, patches.ADD, patches.CHANGE
-local demand = patches.demand
+local GONE, NEW, CHANGE = patches.GONE, patches.NEW, patches.CHANGE
+local demand, isAdd = patches.demand, patches.isAdd
 
 local Seen = {}
 Seen.__index = Seen
@@ -57,8 +57,8 @@ local function fitOf(shape, snapshot)
   return function(kind, entry)
     local number = entry.number
     demand(shape.keyKind or number == 0, "the state's own fields are one entity")
-    demand((has(number) or false) == (kind ~= ADD), "it does not fit what is there")
-    if kind == ADD then
+    demand((has(number) or false) ~= isAdd(kind), "it does not fit what is there")
+    if isAdd(kind) then
       demand(not isTaken(entry.key), "a key is there already")
       added[number], taken[entry.key] = true, true
     elseif kind ~= CHANGE then
@@ -70,14 +70,14 @@ end
 local function check(self, sections, snapshot)
   local fits = {}
   for _, section in ipairs(sections) do
-    demand(not snapshot or section.kind == ADD, "a snapshot holds adds alone")
+    demand(not snapshot or isAdd(section.kind), "a snapshot holds adds alone")
     local index = section.table
     fits[index] = fits[index] or fitOf(self.tables[index], snapshot)
     for _, entry in ipairs(section.entries) do fits[index](section.kind, entry) end
   end
 end
 
-local function put(self, shape, made, told)
+local function put(self, shape, made, kind, told)
   local entity = made
   if shape == self.tables[0] then -- its fields stay in the hands of users
     entity = self.root
@@ -85,7 +85,8 @@ local function put(self, shape, made, told)
   end
   shape.numbers[entity.number], shape.keys[entity.key] = entity, entity
   shape.count = shape.count + 1
-  told[#told + 1] = {what = "add", shape = shape, entity = entity}
+  told[#told + 1] = {what = "add", shape = shape, entity = entity,
+    detail = kind == NEW and "new" or "seen"}
 end
 
 local function take(self, shape, entity, why, told)
@@ -110,7 +111,7 @@ local function applyAll(self, sections, told)
   for _, section in ipairs(sections) do
     local shape, kind = self.tables[section.table], section.kind
     for _, entry in ipairs(section.entries) do
-      if kind == ADD then put(self, shape, make(shape, entry), told)
+      if isAdd(kind) then put(self, shape, make(shape, entry), kind, told)
       elseif kind == CHANGE then change(shape, shape.numbers[entry.number], entry, told)
       else take(self, shape, shape.numbers[entry.number], kind == GONE and "gone" or "hidden", told)
       end
@@ -145,31 +146,44 @@ local function assign(shape, entity, other, told)
   entity.mine = other.mine
 end
 
--- A snapshot of one table. What isn't in it may have gone, or not: it is out of sight.
+-- A snapshot of one table. What isn't in it may have gone, or not: it is out of sight. But what
+-- has given its number to another has gone.
 local function replace(self, shape, entries, told)
   local wanted, leaving = {}, {}
-  for _, entry in ipairs(entries) do wanted[entry.number] = entry end
+  for _, one in ipairs(entries) do wanted[one.entry.number] = one end
   for number, entity in pairs(shape.numbers) do
-    local entry = wanted[number]
-    if not entry or entry.key ~= entity.key then leaving[#leaving + 1] = entity end
+    local one = wanted[number]
+    if not one or one.kind == NEW or one.entry.key ~= entity.key then
+      leaving[#leaving + 1] = entity
+    end
   end
-  for _, entity in ipairs(leaving) do take(self, shape, entity, "hidden", told) end
-  for _, entry in ipairs(entries) do
-    local entity, other = shape.numbers[entry.number], make(shape, entry)
-    if entity then assign(shape, entity, other, told) else put(self, shape, other, told) end
+  for _, entity in ipairs(leaving) do
+    take(self, shape, entity, wanted[entity.number] and "gone" or "hidden", told)
+  end
+  for _, one in ipairs(entries) do
+    local entity, other = shape.numbers[one.entry.number], make(shape, one.entry)
+    if entity then assign(shape, entity, other, told)
+    else put(self, shape, other, one.kind, told) end
   end
 end
 
 local function replaceAll(self, sections, told)
   local entries = {}
-  for _, section in ipairs(sections) do entries[section.table] = section.entries end
+  for _, section in ipairs(sections) do
+    local list = entries[section.table] or {}
+    entries[section.table] = list
+    for _, entry in ipairs(section.entries) do
+      list[#list + 1] = {entry = entry, kind = section.kind}
+    end
+  end
   for i = 0, #self.tables do replace(self, self.tables[i], entries[i] or {}, told) end
 end
 
 --- Does what a patch says.
 -- @tparam table patch of `patches.ofBytes` or `ofObject`
 -- @treturn table what there is to tell, in order: `{what, shape, entity, detail}`, where `what`
--- is "add", "remove" or "change", and `detail` "gone", "hidden" or names of fields
+-- is "add", "remove" or "change", and `detail` "new" or "seen", "gone" or "hidden", or names of
+-- fields
 -- @raise a refusal; then nothing has changed
 function Seen:apply(patch)
   demand(patch.snapshot or not self.empty, "the first patch is a snapshot")

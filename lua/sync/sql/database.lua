@@ -16,7 +16,7 @@
 -- @classmod sync.sql.database
 
 local Class = require "sync.class"
-local limits = require "sync.sql.limits"
+local limits = require "sync.limits"
 local task = require "sync.task"
 local values = require "sync.sql.values"
 

@@ -5,7 +5,7 @@
 
 local Class = require "sync.class"
 local loop = require "sync.loop"
-local Pool = require "sync.sql.pool"
+local Pool = require "sync.service.pool"
 local task = require "sync.task"
 local values = require "sync.sql.values"
 
@@ -24,7 +24,7 @@ function Server.new(options, make)
     local connection = make()
     connections[connection] = true
     return connection
-  end)
+  end, values.failure)
   return self
 end
 

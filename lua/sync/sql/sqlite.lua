@@ -9,8 +9,8 @@ local Class = require "sync.class"
 local core = require "sync.core"
 local ffi = require "ffi"
 local jobs = require "sync.jobs"
-local limits = require "sync.sql.limits"
-local Pool = require "sync.sql.pool"
+local limits = require "sync.limits"
+local Pool = require "sync.service.pool"
 local task = require "sync.task"
 local values = require "sync.sql.values"
 
@@ -386,7 +386,7 @@ function SQLite.open(path, options)
   local self = SQLite:new {file = file, options = options, inMemory = inMemory, writes = {},
     known = 0, underWay = {}, cursors = {}, cursorCount = 0}
   self.writers = Pool.open({size = 1, queue = options.queue, queueTimeout = options.queueTimeout},
-    function() return Writer:new() end)
+    function() return Writer:new() end, values.failure)
   return self
 end
 

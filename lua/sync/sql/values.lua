@@ -1,10 +1,11 @@
 --- What all databases share: values that Lua has no type for, times, and failures.
 -- @module sync.sql.values
 
+local failure = require "sync.service.failure"
+
 local values = {}
 
-local Blob, Time, Failure = {}, {}, {}
-Failure.__index = Failure
+local Blob, Time = {}, {}
 
 --- Bytes as a parameter that is no text: a BLOB, a bytea.
 function values.blob(bytes)
@@ -90,15 +91,7 @@ end
 
 --- What a call of a database raises: a table with `code`, `message` and `native`, the
 -- database's own code. As text it says all of them.
-function values.failure(code, message, native)
-  return setmetatable({code = code, message = message, native = native}, Failure)
-end
-
-function Failure:__tostring()
-  return ("sync.sql: %s (%s%s)"):format(self.message, self.code,
-    self.native and ", " .. self.native or "")
-end
-
-function values.isFailure(value) return getmetatable(value) == Failure end
+values.failure = failure.of "sync.sql"
+values.isFailure = failure.is
 
 return values

@@ -140,7 +140,7 @@ local Map = {
   end,
 }
 
-local map = {}
+local map = {methods = methods} -- also for names that a key may have
 
 --- Makes the map of a table in a state.
 function map.new(state, index, shape)

@@ -15,8 +15,8 @@ local C = core.C
 local Record = {}
 Record.__index = Record
 
--- By the struct: `number`, false when it was removed, `values` by name, `owner`, and `home`,
--- where the state is found as long as somebody else holds it.
+-- By the struct: its `record`, `number`, false when it was removed, `values` by name, `owner`, and
+-- `home`, where the state is found as long as somebody else holds it.
 local sides = setmetatable({}, {__mode = "k"})
 
 local function unknown(self, name)
@@ -61,8 +61,9 @@ local function collection(side, field)
   return object, inner
 end
 
-local function read(self, p, name)
+local function read(p, name)
   local side = sides[p]
+  local self = side.record
   local value = side.values[name]
   if value ~= nil then return value end
   local field = self.byName[name]
@@ -102,8 +103,10 @@ local function setString(side, field, value)
   side.values[field.name] = value
 end
 
-local function write(self, p, name, value)
-  local side, field = sides[p], self.byName[name]
+local function write(p, name, value)
+  local side = sides[p]
+  local self = side.record
+  local field = self.byName[name]
   if not field then
     if name == "owner" and self.name ~= "" then return setOwner(side, value) end
     if side.values[name] then error(name .. " is a map: set what is in it", 3) end
@@ -123,6 +126,34 @@ local function write(self, p, name, value)
   values.assign(inner, value, 3)
 end
 
+local function describe(p)
+  local name = sides[p].record.name
+  return name == "" and "state" or "entity of " .. name
+end
+
+-- Structs by what they are made of: LuaJIT keeps a type of C for good, and has room for 65,536, of
+-- which a struct takes one and one more a field. So a declaration that is made again, as by a
+-- reload, takes no more.
+local MOST_TYPES = 30000
+local structs, typeCount = {}, 0
+
+local function structOf(numbers)
+  local parts = {}
+  for i, number in ipairs(numbers) do parts[i] = number[2] .. " " .. number[1] end
+  local text = table.concat(parts, ";")
+  local struct = structs[text]
+  if not struct then
+    if typeCount + #numbers + 1 > MOST_TYPES then
+      error("this process has declared states with too many different fields: declare them " ..
+        "once, when the script starts", 0)
+    end
+    typeCount = typeCount + #numbers + 1
+    struct = {core.record(numbers, {__index = read, __newindex = write, __tostring = describe})}
+    structs[text] = struct
+  end
+  return struct[1], struct[2]
+end
+
 --- Makes the struct of a shape.
 function Record.new(shape)
   local self = setmetatable({name = shape.name, byName = shape.byName, shape = shape}, Record)
@@ -135,11 +166,7 @@ function Record.new(shape)
       end
     end
   end
-  self.make, self.offset = core.record(numbers, {
-    __index = function(p, name) return read(self, p, name) end,
-    __newindex = function(p, name, value) return write(self, p, name, value) end,
-    __tostring = function() return shape.name == "" and "state" or "entity of " .. shape.name end,
-  })
+  self.make, self.offset = structOf(numbers)
   self.starts = starts
   return self
 end
@@ -150,7 +177,8 @@ end
 function Record:create(home, index)
   local p = self.make()
   for _, start in ipairs(self.starts) do p[start[1]] = start[2] end
-  sides[p] = {number = false, table = index, values = {}, inner = {}, home = home}
+  sides[p] = {number = false, table = index, values = {}, inner = {}, home = home,
+    record = self}
   return p
 end
 

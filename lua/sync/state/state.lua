@@ -6,39 +6,13 @@ local Map = require "sync.state.map"
 local Record = require "sync.state.record"
 local failure = require "sync.failure"
 local log = require "sync.log"
+local tables = require "sync.state.tables"
 local values = require "sync.state.values"
 
-local C = core.C
-
-local SEES = {all = C.SYNC_SEES_ALL, near = C.SYNC_SEES_NEAR, asked = C.SYNC_SEES_ASKED,
-  shown = C.SYNC_SEES_SHOWN}
-local KEYS = {integer = 1, string = 2}
-local FAR = 1.1 -- of the distance, until which who is near stays
+local C, checked = core.C, tables.checked
 
 local State = {}
 State.__index = State
-
-local function checked(code, what)
-  if code < 0 then error(("sync: %s: %s"):format(what, (core.problem(code))), 0) end
-  return code
-end
-
-local function declare(self, shape)
-  local near = shape.near
-  local offset = shape.record.offset
-  local index = checked(C.sync_state_table(self.handle, shape.name, #shape.name, core.table {
-    keys = KEYS[shape.keys] or 0, sees = SEES[shape.sees], most = shape.most,
-    most_bytes = shape.bytes, near = near and near.distance, far = near and near.distance * FAR,
-    x_offset = near and offset(near.x), y_offset = near and offset(near.y),
-  }), shape.name)
-  for _, field in ipairs(shape.sent) do
-    local kind = field.type
-    checked(C.sync_state_field(self.handle, index, field.name, #field.name,
-      kind.scope == "owner" and 1 or 0, kind.isNumber and offset(field.name) or 0,
-      kind.code, #kind.code), field.path)
-  end
-  return index
-end
 
 --- Makes the state of a room.
 -- @tparam Schema schema
@@ -48,13 +22,11 @@ function State.new(schema, room)
     -- Entities find the state here, and don't keep it.
     home = setmetatable({}, {__mode = "v"})}, State)
   self.home.state = self
-  local root = schema.root
-  local index = declare(self, root)
-  self.root, self.maps = root.record:create(self.home, index), {}
+  tables.declare(self.handle, schema)
+  self.root, self.maps = schema.root.record:create(self.home, 0), {}
   local side = Record.side(self.root)
-  side.number = checked(C.sync_state_add(self.handle, index, self.root, 0, "", 0), "the state")
-  for _, shape in ipairs(schema.maps) do
-    index = declare(self, shape)
+  side.number = checked(C.sync_state_add(self.handle, 0, self.root, 0, "", 0), "the state")
+  for index, shape in ipairs(schema.maps) do
     local map = Map.new(self, index, shape)
     side.values[shape.name] = map
     self.maps[index] = map
@@ -143,6 +115,36 @@ function State:patch(tick)
   checked(found, "a patch")
 end
 
+-- Members elsewhere: other nodes have replicas of the state, and write the patches of the members
+-- that are connected there (replica.lua).
+
+--- Says of which epoch the patches are: of a room that has come up again, a higher one than before.
+-- @tparam number epoch
+function State:setEpoch(epoch)
+  C.sync_state_epoch(self.handle, epoch)
+end
+
+--- A member is elsewhere from now on: a replica writes its patches.
+-- @tparam number number of `sync_state_join`, which is given any form
+-- @tparam number|nil id by which replicas find the member: a whole number above 0, which no other
+-- has in this room; nil: the member is here again (`sync_state_connect` says where)
+function State:setElsewhere(number, id)
+  C.sync_state_elsewhere(self.handle, number, id or 0)
+end
+
+--- A replica has asked for a snapshot: the next patch makes one.
+function State:want()
+  C.sync_state_want(self.handle)
+end
+
+--- What the last patch has made for replicas, to be sent to each of them in this order. Both are
+-- nil as long as all members are here. The first is a snapshot alone.
+-- @treturn string|nil what has changed
+-- @treturn string|nil a snapshot, if one was wanted
+function State:copied()
+  return core.copied(self.handle, 0), core.copied(self.handle, 1)
+end
+
 --- Removes all entities: what they refer to is free.
 function State:clear()
   for _, map in ipairs(self.maps) do map:clear() end
@@ -159,7 +161,8 @@ function State:write(member, tick)
   return core.patch(self.handle, member, tick)
 end
 
-function State:finish()
+function State:finish(tick)
+  C.sync_state_copy(self.handle, tick or 0)
   C.sync_state_end_patch(self.handle)
 end
 

@@ -6,6 +6,7 @@
 -- makes bytes of a value of a list or a map.
 -- @module sync.state.type
 
+local bytes = require "sync.state.bytes"
 local core = require "sync.core"
 
 local floor = math.floor
@@ -129,24 +130,7 @@ end
 -- Values as bytes.
 
 local char, concat = string.char, table.concat
-
-local function varint(n)
-  if n < 128 then return char(n) end
-  return char(n % 128 + 128) .. varint(floor(n / 128))
-end
-
-local function zigzag(n)
-  return varint(n >= 0 and 2 * n or -2 * n - 1)
-end
-
-local function little(n, count)
-  local bytes = {}
-  for i = 1, count do
-    bytes[i] = char(n % 256)
-    n = floor(n / 256)
-  end
-  return concat(bytes)
-end
+local varint, zigzag, little = bytes.varint, bytes.zigzag, bytes.little
 
 -- Bounds, and bytes or a way to write.
 local WHOLE = {
@@ -339,6 +323,7 @@ local function mapType(of, where)
 end
 
 --- The type of a field.
+-- @param of what is declared
 -- @tparam string where it is, for errors
 -- @treturn Type with `scope`: "all", "owner" or "server"
 function types.field(of, where)

@@ -63,6 +63,22 @@ TEST(memory_connects_and_says_so_first) {
     server_close(&server);
 }
 
+TEST(memory_tells_who_takes_bytes_of_bytes) {
+    struct server server;
+    server_open(&server);
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    options.takes_bytes = 1;
+    int32_t listener = sync_listen(server.sync, "memory:", 0, &options);
+    int32_t slot = sync_memory_connect(server.sync, (uint32_t)listener);
+    CHECK_INT(sync_memory_feed(server.sync, (uint32_t)slot, "hi\n", 3), 3);
+    server_settle(&server);
+    REQUIRE(server.count >= 2);
+    CHECK_INT(server.seen[1].type, SYNC_BYTES);
+    CHECK_INT(server.seen[1].id, slot);
+    CHECK_BYTES(server.seen[1].data, server.seen[1].length, "hi", 2);
+    server_close(&server);
+}
+
 TEST(memory_cuts_every_framing_whole_and_byte_by_byte) {
     for (int i = 0; i < ABC; i++) {
         for (size_t step = 1; step <= abc[i].length; step++) {

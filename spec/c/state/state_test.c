@@ -59,19 +59,19 @@ TEST(state_sends_a_snapshot_then_what_has_changed) {
     CHECK_INT(sync_state_add(state, 1, &player, -2, "", 0), 0);
     CHECK_INT(sync_state_put(state, 1, 0, 1, "ann", 3), 0);
     int32_t member = sync_state_join(state, SYNC_FORM_BINARY);
-    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\6\1\0\3\6\3\3ann");
+    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\12\1\0\3\6\3\3ann");
     CHECK_PATCH(state, member, "");
     player.x = 4;
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\7\1\0\2\4");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\14\1\0\2\4");
     player.x = 4.2; /* less than the wire can tell */
     player.hp = 9;  /* nobody's */
     CHECK_PATCH(state, member, "");
     sync_state_own(state, 1, 0, (uint32_t)member);
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\7\1\0\1\3\11");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\14\1\0\1\3\11");
     sync_state_own(state, 1, 0, 0);
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\7\1\0\1\0");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\14\1\0\1\0");
     sync_state_remove(state, 1, 0);
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\4\1\0");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\10\1\0");
     sync_state_free(state);
 }
 
@@ -80,10 +80,10 @@ TEST(state_reads_no_struct_of_an_entity_that_was_removed) {
     int32_t member = sync_state_join(state, SYNC_FORM_BINARY);
     struct player *player = calloc(1, sizeof(*player)); /* ASan tells */
     uint32_t number = (uint32_t)sync_state_add(state, 1, player, 1, "", 0);
-    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\6\1\0\2\0");
+    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\12\1\0\2\0");
     sync_state_remove(state, 1, number);
     free(player);
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\4\1\0");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\10\1\0");
     sync_state_free(state);
 }
 
@@ -92,10 +92,10 @@ TEST(state_removed_and_set_again_is_gone_and_added) {
     int32_t member = sync_state_join(state, SYNC_FORM_BINARY);
     struct player player = {.x = 1};
     sync_state_add(state, 1, &player, 1, "", 0);
-    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\6\1\0\2\2\1");
+    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\12\1\0\2\2\1");
     sync_state_remove(state, 1, 0);
     CHECK_INT(sync_state_add(state, 1, &player, 1, "", 0), 0);
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\4\1\0\6\1\0\2\2\1");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\10\1\0\12\1\0\2\2\1");
     sync_state_free(state);
 }
 
@@ -107,11 +107,11 @@ TEST(state_sight_ends_further_out_than_it_begins) {
     sync_state_look(state, (uint32_t)member, 1, 0, 0);
     CHECK_PATCH(state, member, "\xC1\1\7\0\1\0");
     player.x = 10;
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\6\1\0\2\2\12");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\13\1\0\2\2\12");
     player.x = 10.9;
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\7\1\0\2\13");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\14\1\0\2\13");
     player.x = 11.1;
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\5\1\0");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\11\1\0");
     player.x = 10.9;
     CHECK_PATCH(state, member, "");
     sync_state_free(state);
@@ -123,11 +123,11 @@ TEST(state_a_new_entity_does_not_inherit_sight) {
     struct player player = {.x = 9};
     sync_state_add(state, 1, &player, 1, "", 0);
     sync_state_look(state, (uint32_t)member, 1, 0, 0);
-    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\6\1\0\2\2\11");
+    CHECK_PATCH(state, member, "\xC1\1\7\0\1\0\12\1\0\2\2\11");
     sync_state_remove(state, 1, 0);
     player.x = 10.5; /* where one that was seen would stay seen */
     sync_state_add(state, 1, &player, 1, "", 0);
-    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\4\1\0");
+    CHECK_PATCH(state, member, "\xC1\0\7\0\1\0\10\1\0");
     sync_state_free(state);
 }
 
@@ -221,14 +221,13 @@ TEST(grid_finds_who_is_near_wherever_that_is) {
         for (int look = 0; look < 50; look++) {
             double x = ((double)test_random(1000) - 500) / 10 * scales[s];
             double y = ((double)test_random(1000) - 500) / 10 * scales[s];
-            memset(table->visible, 0, table->words * sizeof(uint64_t));
-            grid_see(&table->grid, &table->entities, x, y, reach, reach, NULL, 0,
-                     table->visible);
+            memset(table->near_set, 0, table->words * sizeof(uint64_t));
+            grid_see(&table->grid, x, y, reach, reach, NULL, table->near_set);
             for (uint32_t i = 0; i < COUNT; i++) {
                 double dx = players[i].x - x;
                 double dy = players[i].y - y;
                 bool near = dx * dx + dy * dy <= reach * reach;
-                CHECK_INT(bit_is(table->visible, i), near);
+                CHECK_INT(bit_is(table->near_set, i), near);
             }
         }
     }

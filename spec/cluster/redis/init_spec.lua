@@ -179,16 +179,16 @@ describe("sync.cluster.redis", function()
   end)
 
   it("says which package to install when hiredis is missing", function()
-    local ffi, loaded = require "ffi", package.loaded["sync.cluster.redis.hiredis"]
+    local ffi, loaded = require "ffi", package.loaded["sync.redis.hiredis"]
     local load, tried = ffi.load, 0
-    package.loaded["sync.cluster.redis.hiredis"] = nil
+    package.loaded["sync.redis.hiredis"] = nil
     ffi.load = function()
       tried = tried + 1
       error "no such file"
     end
-    local ok, problem = require "sync.cluster.redis.hiredis".load()
+    local ok, problem = require "sync.redis.hiredis".load()
     ffi.load = load
-    package.loaded["sync.cluster.redis.hiredis"] = loaded
+    package.loaded["sync.redis.hiredis"] = loaded
     assert.is_nil(ok)
     assert.truthy(problem:find("libhiredis-dev", 1, true))
     assert.truthy(tried > 1)

@@ -87,6 +87,7 @@ function nats.open(url, handlers)
     up = false, closed = false, attempt = 0,
     numbers = {}, bySubject = {}, free = {}, last = 0, topicCount = 0, -- what is wanted
     subjects = {}, renewed = 0,                                        -- by number
+    unsettled = {},                                                    -- until it is up
     heads = {}, headCount = 0,
     waiting = {}, waitingBytes = 0,                                    -- messages
     operations = {}, operationCount = 0, asked = {}, lastRequest = 0,
@@ -160,6 +161,7 @@ function Engine:becomeUp()
   local waiting = self.waiting
   self.waiting, self.waitingBytes = {}, 0
   for _, frame in ipairs(waiting) do self:transmit(frame) end
+  for _, done in ipairs(self:takeUnsettled()) do self:tellLater(done, true) end
   self:tell "onUp"
 end
 
@@ -198,6 +200,7 @@ function Engine:shut()
     operation.done = done and function(...) self:tellLater(done, ...) end
   end
   self:failOperations("away")
+  for _, done in ipairs(self:takeUnsettled()) do self:tellLater(done, nil, "away") end
   self.connector:close()
 end
 
@@ -269,6 +272,30 @@ function Engine:unhear(topic)
   self.numbers[topic], self.subjects[number] = nil, false
   self.free[#self.free + 1] = number
   if number <= self.renewed then self:command("U" .. number32(number)) end
+end
+
+-- Asks what the server answers behind all that it was told before: nobody listens to this subject.
+local function askReady(self, operation)
+  self:request(operation, self.settings.prefix .. ".ready", "")
+  return true
+end
+
+function Engine:takeUnsettled()
+  local list = self.unsettled
+  self.unsettled = {}
+  return list
+end
+
+-- Other servers of a NATS cluster hear of a subscription a moment later.
+function Engine:confirm(done)
+  if self.up then
+    return self:start(function(ok, why)
+      if why ~= "away" or self.closed then return done(ok, why) end
+      self:confirm(done) -- the connection was lost meanwhile
+    end, askReady)
+  end
+  if #self.unsettled >= self.maxPending then return self:tellLater(done, nil, "busy") end
+  self.unsettled[#self.unsettled + 1] = done
 end
 
 return nats

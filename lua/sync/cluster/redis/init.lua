@@ -25,12 +25,12 @@
 local Connector = require "sync.connector"
 local buffer = require "string.buffer"
 local Link = require "sync.cluster.redis.link"
-local Search = require "sync.cluster.redis.sentinel"
+local Search = require "sync.redis.sentinel"
 local Topics = require "sync.cluster.redis.topics"
 local Values = require "sync.cluster.redis.values"
 local core = require "sync.core"
 local engineurl = require "sync.cluster.url"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
@@ -129,6 +129,17 @@ function Engine:sendBuffered()
   return true
 end
 
+-- What its connections ask of whose they are.
+
+function Engine:linkReader(link)
+  return hiredis.reader(link.role == "subscriber" and #self.channelPrefix)
+end
+
+function Engine:linkOpened(link)
+  self[link.role] = link
+  link:greet()
+end
+
 -- A connection is ready: Redis has taken all that it was asked first.
 function Engine:greeted(link)
   if link.role == "subscriber" then self.topics:renew(link) else self:consider() end
@@ -156,7 +167,7 @@ function Engine:detach(leave)
     self[connector.role] = nil
     if link then
       for i = link.first, link.last do requests[#requests + 1] = link.requests[i] end
-      link.engine = false
+      link.owner = false
       leave(link)
     end
   end
@@ -206,6 +217,7 @@ function Engine:shut()
   self:stopRetrying()
   self.buffer:reset()
   for _, request in ipairs(requests) do self:tellLater(request.done, nil, "away") end
+  for _, done in ipairs(self.topics:takeWaiting()) do self:tellLater(done, nil, "away") end
 end
 
 -- Messages.
@@ -242,6 +254,10 @@ end
 
 function Engine:unhear(topic)
   self.topics:remove(topic)
+end
+
+function Engine:confirm(done)
+  if not self.topics:settle(done) then self:tellLater(done, nil, "busy") end
 end
 
 -- A connector of a role, in TLS if `trust` says whom to trust.
@@ -294,7 +310,9 @@ function redis.open(url, handlers)
     buffer = buffer.new(), buffered = 0, -- messages that wait for a connection
   }
   self:place(found.host, found.port)
-  self.topics = Topics.open(prefix, function() self:consider() end)
+  self.topics = Topics.open(prefix, function() self:consider() end, function(done)
+    self:tellLater(done, true)
+  end)
   local opened
   opened, problem = openConnectors(self, found.trust)
   if opened and found.master then

@@ -6,7 +6,7 @@
 
 local Class = require "sync.class"
 local Engine = require "sync.cluster.engine"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 
 local TOPICS_AT_ONCE = 500 -- in one command
 
@@ -18,13 +18,15 @@ Topics.MOST = Engine.maxTopics
 --- Makes an empty set of topics.
 -- @tparam string prefix what stands before their names in Redis
 -- @tparam function onSettled called when Redis has noted all that it was told
-function Topics.open(prefix, onSettled)
+-- @tparam function onNoted called with each function of `settle` whose time has come
+function Topics.open(prefix, onSettled, onNoted)
   return Topics:new {
-    prefix = prefix, onSettled = onSettled,
+    prefix = prefix, onSettled = onSettled, onNoted = onNoted,
     link = false,                         -- to tell by, while there is one
     byName = {}, count = 0, wantedCount = 0,
     changes = {}, first = 1, last = 0,    -- names of topics of which to tell Redis
     unconfirmed = 0,                      -- topics that Redis was told of
+    waiting = {},                         -- {last of the names that Redis is to note, done}
   }
 end
 
@@ -93,7 +95,6 @@ function Topics:takeChanges(most)
     end
     self:forget(name, topic)
   end
-  if self.first > self.last then self.first, self.last = 1, 0 end
   return on, off
 end
 
@@ -108,10 +109,43 @@ function Topics:tell()
   end
 end
 
+--- Calls a function when Redis has noted all that is wanted now.
+-- @tparam function done
+-- @treturn boolean false: too many wait
+function Topics:settle(done)
+  if #self.waiting >= Engine.maxPending then return false end
+  table.insert(self.waiting, {last = self.last, done = done})
+  if self.link and self.unconfirmed == 0 then self:tellSettled() end
+  return true
+end
+
+-- All that Redis was told it has noted: those who waited for no more are told.
+function Topics:tellSettled()
+  local waiting, kept = self.waiting, {}
+  self.waiting = kept
+  for _, each in ipairs(waiting) do
+    if each.last < self.first then
+      self.onNoted(each.done)
+    else
+      kept[#kept + 1] = each
+    end
+  end
+end
+
+--- Nobody waits any more.
+-- @treturn table the functions that did
+function Topics:takeWaiting()
+  local list = {}
+  for i, each in ipairs(self.waiting) do list[i] = each.done end
+  self.waiting = {}
+  return list
+end
+
 --- Redis has noted one of them.
 function Topics:confirmed()
   self.unconfirmed = self.unconfirmed - 1
   if self.unconfirmed > 0 then return end
+  self:tellSettled()
   self:tell()
   if self.unconfirmed == 0 then self.onSettled() end
 end
@@ -120,7 +154,9 @@ end
 function Topics:renew(link)
   self.link = link
   for name, topic in pairs(self.byName) do self:enqueue(name, topic) end
+  for _, each in ipairs(self.waiting) do each.last = self.last end
   self:tell()
+  if self.unconfirmed == 0 then self:tellSettled() end
   if self.unconfirmed == 0 then self.onSettled() end
 end
 
@@ -128,6 +164,7 @@ end
 function Topics:drop()
   self.link = false
   self.changes, self.first, self.last, self.unconfirmed = {}, 1, 0, 0
+  for _, each in ipairs(self.waiting) do each.last = math.huge end -- until `renew`
   for name, topic in pairs(self.byName) do
     topic.told, topic.queued = false, false
     self:forget(name, topic)

@@ -6,7 +6,7 @@
 
 local Reconnecting = require "sync.cluster.reconnecting"
 local core = require "sync.core"
-local hiredis = require "sync.cluster.redis.hiredis"
+local hiredis = require "sync.redis.hiredis"
 
 local now = core.C.sync_now
 

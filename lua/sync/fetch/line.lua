@@ -1,0 +1,93 @@
+--- How many requests are under way, of one host and of all; who finds no place waits in a line
+-- that has a bound, until a time. A host's requests don't hold up those of another.
+-- @module sync.fetch.line
+
+local loop = require "sync.loop"
+local task = require "sync.task"
+
+local line = {
+  perHost = 16, -- at once
+  most = 128,   -- of all hosts
+  queue = 1000, -- that wait for a place
+}
+
+local counts, total = {}, 0 -- requests under way, by host
+local waiters = {}          -- in order
+
+local function isFree(host)
+  return total < line.most and (counts[host] or 0) < line.perHost
+end
+
+local function enter(host)
+  counts[host] = (counts[host] or 0) + 1
+  total = total + 1
+end
+
+local function remove(waiter)
+  for i = 1, #waiters do
+    if waiters[i] == waiter then
+      table.remove(waiters, i)
+      loop.stopTimer(waiter.timer)
+      return
+    end
+  end
+end
+
+-- The places that are free go to those who have waited longest for one of theirs.
+local function serve()
+  local i = 1
+  while i <= #waiters and total < line.most do
+    local waiter = waiters[i]
+    if not waiter.task:isAlive() then
+      remove(waiter)
+    elseif isFree(waiter.host) then
+      remove(waiter)
+      enter(waiter.host)
+      waiter.resume(true)
+      i = 1
+    else
+      i = i + 1
+    end
+  end
+end
+
+--- Whether one more may wait.
+function line.isFull() return #waiters >= line.queue end
+
+--- Waits for a place: `leave` gives it back.
+-- @tparam string host
+-- @tparam number seconds that it may take
+-- @treturn boolean|nil true; nil and "busy" or "timeout"
+function line.enter(host, seconds)
+  if isFree(host) then
+    enter(host)
+    return true
+  end
+  if line.isFull() then return nil, "busy" end
+  local waiter = {host = host, task = task.current()}
+  local ok, given = pcall(task.await, function(resume)
+    waiter.resume = resume
+    waiters[#waiters + 1] = waiter
+    waiter.timer = loop.startTimer(seconds, 0, function()
+      remove(waiter)
+      resume(false)
+    end)
+  end)
+  if not ok then -- it was cancelled
+    remove(waiter)
+    error(given, 0)
+  end
+  if given then return true end
+  return nil, "timeout"
+end
+
+function line.leave(host)
+  total = total - 1
+  counts[host] = counts[host] > 1 and counts[host] - 1 or nil
+  if waiters[1] then serve() end
+end
+
+--- How many are under way, and how many wait.
+function line.state() return total, #waiters end
+
+return line

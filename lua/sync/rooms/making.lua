@@ -1,0 +1,46 @@
+--- Rooms begin.
+-- @module sync.rooms.making
+
+local Entry = require "sync.rooms.entry"
+local Home = require "sync.rooms.home"
+local Schema = require "sync.state.schema"
+local compiler = require "sync.jit"
+local directory = require "sync.rooms.directory"
+local fault = require "sync.remoting.fault"
+local matching = require "sync.rooms.matching"
+local options = require "sync.options"
+
+local making = {}
+
+local checked = setmetatable({}, {__mode = "k"}) -- classes
+
+--- Looks at a class's settings, once.
+-- @raise what is wrong
+function making.check(class)
+  if checked[class] then return end
+  local ok, problem = options.check(class)
+  if not ok then error(problem, 0) end
+  if not Schema.is(class.state) then
+    error(class.className .. ".state must be made by sync.state", 0)
+  end
+  compiler.name(class.className .. ":onTick", class.onTick)
+  checked[class] = true
+end
+
+--- Makes a room.
+-- @tparam table class
+-- @param given for onCreate
+-- @treturn Home|nil or nil and a fault
+function making.make(class, given)
+  local ok, problem = xpcall(making.check, Entry.catch, class)
+  if not ok then return nil, Entry.tell(problem, "the settings of " .. class.className) end
+  if directory.count(class) >= class.maxOpen or directory.count() >= directory.MOST then
+    return nil, fault.new(fault.REFUSED, "there are too many rooms")
+  end
+  local home = Home.create(class:new {metadata = matching.chosen(class, given)})
+  ok, problem = home:open(given, Entry.catch)
+  if ok then return home end
+  return nil, Entry.tell(problem, class.className .. ":onCreate")
+end
+
+return making

@@ -1,0 +1,289 @@
+--- Rooms: a class of rooms is what you extend, an instance is one room. Clients of a `sync.Remote`
+-- whose `rooms` lists the class join them, and see their state.
+--
+--     local Duel = sync.Room:extend("Duel")
+--     Duel.maxMembers = 2
+--     Duel.filterBy = {"mode"}
+--     Duel.state = sync.state {players = sync.map {name = "string", hp = "uint8"}}
+--     function Duel:onJoin(member, options)
+--       self.state.players[member.id] = {owner = member, name = member.user, hp = 100}
+--     end
+--     function Duel:onLeave(member) self.state.players[member.id] = nil end
+--     Duel.remote.hit = sync.method("id: integer", {rate = 5}, function(room, member, id) … end)
+--     Game.rooms = {Duel}
+--
+-- See docs/rooms.md for a room's life, and docs/state.md for what its members see. What is inside
+-- a room is in lua/sync/rooms/home.lua.
+-- @classmod sync.Room
+
+local Class = require "sync.class"
+local Member = require "sync.rooms.member"
+local Method = require "sync.remoting.method"
+local Record = require "sync.state.record"
+local Schema = require "sync.state.schema"
+local code = require "sync.rooms.code"
+local core = require "sync.core"
+local directory = require "sync.rooms.directory"
+local json = require "sync.remoting.json"
+local making = require "sync.rooms.making"
+local options = require "sync.options"
+require "sync.rooms.calls"
+
+local C = core.C
+
+local MOST_METADATA = 2048 -- bytes, as JSON
+local SEAT_SECONDS = 15
+
+local Room = Class:extend("Room")
+
+local setting, settings = options.setting, {}
+
+--- Ticks a second, at which `onTick` is called; 0: none.
+settings.tickRate = setting {0, options.number(0, 1000), onClass = true}
+--- Patches a second, at most: they are made behind ticks, where there are such.
+settings.patchRate = setting {20, options.number(0.1, 1000), onClass = true}
+--- Most members; false: any number.
+settings.maxMembers = setting {false, options.orFalse(options.wholeNumber(1, 10 ^ 6)),
+  onClass = true}
+--- Rooms of the class that a process has at a time.
+settings.maxOpen = setting {10000, options.wholeNumber(1, directory.MOST), onClass = true}
+--- Seconds that a room stays when the last has left; 0: none, false: until `close`.
+settings.emptyTime = setting {0, options.orFalse(options.number(0, 86400)), onClass = true}
+--- Whether clients may make rooms of the class; if not, the server alone does, by `create`.
+settings.clientsCreate = setting {true, options.boolean, onClass = true}
+--- Names of options that choose a room for who names none: those of the room's metadata are the
+-- same.
+settings.filterBy = setting {{}, options.listOf("a list of names"), onClass = true}
+--- Which of several rooms is the first: names of metadata, or "members"; behind a minus those that
+-- have more go first. What is equal goes by age.
+settings.sortBy = setting {{"-members"}, options.listOf("a list of names"), onClass = true}
+
+options.declare(Room, settings)
+
+--- What members see: of `sync.state`.
+Room.state = Schema.new {}
+--- Functions that members may call, by name; or `sync.method`s. They get the room, the member
+-- and the arguments.
+Room.remote = {}
+
+--- What makes a room known on all nodes: a text.
+-- @field id
+
+--- By which a private room is joined, or nil.
+-- @field code
+
+--- Who is in the room: a list, not to be changed.
+-- @field members
+
+--- What clients see of the room that aren't in it: set by `setMetadata`, not to be changed.
+-- @field metadata
+
+--- The number of the last tick.
+-- @field tick
+
+--- Whether nobody more may come in, by `lock`; whether it's joined by its code alone, by
+-- `makePrivate`.
+Room.isLocked, Room.isPrivate = false, false
+
+-- The functions of a class as those of a member, which `invoke` calls.
+local function bound(class)
+  return setmetatable({}, {__index = function(functions, name)
+    local entry = class.remote[name]
+    local method = getmetatable(entry) == Method and entry
+    local fn = method and method.fn or entry
+    if type(fn) ~= "function" then return nil end
+    local function call(member, ...) return fn(member.room, member, ...) end
+    if method then
+      call = setmetatable({fn = call}, {__index = method, __metatable = Method})
+    end
+    functions[name] = call
+    return call
+  end})
+end
+
+--- Makes a class of rooms.
+-- @tparam string name by which clients join
+function Room:extend(name)
+  local class = Class.extend(self, name)
+  class.remote = setmetatable({}, {__index = self.remote})
+  class.memberClass = Member:extend(name)
+  class.memberClass.remote = bound(class)
+  return class
+end
+
+-- Handlers. Those of which that is said may wait, as in sync.spawn.
+
+--- Called when the room has been made, before anybody joins, who wait for it. May wait.
+-- What it raises ends the room; a `sync.fault` is told to who has made it.
+-- @param given options of who makes it: of a client, or of `create`
+function Room:onCreate(given) end -- luacheck: ignore given
+
+--- Called when a client wants to join. It's a member, and in `members`, when this has accepted it.
+-- May wait: its place is kept.
+-- @tparam sync.Member member
+-- @param given options of the client
+-- @treturn nil|boolean,string false, and why, refuses it; a `sync.fault` may be raised, too
+function Room:onJoin(member, given) end -- luacheck: ignore member given
+
+--- Called when a member has left; what it owned is nobody's then. May wait.
+-- @tparam sync.Member member
+-- @tparam string reason "left", what `kick` or `close` was given, or what `onClose` of its client
+-- is told
+function Room:onLeave(member, reason) end -- luacheck: ignore member reason
+
+--- Called when a member's client has lost its connection, and has `resumeTime` to come back.
+-- @tparam sync.Member member
+function Room:onAway(member) end -- luacheck: ignore member
+
+--- Called when it is back.
+-- @tparam sync.Member member
+function Room:onReturn(member) end -- luacheck: ignore member
+
+--- Called at each tick.
+-- @tparam number dt seconds that a tick lasts, always the same
+function Room:onTick(dt) end -- luacheck: ignore dt
+
+--- Called when the room has ended. May wait.
+function Room:onEnd() end
+
+-- Making and finding rooms, by their class.
+
+--- Makes a room. Without members it ends after 10 s, or `emptyTime` if that is longer.
+-- @function Class:create
+-- @param[opt] given for `onCreate`
+-- @treturn sync.Room|nil or nil and a `sync.fault`: there are too many, or onCreate has failed
+function Room:create(given)
+  making.check(self)
+  local home, problem = making.make(self, given)
+  return home and home.room, problem
+end
+
+--- The rooms of a class that live in this process: a list, the oldest first.
+function Room:all()
+  local list = {}
+  for i, home in ipairs(directory.some(self)) do list[i] = home.room end
+  return list
+end
+
+--- The room of an id, if it lives in this process.
+function Room:find(id)
+  local home = directory.byId(id)
+  return home and home.class == self and home.room or nil
+end
+
+-- What a room does.
+
+--- Fires an event at all members.
+-- @tparam string name
+-- @param ... arguments
+function Room:fire(name, ...)
+  return self.inner.clients:fire(name, ...)
+end
+
+--- The room without one member: `room:except(member):fire(name, …)`.
+function Room:except(member)
+  return self.inner:except(member)
+end
+
+--- The member of an id, or nil.
+function Room:member(id)
+  return self.inner.byMember[id]
+end
+
+--- Lets nobody more in, but for those who have a seat.
+function Room:lock()
+  self.isLocked = true
+  self.inner:offer()
+end
+
+--- Ends that.
+function Room:unlock()
+  self.isLocked = nil
+  self.inner:offer()
+end
+
+--- Makes the room private: it isn't listed, and joined by its code alone.
+-- @treturn string the code
+function Room:makePrivate()
+  if self.code or self.inner.ended then return self.code end
+  local made
+  repeat made = code.make() until not directory.byCode(made)
+  self.isPrivate = true
+  directory.encode(self.inner, made)
+  self.inner:offer()
+  return made
+end
+
+--- Makes it public again.
+function Room:makePublic()
+  self.isPrivate = nil
+  directory.encode(self.inner, nil)
+  self.inner:offer()
+end
+
+--- Sets what clients see that aren't in the room, and filter by.
+-- @tparam table metadata values by name, at most 2 KiB as JSON
+function Room:setMetadata(metadata)
+  local text, problem
+  if type(metadata) == "table" then text, problem = json.encode(metadata) end
+  if not text or #text > MOST_METADATA then
+    error(("setMetadata(metadata): metadata must be a table of values by name, with at most %d " ..
+      "bytes as JSON%s"):format(MOST_METADATA, problem and ": " .. problem or ""), 2)
+  end
+  self.metadata = metadata
+  self.inner:offer()
+end
+
+--- Keeps a place: who joins by what this returns (`joinById`) gets it, also where the room is
+-- locked or private.
+-- @tparam[opt=15] number seconds that it is kept
+-- @treturn string|nil nil: the room is full, or has ended
+function Room:reserve(seconds)
+  local secret = self.inner:reserve(seconds or SEAT_SECONDS)
+  return secret and self.id .. "." .. secret
+end
+
+--- Ends the room, with whoever is in it: `onLeave` for each, and then `onEnd`.
+-- @tparam[opt="ended"] string reason that the members are told
+function Room:close(reason)
+  self.inner:finish(reason)
+end
+
+-- Seeing.
+
+--- Has a member look at a place, instead of at what it owns; without one, back to that.
+-- @tparam sync.Member member
+-- @tparam[opt] number x
+-- @tparam[opt] number y
+function Room:look(member, x, y)
+  C.sync_state_look(self.inner.state.handle, member.number, x and 1 or 0, x or 0, y or 0)
+end
+
+local function setSight(self, call, member, entity, sight)
+  local side = Record.side(entity)
+  if not side then error(("%s(member, entity): this is no entity"):format(call), 3) end
+  if side.number then
+    C.sync_state_sight(self.inner.state.handle, member.number, side.table, side.number, sight)
+  end
+end
+
+--- Shows an entity to a member, whatever the map's rule says.
+function Room:show(member, entity)
+  setSight(self, "show", member, entity, C.SYNC_SIGHT_SHOWN)
+end
+
+--- Hides an entity from a member, its owner too, whatever the map's rule says.
+function Room:hide(member, entity)
+  setSight(self, "hide", member, entity, C.SYNC_SIGHT_HIDDEN)
+end
+
+--- Leaves it to the map's rule again whether a member sees an entity.
+function Room:unset(member, entity)
+  setSight(self, "unset", member, entity, C.SYNC_SIGHT_RULE)
+end
+
+function Room:__tostring()
+  return ("%s %s"):format(self.className, self.id or "")
+end
+
+return Room
