@@ -9,11 +9,11 @@
 #include "net/backends.h"
 
 static const struct backend *const backends[] = {
+#ifdef SYNC_EPOLL
+    &epoll_backend, /* the first is what auto takes: it has served for longest */
+#endif
 #ifdef SYNC_URING
     &uring_backend,
-#endif
-#ifdef SYNC_EPOLL
-    &epoll_backend,
 #endif
     &poll_backend,
 };

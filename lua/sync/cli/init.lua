@@ -27,8 +27,7 @@ What stands behind the script's name is the script's own.
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
-  --io=WAY          how sockets reach the kernel: uring, epoll, poll; auto: the first that
-                    works
+  --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll; auto: epoll
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
                     goes, -O3 how much it optimizes
