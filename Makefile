@@ -33,6 +33,17 @@ LUA_WHOLE  := -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive
 LUA_LIBS   := $(if $(LUA_STATIC),$(LUA_WHOLE),$(shell pkg-config --libs luajit 2>/dev/null))
 HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON)
 
+# What watches connections' sockets: src/net/poller.h. BACKEND=poll builds what needs no more
+# than libuv has.
+BACKEND  ?= auto
+URING    := $(wildcard $(shell pkg-config --variable=libdir liburing 2>/dev/null)/liburing.a)
+IO_FLAGS := $(if $(filter-out poll,$(BACKEND)),-DSYNC_EPOLL $(if $(URING),-DSYNC_URING))
+IO_LIBS  := $(if $(filter -DSYNC_URING,$(IO_FLAGS)),$(URING))
+override CFLAGS += $(IO_FLAGS)
+# What was built otherwise is built again: a file of the flags is younger than its objects.
+$(shell mkdir -p $(BUILD); echo '$(IO_FLAGS)' | cmp -s - $(BUILD)/io-flags || echo '$(IO_FLAGS)' >$(BUILD)/io-flags)
+$(foreach o,obj asan/obj c/src asan/src tsan/src fuzz/src,$(patsubst src/%.c,$(BUILD)/$(o)/%.o,$(wildcard src/net/*.c))): $(BUILD)/io-flags
+
 # The core; src/nats is a module of its own.
 CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
 
@@ -108,10 +119,10 @@ $(BUILD)/obj/%.o: src/%.c
 # Its thread (log.c) outlives the Lua state that has loaded it.
 $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(NET_SHARED) -lm -ldl -lpthread
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(IO_LIBS) $(NET_SHARED) -lm -ldl -lpthread
 
 define link
-$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(NET_LIBS) -lm -ldl -lpthread
+$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(IO_LIBS) $(NET_LIBS) -lm -ldl -lpthread
 endef
 
 sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)

@@ -201,10 +201,11 @@ describe("start", function()
     local other = support.protocol()
     sync.enable("unix:" .. path, other)
     local lines = support.logged(function() whileRunning(sync.stop) end)
+    assert.matches("INFO  sockets by %l+ %(.+%)", lines[1])
     assert.matches(("INFO  %s listens on 127.0.0.1:%d, %%*:%d %%(try: nc 127.0.0.1 %d%%)")
-      :format(class.className, a.port, b.port, a.port), lines[1])
+      :format(class.className, a.port, b.port, a.port), lines[2])
     assert.matches(("listens on unix:%s %%(try: nc %%-U %s%%)"):format(
-      path:gsub("%p", "%%%0"), (path:gsub("%p", "%%%0"))), lines[2])
+      path:gsub("%p", "%%%0"), (path:gsub("%p", "%%%0"))), lines[3])
   end)
 
   it("says how to try it as the class is: by a URL, or with its framing", function()

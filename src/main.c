@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,9 @@ static const struct known {
     {"workers", 0, 0, required_argument},   {"cluster", 0, 0, required_argument},
     {"jit", 0, 0, required_argument},       {"jit-report", 0, 0, no_argument},
     {"log", 0, 0, required_argument},       {"log-file", 0, 0, required_argument},
-    {"memory", 0, 0, required_argument},    {"execute", 'e', 1, required_argument},
-    {"library", 'l', 1, required_argument}, {"j", 'j', 1, required_argument},
-    {"O", 'O', 1, optional_argument},
+    {"io", 0, 0, required_argument},        {"memory", 0, 0, required_argument},
+    {"execute", 'e', 1, required_argument}, {"library", 'l', 1, required_argument},
+    {"j", 'j', 1, required_argument},       {"O", 'O', 1, optional_argument},
 };
 
 enum {
@@ -76,6 +77,21 @@ static const char *option_name(int option) {
     return known[i].name;
 }
 
+/* Takes a way to the kernel before the first core is made, for this process and those
+ * that it starts. Returns false for one that there isn't. */
+static bool choose_io(const char *name) {
+    int error = sync_choose_io(name);
+    if (error < 0) {
+        fprintf(stderr, "sync-lua: --io=%s: %s\n", name,
+                strcmp(sync_error_name(error), "EINVAL") == 0
+                    ? "there are auto, uring, epoll and poll, as far as they are built in"
+                    : sync_io_why());
+        return false;
+    }
+    setenv("SYNC_IO", name, 1);
+    return true;
+}
+
 /* Pushes the options that stand before the script as a list of {name, value}. The
  * global `arg` becomes what luajit makes it: arg[0] is the script. Returns the script's
  * index in argv, or -1 for an option that is unknown or lacks its value. */
@@ -88,6 +104,9 @@ static int push_options(lua_State *L, int argc, char **argv) {
     lua_newtable(L);
     while ((option = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         if (option == '?') {
+            return -1;
+        }
+        if (optarg && strcmp(option_name(option), "io") == 0 && !choose_io(optarg)) {
             return -1;
         }
         lua_createtable(L, 2, 0);

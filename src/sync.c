@@ -508,6 +508,18 @@ const char *sync_error_text(int32_t code) {
     return uv_strerror(code);
 }
 
+int32_t sync_choose_io(const char *name) {
+    return poller_choose(name);
+}
+
+const char *sync_io(void) {
+    return poller_name();
+}
+
+const char *sync_io_why(void) {
+    return poller_why();
+}
+
 const char *sync_uv_version(void) {
     return uv_version_string();
 }

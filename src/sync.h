@@ -238,6 +238,16 @@ struct sync_websocket {
     uint32_t receive_takeover;
 };
 
+/* Names the way to the kernel that cores take from now on: "uring", "epoll", "poll", or
+ * "auto": epoll, or poll where that is not built in. Returns 0, or an error code:
+ * UV_EINVAL for another name, UV_ENOTSUP for one that doesn't work; sync_io_why then says
+ * why. */
+int32_t sync_choose_io(const char *name);
+
+/* The way that cores take, and why. */
+const char *sync_io(void);
+const char *sync_io_why(void);
+
 /* Makes a core, or NULL when memory or files ran out. Ignores SIGPIPE for the whole
  * process unless the program handles it. Free it with sync_close. */
 struct sync *sync_open(void);
@@ -254,6 +264,9 @@ int32_t sync_poll(struct sync *sync, int32_t block);
 
 /* Writes what was queued: one gathered write a connection. Call it once a tick. */
 void sync_flush(struct sync *sync);
+
+/* The same for who calls sync_poll next, which may write all by its own system call. */
+void sync_flush_with_poll(struct sync *sync);
 
 /* Frames a message and queues it; bytes are copied. Returns enum sync_sent. */
 int32_t sync_send(struct sync *sync, uint32_t slot, const void *bytes, size_t length);

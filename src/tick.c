@@ -52,7 +52,7 @@ struct sync *sync_open(void) {
         free(core);
         return NULL;
     }
-    if (poller_open(&core->poller, &core->loop, conn_ready) < 0) {
+    if (poller_open(&core->poller, &core->loop, conn_ready, conn_sent) < 0) {
         uv_loop_close(&core->loop);
         batch_free(&core->batch);
         free(core);
@@ -99,7 +99,6 @@ void sync_close(struct sync *sync) {
         next = l->next;
         listener_close(l);
     }
-    poller_close(&core->poller);
     uv_close((uv_handle_t *)&core->wheel_timer, NULL);
     uv_close((uv_handle_t *)&core->retry_timer, NULL);
     do {
@@ -107,6 +106,7 @@ void sync_close(struct sync *sync) {
     } while (sync_poll(sync, 1) >= 0);
     sync_flush(sync);
     sync_poll(sync, 0);
+    poller_close(&core->poller);
     while (uv_run(&core->loop, UV_RUN_DEFAULT)) { /* until the last file is closed */
     }
     uv_loop_close(&core->loop);
@@ -138,6 +138,7 @@ static void trim(struct core *core) {
     table_trim(&core->conns);
     table_trim(&core->timers);
     batch_trim(&core->batch);
+    poller_trim(&core->poller);
     heap_trim();
     malloc_trim(0);
 }
@@ -185,8 +186,8 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
                 core->noted || core->unflushed;
     jobs_wake(core);
     conn_push_connects(core);
-    core->polling = true;
-    int alive = uv_run(&core->loop, block && !work ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    core->polling = core->poller.backend->sleeps_in_libuv;
+    bool alive = poller_wait(&core->poller, block && !work);
     core->polling = false;
     conn_push_owed(core);
     if (core->noted) {
@@ -203,8 +204,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     return (int32_t)core->batch.count;
 }
 
-void sync_flush(struct sync *sync) {
-    struct core *core = core_of(sync);
+static void flush_all(struct core *core) {
     struct conn *conn = core->unflushed;
     core->unflushed = NULL;
     while (conn) {
@@ -213,4 +213,16 @@ void sync_flush(struct sync *sync) {
         output_flush(conn);
         conn = next;
     }
+}
+
+void sync_flush_with_poll(struct sync *sync) {
+    struct core *core = core_of(sync);
+    poller_gather(&core->poller, true);
+    flush_all(core);
+    poller_gather(&core->poller, false);
+}
+
+void sync_flush(struct sync *sync) {
+    sync_flush_with_poll(sync);
+    poller_push(&core_of(sync)->poller);
 }

@@ -23,6 +23,16 @@ local function load()
 end
 
 local C = load()
+
+-- SYNC_IO names the way to the kernel; sync-lua --io sets it.
+local way = os.getenv "SYNC_IO"
+local refused = way and way ~= "" and C.sync_choose_io(way) or 0
+if refused < 0 then
+  local unknown = ffi.string(C.sync_error_name(refused)) == "EINVAL"
+  error(("sync: SYNC_IO=%s: %s; SYNC_IO=auto takes what works"):format(way,
+    unknown and "this sync-lua has no such way to the kernel" or ffi.string(C.sync_io_why())), 0)
+end
+
 local handle = C.sync_open()
 if handle == nil then error("sync: not enough memory or files to start", 0) end
 
@@ -280,6 +290,11 @@ end
 --- An error code's name and text.
 function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))
+end
+
+--- How sockets reach the kernel: "uring", "epoll" or "poll"; and why that one.
+function core.io()
+  return ffi.string(C.sync_io()), ffi.string(C.sync_io_why())
 end
 
 function core.uvVersion()

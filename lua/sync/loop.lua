@@ -390,7 +390,7 @@ end
 local function endTick()
   if last[1] then doLast() end
   if Set.needsEndTick() then Set.endTick() end
-  C.sync_flush(handle)
+  C.sync_flush_with_poll(handle)
 end
 
 local lastWords = {}
@@ -454,6 +454,7 @@ local function run(ticks, block)
       endTick()
       if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 and
         (loop.waiting == 0 or isLate) then
+        C.sync_flush(handle) -- no poll follows
         return
       end
       ticks = ticks - 1

@@ -11,8 +11,8 @@ FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 10
 
 C_FLAGS := -std=c11 -D_GNU_SOURCE -iquote src -iquote spec/c -g -fvisibility=hidden \
-    -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv)
-C_LIBS := $(shell pkg-config --libs libuv) -lssl -lcrypto -lz -lhttp_parser -lm -ldl -lpthread
+    -Wall -Wextra -Wshadow -Wconversion $(shell pkg-config --cflags libuv) $(IO_FLAGS)
+C_LIBS := $(shell pkg-config --libs libuv) $(IO_LIBS) -lssl -lcrypto -lz -lhttp_parser -lm -ldl -lpthread
 C_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 C_HELPERS := spec/c/test.c spec/c/server.c spec/c/client.c

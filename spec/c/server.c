@@ -1,6 +1,7 @@
 /* server.c: a core under test, and all that it said. */
 #include "server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,11 @@ struct sync_options server_options(uint32_t framing) {
 }
 
 void server_open(struct server *server) {
+    const char *io = getenv("SYNC_IO");
+    if (io && sync_choose_io(io) < 0) {
+        printf("SYNC_IO=%s: no such way to the kernel works here\n", io);
+        abort();
+    }
     *server = (struct server){.sync = sync_open()};
     if (!server->sync) {
         abort();

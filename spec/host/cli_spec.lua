@@ -137,9 +137,18 @@ describe("sync-lua", function()
       for _, option in ipairs {"--version", "-v"} do
         local code, out = run(option)
         assert.equal(0, code)
-        assert.matches("^sync%-lua %S+ %(LuaJIT 2.%S+, libuv %d+%.%d+%.%d+%)\n$", out)
+        assert.matches("^sync%-lua %S+ %(LuaJIT 2.%S+, libuv %d+%.%d+%.%d+, io %l+: " ..
+          "[^\n]+%)\n$", out)
         assert.equal(io.open("VERSION"):read(), out:match("^sync%-lua (%S+)"))
       end
+    end)
+
+    it("--io", function()
+      local _, out = run("--io=poll", "--version")
+      assert.matches("io poll: it was chosen%)", out)
+      local _, own = run("--version")
+      local _, auto = run("--io=poll", "--io=auto", "--version")
+      assert.equal(own:match "io (%l+)", os.getenv "SYNC_IO" or auto:match "io (%l+)")
     end)
   end)
 
@@ -151,6 +160,11 @@ describe("sync-lua", function()
       assert.equal(code, exit)
       return err
     end
+
+    it("a way to the kernel that there isn't", function()
+      refuses(2, "sync%-lua: %-%-io=smoke: there are auto, uring, epoll and poll", "--io=smoke",
+        "--version")
+    end)
 
     it("an unknown option, with exit code 2", function()
       local err = refuses(2, "unrecognized option '%-%-jitter'", "--jitter", "x.lua")

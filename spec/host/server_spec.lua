@@ -390,9 +390,10 @@ describe("server", function()
         entries[#entries + 1] = cjson.decode(line)
       end
       assert.equal("info", entries[1].level)
-      assert.equal("error", entries[2].level)
-      assert.matches("oops\nsecond line", entries[2].message)
-      assert.matches("stack traceback", entries[2].traceback)
+      assert.equal("info", entries[2].level)
+      assert.equal("error", entries[3].level)
+      assert.matches("oops\nsecond line", entries[3].message)
+      assert.matches("stack traceback", entries[3].traceback)
       assert.matches("told to stop", entries[#entries].message)
     end)
 

@@ -205,8 +205,10 @@ uint32_t conn_free_released(struct core *core) {
     core->released = NULL;
     while (conn) {
         struct conn *next = conn->next_owing;
-        if (conn->in_unflushed) {
-            release(conn); /* once more, when sync_flush has passed it */
+        if (conn->in_unflushed || conn->stream.closing) {
+            /* Once more, when sync_flush has passed it, and the kernel has done with it.
+             */
+            release(conn);
         } else {
             free_conn(conn);
             freed++;

@@ -20,7 +20,7 @@
 #include "conn/service.h"
 #include "conn/transport.h"
 #include "core/core.h"
-#include "net/stream.h"
+#include "net/poller.h"
 
 enum conn_state {
     CONN_OPEN,

@@ -4,7 +4,7 @@
 
 #include "conn/conn.h"
 
-/* Whether the socket's bytes are waited for. epoll tells of bytes, and of their end,
+/* Whether the socket's bytes are waited for. a poller tells of bytes, and of their end,
  * until they are read: a state that doesn't read them must not watch for them. Nothing
  * comes behind the client's end. A connection that is held is read when it is released;
  * one that is closing is read, and what comes thrown away, to see the end. */

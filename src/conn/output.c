@@ -71,6 +71,9 @@ enum sync_sent output_send(struct conn *conn, const struct frame *frame,
     size_t queued = output_queued(conn) + total;
     if (queued > options->high_water && !conn->stream.full) {
         /* Much in one tick: what the client can take mustn't count as unread. */
+        if (conn->stream.flying) {
+            poller_push(&conn->core->poller);
+        }
         output_flush(conn);
         if (!conn_is_open(conn) || conn->write_broken) {
             return SYNC_CLOSED;
@@ -107,8 +110,14 @@ enum sync_sent output_raw(struct conn *conn, const char *bytes, size_t length) {
     return SYNC_SENT;
 }
 
+/* Whether somebody waits for the queue to be empty. */
+static bool is_awaited(const struct conn *conn) {
+    return conn->state != CONN_OPEN || conn->choked || conn->protocol->emptied;
+}
+
 void output_flush(struct conn *conn) {
-    if (conn->stream.full || conn->write_broken || conn->state == CONN_CLOSING) {
+    if (conn->stream.full || conn->stream.flying || conn->write_broken ||
+        conn->state == CONN_CLOSING) {
         return;
     }
     enum transport_written written;
@@ -117,5 +126,7 @@ void output_flush(struct conn *conn) {
     } while (written == TRANSPORT_WRITTEN && conn_emptied(conn));
     if (written == TRANSPORT_FULL) {
         stream_watch_room(&conn->core->poller, &conn->stream, true);
+    } else if (written == TRANSPORT_FLIES && is_awaited(conn)) {
+        poller_hurry(&conn->core->poller);
     }
 }

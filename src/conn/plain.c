@@ -14,11 +14,14 @@ static void receive(struct conn *conn, char *bytes, size_t length) {
     input_take(conn, bytes, length);
 }
 
-/* Writes what the kernel takes at once. */
+/* Writes what the kernel takes at once, or with what others are sent. */
 static enum transport_written write_now(struct conn *conn) {
     while (conn->out.bytes > 0) {
         struct iovec pieces[WRITE_PIECES];
         int count = out_gather(&conn->out, pieces, WRITE_PIECES);
+        if (stream_send(&conn->core->poller, &conn->stream, pieces, count)) {
+            return TRANSPORT_FLIES;
+        }
         ssize_t written = stream_write(&conn->stream, pieces, count);
         if (written == UV_EAGAIN) {
             return TRANSPORT_FULL;

@@ -34,7 +34,7 @@ static void read_once(struct conn *conn) {
         return;
     }
     char *bytes = batch->arena + batch->arena_used;
-    ssize_t count = stream_read(&conn->stream, bytes, room);
+    ssize_t count = stream_read(&conn->core->poller, &conn->stream, &bytes, room);
     if (count > 0) {
         conn->round = conn->core->round;
         conn->transport->receive(conn, bytes, (size_t)count);
@@ -54,19 +54,32 @@ static void write_on(struct conn *conn) {
     }
 }
 
-void conn_ready(void *data, uint32_t events) {
-    struct conn *conn = data;
-    if (conn->waits && (events & (EPOLLERR | EPOLLHUP)) && conn_is_open(conn)) {
+void conn_ready(struct stream *stream, uint32_t events) {
+    struct conn *conn = (struct conn *)(void *)stream;
+    if (conn->waits && (events & (POLLERR | POLLHUP)) && conn_is_open(conn)) {
         conn_abort(conn, SYNC_RESET,
                    false); /* it isn't read, so nothing else would tell */
         return;
     }
     /* What came before a connection broke is still read. */
-    if ((events & ~(uint32_t)EPOLLOUT) && conn->state != CONN_CLOSING) {
+    if ((events & ~(uint32_t)POLLOUT) && conn->state != CONN_CLOSING) {
         read_once(conn);
     }
-    if ((events & ~(uint32_t)EPOLLIN) && conn->stream.full &&
+    if ((events & ~(uint32_t)POLLIN) && conn->stream.full &&
         conn->state != CONN_CLOSING) {
         write_on(conn);
+    }
+}
+
+void conn_sent(struct stream *stream, ssize_t sent) {
+    struct conn *conn = (struct conn *)(void *)stream;
+    if (sent >= 0) {
+        conn->core->public.bytes_out += (double)sent;
+        out_consume(&conn->core->pool, &conn->out, (size_t)sent);
+        output_flush(conn);
+    } else if (sent == UV_EAGAIN) {
+        stream_watch_room(&conn->core->poller, stream, true);
+    } else {
+        conn_write_failed(conn);
     }
 }

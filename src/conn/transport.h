@@ -15,6 +15,7 @@ struct conn;
 enum transport_written {
     TRANSPORT_WRITTEN, /* all of it */
     TRANSPORT_FULL,    /* the kernel takes no more now */
+    TRANSPORT_FLIES,   /* it's sent together with others': conn_sent goes on */
     TRANSPORT_WAITS,   /* until the other side has done something */
     TRANSPORT_BROKEN   /* the connection was told so */
 };

@@ -120,7 +120,7 @@ struct core {
     uint64_t handed_out; /* when the last batch was, in ns */
 
     bool crowded; /* this tick had no room for a client whose turn it was */
-    bool polling; /* libuv runs */
+    bool polling; /* libuv runs, and may sleep */
     bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */
 };

@@ -1,75 +1,108 @@
-/* poller.c: see poller.h. */
+/* poller.c: which backend there is, and what all have in common. */
 #include "net/poller.h"
 
-#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    MOST_EVENTS = 1024, /* of one look */
-    MOST_LOOKS = 48     /* in a row: timers and listeners have their turn, too */
+#include "net/backends.h"
+
+static const struct backend *const backends[] = {
+#ifdef SYNC_EPOLL
+    &epoll_backend, /* the first is what auto takes: it has served for longest */
+#endif
+#ifdef SYNC_URING
+    &uring_backend,
+#endif
+    &poll_backend,
 };
 
-static void on_ready(uv_poll_t *poll, int status, int found) {
-    (void)status;
-    (void)found;
-    const struct poller *poller = poll->data;
-    struct epoll_event events[MOST_EVENTS];
-    int count = MOST_EVENTS;
-    for (int look = 0; look < MOST_LOOKS && count == MOST_EVENTS; look++) {
-        count = epoll_wait(poller->fd, events, MOST_EVENTS, 0);
-        for (int i = 0; i < count; i++) {
-            poller->ready(events[i].data.ptr, events[i].events);
-        }
-    }
+enum { BACKENDS = sizeof(backends) / sizeof(*backends) };
+
+static const struct backend *chosen; /* NULL: auto, and not looked for yet */
+static const char *why;
+
+static const char *problem_of(const struct backend *backend) {
+    return backend->problem ? backend->problem() : NULL;
 }
 
-int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready) {
-    poller->ready = ready;
-    poller->watched = 0;
-    poller->poll.data = poller;
-    poller->fd = epoll_create1(EPOLL_CLOEXEC);
-    if (poller->fd < 0) {
-        return -errno;
+static const struct backend *find(void) {
+    if (!chosen) {
+        int i = 0;
+        why = BACKENDS > 1 ? "it works here" : "no other is built in";
+        for (; problem_of(backends[i]); i++) {
+            why = problem_of(backends[i]);
+        }
+        chosen = backends[i];
     }
-    int error = uv_poll_init(loop, &poller->poll, poller->fd);
+    return chosen;
+}
+
+int poller_choose(const char *name) {
+    for (int i = 0; i < BACKENDS; i++) {
+        if (strcmp(name, backends[i]->name) == 0) {
+            const char *problem = problem_of(backends[i]);
+            why = problem ? problem : "it was chosen";
+            chosen = backends[i];
+            return problem ? UV_ENOTSUP : 0;
+        }
+    }
+    chosen = NULL;
+    return strcmp(name, "auto") == 0 ? 0 : UV_EINVAL;
+}
+
+const char *poller_name(void) {
+    return find()->name;
+}
+
+const char *poller_why(void) {
+    find();
+    return why;
+}
+
+int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
+                poller_sent *sent) {
+    *poller = (struct poller){.backend = find(),
+                              .loop = loop,
+                              .ready = ready,
+                              .sent = sent,
+                              .poll = {.data = poller},
+                              .fd = -1};
+    return poller->backend->open(poller);
+}
+
+void poller_close(struct poller *poller) {
+    poller->backend->close(poller);
+}
+
+int stream_open(struct poller *poller, struct stream *stream, int fd) {
+    *stream = (struct stream){.fd = fd};
+    int error = poller->backend->add(poller, stream);
     if (error < 0) {
-        close(poller->fd);
+        close(fd);
     }
     return error;
 }
 
-void poller_close(struct poller *poller) {
-    uv_close((uv_handle_t *)&poller->poll, NULL);
-    close(poller->fd);
-}
-
-/* One that is watched for nothing would still be told of again and again when it is
- * broken; with EPOLLET that is once. */
-static struct epoll_event wanted(uint32_t events, void *data) {
-    return (struct epoll_event){.events = events ? events : (uint32_t)EPOLLET,
-                                .data.ptr = data};
-}
-
-int poller_add(struct poller *poller, int fd, uint32_t events, void *data) {
-    struct epoll_event event = wanted(events, data);
-    if (epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event) < 0) {
-        return -errno;
+void stream_watch_room(struct poller *poller, struct stream *stream, bool full) {
+    if (stream->full != full) {
+        stream->full = full;
+        poller->backend->watch(poller, stream);
     }
-    if (poller->watched++ == 0) {
-        uv_poll_start(&poller->poll, UV_READABLE, on_ready);
-    }
-    return 0;
 }
 
-void poller_change(struct poller *poller, int fd, uint32_t events, void *data) {
-    struct epoll_event event = wanted(events, data);
-    epoll_ctl(poller->fd, EPOLL_CTL_MOD, fd, &event);
+void stream_watch_bytes(struct poller *poller, struct stream *stream, bool wanted) {
+    if (stream->paused == wanted) {
+        stream->paused = !wanted;
+        poller->backend->watch(poller, stream);
+    }
 }
 
-void poller_remove(struct poller *poller, int fd) {
-    struct epoll_event event = {0}; /* kernels before 2.6.9 wanted one */
-    epoll_ctl(poller->fd, EPOLL_CTL_DEL, fd, &event);
-    if (--poller->watched == 0) {
-        uv_poll_stop(&poller->poll);
+void stream_close(struct poller *poller, struct stream *stream, bool reset) {
+    if (reset) {
+        struct linger linger = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
+    poller->backend->remove(poller, stream);
 }

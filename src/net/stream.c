@@ -5,25 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-static uint32_t events_of(const struct stream *stream) {
-    return (stream->paused ? 0 : EPOLLIN) | (stream->full ? EPOLLOUT : 0);
-}
-
-static void watch(struct poller *poller, struct stream *stream) {
-    poller_change(poller, stream->fd, events_of(stream), stream);
-}
-
-int stream_open(struct poller *poller, struct stream *stream, int fd) {
-    int error = poller_add(poller, fd, EPOLLIN, stream);
-    if (error < 0) {
-        close(fd);
-        return error;
-    }
-    stream->fd = fd;
-    return 0;
-}
 
 /* The kernel's own times are two hours for a silent client, and 15 minutes for one that
  * is sent to. */
@@ -52,21 +33,7 @@ void stream_bound_unsent(struct stream *stream, uint32_t bytes) {
     setsockopt(stream->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
-void stream_watch_room(struct poller *poller, struct stream *stream, bool full) {
-    if (stream->full != full) {
-        stream->full = full;
-        watch(poller, stream);
-    }
-}
-
-void stream_watch_bytes(struct poller *poller, struct stream *stream, bool wanted) {
-    if (stream->paused == wanted) {
-        stream->paused = !wanted;
-        watch(poller, stream);
-    }
-}
-
-ssize_t stream_read(struct stream *stream, char *bytes, size_t size) {
+ssize_t stream_read_now(const struct stream *stream, char *bytes, size_t size) {
     ssize_t count;
     do {
         count = recv(stream->fd, bytes, size, 0);
@@ -92,13 +59,4 @@ ssize_t stream_write(struct stream *stream, const struct iovec *pieces, int coun
 
 void stream_end(struct stream *stream) {
     shutdown(stream->fd, SHUT_WR);
-}
-
-void stream_close(struct poller *poller, struct stream *stream, bool reset) {
-    if (reset) {
-        struct linger linger = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    }
-    poller_remove(poller, stream->fd);
-    close(stream->fd);
 }

@@ -1,5 +1,5 @@
-/* stream.h: one connected socket: watched by a poller, read and written directly. Knows
- * no connection.
+/* stream.h: one connected socket, read and written directly. Knows no connection, and not
+ * by what it's watched: see poller.h.
  *
  * What the kernel doesn't take stays in our own queue, where with a uv_tcp_t there would
  * be a second one.
@@ -13,17 +13,13 @@
 #include <sys/uio.h>
 #include <uv.h>
 
-#include "net/poller.h"
-
 struct stream {
     int fd;
-    bool full;   /* the kernel took no more: the socket is being watched for room */
-    bool paused; /* the socket isn't being watched for bytes */
+    bool full;    /* the kernel took no more: the socket is being watched for room */
+    bool paused;  /* the socket isn't being watched for bytes */
+    bool flying;  /* it's being sent bytes, which lie where they are until that's told */
+    bool closing; /* it's closed, but the kernel hasn't done with it */
 };
-
-/* Takes over a socket that doesn't block, and watches it for bytes: the poller's callback
- * gets the stream. Returns 0, or an error code; then fd is closed. */
-int stream_open(struct poller *poller, struct stream *stream, int fd);
 
 /* Small messages go out at once (TCP_NODELAY), and after so many seconds of silence TCP
  * asks three times, within half of that time again (at least 3 s), whether the other side
@@ -34,18 +30,11 @@ void stream_tune(int fd, uint32_t keepalive);
 /* The kernel takes no more while it has so many bytes that it hasn't begun to send. */
 void stream_bound_unsent(struct stream *stream, uint32_t bytes);
 
-/* Begins or ends to watch for room to write, or for bytes to read. */
-void stream_watch_room(struct poller *poller, struct stream *stream, bool full);
-void stream_watch_bytes(struct poller *poller, struct stream *stream, bool wanted);
-
-/* Reads once. Returns the bytes, UV_EOF, UV_EAGAIN, or an error code. */
-ssize_t stream_read(struct stream *stream, char *bytes, size_t size);
+/* Reads once, for backends. Returns the bytes, UV_EOF, UV_EAGAIN, or an error code. */
+ssize_t stream_read_now(const struct stream *stream, char *bytes, size_t size);
 
 /* Writes once. Returns how many bytes were taken, UV_EAGAIN, or an error code. */
 ssize_t stream_write(struct stream *stream, const struct iovec *pieces, int count);
 
 /* Ends our side: the client sees the end of the stream. */
 void stream_end(struct stream *stream);
-
-/* Closes; with `reset` a TCP client sees a reset and nothing of it stays. */
-void stream_close(struct poller *poller, struct stream *stream, bool reset);

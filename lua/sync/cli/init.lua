@@ -27,12 +27,13 @@ What stands behind the script's name is the script's own.
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
+  --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll; auto: epoll
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
                     goes, -O3 how much it optimizes
   -h, --help        this text
-  -v, --version     versions of sync-lua, LuaJIT and libuv
+  -v, --version     versions of sync-lua, LuaJIT and libuv; which --io it takes, and why
 
 SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued, within 5 s,
 and exits with 0; the second signal ends it at once. SIGHUP has it read its certificates
@@ -121,6 +122,8 @@ actions["log-file"] = function(path)
   return require "sync.log".open(path)
 end
 
+function actions.io() return true end -- src/main.c has seen to it, before there was a core
+
 actions.j = jitCommand
 
 function actions.O(value)
@@ -142,8 +145,9 @@ function actions.execute(value)
 end
 
 local function version()
-  print(("sync-lua %s (%s, libuv %s)"):format(require "sync".version, jit.version,
-    require "sync.core".uvVersion()))
+  local core = require "sync.core"
+  print(("sync-lua %s (%s, libuv %s, io %s: %s)"):format(require "sync".version, jit.version,
+    core.uvVersion(), core.io()))
 end
 
 local function load(script)
