@@ -284,6 +284,11 @@ uint32_t sync_send_many_as(struct sync *sync, const uint32_t *slots, uint32_t co
 void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
               size_t length);
 
+/* With pause != 0 no further message of a client is taken until it's called with 0: what
+ * was handed out in this tick is all. Its bytes wait in the kernel, and with the client.
+ * The clocks that look at what it says stand still; that it was reset is still told. */
+void sync_pause(struct sync *sync, uint32_t slot, int32_t pause);
+
 /* Closes the connections that are no clients: those that have shown nothing yet and those
  * between HTTP requests; with at_once != 0 also those whose request is being answered. */
 void sync_close_idle(struct sync *sync, int32_t at_once);

@@ -264,6 +264,11 @@ if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 core.worker = begun > 0 and begun % 65536 or nil
 core.workers = begun > 0 and math.floor(begun / 65536) or nil
 
+--- The bytes of a string, which live as long as somebody has that.
+function core.bytes(string)
+  return ffi.cast("const uint8_t *", string)
+end
+
 --- An error code's name and text.
 function core.problem(code)
   return ffi.string(C.sync_error_name(code)), ffi.string(C.sync_error_text(code))

@@ -16,6 +16,7 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local core = require "sync.core"
+local declared = require "sync.declared"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
@@ -26,6 +27,7 @@ local policies = require "sync.http.policies"
 local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
+local waits = require "sync.waits"
 
 local C, handle = core.C, core.handle
 
@@ -44,6 +46,8 @@ local sync = {
   after = Timer.after,
   --- `sync.every(seconds, fn)` calls fn again and again: `sync.Timer.every`.
   every = Timer.every,
+  --- Declares a function that may wait: `sync.waits`.
+  waits = waits.declare,
   --- Seconds of a clock that never jumps.
   now = C.sync_now,
   --- Whether a string is valid UTF-8.
@@ -93,13 +97,13 @@ local function nameHandlers(class)
     end
     table.sort(methods)
     for _, name in ipairs(methods) do
-      sync.jit.name(level.className .. ":" .. name, level[name])
+      sync.jit.name(level.className .. ":" .. name, declared[level[name]] or level[name])
     end
     level = level.super
   end
   for name, entry in pairs(class.remote or {}) do
-    sync.jit.name(("%s.remote:%s"):format(class.className, name),
-      type(entry) == "function" and entry or entry.fn)
+    local fn = type(entry) == "function" and entry or entry.fn
+    sync.jit.name(("%s.remote:%s"):format(class.className, name), declared[fn] or fn)
   end
 end
 

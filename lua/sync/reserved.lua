@@ -6,16 +6,20 @@
 -- @module sync.reserved
 
 local bit = require "bit"
+local declared = require "sync.declared"
 local jutil = require "jit.util"
 -- What the instructions are called. A LuaJIT without its own modules has none: then nothing is
 -- found.
 local hasNames, vmdef = pcall(require, "jit.vmdef")
 
+
 local reserved = {}
 
 -- Of each client; and what sync.Remote adds.
 local FIELDS = {"id", "address", "port", "transport", "clients", "className", "slot", "closing",
-  "joined"}
+  "joined", "underWay", "departure",
+  "inHand", "isAtDoor"}
+local KNOWN = {"user", "userEnds"} -- where a class has auth
 local REMOTE = {"session", "wire", "mirrors", "calls", "callCount", "lastCall", "owed",
   "allowances"}
 
@@ -29,6 +33,7 @@ function reserved.isOurs(source)
 end
 
 local function isOwnFunction(fn)
+  fn = declared[fn] or fn
   return type(fn) == "function" and reserved.isOurs(debug.getinfo(fn, "S").source)
 end
 
@@ -37,6 +42,9 @@ end
 function reserved.names(class)
   local names = {}
   for _, name in ipairs(FIELDS) do names[name] = true end
+  if class.auth then
+    for _, name in ipairs(KNOWN) do names[name] = true end
+  end
   if class.remote then
     for _, name in ipairs(REMOTE) do names[name] = true end
   end
@@ -93,6 +101,7 @@ end
 local function ownFunctions(class)
   local functions = {}
   local function add(level, fn)
+    fn = declared[fn] or fn
     if type(fn) == "function" and not isOwnFunction(fn) and
       debug.getinfo(fn, "S").what == "Lua" then
       functions[fn] = level.className

@@ -13,6 +13,7 @@
 -- @classmod sync.cluster.handover
 
 local History = require "sync.cluster.history"
+local auth = require "sync.auth"
 local frame = require "sync.cluster.frame"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
@@ -205,6 +206,7 @@ end
 local function become(take, given)
   local client = take.client
   take.entered, take.fields = {}, {}
+  if client.auth then given.fields.user = nil end -- its own token has said whose it is
   for name, text in pairs(given.fields) do
     take.fields[name] = {value = rawget(client, name)}
     client[name] = values.read(text)
@@ -215,8 +217,15 @@ local function become(take, given)
   end
 end
 
+-- Whether the session was another user's.
+local function isOthers(take, given)
+  local client, user = take.client, given.fields.user
+  return client.auth and not auth.isSame(user and values.read(user), client.user)
+end
+
 -- From now on what comes is held. The rest is asked for when the rooms are heard.
 local function begin(self, take, given, askRest)
+  if isOthers(take, given) then return refuse(self, take) end
   take.missed = given.texts
   take.held = take.client.session.last + 1 -- the first that is
   take.client.session.isHeld = true

@@ -114,11 +114,13 @@ end
 --- The fields of a client that go with its session, as texts by name.
 function Journal.fieldsOf(client)
   local fields = {}
-  for _, name in ipairs(client.resumeFields) do
+  local function note(name)
     local text = values.note(rawget(client, name), ("the field %s of a %s"):format(name,
       getmetatable(client).className))
     if text ~= "" then fields[name] = text end
   end
+  for _, name in ipairs(client.resumeFields) do note(name) end
+  if client.auth then note "user" end -- who alone may have the session
   return fields
 end
 

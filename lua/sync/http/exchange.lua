@@ -122,15 +122,21 @@ function Exchange:isWaiting()
   return waiting[self.slot] == self
 end
 
+--- It waits no more, and is answered now.
+-- @treturn boolean false when the client has gone meanwhile
+function Exchange:goOn()
+  if not self:isWaiting() then return false end
+  waiting[self.slot] = nil
+  return true
+end
+
 --- Lets it answer now or later.
 -- @treturn function of a status, headers and a body, to be called once; it does nothing when
 -- the client has gone
 function Exchange:later()
   self:wait()
   return function(code, given, body)
-    if not self:isWaiting() then return end
-    waiting[self.slot] = nil
-    self:respond(code, given, body)
+    if self:goOn() then self:respond(code, given, body) end
   end
 end
 

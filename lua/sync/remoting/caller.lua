@@ -62,7 +62,7 @@ end
 function caller.new(class, request, wire)
   return class:new {
     slot = 0, closing = false, id = 0, address = request.address, port = request.port,
-    transport = "http", wire = wire, request = request,
+    transport = "http", wire = wire, request = request, user = request.user,
     allowances = allowancesOf(class, request.address),
   }
 end

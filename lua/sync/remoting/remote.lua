@@ -243,6 +243,10 @@ function Remote:begin(listener)
   if self.resumeTime then resume.begin(self, listener) end
 end
 
+function Remote:loseAnswers()
+  if self.calls then self.calls:failAll(self) end
+end
+
 -- Called after onClose.
 function Remote:finish()
   if self.session then resume.finish(self) end

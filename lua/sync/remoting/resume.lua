@@ -22,6 +22,7 @@
 -- @module sync.remoting.resume
 
 local Session = require "sync.remoting.session"
+local auth = require "sync.auth"
 local core = require "sync.core"
 local loop = require "sync.loop"
 local try = require "sync.remoting.try"
@@ -218,6 +219,7 @@ end
 local function comeBack(newcomer, token, received, id)
   local self = newcomer.sessions[token]
   if not self and resumeElsewhere(newcomer, token, received, id) then return end
+  if self and not auth.isSame(self.user, newcomer.user) then self = nil end
   if not self or self == newcomer or self.closing or newcomer.session.moving or
     not fits(self, newcomer, received) then
     return answer(newcomer, id, {resumed = false})

@@ -131,11 +131,13 @@ end
 
 -- Waiting.
 
-local starting
-
-local function hold(resume)
-  local connection = starting
+local function hold(resume, connection)
   connection.resume = resume
+end
+
+-- The task waits no more: what it has begun goes on at the server.
+local function leave(connection, why)
+  connection:lose(why)
 end
 
 local function unwatch(self)
@@ -155,13 +157,9 @@ local function watch(self, interest)
 end
 
 local function wake(self, events)
-  local resume, who = self.resume, self.task
+  local resume = self.resume
   self.resume = nil
-  if not resume then return end
-  if who:isAlive() then return resume(events) end
-  self.isBroken, self.isBusy = true, false -- it was cancelled: nobody goes on with this
-  limits.stop(self)
-  self:close()
+  if resume then resume(events) end
 end
 
 function Connection:descriptorReady(events)
@@ -195,8 +193,7 @@ end
 local function go(self, status, continue, result, object)
   while status ~= 0 do
     watch(self, bit.band(status, WAIT_READ + WAIT_WRITE))
-    starting, self.task = self, task.current()
-    local events = task.await(hold)
+    local events = task.await(hold, leave, self)
     if type(events) == "table" then error(events, 0) end
     status = continue(result, object, bit.band(events, WAIT_READ + WAIT_WRITE))
   end

@@ -188,11 +188,14 @@ end
 
 -- Waiting. One thing at a time is under way on a connection; it ends with `done`.
 
-local starting
-
-local function hold(resume)
-  local connection = starting
+local function hold(resume, connection)
   connection.resume = resume
+end
+
+-- The task waits no more, and what it has begun goes on at the server: another connection is
+-- made than to wait for that.
+local function leave(connection, why)
+  connection:lose(why)
 end
 
 local function done(self, failure)
@@ -206,8 +209,7 @@ end
 local function await(self)
   self.isBusy = true
   limits.start(self, self.options.timeout)
-  starting = self
-  local failure = task.await(hold)
+  local failure = task.await(hold, leave, self)
   if failure then error(failure, 0) end
 end
 
@@ -464,6 +466,11 @@ local function prepare(self, sql, statement)
   return found
 end
 
+local function holdOn(resume, self)
+  hold(resume, self)
+  takeResults(self)
+end
+
 -- Gives a function what has come, part by part, until it wants no more.
 local function give(self, fn)
   while true do
@@ -474,13 +481,9 @@ local function give(self, fn)
     end
     if self.isComplete then break end
     setInterest(self, READABLE)
-    starting = self
     self.isBusy = true
     limits.start(self, self.options.timeout)
-    local failure = task.await(function(resume)
-      hold(resume)
-      takeResults(self)
-    end)
+    local failure = task.await(holdOn, leave, self)
     if failure then error(failure, 0) end
   end
   if self.failure then error(self.failure, 0) end

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Measures what handlers that wait cost others, beside the bars of each: make bench-waits.
+
+QUICK=1 takes shorter rounds. What needs a program that isn't there is skipped, and said so.
+Ends with 1 when a bar is missed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import glob
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SYNC = os.environ.get("SYNC_LUA", "./sync-lua")
+SECONDS = "3" if os.environ.get("QUICK") else "10"
+BAR = 5.0  # ms: the echo's p99
+missed = []
+
+
+def run(*words, **more):
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, **more)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def judge(name, value, bar, holds, more=""):
+    if not holds:
+        missed.append(name)
+    print(f"{name}: {value} (bar {bar}){': MISSED' if not holds else ''}{more}", flush=True)
+
+
+def beside(case, prefix=()):
+    text = run(*prefix, SYNC, "bench/waiting/beside.lua", case, SECONDS)
+    p99 = float(re.search(r"p99 ([\d.]+)", text)[1])
+    judge(f"echo p99 beside {case}", f"{p99} ms", f"{BAR} ms", p99 < BAR, "\n  " + text.strip())
+
+
+def beside_dns():
+    """A name server that takes questions and answers none, in a mount namespace of our own."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        print("beside dns: skipped, it needs root and unshare for a resolv.conf of its own")
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+        conf.write("nameserver 127.0.0.153\noptions timeout:5 attempts:2\n")
+        conf.flush()
+        silent = subprocess.Popen([sys.executable, "-c",
+            "import socket, time\n"
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "s.bind(('127.0.0.153', 53))\n"
+            "time.sleep(300)"])
+        try:
+            beside("dns", ("unshare", "-m", "sh", "-c",
+                f"mount --bind {conf.name} /etc/resolv.conf && exec \"$@\"", "sh"))
+        finally:
+            silent.kill()
+            silent.wait()
+
+
+def sqlite():
+    text = run(SYNC, "bench/waiting/sqlite.lua")
+    ours = float(re.search(r"([\d.]+) reads/s", text)[1])
+    file = text.strip().rsplit("; ", 1)[1]
+    try:
+        loop = os.path.join(tempfile.gettempdir(), f"sync-sqlite-loop-{os.getpid()}")
+        run("cc", "-O2", "bench/waiting/sqlite.c", "-o", loop, "-lsqlite3")
+        theirs = float(re.search(r"([\d.]+) reads/s", run(loop, file))[1])
+    finally:
+        for name in [loop, *glob.glob(file + "*")]:
+            if os.path.exists(name):
+                os.remove(name)
+    bar = min(100000, 0.25 * theirs)
+    judge("SQLite point reads, 64 waiting", f"{ours:.0f}/s", f"{bar:.0f}/s", ours >= bar,
+          f"; the C API in a loop {theirs:.0f}/s")
+
+
+def postgres():
+    folder = (glob.glob("/usr/lib/postgresql/*/bin") or [""])[-1]
+    pgbench = shutil.which("pgbench") or os.path.join(folder, "pgbench")
+    if not os.path.exists(pgbench):
+        print("PostgreSQL: skipped, there is no pgbench")
+        return
+    server = subprocess.Popen([SYNC, "bench/waiting/serve_postgres.lua"], cwd=ROOT, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        url = server.stdout.readline().strip()
+        run(pgbench, "-i", "-q", "-s", "1", url)
+        best = 0
+        for _ in range(1 if os.environ.get("QUICK") else 3):  # pairs, as the machine is noisy
+            theirs = float(re.search(r"tps = ([\d.]+) \(without",
+                run(pgbench, "-S", "-M", "prepared", "-c", "64", "-j", "1", "-T", "5", "-n", url))[1])
+            text = run(SYNC, "bench/waiting/postgres.lua", url)
+            ours = float(re.search(r"([\d.]+) selects/s", text)[1])
+            print(f"  {ours:.0f}/s beside pgbench's {theirs:.0f}/s", flush=True)
+            best = max(best, ours / theirs)
+        judge("PostgreSQL, select by key from handlers of 64 clients", f"{best:.2f} x pgbench",
+              "0.6 x", best >= 0.6)
+    finally:
+        server.stdin.close()
+        server.wait()
+
+
+beside("idle")
+beside("logins")
+beside("postgres")
+beside("http")
+beside_dns()
+sqlite()
+postgres()
+if missed:
+    sys.exit("missed: " + ", ".join(missed))
