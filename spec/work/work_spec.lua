@@ -169,6 +169,16 @@ describe("sync.work", function()
     assert.equal(64 + sync.work.threads + 2, codes.busy + codes.timeout)
   end)
 
+  it("ends a function whose caller is cancelled", function()
+    sync.work.timeout = 1000
+    local tasks = {}
+    for i = 1, sync.work.threads + 2 do
+      tasks[i] = sync.spawn(function() sync.work(endless) end)
+    end
+    for _, each in ipairs(tasks) do each:cancel() end
+    assert.equal("free", work(function() return "free" end))
+  end)
+
   it("doesn't hold up the loop, nor the end of the program", function()
     local code, output = Program.runCode [[
       local sync = require "sync"

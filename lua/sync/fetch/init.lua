@@ -169,8 +169,8 @@ local function fetch(_, options)
   if not ok then return nil, problem, "missing" end
   local asked = read(options)
   if not task.isInside() then
-    error("sync.http waits, so it must be called inside sync.spawn(function() … end); " ..
-      "sync.http.send doesn't wait", 2)
+    error("sync.http waits, so it must be called inside sync.spawn(function() … end), a handler " ..
+      "that was declared by sync.waits, or a route; sync.http.send doesn't wait", 2)
   end
   return carryOut(asked)
 end

@@ -38,9 +38,7 @@ local function serve()
   local i = 1
   while i <= #waiters and total < line.most do
     local waiter = waiters[i]
-    if not waiter.task:isAlive() then
-      remove(waiter)
-    elseif isFree(waiter.host) then
+    if isFree(waiter.host) then
       remove(waiter)
       enter(waiter.host)
       waiter.resume(true)
@@ -49,6 +47,16 @@ local function serve()
       i = i + 1
     end
   end
+end
+
+-- Who waits longer than it may, or is cancelled, leaves the line.
+local function stand(resume, waiter)
+  waiter.resume = resume
+  waiters[#waiters + 1] = waiter
+  waiter.timer = loop.startTimer(waiter.seconds, 0, function()
+    remove(waiter)
+    resume(false)
+  end)
 end
 
 --- Whether one more may wait.
@@ -64,19 +72,7 @@ function line.enter(host, seconds)
     return true
   end
   if line.isFull() then return nil, "busy" end
-  local waiter = {host = host, task = task.current()}
-  local ok, given = pcall(task.await, function(resume)
-    waiter.resume = resume
-    waiters[#waiters + 1] = waiter
-    waiter.timer = loop.startTimer(seconds, 0, function()
-      remove(waiter)
-      resume(false)
-    end)
-  end)
-  if not ok then -- it was cancelled
-    remove(waiter)
-    error(given, 0)
-  end
+  local given = task.await(stand, remove, {host = host, seconds = seconds})
   if given then return true end
   return nil, "timeout"
 end
