@@ -95,3 +95,7 @@ bench-reconnect: deps-build ## kill a server under 200 clients, and see them ret
 
 .PHONY: bench bench-build bench-test bench-jit bench-tls bench-remoting bench-scale \
     bench-state bench-central bench-reconnect
+
+bench-waits: deps-build ## measure what handlers that wait cost others (QUICK=1: short rounds)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/waiting/run.py
