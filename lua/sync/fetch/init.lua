@@ -135,13 +135,11 @@ local function carryOut(asked)
   end
 end
 
-local loaded
+-- Opened when a program first says `sync.http`, at best before it serves: that takes some 20 ms.
+local loaded, missing = library.load()
 
 local function load()
-  if loaded then return true end
-  local problem
-  loaded, problem = library.load()
-  return loaded, problem and "sync.http: " .. problem
+  return loaded, missing and "sync.http: " .. missing
 end
 
 local function read(options)

@@ -137,7 +137,6 @@ libpq.READ = {[16] = function(text) return text == "t" end, [17] = bytea, [20] =
   [1114] = values.parseTime, [1184] = values.parseTime}
 
 --- A value of a result.
--- @tparam function|nil read what makes it of its text
 function libpq.cell(result, row, column, read)
   if lib.PQgetisnull(result, row, column) ~= 0 then return nil end
   local text = toString(lib.PQgetvalue(result, row, column), lib.PQgetlength(result, row, column))
