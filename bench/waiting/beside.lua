@@ -111,7 +111,8 @@ function cases.postgres()
   db:value "select 1"
   function asks.fn() db:value "select 1" end
   local function all(signal) -- its backends, too
-    os.execute(("kill -%s %d $(pgrep -P %d)"):format(signal, server.process.pid, server.process.pid))
+    local pid = server.process.pid
+    os.execute(("kill -%s %d $(pgrep -P %d)"):format(signal, pid, pid))
   end
   all "STOP"
   return 100, function()
