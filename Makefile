@@ -185,11 +185,12 @@ state-check: build $(BUILD)/asan/sync-lua ## state-model under sanitizers, and P
 	@ASAN_OPTIONS=detect_leaks=0 $(BUILD)/asan/sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
 	@ASAN_OPTIONS=detect_leaks=0 FUZZ=$(PATCHES) $(BUILD)/asan/sync-lua "$$(command -v busted)" \
 	  spec/state/replica_spec.lua spec/remoting/joined_spec.lua
-	@FUZZ=$(PATCHES) node --test clients/js/test/state.test.mjs
+	@FUZZ=$(PATCHES) node --test --test-reporter=dot clients/js/test/state.test.mjs
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
 	@./sync-lua spec/fuzz/frame.lua
+	@./sync-lua spec/fuzz/form.lua
 
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .

@@ -76,7 +76,7 @@ if roles[CASE] then
 end
 
 local function start(role, ...)
-  local words = {"./sync-lua", arg[0], role}
+  local words = {os.getenv "SYNC_LUA" or "./sync-lua", arg[0], role}
   for _, word in ipairs {...} do words[#words + 1] = tostring(word) end
   return Process.start(words)
 end

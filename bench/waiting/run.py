@@ -33,10 +33,17 @@ def judge(name, value, bar, holds, more=""):
     print(f"{name}: {value} (bar {bar}){': MISSED' if not holds else ''}{more}", flush=True)
 
 
+ROUNDS = 1 if os.environ.get("QUICK") else 3  # the machine is noisy: medians
+
+
 def beside(case, prefix=()):
-    text = run(*prefix, SYNC, "bench/waiting/beside.lua", case, SECONDS)
-    p99 = float(re.search(r"p99 ([\d.]+)", text)[1])
-    judge(f"echo p99 beside {case}", f"{p99} ms", f"{BAR} ms", p99 < BAR, "\n  " + text.strip())
+    times = []
+    for _ in range(ROUNDS):
+        text = run(*prefix, SYNC, "bench/waiting/beside.lua", case, SECONDS).strip()
+        print("  " + text, flush=True)
+        times.append(float(re.search(r"p99 ([\d.]+)", text)[1]))
+    p99 = sorted(times)[len(times) // 2]
+    judge(f"echo p99 beside {case}", f"{p99} ms", f"{BAR} ms", p99 < BAR)
 
 
 def beside_dns():

@@ -29,10 +29,18 @@ if handle == nil then error("sync: not enough memory or files to start", 0) end
 local core = {
   C = C,
   --- The one core of this process.
-  handle = ffi.gc(handle, C.sync_close),
+  handle = handle,
+  --- Whether that was closed: at the program's end finalizers run in any order, and those that
+  -- would call the core look here.
+  isClosed = false,
   --- string(pointer, length): the bytes as a Lua string.
   string = ffi.string,
 }
+
+ffi.gc(handle, function()
+  core.isClosed = true
+  C.sync_close(handle)
+end)
 
 local text = ffi.new "char[1024]"
 

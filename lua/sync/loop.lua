@@ -226,7 +226,7 @@ local function disconnected(slot, code)
   client.clients:remove(client)
   local joined = client.joined
   if joined then leaveAll(client, joined.rooms) end
-  if client.membership then client.membership:part() end
+  if client._membership then client._membership:part() end
   local trouble = not wanted and troubleOf(client, reason)
   client.slot = 0
   client.closing = reason

@@ -12,18 +12,14 @@
 -- (ES256), signing by RS256 1 ms; both answer at once.
 -- @module sync.jwt
 
-local cjson = require "cjson"
 local crypto = require "sync.secrets.crypto"
+local json = require "sync.json"
 local library = require "sync.secrets.library"
 
 local LONGEST = 16 * 1024
 local MOST_DEPTH = 16
 local LEAST_SECRET = 32
 local MOST_KEYS = 64 -- that are kept as they were read
-
-local json = cjson.new()
-json.decode_max_depth(MOST_DEPTH)
-json.encode_keep_buffer(false) -- which would keep what was said in a token
 
 local jwt = {}
 
@@ -97,8 +93,10 @@ function jwt.sign(claims, options)
   for name, value in pairs(claims) do body[name] = value end
   body.iat = body.iat or now
   if options.expires then body.exp = now + options.expires end
-  local ok, text = pcall(json.encode, body)
-  if not ok then return nil, "sync.jwt.sign: the claims are nothing that JSON can say" end
+  local text, why = json.encode(body)
+  if not text then
+    return nil, "sync.jwt.sign: the claims are nothing that JSON can say: " .. why
+  end
   local head = json.encode {typ = "JWT", alg = options.algorithm, kid = options.id}
   local signed = crypto.base64url(head) .. "." .. crypto.base64url(text)
   local made, problem = signature(options.algorithm, options.key, signed)
@@ -110,7 +108,7 @@ end
 local function decodePart(part)
   local bytes = not part:find("[+/=]") and crypto.fromBase64(part)
   if not bytes or crypto.base64url(bytes) ~= part then return nil end
-  local ok, value = pcall(json.decode, bytes)
+  local ok, value = json.decode(bytes, MOST_DEPTH)
   return ok and type(value) == "table" and value or nil
 end
 

@@ -4,12 +4,9 @@
 -- @module sync.sql.connection
 
 local Class = require "sync.class"
-local core = require "sync.core"
-local loop = require "sync.loop"
+local address = require "sync.sql.address"
 local task = require "sync.task"
 local values = require "sync.sql.values"
-
-local C, handle = core.C, core.handle
 
 local Connection = Class:extend("SQL.Connection")
 
@@ -37,18 +34,12 @@ function Connection:expire()
     :format(self.options.timeout)))
 end
 
-local function ask(resume, host)
-  local request = C.sync_resolve(handle, host)
-  if request < 0 then return resume(nil, select(2, core.problem(request))) end
-  loop.lookups[request] = resume
-end
-
 --- The address of a host; waits. The databases' libraries would have everybody wait.
 function Connection:lookUp(host)
   if host == "" or host:find("^[%d.]+$") or host:find(":", 1, true) then return host end
-  local list, problem = task.await(ask, nil, host)
-  if not list then error(values.failure("away", host .. ": " .. problem), 0) end
-  return list[1]
+  local found, problem = address.of(host, self.options.timeout)
+  if not found then error(values.failure("away", host .. ": " .. problem), 0) end
+  return found
 end
 
 --- Ends a transaction. The answer may be lost: then nobody knows what it was.
