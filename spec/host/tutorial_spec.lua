@@ -358,7 +358,6 @@ describe("the tutorial:", function()
       local x, o = enter(port), enter(port)
       x.join()
       o.join()
-      assert.equal(x.room, o.room)
       return x, o
     end
 
@@ -401,6 +400,32 @@ describe("the tutorial:", function()
       for _, player in ipairs {x, o} do
         assert.same({"nobody", "the board is full"}, {player.over()})
       end
+      stop(server)
+      noError(server)
+    end)
+
+    it("are played across four workers without a change", function()
+      local server = start(program, "--workers=4", "-e", "PORT = " .. Process.freePort(), "-e",
+        BEFORE, "duel.lua")
+      local port = server:expect("stderr", "listens on [^\n]-, [^\n]-:(%d+) %(try: [^\n]+")
+      Process.eventually("workers know each other", function()
+        return select(2, server:stderr():gsub("node %d is there", "")) >= 12
+      end)
+      for _ = 1, 4 do -- connections go to the worker that has the fewest
+        local x, o = enter(port), enter(port)
+        x.call("sync.create", {room = "Duel", options = {private = true}})
+        local made = x.answer().result
+        x.room = made.room
+        o.call("sync.joinByCode", {code = made.code})
+        o.room = o.answer().result.room
+        play(x, o, {1, 4, 2, 5})
+        x.call("sync.call", {room = x.room, method = "put", params = {3}})
+        for _, player in ipairs {x, o} do
+          assert.same({"X", "three in a row"}, {player.over()})
+        end
+      end
+      local x, o = begin(port) -- by filter
+      play(x, o, {5, 1})
       stop(server)
       noError(server)
     end)

@@ -262,6 +262,37 @@ local function suite(name, start)
       end)
     end)
 
+    it("are lost with a home that stands still, which lets go of who was lost when it goes on",
+      function()
+        inTask(function()
+          if not world.kill then return end
+          local ann, bob = world.connect(1), world.connect(2)
+          local here = assert(ann:create("Duel", {mode = "free"}))
+          local there = assert(bob:joinById(here.id))
+          local gone, reason, patches
+          here:on("onGo", function(id, why) gone = {id, why} end)
+          there:onLeft(function(why) reason = why end)
+          there:onPatch(function() patches = true end)
+          world.kill(1, "STOP")
+          local since = sync.now()
+          until_(function() return reason end)
+          assert.equal("lost", reason)
+          assert.is_true(sync.now() - since < 8, sync.now() - since .. " s")
+          patches = nil
+          world.kill(1, "CONT")
+          until_(function() return gone end)
+          assert.same({there.member, "node"}, gone)
+          assert.is_number(here:call("move", 1)) -- who is at home goes on
+          assert.is_nil(patches)
+          local again
+          repeat
+            again = bob:joinById(here.id)
+            if not again then sync.sleep(0.2) end
+          until again
+          assert.equal(3, again.member)
+        end)
+      end)
+
     it("are lost with their home, which members are told, and lose whose node has gone", function()
       inTask(function()
         if not world.kill then return end

@@ -292,7 +292,7 @@ local function leave(client, params)
   return true, true
 end
 
-local function call(client, params)
+local function call(client, params, id)
   local place, problem = placeOf(client, params)
   if not place then return false, problem end
   local name, input = params.method, params.input
@@ -305,6 +305,7 @@ local function call(client, params)
     return false, wrong "input must be a whole number from 1 to 2^53 - 1"
   end
   if place.ask then -- it's another node's
+    if id == nil then return place:ask(name, params.params, input) end -- a notification
     local answer
     answer, problem = answering(client)
     if not answer then return false, problem end

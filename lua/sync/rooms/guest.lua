@@ -139,7 +139,8 @@ function Place:cancel()
   self:say("quit", "left")
 end
 
---- Calls a function of the room, whose answer comes later. Arguments and rates are checked here.
+--- Calls a function of the room, whose answer comes later; without `done` there is none. Arguments
+-- and rates are checked here.
 -- @treturn boolean|nil,fault as Rpc.invoke, nil when the answer comes later
 function Place:ask(name, params, input, done)
   self.asking = {input = input, done = done}
@@ -158,11 +159,13 @@ local function forward(place, name, ...)
   end
   local text, problem = remote.write(arguments)
   if not text then error(fault.new(fault.ARGUMENTS, problem), 0) end
-  nodes.ask(place.guest.node, "call", {id = place.guest.id, key = place.key, name = name,
-    params = text, input = asking.input}, function(said)
-    if not said then return asking.done(nil, remote.away()) end
-    if said.fault then return asking.done(nil, remote.readFault(said.fault)) end
-    asking.done(remote.read(said.result))
+  local said = {id = place.guest.id, key = place.key, name = name, params = text,
+    input = asking.input}
+  if not asking.done then return nodes.tell(place.guest.node, "call", said) end
+  nodes.ask(place.guest.node, "call", said, function(answer)
+    if not answer then return asking.done(nil, remote.away()) end
+    if answer.fault then return asking.done(nil, remote.readFault(answer.fault)) end
+    asking.done(remote.read(answer.result))
   end)
 end
 

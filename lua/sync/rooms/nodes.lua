@@ -5,10 +5,14 @@
 -- comes in its order, or is lost.
 -- @module sync.rooms.nodes
 
+local core = require "sync.core"
 local frame = require "sync.cluster.frame"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
+local now = core.C.sync_now
+
+local LOOK_SECONDS = 0.25      -- between looks at who has waited too long
 local MOST_QUESTIONS = 10000 -- that wait for answers
 
 local nodes = {
@@ -16,7 +20,11 @@ local nodes = {
   ANSWER_SECONDS = 5,
 }
 
+local MOST_LENGTH = 256 * 1024 -- bytes, about, that leave as one message
+local ABOUT = 64               -- of a word, beside its texts
+
 local cluster = false
+local queued, lengths = {}, {} -- by node: words, and their bytes
 local words, watchers = {}, {}
 local questions, count, last = {}, 0, 0
 
@@ -71,7 +79,35 @@ function nodes.on(word, fn) words[word] = fn end
 --- Calls a function with the number of a node that has come or gone, and whether it's there.
 function nodes.watch(fn) watchers[#watchers + 1] = fn end
 
---- Says a word to a node, or to this one.
+-- What is said in a tick leaves as one message, or as some where it's long.
+
+local function send(number)
+  local list = queued[number]
+  queued[number] = nil
+  if nodes.isAlive(number) then cluster:tell(cluster.nodes[number], frame.ROOM, list) end
+end
+
+local function flush()
+  for number in pairs(queued) do send(number) end
+end
+
+local function enqueue(number, said)
+  local list = queued[number]
+  if not list then
+    list = {}
+    queued[number], lengths[number] = list, 0
+    loop.atEnd(flush)
+  end
+  list[#list + 1] = said
+  local length = ABOUT
+  for _, value in pairs(said) do
+    if type(value) == "string" then length = length + #value end
+  end
+  lengths[number] = lengths[number] + length
+  if lengths[number] > MOST_LENGTH then send(number) end
+end
+
+--- Says a word to a node, or to this one. The table is the receiver's from now on.
 -- @treturn boolean false: it isn't there
 function nodes.tell(number, word, said)
   said.word = word
@@ -80,7 +116,7 @@ function nodes.tell(number, word, said)
     return true
   end
   if not nodes.isAlive(number) then return false end
-  cluster:tell(cluster.nodes[number], frame.ROOM, said)
+  enqueue(number, said)
   return true
 end
 
@@ -89,8 +125,25 @@ local function settle(question)
   if not asked then return nil end
   questions[question] = nil
   count = count - 1
-  loop.stopTimer(asked.timer)
   return asked.done
+end
+
+-- One timer for all questions: to start and stop one for each would cost more than the rest.
+local timer
+
+local function giveUp()
+  local late, time = {}, now()
+  for question, asked in pairs(questions) do
+    if asked.due < time then late[#late + 1] = question end
+  end
+  for _, question in ipairs(late) do
+    local done = settle(question)
+    if done then loop.guard("what waits for another node", done, nil) end
+  end
+  if count == 0 then
+    loop.stopTimer(timer)
+    timer = nil
+  end
 end
 
 --- Asks a node. `done` gets the answer, a table; or nil, when there is none in time.
@@ -104,9 +157,8 @@ function nodes.ask(number, word, said, done, seconds)
   last, count = last + 1, count + 1
   local question = last
   questions[question] = {node = number, done = done,
-    timer = loop.startTimer(seconds or nodes.ANSWER_SECONDS, 0, function()
-      settle(question)(nil)
-    end)}
+    due = now() + (seconds or nodes.ANSWER_SECONDS)}
+  timer = timer or loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, giveUp)
   said.question = question
   if not nodes.tell(number, word, said) then settle(question)(nil) end
 end
@@ -115,6 +167,7 @@ end
 function nodes.answers(word, fn)
   words[word] = function(number, said)
     fn(number, said, function(answer)
+      if not said.question then return end -- nobody waits for it
       answer.question = said.question
       nodes.tell(number, "answer", answer)
     end)
@@ -145,11 +198,16 @@ end
 function nodes.begin(of)
   cluster = of
   of:onRooms {
-    said = function(number, said)
-      local take = words[said.word]
-      if take then return take(number, said) end
-      log.limited("warn", "rooms", "another node says what this one doesn't know: are they of " ..
-        "one version?", {node = number})
+    said = function(number, list)
+      for _, said in ipairs(list) do
+        local take = words[said.word]
+        if take then
+          loop.guard("what another node says of rooms", take, number, said)
+        else
+          log.limited("warn", "rooms", "another node says what this one doesn't know: are they " ..
+            "of one version?", {node = number})
+        end
+      end
     end,
     changed = changed,
   }

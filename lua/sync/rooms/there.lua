@@ -165,8 +165,8 @@ function There.fireAll(home, skipped, ...)
   local said = wordOf(...)
   said.id = home.room.id
   for node in pairs(home.guests) do
-    said.skipped = skipped and skipped.node == node and skipped.key or nil
-    nodes.tell(node, "fire", said)
+    nodes.tell(node, "fire", {id = said.id, text = said.text, packed = said.packed,
+      how = said.how, skipped = skipped and skipped.node == node and skipped.key or nil})
   end
 end
 
