@@ -148,6 +148,52 @@ describe("sync.http", function()
     sync.http.most, sync.http.perHost, sync.http.queue = most, perHost, queue
   end)
 
+  it("ends a request whose function is cancelled, or whose time is over", function()
+    local other = fetch.peer()
+    local perHost = sync.http.perHost
+    sync.http.perHost = 2
+    local function ask()
+      sync.http(fetch.options(other, "/hold", LIMITS))
+      error "it was answered"
+    end
+    local tasks = {sync.spawn(ask), sync.spawn(ask), sync.spawn(ask)}
+    assert.same({2, 1}, {sync.http.state()})
+    tasks[3]:cancel() -- in the line
+    assert.same({2, 0}, {sync.http.state()})
+    local waiting = sync.spawn(ask)
+    support.wait(function() return other.process and (sync.http.state()) == 2 end)
+    sync.http.perHost = 3
+    support.wait(function() return fetch.get(other, "/seen"):json().waiting == 2 end)
+    sync.http.perHost = 2
+    tasks[1]:cancel() -- its place goes to who waits
+    support.wait(function()
+      local running, inLine = sync.http.state()
+      return running == 2 and inLine == 0
+    end)
+    tasks[2]:timeout(0.1)
+    support.wait(function() return tasks[2].status == "failed" end)
+    waiting:cancel()
+    assert.same({0, 0}, {sync.http.state()})
+    support.wait(function() return (fetch.get(other, "/seen"):json().gone or 0) >= 2 end)
+    assert.equal("cancelled", tasks[1].status)
+    sync.http.perHost = perHost
+    -- By pieces, too, and while a name is looked up.
+    local read = sync.spawn(function()
+      local response = sync.http(fetch.options(other, "/stalled", {stream = true}))
+      assert.equal("half", response:read())
+      response:read()
+    end)
+    support.wait(function() return (sync.http.state()) == 1 end)
+    fetch.waits(function() sync.sleep(0.1) end)
+    read:cancel()
+    assert.equal(0, (sync.http.state()))
+    local named = sync.spawn(function()
+      sync.http {url = "http://nobody.invalid/", proxy = false}
+    end)
+    named:cancel()
+    support.wait(function() return (sync.http.state()) == 0 end)
+  end)
+
   describe("forbid", function()
     it("knows addresses in all their forms", function()
       local private = {}

@@ -71,7 +71,7 @@ describe("sync.work", function()
     local outside = {}
     local function uses() return outside end
     assert.matches("work_spec.lua:%d+, uses outside of outside itself", support.raised(work, uses))
-    assert.matches("is a function of C", support.raised(work, print))
+    assert.matches("is a function of C", support.raised(work, math.sin))
     assert.matches("fn must be a function", support.raised(work, "x"))
     local cycle = {}
     cycle.cycle = cycle
@@ -167,6 +167,16 @@ describe("sync.work", function()
     support.wait(function() return left == 0 end, Process.BOUND)
     assert.is_true(codes.busy >= 2, codes.busy)
     assert.equal(64 + sync.work.threads + 2, codes.busy + codes.timeout)
+  end)
+
+  it("ends a function whose caller is cancelled", function()
+    sync.work.timeout = 1000
+    local tasks = {}
+    for i = 1, sync.work.threads + 2 do
+      tasks[i] = sync.spawn(function() sync.work(endless) end)
+    end
+    for _, each in ipairs(tasks) do each:cancel() end
+    assert.equal("free", work(function() return "free" end))
   end)
 
   it("doesn't hold up the loop, nor the end of the program", function()

@@ -135,13 +135,11 @@ local function carryOut(asked)
   end
 end
 
-local loaded
+-- Opened when a program first says `sync.http`, at best before it serves: that takes some 20 ms.
+local loaded, missing = library.load()
 
 local function load()
-  if loaded then return true end
-  local problem
-  loaded, problem = library.load()
-  return loaded, problem and "sync.http: " .. problem
+  return loaded, missing and "sync.http: " .. missing
 end
 
 local function read(options)
@@ -169,8 +167,8 @@ local function fetch(_, options)
   if not ok then return nil, problem, "missing" end
   local asked = read(options)
   if not task.isInside() then
-    error("sync.http waits, so it must be called inside sync.spawn(function() … end); " ..
-      "sync.http.send doesn't wait", 2)
+    error("sync.http waits, so it must be called inside sync.spawn(function() … end), a handler " ..
+      "that was declared by sync.waits, or a route; sync.http.send doesn't wait", 2)
   end
   return carryOut(asked)
 end

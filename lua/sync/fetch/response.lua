@@ -44,6 +44,7 @@ end
 function Response:read()
   local transfer = self.transfer
   if not transfer then return nil, self.problem, self.code end
+  if not transfer.fetch then return nil, "sync.http: the wait for it was given up", "closed" end
   while true do
     local bytes = transfer:take()
     if bytes ~= "" then return bytes end

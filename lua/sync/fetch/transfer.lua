@@ -34,20 +34,19 @@ function Transfer:descriptorReady()
   if self.isLost then return self:close() end
   local resume = self.resume
   self.resume = nil
-  if not resume then return end
-  if self.task:isAlive() then return resume() end
+  if resume then resume() end
+end
+
+local function hold(resume, self) self.resume = resume end
+
+local function leave(self)
+  self.resume = nil
   self:close()
 end
 
 --- Waits until there is something new. Who is cancelled here ends the transfer.
 function Transfer:wait()
-  self.task = task.current()
-  local ok, problem = pcall(task.await, function(resume) self.resume = resume end)
-  if not ok then
-    self.resume = nil
-    self:close()
-    error(problem, 0)
-  end
+  task.await(hold, leave, self)
 end
 
 --- What went wrong: of `enum sync_fetch_problem`, and libcurl's words.

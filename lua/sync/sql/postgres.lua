@@ -1,185 +1,33 @@
---- PostgreSQL by libpq's asynchronous interface: see sync.sql. Beside lua/sync/core.lua this
--- file knows the FFI.
+--- PostgreSQL by libpq's asynchronous interface: see sync.sql. The FFI is known here and by
+-- sync.sql.libpq.
 --
 -- libpq calls nobody: its socket is watched by the core, and each time there is something it's
 -- asked what came. Statements are prepared at their first use on a connection.
 -- @module sync.sql.postgres
 
 local bit = require "bit"
-local Class = require "sync.class"
-local address = require "sync.sql.address"
+local Connection = require "sync.sql.connection"
 local core = require "sync.core"
 local ffi = require "ffi"
 local jobs = require "sync.jobs"
 local limits = require "sync.limits"
+local libpq = require "sync.sql.libpq"
 local places = require "sync.sql.places"
 local Server = require "sync.sql.server"
-local task = require "sync.task"
 local values = require "sync.sql.values"
-
-ffi.cdef [[
-typedef struct pg_conn PGconn;
-typedef struct pg_result PGresult;
-typedef struct {
-    char *keyword; char *envvar; char *compiled; char *val; char *label; char *dispchar;
-    int dispsize;
-} PQconninfoOption;
-PQconninfoOption *PQconninfoParse(const char *conninfo, char **errmsg);
-void PQconninfoFree(PQconninfoOption *options);
-void PQfreemem(void *memory);
-PGconn *PQconnectStartParams(const char *const *keywords, const char *const *values, int expand);
-int PQconnectPoll(PGconn *conn);
-void PQfinish(PGconn *conn);
-int PQsocket(const PGconn *conn);
-int PQsetnonblocking(PGconn *conn, int on);
-char *PQerrorMessage(const PGconn *conn);
-int PQtransactionStatus(const PGconn *conn);
-typedef void (*PQnoticeReceiver)(void *data, const PGresult *result);
-PQnoticeReceiver PQsetNoticeReceiver(PGconn *conn, PQnoticeReceiver receiver, void *data);
-int PQsendQuery(PGconn *conn, const char *sql);
-int PQsendPrepare(PGconn *conn, const char *name, const char *sql, int count, const void *types);
-int PQsendQueryPrepared(PGconn *conn, const char *name, int count, const char *const *values,
-    const int *lengths, const int *formats, int binary);
-int PQsetSingleRowMode(PGconn *conn);
-int PQflush(PGconn *conn);
-int PQconsumeInput(PGconn *conn);
-int PQisBusy(PGconn *conn);
-PGresult *PQgetResult(PGconn *conn);
-void PQclear(PGresult *result);
-int PQresultStatus(const PGresult *result);
-char *PQresultErrorField(const PGresult *result, int field);
-char *PQcmdStatus(PGresult *result);
-char *PQcmdTuples(PGresult *result);
-int PQntuples(const PGresult *result);
-int PQnfields(const PGresult *result);
-char *PQfname(const PGresult *result, int column);
-unsigned PQftype(const PGresult *result, int column);
-char *PQgetvalue(const PGresult *result, int row, int column);
-int PQgetlength(const PGresult *result, int row, int column);
-int PQgetisnull(const PGresult *result, int row, int column);
-unsigned char *PQunescapeBytea(const unsigned char *text, size_t *length);
-]]
 
 local toString = core.string
 local READABLE, WRITABLE = 1, 2
 local EMPTY, COMMAND_OK, TUPLES_OK, SINGLE_TUPLE = 0, 1, 2, 9
 local READING, WRITING, OK = 1, 2, 3 -- what PQconnectPoll wants
 local IDLE = 0
-local PRIMARY, STATE = ("M"):byte(), ("C"):byte()
 local PLAN_CHANGED = "0A000" -- "cached plan must not change result type"
-local MOST_PARAMETERS = 999
 local MOST_PREPARED = 256 -- of a connection
 local MOST_TEXTS = 1000   -- whose places are known
 local HELD_ROWS = 500     -- that a function of `each` hasn't taken yet
 
-local Connection = Class:extend("PostgreSQL")
-local lib
-
-local function load()
-  for _, name in ipairs {"libpq.so.5", "pq"} do
-    local ok, found = pcall(ffi.load, name)
-    if ok then
-      lib = found
-      return true
-    end
-  end
-  return nil, "the library libpq is missing: apt-get install libpq5"
-end
-
--- Values.
-
-local texts = ffi.new("const char *[?]", MOST_PARAMETERS)
-local lengths = ffi.new("int[?]", MOST_PARAMETERS)
-local formats = ffi.new("int[?]", MOST_PARAMETERS)
-local kept = {} -- luacheck: ignore 241 (holds the texts until they are sent)
-
-local function misuse(...)
-  error(values.failure("misuse", (...):format(select(2, ...))), 0)
-end
-
-local function write(value, number)
-  local kind = type(value)
-  if kind == "string" then
-    if value:find("\0", 1, true) then
-      misuse("parameter %d has a NUL, which no text has: use sync.sql.blob", number)
-    end
-    return value
-  elseif kind == "number" then
-    if value ~= value then misuse("parameter %d is NaN", number) end
-    return values.number(value)
-  elseif kind == "boolean" then
-    return value and "t" or "f"
-  elseif values.isTime(value) then
-    return values.formatTime(value.seconds) .. "+00"
-  end
-  local integer = kind == "cdata" and values.integer(value)
-  if integer then return integer end
-  misuse("parameter %d is a %s, which is no value of a database", number, kind)
-end
-
-local function bind(count, ...)
-  if count > MOST_PARAMETERS then misuse("a statement has at most 999 parameters") end
-  for i = 1, count do
-    local value = (select(i, ...))
-    formats[i - 1] = 0
-    if value == nil then
-      texts[i - 1] = nil
-    elseif values.isBlob(value) then
-      kept[i] = value.bytes
-      texts[i - 1], lengths[i - 1], formats[i - 1] = value.bytes, #value.bytes, 1
-    else
-      local text = write(value, i)
-      kept[i] = text
-      texts[i - 1] = text
-    end
-  end
-end
-
-local size = ffi.new "size_t[1]"
-
-local function integer(text)
-  local number = tonumber(text)
-  if number > -2 ^ 53 and number < 2 ^ 53 then return number end
-  local negative, digits = text:match("^(%-?)(%d+)$")
-  local made = 0LL
-  for digit in digits:gmatch "%d" do made = made * 10 - tonumber(digit) end
-  made = negative == "-" and made or -made
-  return (made == 2LL ^ 53 or made == -(2LL ^ 53)) and tonumber(made) or made
-end
-
-local function bytea(text)
-  local bytes = lib.PQunescapeBytea(ffi.cast("const unsigned char *", text), size)
-  local made = toString(bytes, size[0])
-  lib.PQfreemem(bytes)
-  return made
-end
-
--- How a column's text is read, by the type's number; others stay texts.
-local READ = {[16] = function(text) return text == "t" end, [17] = bytea, [20] = integer,
-  [21] = tonumber, [23] = tonumber, [26] = tonumber, [700] = tonumber, [701] = tonumber,
-  [1114] = values.parseTime, [1184] = values.parseTime}
-
-local function cell(result, row, column, read)
-  if lib.PQgetisnull(result, row, column) ~= 0 then return nil end
-  local text = toString(lib.PQgetvalue(result, row, column), lib.PQgetlength(result, row, column))
-  if read then return read(text) end
-  return text
-end
-
--- Failures.
-
-local CODES = {["23505"] = "unique", ["23502"] = "not null", ["23503"] = "foreign key",
-  ["40001"] = "conflict", ["40P01"] = "conflict", ["57014"] = "timeout", ["25P02"] = "failed"}
-local CLASSES = {["08"] = "away", ["23"] = "constraint", ["28"] = "denied", ["53"] = "busy",
-  ["57"] = "away"}
-
-local function failed(result)
-  local state = lib.PQresultErrorField(result, STATE)
-  local text = lib.PQresultErrorField(result, PRIMARY)
-  state = state ~= nil and toString(state) or "XX000"
-  return values.failure(CODES[state] or CLASSES[state:sub(1, 2)] or "failed",
-    text ~= nil and toString(text) or "the statement failed", state)
-end
+local PostgreSQL = Connection:extend("PostgreSQL")
+local lib -- once it's loaded
 
 local function problemOf(self)
   local text = toString(lib.PQerrorMessage(self.pg)):gsub("%s+", " "):gsub("%s+$", "")
@@ -187,16 +35,6 @@ local function problemOf(self)
 end
 
 -- Waiting. One thing at a time is under way on a connection; it ends with `done`.
-
-local function hold(resume, connection)
-  connection.resume = resume
-end
-
--- The task waits no more, and what it has begun goes on at the server: another connection is
--- made than to wait for that.
-local function leave(connection, why)
-  connection:lose(why)
-end
 
 local function done(self, failure)
   local resume = self.resume
@@ -209,23 +47,18 @@ end
 local function await(self)
   self.isBusy = true
   limits.start(self, self.options.timeout)
-  local failure = task.await(hold, leave, self)
+  local failure = self:wait()
   if failure then error(failure, 0) end
 end
 
 --- The connection is no good any more; what is under way fails.
-function Connection:lose(failure)
+function PostgreSQL:lose(failure)
   self.isBroken = true
   self:close()
   done(self, failure)
 end
 
-function Connection:expire()
-  self:lose(values.failure("timeout", ("PostgreSQL has not answered in %g s")
-    :format(self.options.timeout)))
-end
-
-function Connection:close()
+function PostgreSQL:close()
   if self.watch then jobs.unwatch(self.watch) end
   self.watch = nil
   if self.result then lib.PQclear(self.result) end
@@ -260,27 +93,18 @@ local function poll(self)
   self:lose(values.failure("away", problemOf(self)))
 end
 
--- The address of a name; nil and a message, or nil for a path. libpq would wait for it.
-local function resolve(host, seconds)
-  if host == "" or host:find("^/") or host:find("^[%d.]+$") or host:find(":", 1, true) then
-    return nil
-  end
-  local found, problem = address.of(host, seconds)
-  if not found then error(values.failure("away", host .. ": " .. problem), 0) end
-  return found
-end
-
 --- Connects; waits.
-function Connection:connect()
-  local place = resolve(self.host, self.options.timeout)
+function PostgreSQL:connect()
+  local host = self.host -- libpq would wait for a name
+  local address = host ~= "" and not host:find "^/" and self:lookUp(host) or nil
   local settings = {
     "dbname", self.url, "client_encoding", "UTF8", "application_name", "sync",
     "options", ("-c statement_timeout=%d -c timezone=UTC -c bytea_output=hex -c datestyle=ISO")
       :format(self.options.timeout * 1000),
   }
-  if place then
+  if address then
     settings[#settings + 1] = "hostaddr"
-    settings[#settings + 1] = place
+    settings[#settings + 1] = address
   end
   local keywords = ffi.new("const char *[?]", #settings / 2 + 1)
   local given = ffi.new("const char *[?]", #settings / 2 + 1)
@@ -308,7 +132,7 @@ local function describe(self, result)
   local names, reads = {}, {}
   for column = 0, lib.PQnfields(result) - 1 do
     names[column + 1] = toString(lib.PQfname(result, column))
-    reads[column + 1] = READ[tonumber(lib.PQftype(result, column))]
+    reads[column + 1] = libpq.READ[tonumber(lib.PQftype(result, column))]
   end
   known.names, known.reads = names, reads
   self.names, self.reads = names, reads
@@ -316,7 +140,7 @@ end
 
 local function readRow(self, result)
   local names, reads, row = self.names, self.reads, {}
-  for i = 1, #names do row[names[i]] = cell(result, 0, i - 1, reads[i]) end
+  for i = 1, #names do row[names[i]] = libpq.cell(result, 0, i - 1, reads[i]) end
   return row
 end
 
@@ -342,7 +166,7 @@ local function takeRow(self, result)
   elseif want == "rows" or want == "first" then
     self.rows[self.taken] = readRow(self, result)
   elseif want == "value" then
-    self.value = cell(result, 0, 0, self.reads[1])
+    self.value = libpq.cell(result, 0, 0, self.reads[1])
   end
   return true
 end
@@ -357,7 +181,7 @@ local function takeResult(self, result)
   if status == EMPTY then
     self.failure = values.failure("misuse", "there is no statement")
   elseif status ~= COMMAND_OK and status ~= TUPLES_OK then
-    self.failure = self.failure or failed(result)
+    self.failure = self.failure or libpq.failed(result)
   end
   self.changes = tonumber(toString(lib.PQcmdTuples(result))) or 0
   self.tag = toString(lib.PQcmdStatus(result))
@@ -399,7 +223,7 @@ local function flush(self)
 end
 
 --- The socket is ready: for what is under way, or because an idle connection has ended.
-function Connection:descriptorReady(value)
+function PostgreSQL:descriptorReady(value)
   if self.isConnecting then return poll(self) end
   if bit.band(value, WRITABLE) ~= 0 then flush(self) end
   if self.isBroken then return end
@@ -429,7 +253,7 @@ local function command(self, sql)
 end
 
 --- Executes a script: several statements.
-function Connection:script(sql)
+function PostgreSQL:script(sql)
   command(self, sql)
 end
 
@@ -462,11 +286,6 @@ local function prepare(self, sql, statement)
   return found
 end
 
-local function holdOn(resume, self)
-  hold(resume, self)
-  takeResults(self)
-end
-
 -- Gives a function what has come, part by part, until it wants no more.
 local function give(self, fn)
   while true do
@@ -479,7 +298,7 @@ local function give(self, fn)
     setInterest(self, READABLE)
     self.isBusy = true
     limits.start(self, self.options.timeout)
-    local failure = task.await(holdOn, leave, self)
+    local failure = self:wait(takeResults)
     if failure then error(failure, 0) end
   end
   if self.failure then error(self.failure, 0) end
@@ -508,13 +327,13 @@ end
 local function execute(self, want, fn, sql, count, ...)
   local statement = translate(sql)
   if statement.count ~= count then
-    misuse("the statement has %d places for %d parameters", statement.count, count)
+    values.misuse("the statement has %d places for %d parameters", statement.count, count)
   end
   self.statement = prepare(self, sql, statement)
-  bind(count, ...)
-  send(self, lib.PQsendQueryPrepared(self.pg, self.statement.name, count, texts, lengths, formats,
-    0), want)
-  for i = 1, count do kept[i] = nil end
+  libpq.bind(count, ...)
+  send(self, lib.PQsendQueryPrepared(self.pg, self.statement.name, count, libpq.texts,
+    libpq.lengths, libpq.formats, 0), want)
+  libpq.release(count)
   await(self)
   if want == "each" then return finishEach(self, pcall(give, self, fn)) end
   return resultOf(self, want)
@@ -522,7 +341,7 @@ end
 
 --- Executes a statement. One that was prepared before a table changed is prepared anew: nothing
 -- of it was done.
-function Connection:query(want, fn, sql, count, ...)
+function PostgreSQL:query(want, fn, sql, count, ...)
   local prepared = self.prepared[sql]
   if not prepared or self:isInTransaction() then
     return execute(self, want, fn, sql, count, ...)
@@ -534,24 +353,22 @@ function Connection:query(want, fn, sql, count, ...)
   return execute(self, want, fn, sql, count, ...)
 end
 
-function Connection:isInTransaction()
+function PostgreSQL:isInTransaction()
   return self.pg ~= nil and lib.PQtransactionStatus(self.pg) ~= IDLE
 end
 
-function Connection:begin() command(self, "BEGIN") end
-function Connection:rollback() command(self, "ROLLBACK") end
+--- Executes a statement without a result.
+PostgreSQL.command = command
 
---- The answer may be lost: then nobody knows what it was.
-function Connection:commit()
-  local ok, problem = pcall(command, self, "COMMIT")
-  if not ok and self.isBroken then
-    problem = values.failure("in doubt", "the answer to COMMIT was lost: " ..
-      "all of the transaction is done, or nothing", problem.native)
-  elseif ok and self.tag == "ROLLBACK" then
-    ok, problem = false, values.failure("failed", "the transaction was rolled back, as a " ..
-      "statement of it had failed", "25P02")
+function PostgreSQL:begin() command(self, "BEGIN") end
+
+--- A COMMIT of a transaction that has failed is answered with ROLLBACK.
+function PostgreSQL:commit()
+  Connection.commit(self)
+  if self.tag == "ROLLBACK" then
+    error(values.failure("failed", "the transaction was rolled back, as a statement of it had " ..
+      "failed", "25P02"), 0)
   end
-  if not ok then error(problem, 0) end
 end
 
 local postgres = {}
@@ -566,32 +383,33 @@ local function hostOf(url)
     -- libpq's words may have a part of the URL, and so of the password.
     return nil, "the URL is none of PostgreSQL's: " .. text:gsub('".*"', "…"):gsub("%s+$", "")
   end
-  local host, place, at = "", nil, 0
+  local host, address, at = "", nil, 0
   while list[at].keyword ~= nil do
     local keyword = toString(list[at].keyword)
     if list[at].val ~= nil then
       if keyword == "host" then host = toString(list[at].val) end
-      if keyword == "hostaddr" then place = toString(list[at].val) end
+      if keyword == "hostaddr" then address = toString(list[at].val) end
     end
     at = at + 1
   end
   lib.PQconninfoFree(list)
   if host:find(",", 1, true) then return nil, "the URL names more than one host" end
-  return place or host
+  return address or host
 end
 
 --- @tparam string rest of the URL, behind "postgres:"
+-- @tparam table options of sync.sql
 -- @treturn Server|nil or nil and a message
 function postgres.open(rest, options)
-  if not lib then
-    local ok, problem = load()
-    if not ok then return nil, problem end
-  end
+  local problem
+  lib, problem = libpq.load()
+  if not lib then return nil, problem end
   local url = "postgresql:" .. rest
-  local host, problem = hostOf(url)
+  local host
+  host, problem = hostOf(url)
   if not host then return nil, problem end
   return Server.new(options, function()
-    return Connection:new {url = url, host = host, options = options}
+    return PostgreSQL:new {url = url, host = host, options = options}
   end)
 end
 

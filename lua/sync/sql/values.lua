@@ -38,6 +38,31 @@ function values.integer(value)
   return tostring(value):match("^(%-?%d+)U?LL$")
 end
 
+--- Raises what a wrong call raises.
+function values.misuse(text, ...)
+  error(values.failure("misuse", text:format(...)), 0)
+end
+
+--- A whole number from a database's text: 64 bits where a Lua number would lose some.
+function values.readInteger(text)
+  local number = tonumber(text)
+  if number > -2 ^ 53 and number < 2 ^ 53 then return number end
+  local negative, digits = text:match("^(%-?)(%d+)$")
+  local made = 0LL
+  for digit in digits:gmatch "%d" do made = made * 10 - tonumber(digit) end
+  made = negative == "-" and made or -made
+  return (made == 2LL ^ 53 or made == -(2LL ^ 53)) and tonumber(made) or made
+end
+
+--- The same of one without a sign.
+function values.readUnsigned(text)
+  local number = tonumber(text)
+  if number < 2 ^ 53 then return number end
+  local made = 0ULL
+  for digit in text:gmatch "%d" do made = made * 10 + tonumber(digit) end
+  return made
+end
+
 -- Days since 1970 of a date, and back (proleptic Gregorian; years begin in March here).
 
 local function toDays(year, month, day)

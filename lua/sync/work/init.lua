@@ -109,20 +109,15 @@ local function encode(...)
   return buffer.encode(given)
 end
 
--- Waits for the job. Who is cancelled here ends it.
-local function await(found, arguments)
-  local id, problem
-  local ok, value, bytes = pcall(task.await, function(resume)
-    id, problem = library.begin(found.number, found.code, arguments, work.timeout, work.maxResult,
-      resume)
-    if not id then resume(nil, problem) end
-  end)
-  if not ok then
-    if id then library.cancel(id) end
-    error(value, 0)
-  end
-  return value, bytes
+local function begin(resume, job)
+  local problem
+  job.id, problem = library.begin(job.number, job.code, job.arguments, work.timeout,
+    work.maxResult, resume)
+  if not job.id then resume(nil, problem) end
 end
+
+-- Who is cancelled while it waits ends the job.
+local function leave(job) library.cancel(job.id) end
 
 local function failed(text, trace)
   local code = text == "not enough memory" and "memory" or "error"
@@ -148,10 +143,9 @@ local function call(_, fn, ...)
   end
   open()
   local found, arguments = dump(fn), encode(...)
-  if not task.isInside() then
-    error("sync.work waits, so it must be called inside sync.spawn(function() … end)", 2)
-  end
-  local value, bytes = await(found, arguments)
+  task.needed("sync.work", 2)
+  local value, bytes = task.await(begin, leave,
+    {number = found.number, code = found.code, arguments = arguments})
   if value == nil then
     error(failure("busy", "too many wait already (sync.work.queue)"), 0)
   elseif value == library.LATE then
