@@ -5,7 +5,7 @@
 BENCH_FLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wshadow -Wconversion \
     -ffp-contract=off -MMD -MP
 # sync-bench is one file, too, where the system has OpenSSL's archives.
-BENCH_LIBS := $(or $(filter %ssl.a %crypto.a,$(NET_LIBS)),-lssl -lcrypto) -ldl -lpthread
+BENCH_LIBS := $(or $(filter %ssl.a %crypto.a,$(NET_LIBS)),-lssl -lcrypto) -lz -ldl -lpthread
 
 LOAD_MAINS := bench/load/main.c bench/load/sync-bench.c
 LOAD_PARTS := $(filter-out $(LOAD_MAINS),$(wildcard bench/load/*.c bench/load/modes/*.c))
@@ -16,7 +16,7 @@ $(BUILD)/bench/obj/%.o: bench/%.c
 	$(Q)$(CC) $(BENCH_FLAGS) -c -o $@ $<
 
 $(BUILD)/bench/load: $(call load_objects,bench/load/main.c $(LOAD_PARTS))
-	$(Q)$(CC) -o $@ $^ -lssl -lcrypto
+	$(Q)$(CC) -o $@ $^ -lssl -lcrypto -lz
 
 $(BUILD)/sync-bench: $(call load_objects,bench/load/sync-bench.c $(LOAD_PARTS))
 	$(Q)$(CC) -o $@ $^ $(BENCH_LIBS)
@@ -25,7 +25,7 @@ $(BUILD)/bench/parts_test: bench/spec/parts_test.c spec/c/test.c $(LOAD_PARTS) \
     $(wildcard bench/load/*.h bench/load/modes/*.h) spec/c/test.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(BENCH_FLAGS)) -O1 $(SANITIZE) -o $@ $(filter %.c,$^) \
-	  -lssl -lcrypto
+	  -lssl -lcrypto -lz
 
 $(BUILD)/bench/uv: bench/peers/uv.c
 	@mkdir -p $(@D)
@@ -69,6 +69,14 @@ bench-tls: deps-build ## measure what TLS costs an echo (QUICK=1: one short roun
 	@$(MAKE) -s build bench-build
 	@python3 -B bench/runs/tls.py
 
+bench-heap: deps-build ## measure an echo on top of a million live objects (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/runs/heap.py
+
+bench-rooms: deps-build ## measure broadcasts to 10,000 clients, plain, deflated and in TLS (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/runs/rooms.py
+
 bench-remoting: deps-build ## measure a remote call beside npm's servers (QUICK=1: one short round)
 	@$(MAKE) -s build bench-build $(BUILD)/bench/remoting-npm/installed
 	@python3 -B bench/runs/remoting.py
@@ -93,5 +101,9 @@ bench-reconnect: deps-build ## kill a server under 200 clients, and see them ret
 
 -include $(shell find $(BUILD)/bench/obj -name '*.d' 2>/dev/null)
 
-.PHONY: bench bench-build bench-test bench-jit bench-tls bench-remoting bench-scale \
+.PHONY: bench bench-build bench-test bench-jit bench-tls bench-heap bench-rooms bench-remoting bench-scale \
     bench-state bench-central bench-reconnect
+
+bench-waits: deps-build ## measure what handlers that wait cost others (QUICK=1: short rounds)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/waiting/run.py

@@ -10,6 +10,7 @@
 
 #include "conn/codec.h"
 #include "conn/conn.h"
+#include "conn/hold.h"
 #include "conn/memory.h"
 #include "conn/output.h"
 #include "core/core.h"
@@ -106,6 +107,13 @@ void sync_end(struct sync *sync, uint32_t slot, uint32_t code, const char *why,
         conn->protocol->say_close(conn, code, why, length);
     }
     conn_end(conn, SYNC_BY_SERVER);
+}
+
+void sync_pause(struct sync *sync, uint32_t slot, int32_t pause) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        hold_pause(conn, pause != 0);
+    }
 }
 
 void sync_close_idle(struct sync *sync, int32_t at_once) {

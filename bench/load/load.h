@@ -8,7 +8,7 @@
  *     main.c, sync-bench.c      a command line each; program.c, url.c
  *     modes/                    what is done
  *     loop.c, report.c          one epoll, and the time that is measured
- *     session.c, tls.c, cut.c   what is spoken on a connection
+ *     session.c, inflate.c, tls.c, cut.c   what is spoken on a connection
  *     link.c, target.c          connections
  *     wire.c, check.c           messages that are known from all others
  *     ws.c, histogram.c, server.c
@@ -38,6 +38,7 @@ struct plan {
     double patience; /* seconds after which what did not come is called missing */
     int pid;         /* of the server, or 0 */
     bool tls;
+    bool deflate; /* of WebSockets */
     bool json;
 };
 
@@ -197,6 +198,16 @@ bool session_answered(struct link *link);
 /* As link_part. Answers pings; a Close frame or a broken rule breaks the link. */
 bool session_part(struct link *link, char **bytes, size_t *count, struct part *part);
 void session_free(struct session *session);
+
+/* inflate.c: compressed messages. Puts one together, and inflates it when it ends.
+ * Returns its length, -1 before its end, or -2: it can't be inflated. The bytes live
+ * until the next call. */
+struct packed {
+    char *bytes;
+    size_t length, capacity;
+};
+ssize_t inflate_part(struct packed *gathered, const char *bytes, size_t length, bool ends,
+                     char **message);
 
 /* tls.c: TLS by OpenSSL, of any certificate. tls_send and tls_read are as send and recv.
  */

@@ -51,6 +51,7 @@ static const char OPTIONS[] =
     "  -p PID     the server's process: its CPU time and memory are reported\n"
     "  --same     each message is the same: a server that keeps texts makes no new one\n"
     "  --tls      TLS, of any certificate\n"
+    "  --deflate  WebSockets ask for permessage-deflate, and send uncompressed\n"
     "  --json     one JSON object instead of text\n"
     "  --help     this text\n"
     "\n"
@@ -65,10 +66,13 @@ static void help(void) {
     exit(0);
 }
 
-static const struct option options[] = {
-    {"framing", required_argument, NULL, 'f'}, {"same", no_argument, NULL, 'R'},
-    {"tls", no_argument, NULL, 'E'},           {"json", no_argument, NULL, 'J'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"framing", required_argument, NULL, 'f'},
+                                        {"same", no_argument, NULL, 'R'},
+                                        {"tls", no_argument, NULL, 'E'},
+                                        {"deflate", no_argument, NULL, 'D'},
+                                        {"json", no_argument, NULL, 'J'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
 
 static double number(const char *text, char option, double least, double most) {
     char *end;
@@ -115,6 +119,7 @@ static void parse(int argc, char **argv) {
         case 'p': plan.pid = (int)number(optarg, 'p', 1, 1 << 22); break;
         case 'R': wire_repeat(); break;
         case 'E': plan.tls = true; break;
+        case 'D': plan.deflate = true; break;
         case 'J': plan.json = true; break;
         case 'h': help(); break;
         default: fputs("load: see load --help\n", stderr); exit(2);
@@ -125,6 +130,10 @@ static void parse(int argc, char **argv) {
         exit(2);
     }
     plan.mode = find_mode(argv[optind++]);
+    if (plan.deflate && plan.framing != FRAMING_WS_TEXT &&
+        plan.framing != FRAMING_WS_BINARY) {
+        fail("--deflate needs the framing ws-text or ws-binary");
+    }
     if (plan.senders > plan.connections) {
         fail("%d senders are more than %d connections", plan.senders, plan.connections);
     }

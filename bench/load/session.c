@@ -12,13 +12,15 @@
 struct session {
     struct ws_reader reader;
     char key[WS_KEY_SIZE];
-    char *answer; /* to the handshake, as far as it has come; NULL after it */
+    struct packed packed; /* a compressed message as far as it has come */
+    char *answer;         /* to the handshake, as far as it has come; NULL after it */
     size_t length;
 };
 
 void session_free(struct session *session) {
     if (session) {
         free(session->answer);
+        free(session->packed.bytes);
         free(session);
     }
 }
@@ -33,9 +35,10 @@ void session_begin(struct link *link) {
     }
     link->session = session;
     session->answer = need(malloc(WS_ANSWER_MOST));
+    session->reader.deflate = plan.deflate;
     ws_key(session->key, random);
-    size_t length =
-        ws_request(request, sizeof(request), target->host, target->path, session->key);
+    size_t length = ws_request(request, sizeof(request), target->host, target->path,
+                               session->key, plan.deflate);
     if (length == 0) {
         fail("the path of %s is too long", target->text);
     }
@@ -73,8 +76,8 @@ bool session_answered(struct link *link) {
     size_t taken = count < room ? count : room;
     memcpy(session->answer + session->length, bytes, taken);
     session->length += taken;
-    long head =
-        ws_answer(session->answer, session->length, session->key, why, sizeof(why));
+    long head = ws_answer(session->answer, session->length, session->key, plan.deflate,
+                          why, sizeof(why));
     if (head < 0) {
         link_broke(link, "the answer to the handshake is wrong: %s", why);
     }
@@ -121,6 +124,19 @@ static void check_kind(struct link *link, const struct ws_piece *piece) {
     }
 }
 
+/* Gives a compressed message out when it's whole. Returns whether it is. */
+static bool unpack(struct link *link, const struct ws_piece *piece, struct part *part) {
+    ssize_t length = inflate_part(&link->session->packed, piece->bytes, piece->length,
+                                  piece->ends, &part->bytes);
+    if (length == -2) {
+        link_broke(link, "message %u can't be inflated", link->received);
+    }
+    part->length = (size_t)length;
+    part->ends = true;
+    part->more = 0;
+    return length >= 0;
+}
+
 bool session_part(struct link *link, char **bytes, size_t *count, struct part *part) {
     while (link->fd >= 0 && *count > 0) {
         struct ws_piece piece;
@@ -137,6 +153,12 @@ bool session_part(struct link *link, char **bytes, size_t *count, struct part *p
         case WS_TEXT:
         case WS_BINARY:
             check_kind(link, &piece);
+            if (piece.compressed && link->fd >= 0) {
+                if (unpack(link, &piece, part)) {
+                    return true;
+                }
+                break;
+            }
             *part = (struct part){end - piece.length, piece.length, piece.ends, 0};
             return link->fd >= 0;
         case WS_PING: pong(link, &piece); break;

@@ -1,5 +1,5 @@
-/* ws.c: WebSocket as a client speaks it. Extensions and subprotocols are never asked for,
- * so a server that grants one is wrong. */
+/* ws.c: WebSocket as a client speaks it. No extension but permessage-deflate, and no
+ * subprotocol, is ever asked for, so a server that grants one is wrong. */
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -28,12 +28,16 @@ void ws_accept(char accept[29], const char *key) {
 }
 
 size_t ws_request(char *to, size_t room, const char *host, const char *path,
-                  const char *key) {
+                  const char *key, bool deflate) {
     int length = snprintf(to, room,
                           "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
-                          "Sec-WebSocket-Version: 13\r\n\r\n",
-                          path, host, key);
+                          "%sSec-WebSocket-Version: 13\r\n\r\n",
+                          path, host, key,
+                          deflate ? "Sec-WebSocket-Extensions: permessage-deflate; "
+                                    "server_no_context_takeover; "
+                                    "client_no_context_takeover\r\n"
+                                  : "");
     return length > 0 && (size_t)length < room ? (size_t)length : 0;
 }
 
@@ -79,7 +83,8 @@ static bool has_word(const char *list, int length, const char *word) {
 }
 
 /* What is wrong with the headers, or NULL. */
-static const char *headers_wrong(const char *head, const char *end, const char *key) {
+static const char *headers_wrong(const char *head, const char *end, const char *key,
+                                 bool deflate) {
     char accept[29];
     const char *value = NULL;
     ws_accept(accept, key);
@@ -98,7 +103,12 @@ static const char *headers_wrong(const char *head, const char *end, const char *
     if (length != 28 || memcmp(value, accept, 28) != 0) {
         return "its Sec-WebSocket-Accept does not belong to the key that was sent";
     }
-    if (header(head, end, "Sec-WebSocket-Extensions", &value) > 0) {
+    length = header(head, end, "Sec-WebSocket-Extensions", &value);
+    if (deflate && (length < 18 || memcmp(value, "permessage-deflate", 18) != 0 ||
+                    !memmem(value, (size_t)length, "server_no_context_takeover", 26))) {
+        return "it does not grant permessage-deflate without context takeover";
+    }
+    if (!deflate && length > 0) {
         return "it grants an extension that was not asked for";
     }
     if (header(head, end, "Sec-WebSocket-Protocol", &value) > 0) {
@@ -107,7 +117,7 @@ static const char *headers_wrong(const char *head, const char *end, const char *
     return NULL;
 }
 
-long ws_answer(const char *bytes, size_t length, const char *key, char *why,
+long ws_answer(const char *bytes, size_t length, const char *key, bool deflate, char *why,
                size_t room) {
     const char *end = memmem(bytes, length, "\r\n\r\n", 4);
     if (!end && length < WS_ANSWER_MOST) {
@@ -125,7 +135,7 @@ long ws_answer(const char *bytes, size_t length, const char *key, char *why,
                  bytes);
         return -1;
     }
-    const char *wrong = headers_wrong(line_end + 2, end + 2, key);
+    const char *wrong = headers_wrong(line_end + 2, end + 2, key, deflate);
     if (wrong) {
         snprintf(why, room, "%s", wrong);
         return -1;
@@ -167,7 +177,8 @@ void ws_mask(char *to, const char *from, size_t length, uint32_t mask) {
 static const char *head_wrong(const struct ws_reader *reader) {
     unsigned opcode = reader->head[0] & 15;
     bool last = reader->head[0] & 0x80;
-    if (reader->head[0] & 0x70) {
+    bool begins = opcode == WS_TEXT || opcode == WS_BINARY;
+    if (reader->head[0] & (reader->deflate && begins ? 0x30 : 0x70)) {
         return "a frame has reserved bits set, and no extension was agreed on";
     }
     if (reader->head[1] & 0x80) {
@@ -234,6 +245,7 @@ static size_t take_head(struct ws_reader *reader, const char *bytes, size_t leng
     reader->control_length = 0;
     if (reader->opcode == WS_TEXT || reader->opcode == WS_BINARY) {
         reader->message = reader->opcode;
+        reader->compressed = reader->head[0] & 0x40;
     }
     return taken;
 }
@@ -244,7 +256,7 @@ static void take_control(struct ws_reader *reader, const char *bytes, size_t len
     memcpy(reader->control + reader->control_length, bytes, length);
     reader->control_length = (uint8_t)(reader->control_length + length);
     if (reader->left == 0) {
-        *piece = (struct ws_piece){reader->opcode, true, reader->control,
+        *piece = (struct ws_piece){reader->opcode, true, false, reader->control,
                                    reader->control_length};
     }
 }
@@ -252,7 +264,7 @@ static void take_control(struct ws_reader *reader, const char *bytes, size_t len
 static void take_data(struct ws_reader *reader, const char *bytes, size_t length,
                       struct ws_piece *piece) {
     bool ends = reader->last && reader->left == 0;
-    *piece = (struct ws_piece){reader->message, ends, bytes, length};
+    *piece = (struct ws_piece){reader->message, ends, reader->compressed, bytes, length};
     if (ends) {
         reader->message = 0;
     }

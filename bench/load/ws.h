@@ -30,11 +30,13 @@ void ws_accept(char accept[29], const char *key);
 
 /* Writes the request. Returns its length, or 0 when there is no room for it. */
 size_t ws_request(char *to, size_t room, const char *host, const char *path,
-                  const char *key);
+                  const char *key, bool deflate);
 
-/* Looks at the server's answer. Returns the length of its head when it accepts, 0 when
- * more must come, -1 when it refuses or is wrong: `why` says how. */
-long ws_answer(const char *bytes, size_t length, const char *key, char *why, size_t room);
+/* Looks at the server's answer, which must grant permessage-deflate (RFC 7692) if that
+ * was asked for, without context takeover. Returns the length of its head when it
+ * accepts, 0 when more must come, -1 when it refuses or is wrong: `why` says how. */
+long ws_answer(const char *bytes, size_t length, const char *key, bool deflate, char *why,
+               size_t room);
 
 /* Writes the head of a frame that is a whole message, its length in the shortest form
  * (section 5.2). Its last four bytes are the mask. Returns its length. */
@@ -49,6 +51,8 @@ struct ws_reader {
     uint8_t head_length;
     uint8_t opcode;
     bool last;
+    bool deflate;    /* was agreed on: set it before the first frame */
+    bool compressed; /* the message that comes */
     bool in_frame;
     uint8_t message; /* opcode of the message whose fragments come, or 0 */
     uint8_t control_length;
@@ -60,6 +64,7 @@ struct ws_piece {
     uint8_t kind; /* WS_TEXT or WS_BINARY: of a message; WS_CLOSE, WS_PING, WS_PONG:
                      whole; 0: nothing yet */
     bool ends;    /* its message */
+    bool compressed;
     const char *bytes;
     size_t length;
 };

@@ -133,14 +133,15 @@ class Server(Process):
         super().__init__(pinned(SERVER_CORE, command + [str(self.port)]), **options)
 
 
-def run_load(server, mode, options, warm_up, seconds, port=None):
-    """Runs a mode of the load client; returns what it reports, as JSON."""
+def run_load(server, mode, options, warm_up, seconds, port=None, connecting=30):
+    """Runs a mode of the load client; returns what it reports, as JSON. `connecting` is how many
+    seconds it may take besides."""
     words = [LOAD, mode, f"127.0.0.1:{port or server.port}", "-p", server.pid, "-w", warm_up,
              "-t", seconds, "--json"] + list(options)
     command = pinned(LOAD_CORE, [str(word) for word in words])
     try:
         done = subprocess.run(command, capture_output=True, text=True,
-                              timeout=warm_up + seconds + 30)
+                              timeout=warm_up + seconds + connecting)
     except subprocess.TimeoutExpired:
         raise Failed("the load did not end") from None
     if done.returncode != 0:

@@ -88,7 +88,7 @@ TEST(websocket_answer_comes_in_any_pieces) {
         char *exact = malloc(i + 1); /* so that reading on shows under ASan */
         memcpy(exact + 1, answer, i);
         long taken =
-            ws_answer(exact + 1, i, "dGhlIHNhbXBsZSBub25jZQ==", why, sizeof(why));
+            ws_answer(exact + 1, i, "dGhlIHNhbXBsZSBub25jZQ==", false, why, sizeof(why));
         CHECK_INT(taken, (long)i < head ? 0 : head);
         free(exact);
     }

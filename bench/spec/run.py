@@ -186,6 +186,26 @@ def faults_of_websocket():
            handshake=lambda key: accept(key, rest=servers.frame(9, b"ping")))
 
 
+def deflates(key):
+    return accept(key, more=b"Sec-WebSocket-Extensions: permessage-deflate; "
+                  b"server_no_context_takeover; client_no_context_takeover\r\n")
+
+
+def compressed():
+    for framing in SOCKETS:
+        passes("echo", framing, servers.deflated, "--deflate", handshake=deflates)
+        passes("echo", framing, servers.echo, "--deflate", handshake=deflates)
+        fails("echo", framing, servers.deflated_wrongly, "differ|wrong|byte", "--deflate",
+              handshake=deflates)
+        fails("echo", framing, servers.no_deflate, "can't be inflated", "--deflate",
+              handshake=deflates)
+        fails("echo", framing, servers.echo, "does not grant permessage-deflate", "--deflate")
+        fails("echo", framing, servers.echo, "grants an extension that was not asked for",
+              handshake=deflates)
+        fails("echo", framing, servers.deflated, "reserved bits set")
+    fails("echo", "null", servers.echo, "--deflate needs the framing", "--deflate")
+
+
 def faults_of_connecting():
     for framing in STREAMS:
         for answer, says in [(servers.swaps_bytes, "are swapped"), (servers.cuts, "cut short|is "
@@ -430,6 +450,7 @@ def main():
     faults_of_broadcast()
     faults_of_websocket()
     faults_of_connecting()
+    compressed()
     texts()
     rooms()
     over_tls()

@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 
 SIZE = 64  # bytes of a message
 FAULTY = 3  # the message whose answer is wrong
@@ -236,6 +237,27 @@ class Server:
 
 def echo(client, message):
     client.send(message)
+
+
+def packed(message):
+    """As permessage-deflate sends it."""
+    pack = zlib.compressobj(wbits=-15)
+    return (pack.compress(message) + pack.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def deflated(client, message):
+    bytes_ = packed(message)
+    half = len(bytes_) // 2
+    client.raw(frame(client.opcode, bytes_[:half], last=False, reserved=0x40) +
+               frame(0, bytes_[half:]))
+
+
+def deflated_wrongly(client, message):
+    client.raw(frame(client.opcode, packed(message[:-1] + b"~"), reserved=0x40))
+
+
+def no_deflate(client, message):
+    client.raw(frame(client.opcode, b"\xff\xff" + message, reserved=0x40))
 
 
 def broadcast(client, message):

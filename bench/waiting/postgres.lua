@@ -1,33 +1,25 @@
--- A select by key from 64 tasks, on the tables of pgbench: how many a second.
+-- A select by key for each message of a client, on the tables of pgbench, from a handler that
+-- waits. Prints its port, for bench/load:
 --
 --     pgbench -i -s 1 URL && pgbench -S -M prepared -c 64 -j 1 -T 5 -n URL
---     ./sync-lua bench/waiting/postgres.lua URL [clients] [seconds]
+--     ./sync-lua bench/waiting/postgres.lua URL & build/bench/load echo -c 64 127.0.0.1:PORT
 
 local sync = require "sync"
 
-local URL, CLIENTS, SECONDS = arg[1], tonumber(arg[2]) or 64, tonumber(arg[3]) or 5
-local db = sync.sql(URL, {size = CLIENTS})
-local count, left, stopped = 0, CLIENTS, false
+local CLIENTS = 64
+local db = sync.sql(arg[1], {size = CLIENTS})
+local i = 0
 
-for c = 1, CLIENTS do
-  sync.spawn(function()
-    local i = c
-    while not stopped do
-      i = (i * 7919 + 17) % 100000
-      db:value("select abalance from pgbench_accounts where aid = ?", i + 1)
-      count = count + 1
-    end
-    left = left - 1
-    if left == 0 then db:close() end
-  end)
-end
+local Reader = sync.Protocol:extend("Reader")
+Reader.framing = "null"
 
-sync.spawn(function()
-  sync.sleep(1) -- until all have connected
-  local before, cpu = count, os.clock()
-  sync.sleep(SECONDS)
-  print(("%d clients: %.0f selects/s, %.1f us of CPU each"):format(CLIENTS,
-    (count - before) / SECONDS, (os.clock() - cpu) / (count - before) * 1e6))
-  stopped = true
+Reader.onData = sync.waits(function(self, data)
+  i = (i * 7919 + 17) % 100000
+  assert(db:value("select abalance from pgbench_accounts where aid = ?", i + 1))
+  self:send(data)
 end)
+
+local listener = sync.enable("127.0.0.1", 0, Reader)
+print(listener.port)
+io.stdout:flush()
 sync.start()

@@ -56,6 +56,8 @@ export interface ReconnectOptions {
 export interface Options {
   /** The constructor; without it, the global one. Node.js has one from 22 on. */
   WebSocket?: new (url: string) => WebSocketLike;
+  /** For the server's `auth`: the token, or what returns it at each attempt to connect. */
+  token?: string | (() => string | Promise<string>);
   /** Milliseconds that a call waits for its answer: 10000. 0: for ever. */
   timeout?: number;
   /** What happens to calls made without a connection: "queue". */
@@ -266,7 +268,7 @@ export interface Batch {
  */
 export class Client<F extends Functions<F> = Record<string, Fn>,
   E extends Functions<E> = Record<string, Fn>> {
-  constructor(url?: string | URL, options?: Options);
+  constructor(url?: string | URL | (() => string | URL | Promise<string | URL>), options?: Options);
   readonly url: string;
   readonly state: State;
   /** Whether the last connection that opened took up the session of the one before. */
@@ -293,6 +295,8 @@ export class Client<F extends Functions<F> = Record<string, Fn>,
   /** The server's, which runs while the client is in a room. */
   readonly clock: Clock;
   /** Milliseconds to the server and back. */
+  /** Shows the server another token of the same user, before that of the connection ends. */
+  authenticate(token?: string): Promise<void>;
   latency(options?: Omit<CallOptions, "offline">): Promise<number>;
 
   on(name: "*", fn: (name: string, ...args: any[]) => unknown): () => void;
@@ -311,7 +315,7 @@ export class Client<F extends Functions<F> = Record<string, Fn>,
 
 /** Connects in the background, and keeps trying. */
 export function client<F extends Functions<F> = Record<string, Fn>,
-  E extends Functions<E> = Record<string, Fn>>(url?: string | URL, options?: Options):
+  E extends Functions<E> = Record<string, Fn>>(url?: string | URL | (() => string | URL | Promise<string | URL>), options?: Options):
   Client<F, E>;
 
 /**
@@ -319,7 +323,7 @@ export function client<F extends Functions<F> = Record<string, Fn>,
  * at once waits until the turn of the event loop ends that goes on behind `await`.
  */
 export function connect<F extends Functions<F> = Record<string, Fn>,
-  E extends Functions<E> = Record<string, Fn>>(url?: string | URL, options?: Options):
+  E extends Functions<E> = Record<string, Fn>>(url?: string | URL | (() => string | URL | Promise<string | URL>), options?: Options):
   Promise<Client<F, E>>;
 
 declare const sync: {

@@ -17,6 +17,7 @@ export {Room};
 
 const DEFAULTS = {
   WebSocket: undefined,   // the constructor; without it, the global one
+  token: undefined,       // for the server's auth: a text, or a function that returns one, or a promise
   timeout: 10_000,        // ms that a call waits for its answer, from when it is made; 0: for ever
   offline: "queue",       // what happens to calls made without a connection; or "refuse"
   queueLimit: 256,        // calls and notifications that wait for a connection
@@ -48,6 +49,7 @@ const JOINING = {
 };
 
 const OPEN = 1; // WebSocket's readyState
+const UNAUTHORIZED = 4401; // what a server closes with whose token isn't right, or has ended
 const GONE = "the server that it was sent to has gone: the call may have been done, or not";
 const LONGEST_TIMER = 2 ** 31 - 1; // ms; a longer one would go off at once
 
@@ -62,6 +64,16 @@ function isFinal(code) {
 // doesn't tell; of Node.js' WebSockets, `ws` does.
 function isRefusal(status) {
   return status >= 300 && status < 500 && ![408, 425, 429].includes(status);
+}
+
+// Whether another token may help.
+function wantsToken({code, status}) {
+  return code === UNAUTHORIZED || status === 401;
+}
+
+// The value of an option that may be a function.
+function ask(option) {
+  return typeof option === "function" ? option() : option;
 }
 
 function withDefaults(defaults, given, what) {
@@ -168,6 +180,11 @@ export class Client {
   resumed = false;
 
   #options;
+  #where;            // the URL, or the function that returns it
+  #dialling = 0;     // attempts so far; what was asked for one before comes too late
+  #shown;            // the token of this connection
+  #asksAgain = false; // another token was asked for after a refusal, and no connection has held since
+  #isGuest = false;  // the answer to sync.auth is waited for
   #reconnect;        // its options, or false
   #state = "connecting";
   #socket;           // undefined while waiting and when closed
@@ -236,7 +253,8 @@ export class Client {
       leave: room => this.#forgetRoom(room.number),
       lose: (room, reason) => this.#loseRoom(room.number, reason),
     };
-    this.url = absolute(url);
+    this.#where = url;
+    if (typeof url !== "function") this.url = absolute(url);
     this.#open();
     globalThis.addEventListener?.("online", this.#online);
   }
@@ -634,7 +652,8 @@ export class Client {
     }
     const text = typeof data === "string" ? data : new TextDecoder().decode(data);
     const message = this.#read(text);
-    if (this.#early) this.#keepEarly(message, text.length);
+    if (this.#isGuest) this.#welcome(message);
+    else if (this.#early) this.#keepEarly(message, text.length);
     else this.#take(message);
   }
 
@@ -713,8 +732,33 @@ export class Client {
   // The connection
 
   #open() {
-    const {WebSocket, connectTimeout} = this.#options;
+    const {connectTimeout, token} = this.#options;
+    const asks = typeof this.#where === "function" || typeof token === "function";
+    if (asks) this.#askAndDial(++this.#dialling);
+    else this.#dial(token);
+    const giveUp = () => this.#drop(`not open in ${connectTimeout} ms`);
+    this.#openTimer = setTimeout(giveUp, connectTimeout);
+    this.#become("connecting", {attempt: this.#attempt});
+  }
+
+  // What the functions throw is reported; the attempt has failed as if nobody had listened.
+  async #askAndDial(dialling) {
+    try {
+      const [url, token] = await Promise.all([ask(this.#where), ask(this.#options.token)]);
+      if (dialling !== this.#dialling) return;
+      this.url = absolute(url);
+      this.#dial(token);
+    } catch (error) {
+      if (dialling !== this.#dialling) return;
+      this.#report(error);
+      this.#lost({code: 1006, reason: "there is no URL, or no token, to connect with"});
+    }
+  }
+
+  #dial(token) {
+    const {WebSocket} = this.#options;
     const socket = new WebSocket(this.url);
+    this.#shown = token;
     // A socket that was given up may still have something to say.
     const current = fn => event => this.#step(() => {
       if (socket === this.#socket) fn(event);
@@ -732,9 +776,6 @@ export class Client {
     });
     this.#socket = socket;
     this.#trouble = undefined;
-    const giveUp = () => this.#drop(`not open in ${connectTimeout} ms`);
-    this.#openTimer = setTimeout(giveUp, connectTimeout);
-    this.#become("connecting", {attempt: this.#attempt});
   }
 
   // What a socket says, in order.
@@ -775,6 +816,36 @@ export class Client {
   }
 
   #opened() {
+    if (this.#shown === undefined) {
+      this.#greet();
+    } else {
+      this.#isGuest = true;
+      this.#socket.send(compose("sync.auth", [this.#shown], "auth"));
+    }
+  }
+
+  // The server says whether it takes the token; nothing else comes before.
+  #welcome(message) {
+    if (message?.id !== "auth") return;
+    this.#isGuest = false;
+    if (message.error === undefined) {
+      this.#greet();
+      return;
+    }
+    const socket = this.#socket;
+    this.#lost({code: UNAUTHORIZED, reason: message.error?.message});
+    socket.close();
+  }
+
+  /**
+   * Shows the server another token of the same user, before the one of the connection ends. Without
+   * one, `options.token` is asked. Returns a promise.
+   */
+  async authenticate(token) {
+    await this.call("sync.auth", [token ?? await ask(this.#options.token)], {offline: "refuse"});
+  }
+
+  #greet() {
     if (this.#token === undefined) {
       this.#begin();
     } else {
@@ -835,16 +906,22 @@ export class Client {
   #drop(reason) {
     const socket = this.#socket;
     this.#lost({code: 1006, reason});
-    socket.close();
+    socket?.close();
   }
 
   #lost(detail) {
     const {first, factor, most, jitter, attempts, stop} = this.#reconnect;
     const longest = () => Math.min(most, first * factor ** this.#attempt);
-    if (now() - this.#openedAt >= longest()) this.#attempt = 0; // it held
+    if (now() - this.#openedAt >= longest()) { // it held
+      this.#attempt = 0;
+      this.#asksAgain = false;
+    }
     this.#forget();
+    const again = wantsToken(detail) && !this.#asksAgain &&
+      typeof this.#options.token === "function";
+    if (again) this.#asksAgain = true;
     const isOver = !this.#reconnect || this.#attempt >= attempts ||
-      isRefusal(detail.status) || stop(detail.code, detail.reason);
+      !again && (isRefusal(detail.status) || stop(detail.code, detail.reason));
     if (isOver || this.#token === undefined) this.#failSent("the connection was lost", detail);
     if (isOver) {
       this.#finish(detail);
@@ -859,6 +936,8 @@ export class Client {
   #forget() {
     clearTimeout(this.#openTimer);
     clearInterval(this.#heartbeat);
+    this.#dialling++;
+    this.#isGuest = false;
     this.#socket = this.#early = this.#openedAt = undefined;
   }
 
@@ -911,7 +990,9 @@ export class Client {
 
 /**
  * Connects in the background, and keeps trying. Returns the Client at once. `url` is that of the
- * server, as ws:, wss:, http: or https:, or a path on the page's own.
+ * server, as ws:, wss:, http: or https:, or a path on the page's own; or a function that returns
+ * one, or a promise of one, asked at each attempt. So may `options.token` be, which the server's
+ * `auth` wants; a token that is refused is asked for once more, and not for ever.
  */
 export function client(url, options) {
   return new Client(url, options);

@@ -1,6 +1,7 @@
 --- What is probably not meant in a class, told when it is enabled.
 -- @module sync.advice
 
+local declared = require "sync.declared"
 local options = require "sync.options"
 local reserved = require "sync.reserved"
 
@@ -92,9 +93,13 @@ end
 --- What can't be meant.
 -- @treturn string|nil
 function advice.problem(class)
+  if declared[class.onBytes] then
+    return ("%s.onBytes can't wait: its bytes live until it returns; declare onData by " ..
+      "sync.waits, which gets a string"):format(class.className)
+  end
   if not class.remote then return nil end
   for _, name in ipairs {"onData", "onBytes"} do
-    local handler = class[name]
+    local handler = declared[class[name]] or class[name]
     if type(handler) == "function" and
       not reserved.isOurs(debug.getinfo(handler, "S").source) then
       return ("%s.%s would take all messages, which are calls here: write function " ..

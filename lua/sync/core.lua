@@ -29,10 +29,18 @@ if handle == nil then error("sync: not enough memory or files to start", 0) end
 local core = {
   C = C,
   --- The one core of this process.
-  handle = ffi.gc(handle, C.sync_close),
+  handle = handle,
+  --- Whether that was closed: at the program's end finalizers run in any order, and those that
+  -- would call the core look here.
+  isClosed = false,
   --- string(pointer, length): the bytes as a Lua string.
   string = ffi.string,
 }
+
+ffi.gc(handle, function()
+  core.isClosed = true
+  C.sync_close(handle)
+end)
 
 local text = ffi.new "char[1024]"
 
@@ -263,6 +271,11 @@ if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 --- Which worker this process is, and of how many; nil in a process that is no worker.
 core.worker = begun > 0 and begun % 65536 or nil
 core.workers = begun > 0 and math.floor(begun / 65536) or nil
+
+--- The bytes of a string, which live as long as somebody has that.
+function core.bytes(string)
+  return ffi.cast("const uint8_t *", string)
+end
 
 --- An error code's name and text.
 function core.problem(code)

@@ -16,6 +16,7 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local core = require "sync.core"
+local declared = require "sync.declared"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
@@ -26,6 +27,7 @@ local policies = require "sync.http.policies"
 local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
+local waits = require "sync.waits"
 
 local C, handle = core.C, core.handle
 
@@ -44,6 +46,8 @@ local sync = {
   after = Timer.after,
   --- `sync.every(seconds, fn)` calls fn again and again: `sync.Timer.every`.
   every = Timer.every,
+  --- Declares a function that may wait: `sync.waits`.
+  waits = waits.declare,
   --- Seconds of a clock that never jumps.
   now = C.sync_now,
   --- Whether a string is valid UTF-8.
@@ -55,6 +59,7 @@ local sync = {
 }
 
 local STOP_SECONDS = 5
+local ORPHAN_SECONDS = 1 -- of a worker whose parent has gone
 local PARENT = 3 -- the file descriptor of a worker's connection to its parent
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 
@@ -93,13 +98,13 @@ local function nameHandlers(class)
     end
     table.sort(methods)
     for _, name in ipairs(methods) do
-      sync.jit.name(level.className .. ":" .. name, level[name])
+      sync.jit.name(level.className .. ":" .. name, declared[level[name]] or level[name])
     end
     level = level.super
   end
   for name, entry in pairs(class.remote or {}) do
-    sync.jit.name(("%s.remote:%s"):format(class.className, name),
-      type(entry) == "function" and entry or entry.fn)
+    local fn = type(entry) == "function" and entry or entry.fn
+    sync.jit.name(("%s.remote:%s"):format(class.className, name), declared[fn] or fn)
   end
 end
 
@@ -177,6 +182,21 @@ local function announce()
   end
 end
 
+-- SIGHUP: certificates and the log's file are as new. An own function of the script goes first.
+local function hungUp()
+  local encrypts = false
+  for _, listener in ipairs(opened) do encrypts = encrypts or listener.settings.tls end
+  if encrypts and sync.reloadCertificates() then log.info("read the certificates again") end
+  if log.reopen() then log.info("opened the log's file again") end
+end
+
+local function watchHangup()
+  if not loop.signals[SIGNALS.HUP] then
+    loop.signals[SIGNALS.HUP] = hungUp
+    C.sync_signal_start(handle, SIGNALS.HUP, 0)
+  end
+end
+
 local function watchSignals()
   local unwatch
   local function onSignal(number)
@@ -198,16 +218,10 @@ local function watchSignals()
       C.sync_signal_start(handle, number, sync.worker and 0 or 1)
     end
   end
-  local encrypts = false
-  for _, listener in ipairs(opened) do encrypts = encrypts or listener.settings.tls end
-  if encrypts and not loop.signals[SIGNALS.HUP] then
-    sync.signal("HUP", function()
-      if sync.reloadCertificates() then log.info("read the certificates again") end
-    end)
-  end
+  watchHangup()
   function unwatch()
     for number, fn in pairs(loop.signals) do
-      if fn == onSignal then
+      if fn == onSignal or fn == hungUp then
         loop.signals[number] = nil
         C.sync_signal_stop(handle, number)
       end
@@ -224,7 +238,7 @@ local function joinWorkers()
   bus:connect(PARENT, function()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
-    sync.stop()
+    sync.stop(ORPHAN_SECONDS)
   end)
   bus:tellListening()
 end
@@ -343,13 +357,21 @@ end
 
 --- Calls a function when a signal comes.
 -- @tparam string|number name "HUP", "INT", "QUIT", "USR1", "USR2", "TERM", or a number
--- @tparam function|nil fn called with the signal's number; nil gives the signal back
+-- @tparam function|nil fn called with the signal's number; nil gives the signal back. Behind
+-- that of HUP the server reads its certificates and opens the log's file again
 function sync.signal(name, fn)
   local number = type(name) == "number" and name or
     SIGNALS[tostring(name):upper():gsub("^SIG", "")]
   if not number then
     error(("sync.signal: unknown signal %q; there are HUP, INT, QUIT, USR1, USR2, TERM")
       :format(tostring(name)), 2)
+  end
+  if number == SIGNALS.HUP then
+    local first = fn
+    fn = first and function(...)
+      loop.guard("a signal's handler", first, ...)
+      hungUp()
+    end or started and hungUp or nil
   end
   loop.signals[number] = fn
   if not fn then
@@ -411,6 +433,7 @@ local LAZY = {
   sql = function() return require "sync.sql" end,
   socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
+  work = function() return require "sync.work" end,
 }
 
 -- Of `sync.state`: what it is called with, and what makes types in it.

@@ -80,6 +80,7 @@ local loop = {
   running = false,
   count = 0, -- connected clients
   links = 0, -- of which are connections to other nodes
+  waiting = 0, -- functions of clients that wait
   --- The exit code of a worker that was told to stop: as by SIGTERM's default.
   TOLD = 128 + 15,
   --- The exit code of the program, when the script has come to its end.
@@ -91,6 +92,7 @@ local cursor, batch = 0, 0  -- next event, and how many this tick has
 local isBetween = false     -- ticks: no event is being handled
 local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
+local isLate = false        -- it has
 local nextId = 0
 local byId                  -- clients, once somebody has looked for one
 
@@ -110,16 +112,27 @@ local function connected(slot, listener, request)
   if byId then byId[nextId] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
+  if client.auth and not client:recognize(request) then
+    client.isAtDoor = true
+    client:knock(listener)
+  else
+    loop.letIn(client, listener, request)
+  end
+  memory.consider()
+end
+loop.connect = connected
+
+--- A connection is a client of its class from now on.
+function loop.letIn(client, listener, request)
+  if client.isAtDoor then client.isAtDoor = nil end
   client.clients:add(client)
   client:begin(listener)
-  memory.consider()
   if stopping and not client.isLink then
     client:close("stop")
   else
     client:onConnect(request)
   end
 end
-loop.connect = connected
 
 --- Clients that come have the ids behind `id`.
 function loop.firstId(id)
@@ -153,16 +166,37 @@ local function leaveAll(client, rooms)
   for name in pairs(rooms) do client:leave(name) end
 end
 
--- The client has gone for good. An error in onClose keeps nothing else from ending.
+-- The client has gone for good. Functions of it that wait come to their end first, and then one
+-- of onClose that does: `loop.settled` comes back here. An error in onClose keeps nothing else
+-- from ending.
 local function closed(client, reason, code)
   if byId then byId[client.id] = nil end
+  if client.isAtDoor then return end -- its class has never heard of it
+  if client.underWay > 0 then
+    client.departure = {reason, code}
+    client:loseAnswers()
+    return
+  end
   local ok, err = xpcall(client.onClose, failures.trace, client, reason, code)
-  client:finish()
+  if client.underWay > 0 then
+    client.departure = "told"
+  else
+    client:finish()
+  end
   if ok then return end
   local what = "onClose of " .. getmetatable(client).className
   log.limited("error", what, ("error in %s: %s"):format(what, tostring(err)), {client = client.id})
 end
 loop.closed = closed
+
+--- No function of a client waits any more.
+function loop.settled(client)
+  local departure = client.departure
+  if not departure then return end
+  client.departure = false
+  if departure == "told" then return client:finish() end
+  closed(client, departure[1], departure[2])
+end
 
 -- What the log says of a client that went in trouble; of a message that never ended how it ends.
 local function troubleOf(client, reason)
@@ -192,7 +226,7 @@ local function disconnected(slot, code)
   client.clients:remove(client)
   local joined = client.joined
   if joined then leaveAll(client, joined.rooms) end
-  if client.membership then client.membership:part() end
+  if client._membership then client._membership:part() end
   local trouble = not wanted and troubleOf(client, reason)
   client.slot = 0
   client.closing = reason
@@ -370,7 +404,9 @@ end
 -- While the loop stops: the links to other nodes go last, for other nodes may have to be told
 -- what clients do when they go.
 local function closeLinks()
-  if loop.count > loop.links or handle.http_count > 0 then return end
+  if loop.count > loop.links or handle.http_count > 0 or loop.waiting > 0 and not isLate then
+    return
+  end
   local list = lastWords
   lastWords = {}
   for _, fn in ipairs(list) do fn() end
@@ -416,7 +452,10 @@ local function run(ticks, block)
       isBetween = true
       if stopping then closeLinks() end
       endTick()
-      if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 then return end
+      if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 and
+        (loop.waiting == 0 or isLate) then
+        return
+      end
       ticks = ticks - 1
       cursor = 0
       batch = C.sync_poll(handle, block)
@@ -439,6 +478,9 @@ local NOBODYS = {
   [tonumber(C.SYNC_NOTICE)] = "a notice",
 }
 
+--- A handler of a client has raised an error: the client is closed.
+-- @tparam table client
+-- @tparam table failure as failure.catch makes it
 local function clientFailed(client, failure)
   local class = getmetatable(client).className -- the instance's own name is the user's
   log.limited("error", "handler of " .. class, "error in a handler, its client is closed: " ..
@@ -450,6 +492,8 @@ local function clientFailed(client, failure)
   end
   client:close("error")
 end
+
+loop.failed = clientFailed
 
 -- The event whose handler raised an error is the one before the cursor.
 local function handlerFailed(failure)
@@ -482,7 +526,7 @@ function loop.run()
   hasPolled = false
   runGuarded(math.huge, 1)
   local hadWork = hasPolled or stopping
-  stopping = false
+  stopping, isLate = false, false
   if deadline then loop.stopTimer(deadline) end
   return hadWork
 end
@@ -510,6 +554,7 @@ function loop.stop(seconds)
   for client in pairs(loop.away) do client:close("stop") end
   C.sync_close_idle(handle, 0)
   deadline = loop.startTimer(seconds, 0, function()
+    isLate = true
     for _, client in pairs(clients) do client:abort() end
     C.sync_close_idle(handle, 1)
   end)

@@ -20,6 +20,7 @@
 
 local Class = require "sync.class"
 local Set = require "sync.set"
+local auth = require "sync.auth"
 local core = require "sync.core"
 local log = require "sync.log"
 local options = require "sync.options"
@@ -108,6 +109,15 @@ settings.ping = setting {false,
 --- Most rooms that a client may be in.
 settings.maxRooms = setting {64, options.wholeNumber(0, 10 ^ 6), onClass = true}
 
+--- Seconds that a handler may wait in all (sync.waits), a remote function, a route and onUpgrade,
+-- until an error is raised where they do; false: any time.
+settings.waitTimeout = setting {30, orFalse(seconds), onClass = true}
+--- Handlers of a class, remote functions and routes that wait at a time, in a process. At the
+-- bound a call gets the fault -32000, a request 503, and a client whose message may wait is closed.
+settings.maxWaiting = setting {10000, options.wholeNumber(1, 10 ^ 6), onClass = true}
+--- Handshakes of a class that wait at a time (onUpgrade, auth), in a process; more get 503.
+settings.maxHandshakes = setting {1000, options.wholeNumber(1, 10 ^ 6), onClass = true}
+
 local TRANSPORTS = {tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
   policy = C.SYNC_POLICY}
 local someTransports = options.listOf('a list of "tcp", "websocket", "http", "policy"', TRANSPORTS)
@@ -170,6 +180,10 @@ Protocol.Set = Set
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
 
+-- Functions of a client that wait; and what it has gone for, while they do.
+Protocol.underWay = 0
+Protocol.departure = false
+
 -- Whether a message may be a batch, a JSON array: in what a tick takes of a client, each of
 -- its elements then counts as a message.
 Protocol.countsCalls = false
@@ -214,11 +228,36 @@ function Protocol:onConnect(request) end -- luacheck: ignore request
 -- as of a route; see also `request:setCookie` and `request:setHeader`
 function Protocol:onUpgrade(request) end -- luacheck: ignore request
 
+--- Whose token it is: a function of the token and, of a WebSocket's handshake, its request. It
+-- returns a user, a table, and when that ends, in seconds since 1970 (nil: never); or nil, why, and
+-- 401 or 403. It may wait. `sync.jwt.auth` makes one. false: clients need no token. See
+-- docs/waiting.md.
+Protocol.auth = false
+
+-- Whether its handshake has shown whose it is.
+function Protocol:recognize(request)
+  if not (request and request.user) then return false end
+  auth.give(self, request.user, request.userEnds)
+  return true
+end
+
+-- One that hasn't: only protocols of calls have one for that.
+Protocol.isAtDoor = false
+function Protocol:knock(listener) -- luacheck: ignore listener
+  self:close("unauthorized", auth.UNAUTHORIZED)
+end
+
 -- What a protocol that others extend does by itself: at the beginning, before onConnect;
 -- instead of the end, if it returns true; and at the end, after onClose.
 function Protocol:begin(listener) end -- luacheck: ignore listener
 function Protocol:suspend(reason, code) return false end -- luacheck: ignore reason code
 function Protocol:finish() end
+-- It has gone, and functions of it wait still: what they wait for of the client doesn't come.
+function Protocol:loseAnswers() end
+-- A function of it goes on that waited: it sends as the client's message was, whose kind this is.
+function Protocol:resumeKind(kind)
+  C.sync_turn(handle, self.slot, core.kind(kind))
+end
 
 -- The same for HTTP, on the class: returns a function that answers an exchange (see
 -- lua/sync/http/exchange.lua), or nil when the request is not its own; and the methods that

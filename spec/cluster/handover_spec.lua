@@ -85,6 +85,39 @@ describe("a session of two nodes", function()
     assert.equal("on6 on7", heard(again))
   end)
 
+  it("comes to its own user alone", function()
+    local function asUser(token) return {id = token} end
+    One.auth, Other.auth = asUser, asUser
+    local function enter(server, name)
+      local client = server:connect()
+      client:send(cjson.encode {jsonrpc = "2.0", id = "auth", method = "sync.auth",
+        params = {name}} .. "\0")
+      world:advance()
+      for _, message in ipairs(messages(client)) do
+        if message.method == "sync.session" then client.token = message.params[1].token end
+      end
+      return client
+    end
+    local function resume(client, token)
+      client:send(cjson.encode {jsonrpc = "2.0", id = "resume", method = "sync.resume",
+        params = {token, 0}} .. "\0")
+      world:advance(1)
+      for _, message in ipairs(messages(client)) do
+        if message.id == "resume" then return message.result.resumed end
+      end
+    end
+    for _, case in ipairs {{"mallory", false}, {"ann", true}} do
+      local client = enter(serverOne, "ann")
+      client.server.nick = "Ann"
+      world:advance()
+      client:leave()
+      local again = enter(serverOther, case[1])
+      assert.equal(case[2], resume(again, client.token))
+      assert.equal(case[1], again.server.user.id)
+      assert.equal(case[2] and "Ann" or nil, again.server.nick)
+    end
+  end)
+
   it("that is asked for while it is here is taken from its broken connection", function()
     local client = connect(serverOne)
     client.server:join "hall"
@@ -379,8 +412,8 @@ describe("a session on its way", function()
       waitFor(10, function() return #held > 0 end)
       hear(frame.GIVEN, {number = question, texts = {}, rooms = {}, fields = {}})
       held[1]()
-      print((waitFor(5, function() return late.server.session.moving == nil end) and heard(late)))
-      print((waitFor(5, function() return never.server.session.moving == nil end) and
+      print((waitFor(5, function() return late.server._session.moving == nil end) and heard(late)))
+      print((waitFor(5, function() return never.server._session.moving == nil end) and
         heard(never)))
       late:leave()
       never:leave()
@@ -406,7 +439,7 @@ describe("a session on its way", function()
       print(stated(), Game.awayCount)
       local last = connect()
       ask(last, DEAD .. 1)
-      waitFor(5, function() return not last.server.session.moving end)
+      waitFor(5, function() return not last.server._session.moving end)
       print(heard(last))
     ]])
   end)
@@ -576,8 +609,8 @@ describe("a session on its way", function()
         local begun = now()
         loop.step()
         longest = math.max(longest, now() - begun)
-        moving = one.server.session.moving
-        for _, client in ipairs(many) do moving = moving or client.server.session.moving end
+        moving = one.server._session.moving
+        for _, client in ipairs(many) do moving = moving or client.server._session.moving end
       end
       assert(not heard(one):find "resumed")
       print(#reads, longest)

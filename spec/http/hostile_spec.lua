@@ -7,9 +7,13 @@ local support = require "spec.support"
 local sync = require "sync"
 
 local COUNT = 100000
+local PACK = 10 -- of which so many come together
+
+local ESCAPES = {}
+for byte = 0, 255 do ESCAPES[string.char(byte)] = ("%%%02X"):format(byte) end
 
 local function escaped(text)
-  return (text:gsub("[^%w]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+  return (text:gsub("[^%w]", ESCAPES))
 end
 
 local MINE = {["Content-Type"] = true, ["Content-Length"] = true, Date = true, Connection = true,
@@ -24,7 +28,12 @@ local function whole(answer)
   for line in head:sub(3):gmatch "(.-)\r\n" do
     local name, value = line:match "^([%w-]+): ([^%c]*)$"
     assert(name and MINE[name], "a header came in: " .. line)
-    headers[name] = value
+    if name == "Set-Cookie" then
+      headers[name] = headers[name] or {}
+      table.insert(headers[name], value)
+    else
+      headers[name] = value
+    end
   end
   assert(tonumber(headers["Content-Length"] or 0) == #body, "the body has another length")
   return tonumber(status), headers, body
@@ -37,48 +46,75 @@ describe("hostile strings", function()
   local seen
   local function application()
     local class = support.protocol({rpcPath = "/rpc"}, sync.Remote)
-    class.routes["POST /in/:part"] = function(request)
-      seen = {query = request.params.q, cookie = request.cookies.c, form = request.form.f,
-        file = request.form.u}
-      request:setCookie("c", seen.query)
-      -- a header can't hold everything: what it can't is an error of the route
-      local ok, problem = pcall(request.setHeader, request, "X-Told", seen.query)
-      if not ok then assert(tostring(problem):find "values are one line") end
-      return 200, seen.query, {["Content-Type"] = "text/plain"}
+    class.routes["POST /in/*"] = function(request)
+      seen = {params = request.params, cookies = request.cookies, form = request.form}
+      for i = 1, PACK do
+        local text = request.params["q" .. i]
+        request:setCookie("c" .. i, text)
+        -- a header can't hold everything: what it can't is an error of the route
+        local ok, problem = pcall(request.setHeader, request, "X-Told", text)
+        if not ok then assert(tostring(problem):find "values are one line") end
+      end
+      return 200, request.params.q1, {["Content-Type"] = "text/plain"}
     end
     function class.remote:echo(...) return {...} end -- luacheck: ignore self
-    return Http.serve(class, {maxHead = 65536, maxBody = 2 ^ 20, maxFieldName = 65536})
+    return Http.serve(class, {maxHead = 2 ^ 20, maxBody = 2 ^ 20, maxFieldName = 65536})
+  end
+
+  -- Calls a function with lists of so many of the strings.
+  local function eachPack(fn)
+    local pack = {}
+    hostile.each(COUNT, function(text, i)
+      pack[#pack + 1] = text:sub(1, 1000) -- a cookie has an end
+      if #pack == PACK then
+        fn(pack, i)
+        pack = {}
+      end
+    end)
+  end
+
+  local function bodyOf(pack, i)
+    local parts = {}
+    for n, text in ipairs(pack) do
+      if i % (2 * PACK) == 0 then
+        parts[n] = ("f%d=%s&%s=1"):format(n, escaped(text), escaped(text))
+      else
+        parts[n] = ('--bound%d\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n%s\r\n' ..
+          '--bound%d\r\nContent-Disposition: form-data; name="u%d"; filename="%s"\r\n\r\n%s\r\n')
+          :format(i, n, text, i, n, (text:gsub('[\r\n"]', escaped)), text)
+      end
+    end
+    if i % (2 * PACK) == 0 then
+      return "application/x-www-form-urlencoded", table.concat(parts, "&")
+    end
+    return "multipart/form-data; boundary=bound" .. i, table.concat(parts) .. "--bound" .. i .. "--"
   end
 
   it("come through as they are, and nothing is injected", function()
     local http = application()
-    hostile.each(COUNT, function(text, i)
-      local code = escaped(text)
-      local kind, body
-      if i % 2 == 0 then
-        kind, body = "application/x-www-form-urlencoded", "f=" .. code .. "&" .. code .. "=1"
-      else
-        kind = "multipart/form-data; boundary=bound" .. i
-        body = ("--bound%d\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n%s\r\n" ..
-          "--bound%d\r\nContent-Disposition: form-data; name=\"u\"; filename=\"%s\"\r\n\r\n" ..
-          "%s\r\n" ..
-          "--bound%d--\r\n"):format(i, text, i, (text:gsub('[\r\n"]', escaped)), text, i)
+    eachPack(function(pack, i)
+      local query, cookies = {}, {}
+      for n, text in ipairs(pack) do
+        query[n] = ("q%d=%s"):format(n, escaped(text))
+        cookies[n] = ("c%d=%s"):format(n, escaped(text))
       end
-      local status, headers, told = whole(http:exchange(("POST /in/%s?q=%s HTTP/1.1\r\n" ..
-        "Host: localhost\r\nCookie: c=%s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s")
-        :format(i, code, code, kind, #body, body)))
-      if status == 500 then
-        assert(#code > 3000) -- no cookie is as long
-        return
-      end
-      assert(status == 200, told)
-      assert(told == text and seen.query == text and seen.cookie == text and seen.form == text)
-      local cookie = headers["Set-Cookie"]
-      local value = cookie:match "^c=([^;%s,\"\\]*); Path=/; HttpOnly; SameSite=Lax$"
-      assert(value, cookie)
-      if i % 2 == 1 and (text ~= "") then
-        assert(seen.file.body == text)
-        assert(not seen.file.filename:find "[%c/\\]" and seen.file.filename ~= "..")
+      local kind, body = bodyOf(pack, i)
+      local status, headers, told = whole(http:exchange(("POST /in/%s?%s HTTP/1.1\r\n" ..
+        "Host: localhost\r\nCookie: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n" ..
+        "\r\n%s"):format(escaped(pack[1]), table.concat(query, "&"), table.concat(cookies, "; "),
+          kind, #body, body)))
+      assert(status == 200 and told == pack[1], told)
+      assert(seen.params["*"] == pack[1])
+      assert(#headers["Set-Cookie"] == PACK)
+      for n, text in ipairs(pack) do
+        assert(seen.params["q" .. n] == text and seen.cookies["c" .. n] == text)
+        assert(seen.form["f" .. n] == text)
+        local cookie = headers["Set-Cookie"][n]
+        assert(cookie:find("^c" .. n .. "=[^;%s,\"\\]*; Path=/; HttpOnly; SameSite=Lax$"), cookie)
+        local file = seen.form["u" .. n]
+        if file then
+          assert(file.body == text and not file.filename:find "[%c/\\]" and file.filename ~= "..")
+        end
       end
     end)
   end)
@@ -106,26 +142,30 @@ describe("hostile strings", function()
 
   it("as names and arguments of calls are answered in JSON", function()
     local http = application()
-    hostile.each(COUNT, function(text, i)
-      if not sync.isText(text) then text = escaped(text) end
-      local isName = i % 4 == 0
-      local call = isName and {jsonrpc = "2.0", id = text, method = text} or
-        {jsonrpc = "2.0", id = text:sub(1, 100), method = "echo", params = {text}}
-      if not sync.isText(tostring(call.id)) then call.id = i end
-      local body = cjson.encode(call)
-      if i % 10 == 1 then body = text end
-      local status, _, told = whole(http:exchange(("POST /rpc HTTP/1.1\r\nHost: localhost\r\n" ..
-        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body)))
-      if i % 10 == 1 then
-        assert(status == 400 or status == 200 or status == 204)
-        return
+    local function post(body)
+      return whole(http:exchange(("POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: " ..
+        "application/json\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body)))
+    end
+    eachPack(function(pack, i)
+      local batch = {}
+      for n, text in ipairs(pack) do
+        if not sync.isText(text) then text = escaped(text):sub(1, 1000) end
+        pack[n] = text
+        local id = sync.isText(text:sub(1, 100)) and text:sub(1, 100) or n
+        batch[2 * n - 1] = {jsonrpc = "2.0", id = id, method = "echo", params = {text}}
+        batch[2 * n] = {jsonrpc = "2.0", id = id, method = text}
       end
-      assert(status == 200)
-      local answer = cjson.decode(told)
-      if isName then
-        assert(answer.error, told)
-      else
-        assert(answer.result[1] == text and answer.id == call.id)
+      local status, _, told = post(cjson.encode(batch))
+      assert(status == 200, told)
+      local answers = cjson.decode(told)
+      for n, text in ipairs(pack) do
+        local fine, none = answers[2 * n - 1], answers[2 * n]
+        assert(fine.result[1] == text and fine.id == batch[2 * n].id)
+        assert(none.error and none.id == batch[2 * n].id)
+      end
+      if i % 100 == 0 then
+        status = post(pack[1])
+        assert(status == 400 or status == 200 or status == 204)
       end
     end)
   end)

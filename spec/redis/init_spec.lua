@@ -185,6 +185,50 @@ describe("sync.redis", function()
     end)
   end)
 
+  describe("a task that is cancelled", function()
+    may("is told at the wait, and what it has waited for costs nothing", function()
+      local told = {}
+      local function run(i, fn)
+        local begun = sync.spawn(function()
+          local ok, problem = pcall(fn)
+          told[i] = not ok and problem.code
+        end)
+        return begun
+      end
+      local small = open(server:url(), {size = 1})
+      small:ping()
+      run(1, function() small:get "a" end):cancel()
+      assert.is_nil(small:get "a") -- the answer before was not its own
+      local blocked = run(2, function() small:blpop("queue", 0) end)
+      local behind = run(3, function() small:blpop("queue", 0) end)
+      while db:info("clients"):match "blocked_clients:(%d+)" ~= "1" do sync.sleep(0.01) end
+      behind:cancel()
+      blocked:cancel()
+      local watching = run(4, function()
+        small:watch("a", function() sync.sleep(60) end)
+      end)
+      run(5, function() small:subscribe("news", print) end):cancel()
+      sync.sleep(0.05)
+      watching:cancel()
+      while not told[4] do sync.sleep(0.01) end
+      assert.same({"cancelled", "cancelled", "cancelled", "cancelled", "cancelled"}, told)
+      assert.is_nil(small:blpop("other", 0.01)) -- its connection is there again
+      db:rpush("queue", "job")
+      assert.equal("job", db:lpop "queue")
+      while db:publish("news", "x") > 0 do sync.sleep(0.01) end
+      -- One whose call waits for a connection is never sent.
+      local own = Redis.start()
+      own:kill "KILL"
+      local away = open(own:url(), {timeout = 60})
+      run(6, function() away:set("never", 1) end):cancel()
+      sync.spawn(function() told[7] = away:set("sent", 1) end)
+      own:restart()
+      while not told[7] do sync.sleep(0.01) end
+      assert.same({n = 1, "sent"}, away:keys "*")
+      assert.equal("cancelled", told[6])
+    end)
+  end)
+
   describe("what goes together", function()
     may("is a pipeline", function()
       local answers = db:pipeline(function(p)
@@ -278,6 +322,46 @@ describe("sync.redis", function()
       assert.equal("misuse", codeOf(db.subscribe, db, "news"))
     end)
 
+    may("give a function that waits one message after the other, within a bound", function()
+      local heard, came, resume = {}, 0, nil
+      local counting = db:subscribe("news", function() came = came + 1 end)
+      local subscription = db:subscribe("news", sync.waits(function(message)
+        task.await(function(done) resume = done end)
+        heard[#heard + 1] = message
+        if message == "3" then error "no" end
+      end))
+      for i = 1, 5 do db:publish("news", i) end
+      for i = 1, 4 do
+        while not resume do sync.sleep(0.01) end
+        local go = resume
+        resume = nil
+        assert.equal(i - 1, #heard)
+        go()
+      end
+      while #heard < 4 do sync.sleep(0.01) end
+      assert.same({"1", "2", "3", "4"}, heard)
+      while not resume do sync.sleep(0.01) end -- the fifth is in hand
+      db:pipeline(function(p)
+        for i = 6, 1105 do p:publish("news", i) end
+      end)
+      while came < 1105 do sync.sleep(0.01) end
+      for i = 5, 1005 do
+        while not resume do sync.sleep(0.001) end
+        local go = resume
+        resume = nil
+        go()
+        while #heard < i do sync.sleep(0.001) end
+      end
+      assert.equal("1005", heard[#heard]) -- 1,000 were held, the rest was dropped
+      db:publish("news", "more")
+      while not resume do sync.sleep(0.01) end
+      resume()
+      while #heard < 1006 do sync.sleep(0.01) end
+      assert.equal("more", heard[1006])
+      subscription:close()
+      counting:close()
+    end)
+
     may("come back, and errors in them cost nothing else", function()
       local heard = {}
       db:subscribe("news", function() error "broken" end)
@@ -344,16 +428,17 @@ describe("sync.redis", function()
       local codes = {}
       local closing = open(server:url())
       closing:ping()
-      sync.spawn(function() codes[1] = codeOf(closing.get, closing, "a") end)
       sync.spawn(function() codes[2] = codeOf(closing.blpop, closing, "a", 0) end)
       local away = open("redis://127.0.0.1:" .. Process.freePort())
       sync.spawn(function() codes[3] = codeOf(away.get, away, "a") end)
       sync.sleep(0.05)
       closing:close()
       away:close()
+      while not (codes[2] and codes[3]) do sync.sleep(0.01) end
       assert.equal("closed", codeOf(closing.get, closing, "a"))
       assert.equal("closed", codeOf(closing.blpop, closing, "a", 0))
       assert.equal("closed", codeOf(closing.subscribe, closing, "a", print))
+      sync.sleep(0) -- they go on behind this one
       assert.equal("closed", codes[3])
       assert.equal("closed", codes[2])
     end)

@@ -73,6 +73,43 @@ describe("sync.connect", function()
     assert.equal(-32601, err.code)
   end)
 
+  it("shows a token first, and asks once more for another", function()
+    local class = game {resumeTime = 5}
+    class.auth = function(token)
+      local name = token:match("^right (%w+)$")
+      if not name then return nil, "wrong" end
+      return {id = name}
+    end
+    function class.remote:who() return self.user.id end
+    local _, url = serve(class)
+    support.logged(function()
+      assert.equal("ann", (ask(connect(url, {token = "right ann"}), "who")))
+      local asked = 0
+      local client = connect(url, {firstWait = 0.01, token = function()
+        sync.sleep(0.01)
+        asked = asked + 1
+        return asked == 1 and "old" or "right bob"
+      end})
+      assert.equal("bob", (ask(client, "who")))
+      assert.equal(2, asked)
+      client:drop("for this test")
+      assert.equal("bob", (ask(client, "who")))
+      assert.is_true(client.resumed)
+      assert.equal(3, asked)
+      for _, token in ipairs {"secret", function() return "secret" end} do
+        local refused = connect(url, {token = token, firstWait = 0.01})
+        local _, err = ask(refused, "who")
+        assert.equal("closed", err.code)
+        assert.matches("token was refused: wrong", err.message)
+        assert.is_nil(tostring(err):find("secret", 1, true))
+        assert.equal("closed", refused.state)
+      end
+      local broken = connect(url, {token = function() error("no network") end, firstWait = 0.01})
+      wait(function() return broken.attempt > 1 end)
+    end)
+    assert.matches("token", support.raised(sync.connect, url, {token = 7}))
+  end)
+
   it("speaks each framing", function()
     for _, framing in ipairs {"null", "line", "length16", "length32"} do
       local _, url = serve(game(), {framing = framing})

@@ -4,6 +4,7 @@ local Http = require "spec.support.http"
 local cjson = require "cjson"
 local support = require "spec.support"
 local sync = require "sync"
+local task = require "sync.task"
 local testing = require "sync.testing"
 
 local JSON = {["Content-Type"] = "application/json"}
@@ -153,6 +154,54 @@ describe("calls by POST", function()
     local off = serve({}, {rpcPath = false})
     assert.equal(404, (off:ask("POST /rpc", JSON, body)))
     assert.matches("rpcPath", support.raised(serve, {}, {rpcPath = "rpc"}))
+  end)
+
+  it("need a token where the class has auth", function()
+    local resume
+    local http = serve({whoami = function(self) return self.user.name end}, {
+      auth = function(token)
+        if token == "slow" then task.await(function(done) resume = done end) end
+        if token == "raises" then error "no" end
+        if token == "other" then return nil, "not here", 403 end
+        return (token == "right" or token == "slow") and {name = "ann"} or nil
+      end})
+    local body = '{"jsonrpc":"2.0","id":1,"method":"whoami"}'
+    local function with(token)
+      return {["Content-Type"] = "application/json",
+        Authorization = token and "Bearer " .. token or nil}
+    end
+    local status, _, head = call(http, body, with(nil))
+    assert.equal(401, status)
+    assert.same({"Bearer"}, Http.lines(head, "WWW-Authenticate"))
+    assert.equal(401, (call(http, body, with "wrong")))
+    assert.equal(403, (call(http, body, with "other")))
+    assert.equal(500, (call(http, body, with "raises")))
+    assert.equal("ann", call(http, body, with "right").result)
+    assert.is_nil((http:ask("POST /rpc", with "slow", body)))
+    resume()
+    local _, text = http:answer()
+    assert.equal("ann", cjson.decode(text).result)
+    http:ask("POST /rpc", with "slow", body)
+    http:leave()
+    resume() -- nobody hears this
+  end)
+
+  it("wait in functions that may", function()
+    local resumes = {}
+    local http = serve {wait = sync.waits(function(_, x)
+      return task.await(function(done) resumes[x] = done end) .. x
+    end)}
+    assert.is_nil((http:ask("POST /rpc", JSON, '[{"jsonrpc":"2.0","id":1,"method":"wait",' ..
+      '"params":[1]},{"jsonrpc":"2.0","method":"wait","params":[3]},{"jsonrpc":"2.0","id":2,' ..
+      '"method":"wait","params":[2]}]')))
+    resumes[2] "b"
+    assert.is_nil((http:answer()))
+    resumes[1] "a"
+    local status, text = http:answer()
+    assert.equal(200, status)
+    assert.same({"a1", "b2"}, {cjson.decode(text)[1].result, cjson.decode(text)[2].result})
+    resumes[3] "nobody hears this"
+    assert.equal(404, (http:ask "GET /else"))
   end)
 
   it("of a client that has gone are carried out all the same", function()

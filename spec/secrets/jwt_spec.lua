@@ -49,6 +49,16 @@ describe("sync.jwt", function()
     assert.is_nil((jwt.verify(token, {algorithm = "HS256", key = SECRET:reverse()})))
   end)
 
+  it("keeps claims as they are: lists, long numbers, null", function()
+    local token = jwt.sign({id = 1732900000123456, third = 1 / 3, roles = sync.list(),
+      none = sync.null, deep = {{1}}, exp = os.time() + 60}, HS256)
+    assert.matches('"roles":[]', crypto.fromBase64((token:match "%.(.-)%.")), 1, true)
+    local claims = jwt.verify(token, HS256)
+    assert.same({1732900000123456, 1 / 3, sync.null},
+      {claims.id, claims.third, claims.none})
+    assert.equal(getmetatable(sync.list()), getmetatable(claims.roles))
+  end)
+
   it("verifies the token of RFC 7515, appendix A.1", function()
     local key = crypto.fromBase64("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN" ..
       "3Yj0iPS4hcgUuTwjAzZr1Z9CAow")

@@ -197,7 +197,27 @@ describe("sync.socket", function()
     sync.spawn(function() told = {one:receive()} end)
     assert.matches("another task waits", support.raised(one.receive, one))
     one:close()
+    while not told do sync.sleep(0.01) end
     assert.same({nil, "closed", ""}, told)
+  end)
+
+  may("tells a task at the wait that it is cancelled, and can be used again", function()
+    local one = assert(socket.connect("127.0.0.1", echo()))
+    local told = {}
+    local receiving = sync.spawn(function()
+      local ok, problem = pcall(one.receive, one, 2)
+      told[1] = not ok and problem.code
+    end)
+    receiving:cancel()
+    local connecting = sync.spawn(function()
+      local ok, problem = pcall(socket.connect, "localhost", 1)
+      told[2] = not ok and problem.code
+    end)
+    connecting:cancel()
+    while not told[1] or not told[2] do sync.sleep(0.01) end
+    assert.same({"cancelled", "cancelled"}, told)
+    one:send "ab"
+    assert.equal("ab", one:receive(2))
   end)
 
   may("selects", function()

@@ -23,6 +23,9 @@ struct clock clock_next(const struct conn *conn) {
         clock_consider(&clock, conn->since, options->close_timeout, SYNC_RESET);
         return clock;
     }
+    if (conn->waits) {
+        return clock; /* hold_pause comes back here */
+    }
     if (conn_is_paused(conn)) {
         clock.left = rate_due(conn);
         clock.reason = CLOCK_RELEASE;

@@ -83,7 +83,8 @@ struct conn {
     bool owes_close : 1;
     bool close_pushed : 1;
     bool spoken_to : 1;  /* it was sent a message */
-    bool held : 1;       /* not read: its request must be answered, or it has flooded */
+    bool held : 1;       /* not read: its request must be answered, it has flooded, or: */
+    bool waits : 1;      /* the program wants no more of it for now */
     bool reserved : 1;   /* beyond the bound: see reserve.h */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
@@ -107,7 +108,8 @@ static inline void conn_speak(struct conn *conn, const struct protocol *protocol
     conn->protocol_data = data;
 }
 
-/* Whether it has sent more than its rate, and isn't read for a while. */
+/* Whether it isn't read for a while: it has sent more than its rate, or the program wants
+ * no more of it. */
 static inline bool conn_is_paused(const struct conn *conn) {
     return conn->held && !conn->protocol->is_http;
 }

@@ -11,6 +11,9 @@ void hold_watch(struct conn *conn) {
 }
 
 void hold_release(struct conn *conn) {
+    if (conn->waits) {
+        return;
+    }
     conn->held = false;
     hold_watch(conn);
     if (conn->backlog.length > 0 || conn->state != CONN_OPEN || conn->transport->resume ||
@@ -18,4 +21,18 @@ void hold_release(struct conn *conn) {
         turn_wait(conn);
     }
     clock_arm(conn);
+}
+
+void hold_pause(struct conn *conn, bool pause) {
+    if (conn->protocol->is_http || !conn_is_open(conn) || conn->waits == pause) {
+        return;
+    }
+    conn->waits = pause;
+    if (pause) {
+        conn->held = true;
+        conn->unfinished = false; /* nothing of it is taken, so it can't be in time */
+    } else {
+        conn->last_read = core_now(conn->core); /* its silence was ours */
+        hold_release(conn);
+    }
 }

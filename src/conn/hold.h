@@ -1,5 +1,5 @@
-/* hold.h: whether a connection is read. It is held while its request must be answered, or
- * when it has sent more than its rate. */
+/* hold.h: whether a connection is read. It is held while its request must be answered,
+ * when it has sent more than its rate, and while the program wants no more of it. */
 #pragma once
 
 #include "conn/conn.h"
@@ -21,5 +21,9 @@ static inline bool hold_wants_bytes(const struct conn *conn) {
 /* Watches the socket for bytes, or no more, as the connection's state wants it. */
 void hold_watch(struct conn *conn);
 
-/* What the connection was held for is over. */
+/* What the connection was held for is over, apart from the program's wish. */
 void hold_release(struct conn *conn);
+
+/* The program wants no more messages of a client, or wants them again. What was handed
+ * out, and what the kernel has, is all that there is until then. */
+void hold_pause(struct conn *conn, bool pause);

@@ -56,6 +56,11 @@ static void write_on(struct conn *conn) {
 
 void conn_ready(void *data, uint32_t events) {
     struct conn *conn = data;
+    if (conn->waits && (events & (EPOLLERR | EPOLLHUP)) && conn_is_open(conn)) {
+        conn_abort(conn, SYNC_RESET,
+                   false); /* it isn't read, so nothing else would tell */
+        return;
+    }
     /* What came before a connection broke is still read. */
     if ((events & ~(uint32_t)EPOLLOUT) && conn->state != CONN_CLOSING) {
         read_once(conn);

@@ -112,9 +112,9 @@ struct core {
     struct resolution *resolutions; /* under way */
     struct attempt *attempts;       /* to connect, under way */
     uint32_t next_request_id;
-    uint32_t requests;     /* name look-ups under way */
-    struct crew *crews;    /* threads for what takes its time: see jobs.h */
-    struct watch *watches; /* of other libraries' descriptors: see watch.h */
+    uint32_t requests;       /* name look-ups under way */
+    struct crew *crews;      /* threads for what takes its time: see jobs.h */
+    struct watch *watches;   /* of other libraries' descriptors: see watch.h */
     struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
     uint64_t handed_out; /* when the last batch was, in ns */

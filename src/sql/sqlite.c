@@ -33,7 +33,9 @@ struct sync_lite_cursor {
     struct task *task; /* holds the statement's text and values */
     struct connection own;
     struct sqlite3_stmt *statement;
+    uint32_t fetches; /* that aren't freed: the loop's */
     bool begun;
+    bool over; /* it's ended with the last of them */
 };
 
 static bool is_written(const struct sync_lite *lite, uint32_t flags) {
@@ -114,8 +116,9 @@ static void cursor_free(struct sync_lite_cursor *cursor) {
 
 static void free_job(struct job *job) {
     struct task *task = (struct task *)job;
-    if (task->ends) {
-        cursor_free(task->cursor);
+    struct sync_lite_cursor *cursor = task->cursor;
+    if (task->ends || (cursor && --cursor->fetches == 0 && cursor->over)) {
+        cursor_free(cursor);
     }
     task_free(task);
 }
@@ -271,13 +274,19 @@ int32_t sync_lite_fetch(struct sync_lite_cursor *cursor, uint32_t rows, uint32_t
         return UV_ENOMEM;
     }
     task->cursor = cursor;
+    cursor->fetches++;
     task->request.most_rows = rows;
     task->request.most_bytes = bytes;
     return give(task);
 }
 
-/* The statement is finalized by the thread that has its connection. */
+/* The statement is finalized by a thread. One of several readers may be at a fetch that
+ * was cancelled: then the loop does it, when that has ended. The writer is one. */
 void sync_lite_cursor_close(struct sync_lite_cursor *cursor) {
+    if (cursor->fetches > 0 && !is_written(cursor->lite, cursor->task->request.flags)) {
+        cursor->over = true;
+        return;
+    }
     struct task *task = task_new(cursor->lite, cursor->task->request.flags);
     if (!task) {
         return; /* until the database is closed */

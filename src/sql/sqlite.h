@@ -89,7 +89,8 @@ struct sync_lite_cursor *sync_lite_cursor_open(struct sync_lite *lite, uint32_t 
                                                const struct sync_sql_value *values,
                                                uint32_t count);
 int32_t sync_lite_fetch(struct sync_lite_cursor *cursor, uint32_t rows, uint32_t bytes);
-/* Ends it; no job of it is under way. Closing the database ends those that are left. */
+/* Ends it; a job of it that is under way was cancelled. Closing the database ends those
+ * that are left. */
 void sync_lite_cursor_close(struct sync_lite_cursor *cursor);
 
 #pragma GCC visibility pop

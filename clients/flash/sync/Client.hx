@@ -42,6 +42,7 @@ class Client extends EventDispatcher {
     var isSilent = false;      // nothing has come since the last beat
     var connection = 0;        // how many there have been
     var attempt = 0;           // failed ones in a row
+    var asksAgain = false;     // a token was refused
     var openedAt = -1.;        // -1: not open
 
     var session = 0;           // how many there have been
@@ -603,10 +604,29 @@ class Client extends EventDispatcher {
         isAsking = false;
         early = [];
         earlySize = 0;
-        var first:Dynamic = token == null
+        if (settings.token == null) greet();
+        else say({jsonrpc: "2.0", id: "auth", method: "sync.auth", params: [shownToken()]});
+    }
+
+    // A function that fails gives no token, which the server refuses.
+    function shownToken():Dynamic {
+        if (!Reflect.isFunction(settings.token)) return settings.token;
+        try {
+            return settings.token();
+        } catch (e:Error) {
+            report(e);
+            return null;
+        }
+    }
+
+    function greet() {
+        say(token == null
             ? {jsonrpc: "2.0", id: "hello", method: "sync.ping"}
             : {jsonrpc: "2.0", id: "resume", method: "sync.resume",
-                params: [(token : Dynamic), count]};
+                params: [(token : Dynamic), count]});
+    }
+
+    function say(first:Dynamic) {
         try {
             transport.send(transport.pack(first));
         } catch (e:Error) {
@@ -617,7 +637,11 @@ class Client extends EventDispatcher {
     function keepEarly(message:Dynamic, size:Int) {
         if (isObject(message) && message.method == null) {
             var result = message.result;
-            if (message.id == "hello") {
+            if (message.id == "auth") {
+                if (message.error == null) greet();
+                else refusedToken(message.error.message);
+                return;
+            } else if (message.id == "hello") {
                 begin(early.concat([null])); // this one counts as any other answer
                 return;
             } else if (message.id == "resume") {
@@ -636,6 +660,15 @@ class Client extends EventDispatcher {
         early.push(message);
         earlySize += size;
         if (earlySize > settings.maxReceived) drop("too much before the first answer");
+    }
+
+    // A function is asked once more, until a connection has held; for ever would be in vain.
+    function refusedToken(why:String) {
+        transport.shut();
+        var isOver = asksAgain || !Reflect.isFunction(settings.token);
+        asksAgain = true;
+        if (isOver) finish("the token was refused: " + why);
+        else lost("the token was refused: " + why);
     }
 
     // A session begins, of which these messages have already come.
@@ -692,7 +725,10 @@ class Client extends EventDispatcher {
     }
 
     function lost(reason:String) {
-        if (openedAt >= 0 && now() - openedAt >= longestWait()) attempt = 0; // it held
+        if (openedAt >= 0 && now() - openedAt >= longestWait()) { // it held
+            attempt = 0;
+            asksAgain = false;
+        }
         forget();
         var isOver = !settings.reconnect || settings.attempts > 0 && attempt >= settings.attempts;
         if (isOver) {

@@ -5,6 +5,7 @@ import flash.errors.ArgumentError;
 /** What can be said of a Client; what isn't said is as in Settings. **/
 typedef Options = {
     ?transport:String,
+    ?token:Dynamic,
     ?timeout:Float,
     ?offline:String,
     ?queueLimit:Int,
@@ -27,6 +28,8 @@ typedef Options = {
 class Settings {
     /** "xml": JSON through XMLSocket; "amf": AMF3 through flash.net.Socket. **/
     public var transport:String = "xml";
+    /** For the server's auth: a text, or a function that returns one at each attempt; or null. **/
+    public var token:Dynamic = null;
     /** Milliseconds that a call waits for its answer, from when it is made; 0: for ever. **/
     public var timeout:Float = 10000;
     /** What happens to calls made without a connection; or "refuse". **/
@@ -61,8 +64,8 @@ class Settings {
     public var onError:Dynamic -> Void = null;
 
     public function new(?options:Dynamic) {
-        var known = ["transport", "timeout", "offline", "queueLimit", "pendingLimit", "maxMessage",
-            "maxQueue", "maxReceived", "connectTimeout", "heartbeat", "reconnect", "firstWait",
+        var known = ["transport", "token", "timeout", "offline", "queueLimit", "pendingLimit",
+            "maxMessage", "maxQueue", "maxReceived", "connectTimeout", "heartbeat", "reconnect", "firstWait",
             "waitFactor", "longestWait", "jitter", "attempts", "onError"];
         for (name in Reflect.fields(options)) {
             if (known.indexOf(name) < 0) {

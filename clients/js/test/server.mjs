@@ -134,6 +134,7 @@ export class StandIn {
 
   // Misbehaviour
   refuse;                     // an HTTP status for handshakes
+  accepts;                    // (token) => whether sync.auth lets in; no other call comes first
   isSilent = false;           // takes messages and answers none
   reverses = false;           // answers a batch of calls in reverse, each by itself
   repeats = false;            // answers twice
@@ -164,6 +165,21 @@ export class StandIn {
   }
 
   welcome(socket) {
+    if (!this.accepts) {
+      this.letIn(socket);
+      return;
+    }
+    socket.once("message", data => {
+      const {id, method, params: [token]} = JSON.parse(String(data));
+      const isRight = method === "sync.auth" && this.accepts(token);
+      const outcome = isRight ? {result: true} : {error: {code: -32003, message: "refused"}};
+      socket.send(JSON.stringify({jsonrpc: "2.0", id, ...outcome}));
+      if (isRight) this.letIn(socket);
+      else socket.close(4401, "refused");
+    });
+  }
+
+  letIn(socket) {
     socket.session = new Session(this, socket);
     socket.on("error", () => {});
     if (this.resumeTime) {

@@ -12,10 +12,11 @@ local function decode(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
+local ENCODED = {}
+for byte = 0, 255 do ENCODED[string.char(byte)] = ("%%%02X"):format(byte) end
+
 local function encode(text)
-  return (text:gsub("[^%w!#$&'()*+./:<=>?@%[%]^_`{|}~-]", function(byte)
-    return ("%%%02X"):format(byte:byte())
-  end))
+  return (text:gsub("[^%w!#$&'()*+./:<=>?@%[%]^_`{|}~-]", ENCODED))
 end
 
 local function isToken(name)

@@ -35,7 +35,7 @@ end
 local function responseHead(request, code, list, length, keep)
   local last = {}
   if length then last[1] = {"Content-Length", length} end
-  last[#last + 1] = {"Date", date.write(os.time())}
+  if not headers.find(list, "Date") then last[#last + 1] = {"Date", date.write(os.time())} end
   if not keep then
     last[#last + 1] = {"Connection", "close"}
   elseif request.version == "1.0" then
@@ -122,15 +122,21 @@ function Exchange:isWaiting()
   return waiting[self.slot] == self
 end
 
+--- It waits no more, and is answered now.
+-- @treturn boolean false when the client has gone meanwhile
+function Exchange:goOn()
+  if not self:isWaiting() then return false end
+  waiting[self.slot] = nil
+  return true
+end
+
 --- Lets it answer now or later.
 -- @treturn function of a status, headers and a body, to be called once; it does nothing when
 -- the client has gone
 function Exchange:later()
   self:wait()
   return function(code, given, body)
-    if not self:isWaiting() then return end
-    waiting[self.slot] = nil
-    self:respond(code, given, body)
+    if self:goOn() then self:respond(code, given, body) end
   end
 end
 

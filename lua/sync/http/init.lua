@@ -31,9 +31,9 @@ local core = require "sync.core"
 local cors = require "sync.http.cors"
 local files = require "sync.http.files"
 local hosts = require "sync.http.hosts"
+local known = require "sync.http.known"
 local log = require "sync.log"
 local loop = require "sync.loop"
-local memory = require "sync.memory"
 local origins = require "sync.http.origins"
 local pages = require "sync.http.pages"
 local panel = require "sync.http.panel"
@@ -191,7 +191,7 @@ local function serve(exchange)
     if status then return exchange:respond(status, headers, body) end
   end
   local take = class:takesRequest(request)
-  if take then return take(exchange) end
+  if take then return known.answer(exchange, take) end
   if request.method == "OPTIONS" then
     for method in pairs(class:methodsOf(path)) do methods[method] = true end
     if settings.web or pages[path] then methods.GET = true end
@@ -243,13 +243,7 @@ local function take(event)
     return exchange:say(403, "this port takes no WebSockets")
   end
   if loop.isStopping() then return exchange:say(503, "stopping") end
-  local accepted, status, text, headers = upgrade.accept(exchange)
-  if accepted then
-    loop.connect(slot, listener, request)
-    memory.keepPace()
-  elseif status then
-    exchange:say(status, text, headers)
-  end
+  upgrade.take(exchange)
 end
 
 loop.on(C.SYNC_REQUEST, take)

@@ -6,6 +6,8 @@ local headers = require "sync.http.headers"
 local json = require "sync.json"
 local log = require "sync.log"
 local refusal = require "sync.http.refusal"
+local task = require "sync.task"
+local waits = require "sync.waits"
 
 local routes = {}
 
@@ -124,24 +126,54 @@ function routes.list(methods)
   return table.concat(list, ", ")
 end
 
---- Answers an exchange by a route.
-function routes.call(exchange, route)
+-- Routes may wait: each is a task. One that has waited may find that its client has gone.
+
+local Answer = task.kind {}
+
+function Answer:leave()
+  if self.hasWaited then return end
+  self.hasWaited = true
+  waits.count(self.class, 1)
+  self.exchange:wait()
+end
+
+local function failed(exchange, message, traceback)
   local request = exchange.request
-  local ok, status, list, body = xpcall(function()
-    return result(route(request))
-  end, function(raised) return refusal.is(raised) and raised or failure.trace(raised) end)
-  if not ok and refusal.is(status) then return exchange:say(status.status, status.text) end
+  log.limited("error", "route", ("error in the route of %s %s: %s%s"):format(request.method,
+    request.path, message, traceback and "\n" .. traceback or ""), {address = request.address})
+  exchange:say(500)
+end
+
+function Answer:ended(ok, status, list, body)
+  local exchange = self.exchange
+  if self.hasWaited then
+    waits.count(self.class, -1)
+    if not exchange:goOn() then return end
+  end
   if not ok then
-    log.limited("error", "route", ("error in the route of %s %s: %s")
-      :format(request.method, request.path, tostring(status)), {address = request.address})
-    return exchange:say(500)
+    local raised = status.raised
+    if refusal.is(raised) then return exchange:say(raised.status, raised.text) end
+    if getmetatable(raised) ~= task.Failure then
+      return failed(exchange, failure.describe(status.raised), status.traceback)
+    end
+    log.limited("warn", "route", ("the route of %s %s: %s"):format(exchange.request.method,
+      exchange.request.path, status.raised.message))
+    return exchange:say(503, "the answer has taken too long")
   end
   local fine, message = pcall(exchange.respond, exchange, status, list, body)
-  if not fine then
-    log.limited("error", "route", ("the route of %s %s: %s")
-      :format(request.method, request.path, tostring(message)))
-    exchange:say(500)
+  if not fine then failed(exchange, tostring(message)) end
+end
+
+local function run(route, request) return result(route(request)) end
+
+--- Answers an exchange by a route.
+function routes.call(exchange, route)
+  local class = exchange.listener.class
+  if waits.isFull(class) then
+    return exchange:say(503, "too many requests wait; try again later", {["Retry-After"] = "1"})
   end
+  task.start(Answer, {exchange = exchange, class = class, limit = class.waitTimeout or nil}, run,
+    route, exchange.request)
 end
 
 return routes

@@ -47,12 +47,6 @@ local function commandMethods(class, method)
   end})
 end
 
-local function needTask(call)
-  if not task.isInside() then
-    error(call .. " waits, so it must be called inside sync.spawn(function() … end)", 4)
-  end
-end
-
 -- The answer of a call of one command; the last of two counts.
 local function only(call, name, first)
   local answer = call.answers[call.count]
@@ -138,7 +132,7 @@ local function calls(class, isAlone, prefix)
   -- @return its answer
   -- @raise failures
   function class:command(name, ...)
-    needTask(any)
+    task.needed(any, 2)
     name = named(name, any)
     commands.check(name, (...), isAlone)
     local call = self:execute(commands.write(name, ...), 1, commands.blocks(name, ...))
@@ -150,7 +144,7 @@ local function calls(class, isAlone, prefix)
   -- @treturn table the answers in order, and how many in `n`
   -- @raise the first failure, with the answers in `results`
   function class:pipeline(fn)
-    needTask(pipeline)
+    task.needed(pipeline, 2)
     local collector = collect(self, fn, false, isAlone)
     if collector.count == 0 then return {n = 0} end
     local call = self:execute(table.concat(collector.texts), collector.count)
@@ -162,7 +156,7 @@ local function calls(class, isAlone, prefix)
   -- that.
   -- @raise also "conflict" in `watch`, when somebody has changed what is watched
   function class:multi(fn)
-    needTask(multi)
+    task.needed(multi, 2)
     local collector = collect(self, fn, true, isAlone)
     if collector.count == 0 then return {n = 0} end
     self.isWatching = false -- EXEC ends that, whatever it answers
@@ -227,7 +221,7 @@ end
 -- @tparam function fn gets `tx`, with the commands as methods, `command`, `pipeline`, `multi`
 -- @return what fn returns
 function Client:watch(...)
-  needTask "db:watch"
+  task.needed("db:watch", 2)
   local count = select("#", ...)
   local fn = select(count, ...)
   if count < 2 or type(fn) ~= "function" then
@@ -245,7 +239,7 @@ function Client:watch(...)
 end
 
 local function subscribe(self, call, name, fn, isPattern)
-  needTask(call)
+  task.needed(call, 3)
   if type(name) ~= "string" or type(fn) ~= "function" then
     misuse("%s(name, fn): name must be a string and fn a function", call)
   end

@@ -5,17 +5,21 @@
 local Class = require "sync.class"
 local Connection = require "sync.redis.connection"
 local core = require "sync.core"
+local declared = require "sync.declared"
+local failure = require "sync.failure"
 local failures = require "sync.redis.failures"
 local hiredis = require "sync.redis.hiredis"
 local limits = require "sync.limits"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local task = require "sync.task"
+local waits = require "sync.waits"
 
 local now = core.C.sync_now
 local command = hiredis.command
 
 local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds
+local MOST_HELD = 1000 -- messages for a function that waits
 local PING_SECONDS = 5 -- of silence until Redis is asked whether it lives, and that it has then
 
 local Subscriptions = Class:extend("RedisSubscriptions")
@@ -55,18 +59,18 @@ local function connect(self)
   if self.connection.state == "idle" and not self.timer then self.connection:connect() end
 end
 
-local function raiseAll(list, failure)
+local function raiseAll(list, why)
   for i = #list, 1, -1 do
     local each = list[i]
-    if each.resume then each:finish(failure) end
+    if each.resume then each:finish(why) end
   end
 end
 
-local function failWaiting(self, failure)
+local function failWaiting(self, why)
   for _, names in ipairs {self.channels, self.patterns} do
     local all = {}
     for _, list in pairs(names) do all[#all + 1] = list end
-    for _, list in ipairs(all) do raiseAll(list, failure) end
+    for _, list in ipairs(all) do raiseAll(list, why) end
   end
 end
 
@@ -79,8 +83,8 @@ function Subscriptions:connectionLost(_, reason)
     log.warn(("Redis at %s: %s; what is subscribed to is lost meanwhile"):format(self.name, reason))
   end
   self.problem = reason
-  local failure = failures.ofRedis(reason)
-  if failure.code == "denied" then failWaiting(self, failure) end
+  local why = failures.ofRedis(reason)
+  if why.code == "denied" then failWaiting(self, why) end
   if self.count == 0 then return end
   local pause = self.pause * (1 + core.randomNumber(2 ^ 16) / 2 ^ 16) / 2
   self.pause = math.min(2 * self.pause, LONGEST_PAUSE)
@@ -94,17 +98,53 @@ function Subscriptions:connectionDrained() end
 
 -- Hearing.
 
+-- A function that was declared to wait gets one message after the other.
+local function work(each)
+  while not each.isBusy and each.first <= each.last do
+    local heard = each.held[each.first]
+    each.held[each.first] = nil
+    each.first = each.first + 1
+    each.isBusy = true
+    local hasWaited = false
+    waits.call(function(ok, caught)
+      each.isBusy = false
+      if not ok then
+        log.limited("error", "redis subscription", "error in a subscription of Redis: " ..
+          failure.describe(caught.raised), {traceback = caught.traceback})
+      end
+      if hasWaited then work(each) end
+    end, each.fn, heard[1], heard[2])
+    hasWaited = true
+  end
+end
+
+-- Messages that such a function has not come to are held, up to a bound.
+local function hold(each, message, channel)
+  if each.last - each.first + 1 >= MOST_HELD then
+    log.limited("warn", "redis subscription", ("a function that is subscribed to Redis is %d " ..
+      "messages behind: more are dropped"):format(MOST_HELD))
+    return
+  end
+  each.last = each.last + 1
+  each.held[each.last] = {message, channel}
+  work(each)
+end
+
 local function give(list, message, channel)
   if not list then return end
-  local fns = {} -- one may close itself, or another
-  for i, each in ipairs(list) do fns[i] = each end
-  for _, each in ipairs(fns) do
-    if not each.isClosed then loop.guard("a subscription of Redis", each.fn, message, channel) end
+  local all = {} -- one may close itself, or another
+  for i, each in ipairs(list) do all[i] = each end
+  for _, each in ipairs(all) do
+    if not each.isClosed and each.held then
+      hold(each, message, channel)
+    elseif not each.isClosed then
+      loop.guard("a subscription of Redis", each.fn, message, channel)
+    end
   end
 end
 
 -- The answer to what was asked first.
-local function answered(self, failure)
+local function answered(self, why)
   local list = self.asked[self.first]
   self.asked[self.first] = nil
   self.first = self.first + 1
@@ -113,7 +153,7 @@ local function answered(self, failure)
     self.pinged = false
     return
   end
-  if failure then return raiseAll(list, failure) end
+  if why then return raiseAll(list, why) end
   if list.isWanted then
     list.isConfirmed, self.pause = true, FIRST_PAUSE
     raiseAll(list, nil)
@@ -175,12 +215,12 @@ local function begin(self)
   self.pingTimer = loop.startTimer(PING_SECONDS / 2, PING_SECONDS / 2, function() ping(self) end)
 end
 
-function Subscription:finish(failure)
+function Subscription:finish(why)
   local resume = self.resume
   self.resume = nil
   limits.stop(self)
-  if failure then self:close() end
-  if resume then resume(failure) end
+  if why then self:close() end
+  if resume then resume(why) end
 end
 
 function Subscription:expire()
@@ -193,6 +233,7 @@ end
 function Subscription:close()
   if self.isClosed then return end
   self.isClosed = true
+  self.first, self.last = 1, 0 -- what is held is dropped
   remove(self.all, self)
 end
 
@@ -221,18 +262,19 @@ function Subscriptions:add(name, fn, isPattern)
   end
   if not self.connection then begin(self) end
   local list = listOf(self, name, isPattern)
-  local subscription = Subscription:new {all = self, list = list, fn = fn, isClosed = false}
+  local subscription = Subscription:new {all = self, list = list, fn = fn, isClosed = false,
+    held = declared[fn] and {}, first = 1, last = 0, isBusy = false}
   list[#list + 1] = subscription
   self.count = self.count + 1
   if list.isConfirmed then return subscription end
   connect(self)
   limits.start(subscription, self.options.timeout)
-  local ok, failure = pcall(task.await, function(resume) subscription.resume = resume end)
+  local ok, why = pcall(task.await, function(resume) subscription.resume = resume end)
   if not ok then
     subscription.resume = nil
-    subscription:finish(failure)
+    subscription:finish(why)
   end
-  if failure then error(failure, 0) end
+  if why then error(why, 0) end
   return subscription
 end
 

@@ -45,6 +45,7 @@ local Client = Class:extend("Client")
 Client.defaults = {
   framing = "null",         -- the listener's
   encoding = "json",        -- the same
+  token = "",               -- for the server's auth, or a function that returns it, and may wait
   timeout = 10,             -- for an answer, the waiting for a connection included; false: none
   offline = "queue",        -- what is called without a connection waits, or: "refuse"
   queueLimit = 256,         -- messages that wait for a connection
@@ -80,8 +81,10 @@ local function complete(given)
       error(("sync.connect: unknown option %s%s"):format(tostring(name),
         meant and ("; did you mean %s?"):format(meant) or ""), 3)
     end
+    local maybeFn = name == "token" and type(value) == "function"
     local maybeFalse = name == "timeout" or name == "heartbeat"
-    if not CHECKS[type(default)](value) and not (maybeFalse and value == false) then
+    local isFine = CHECKS[type(default)](value) or maybeFn or maybeFalse and value == false
+    if not isFine then
       error(("sync.connect: option %s must be a %s, not %s"):format(name, type(default),
         tostring(value)), 3)
     end
@@ -240,13 +243,45 @@ end
 function Client:connected(link)
   self.link = link
   self.silent = false
+  if self.token or self.settings.token ~= "" then
+    self.openTimer = loop.startTimer(self.settings.connectTimeout, 0, function()
+      self:drop("no answer to sync.auth or sync.resume")
+    end)
+  end
+  if self.settings.token == "" then return self:greet(link) end
+  self.isGuest = true
+  task.spawn(self.showToken, self, link)
+end
+
+-- May wait.
+function Client:showToken(link)
+  local token, ok = self.settings.token, true
+  if type(token) == "function" then ok, token = guard("token", token) end
+  if self.link ~= link then return end
+  if not ok or type(token) ~= "string" then return self:drop("there is no token") end
+  link:send(link._wire.request("auth", "sync.auth", token))
+end
+
+-- The server says whether it takes the token; nothing else comes before.
+function Client:welcome(message)
+  local value, link = message.value, self.link
+  if not message.ok or type(value) ~= "table" or value.id ~= "auth" then return end
+  self.isGuest = false
+  if value.error == nil then return self:greet(link) end
+  self.link = nil
+  link:abort()
+  local why = "the token was refused"
+  if type(value.error) == "table" then why = why .. ": " .. tostring(value.error.message) end
+  if type(self.settings.token) ~= "function" or self.asksAgain then return self:finish(why) end
+  self.asksAgain = true -- once, until a connection holds
+  self:away(why)
+end
+
+function Client:greet(link)
   if self.token then
     self.early = {}
     self.earlyBytes = 0
-    link:send(link.wire.request("resume", "sync.resume", self.token, self.count))
-    self.openTimer = loop.startTimer(self.settings.connectTimeout, 0, function()
-      self:drop("no answer to sync.resume")
-    end)
+    link:send(link._wire.request("resume", "sync.resume", self.token, self.count))
   else
     self:beginSession {}
   end
@@ -323,8 +358,10 @@ end
 function Client:away(reason)
   self:stopTimers()
   local settings = self.settings
-  if self.openedAt and now() - self.openedAt >= longestWait(self) then self.attempt = 0 end
-  self.openedAt, self.early = nil, nil
+  if self.openedAt and now() - self.openedAt >= longestWait(self) then
+    self.attempt, self.asksAgain = 0, false
+  end
+  self.openedAt, self.early, self.isGuest = nil, nil, false
   local over = not settings.reconnect or self.attempt >= settings.attempts or loop.isStopping()
   if over or not self.token then self:failSent("the connection was lost: " .. reason) end
   if over then return self:finish(reason) end
@@ -718,11 +755,12 @@ end
 function Client:received(link, data)
   if self.link ~= link then return end
   self.silent = false
-  local ok, message, isBatch = link.wire.decode(data, link.maxDepth)
+  local ok, message, isBatch = link._wire.decode(data, link.maxDepth)
   if not ok then
     log.limited("warn", "unreadable", ("%s sent what can't be read: %s"):format(self.url, message))
   end
   local one = {ok = ok, value = message, isBatch = isBatch}
+  if self.isGuest then return self:welcome(one) end
   if self.early then self:keepEarly(one, #data) else self:take(one) end
 end
 

@@ -6,7 +6,7 @@ local fault = {}
 -- JSON-RPC's own codes, and SYNC's.
 fault.PARSE, fault.REQUEST, fault.METHOD, fault.ARGUMENTS, fault.INTERNAL =
   -32700, -32600, -32601, -32602, -32603
-fault.BUSY, fault.TOO_OFTEN, fault.REFUSED = -32000, -32001, -32002
+fault.BUSY, fault.TOO_OFTEN, fault.REFUSED, fault.UNAUTHORIZED = -32000, -32001, -32002, -32003
 
 local Fault = {}
 Fault.__index = Fault

@@ -16,13 +16,19 @@ local Batch = require "sync.remoting.batch"
 local Method = require "sync.remoting.method"
 local Protocol = require "sync.protocol"
 local arrival = require "sync.remoting.arrival"
+local auth = require "sync.auth"
 local core = require "sync.core"
+local declared = require "sync.declared"
 local failure = require "sync.failure"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
+local limits = require "sync.limits"
 local log = require "sync.log"
+local loop = require "sync.loop"
 local null = require "cjson".null
 local options = require "sync.options"
+local task = require "sync.task"
+local waits = require "sync.waits"
 
 local C, handle = core.C, core.handle
 local now = C.sync_now
@@ -75,7 +81,7 @@ function Rpc:takesRequest(request)
 end
 
 -- Writes and reads the messages of the client: sync.remoting.json, or another like it.
-Rpc.wire = json
+Rpc._wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
 local MOST_ID = 128  -- bytes of an id, which `later` keeps
@@ -90,11 +96,11 @@ end
 Rpc.isId = isId
 
 local function refused(self, id, code, message)
-  return self.wire.fault(id, fault.new(code, message))
+  return self._wire.fault(id, fault.new(code, message))
 end
 
 local function answerOf(self, id, name, result)
-  local text, problem = self.wire.result(id, result)
+  local text, problem = self._wire.result(id, result)
   if text then return text end
   local what = ("the result of %s.remote:%s"):format(getmetatable(self).className, name)
   log.limited("error", what, ("%s can't be sent: %s"):format(what, problem), {client = self.id})
@@ -105,10 +111,10 @@ end
 
 -- Takes one call from the client's allowance for a method. Returns whether there was one.
 local function allow(self, name, method)
-  local allowances = self.allowances
+  local allowances = self._allowances
   if not allowances then
     allowances = {}
-    self.allowances = allowances
+    self._allowances = allowances
   end
   local time = now()
   local allowance = allowances[name] or {left = method.burst, at = time}
@@ -169,10 +175,45 @@ local function callMany(fn, self, a, count)
   return xpcall(fn, explain, self, unpack(a, 1, count))
 end
 
+-- Functions that wait. The task of one has the call's name, and what it has given `later`; when it
+-- waits, it gets the call's id, and its place in a batch.
+
+local Call = waits.bound {}
+
+-- What comes of a function: true and its result, or false and a fault.
+local function cameOf(self, name, ok, result)
+  if ok then return true, result end
+  if fault.is(result) then return false, result end
+  return false, internal(self, name, failure.describe(result.raised, self), result.traceback)
+end
+
+-- The message in hand: its kind, the client whose call is under way, what `later` has made for it,
+-- and the batch it is of. A function that waits has its own.
+local messageKind, caller, deferred, batch
+
+-- Begins one. Returns as Rpc:invoke.
+local function begin(self, name, fn, arguments, count)
+  local client = caller or self -- a member of a room calls for its client, which is answered
+  if (client._owed or 0) >= client.maxCalls then
+    return false, fault.new(fault.BUSY, "too many calls wait for their answers")
+  elseif waits.isFull(getmetatable(client)) then
+    return false, fault.new(fault.BUSY, "too many functions wait here; try again later")
+  end
+  local begun = waits.start(Call, client, {name = name, target = self,
+    kind = messageKind}, CALLS[count] or callMany, fn, self, arguments, count)
+  if not begun.isOver then
+    client._owed = (client._owed or 0) + 1
+    return nil, begun
+  end
+  deferred = begun.deferred
+  return cameOf(self, name, begun.a, begun.b)
+end
+
 --- Calls a function of `remote` for this client.
 -- @tparam string name
 -- @tparam table|nil params by position or by name
--- @treturn boolean,any true and the result, or false and a fault
+-- @treturn boolean,any true and the result, or false and a fault; nil and its task, when it waits:
+-- give that what `Call:done` needs
 function Rpc:invoke(name, params)
   local entry = self.remote[name]
   local method = getmetatable(entry) == Method and entry or nil
@@ -189,11 +230,10 @@ function Rpc:invoke(name, params)
       return false, fault.new(fault.TOO_OFTEN, ("%s is called too often"):format(name))
     end
   end
+  local inner = method and (method.waits and fn or nil) or declared[fn]
+  if inner and not task.isInside() then return begin(self, name, inner, arguments, count) end
   local call = CALLS[count] or callMany
-  local ok, result = call(fn, self, arguments, count)
-  if ok then return true, result end
-  if fault.is(result) then return false, result end
-  return false, internal(self, name, failure.describe(result.raised, self), result.traceback)
+  return cameOf(self, name, call(fn, self, arguments, count))
 end
 
 -- Sends an answer. One that is longer than the client's queue may be becomes an error.
@@ -204,9 +244,6 @@ local function reply(self, id, text)
   self:transmit(refused(self, id, fault.INTERNAL, "the answer is too long"))
 end
 
--- The client whose call is under way, what `later` has made for it, and the batch it is of.
-local caller, deferred, batch
-
 -- What was given to a function of `later`: true and the result, or false and a fault.
 local function outcome(self, call, name)
   local err = call.err
@@ -215,32 +252,71 @@ local function outcome(self, call, name)
   return false, internal(self, name, tostring(err))
 end
 
+-- Sends an answer, or puts it into its batch.
+local function answerLate(self, call, ok, value)
+  if call.id == nil then return end -- a notification
+  local text = ok and answerOf(self, call.id, call.name, value) or self._wire.fault(call.id, value)
+  if call.fill then return call.fill(text) end
+  reply(self, call.id, text)
+end
+
+-- A function has ended that has waited. Its message's kind is the client's now.
+function Call:done(isWhole, ok, result)
+  if not self.isCounted then return end -- at once
+  local client = self.client
+  client._owed = client._owed - 1
+  if not isWhole then ok, result = false, ok end -- it was given up
+  if not ok and not fault.is(result) and getmetatable(result.raised) == task.Failure then
+    local class = getmetatable(self.target)
+    log.limited("warn", "waitTimeout", ("%s.remote:%s: %s"):format(class.className, self.name,
+      result.raised.message), {client = client.id})
+    ok, result = false, fault.new(fault.BUSY, "the function has taken too long, or was cancelled")
+  end
+  ok, result = cameOf(self.target, self.name, ok, result)
+  local call = self.deferred
+  if call then
+    if not ok then
+      call.answer() -- is of no matter any more
+    elseif call.done then
+      ok, result = outcome(client, call, self.name)
+    else
+      call.id, call.name, call.fill = self.id, self.name, self.fill
+      return
+    end
+  end
+  answerLate(client, self, ok, result)
+end
+
 --- To be called in a function of `remote` whose answer isn't known yet: what it returns is
 -- then of no matter. In a batch, the others' answers wait for it, at most `callTimeout` seconds.
 -- @treturn function to be called once, with the result, or with nil and a fault; another
 -- error is logged, as if it were raised
 function Rpc:later()
-  if caller ~= self then
+  local own = task.current()
+  own = own and getmetatable(own) == Call and own.client == self and own or nil
+  if not own and caller ~= self then
     error("later() answers the call under way: it belongs into a function of remote", 2)
   end
-  if deferred then return deferred.answer end
-  local owed = (self.owed or 0) + 1
+  local before
+  if own then before = own.deferred else before = deferred end
+  if before then return before.answer end
+  local owed = (self._owed or 0) + 1
   if owed > self.maxCalls then
     error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
   end
-  self.owed = owed
-  local call = {}
-  deferred = call
+  self._owed = owed
+  local call = {kind = messageKind}
+  if own then
+    own.deferred, call.kind = call, own.kind
+  else
+    deferred = call
+  end
   function call.answer(result, err)
     if call.done then return end
     call.done, call.result, call.err = true, result, err
-    self.owed = self.owed - 1
+    self._owed = self._owed - 1
     if not call.name then return end -- within the call
-    local ok, value = outcome(self, call, call.name)
-    if call.id == nil then return end -- a notification
-    local text = ok and answerOf(self, call.id, call.name, value) or self.wire.fault(call.id, value)
-    if call.fill then return call.fill(text) end
-    reply(self, call.id, text)
+    waits.asKind(self, call.kind, answerLate, self, call, outcome(self, call, call.name))
   end
   return call.answer
 end
@@ -254,6 +330,11 @@ local function carryOut(self, id, name, params)
   if own then ok, result = own(self, params, id) else ok, result = self:invoke(name, params, id) end
   local call = deferred
   caller, deferred = nil, nil
+  if ok == nil and getmetatable(result) == Call then -- a function that waits
+    result.id = id
+    if batch and id ~= nil then result.fill = batch:owe(id) end
+    return nil
+  end
   if not call then return ok, result end
   if not ok then
     call.answer() -- is of no matter any more
@@ -276,7 +357,7 @@ local function request(self, message)
   end
   local ok, result = carryOut(self, id, name, params)
   if id == nil or ok == nil then return nil end
-  return ok and answerOf(self, id, name, result) or self.wire.fault(id, result)
+  return ok and answerOf(self, id, name, result) or self._wire.fault(id, result)
 end
 
 --- Takes one element: a request, or an answer to a call of ours.
@@ -317,12 +398,13 @@ Rpc.onBinary = false
 
 --- Handles a message.
 function Rpc:onData(data, kind)
-  if self.mirrors then
+  messageKind = kind
+  if self._mirrors then
     self:chooseWire()
   elseif kind == "binary" and self.onBinary then
     return self:onBinary(data)
   end
-  local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
+  local ok, message, isBatch = self._wire.decode(data, self.maxDepth)
   local id, answer = null
   if not ok then
     answer = refused(self, null, fault.PARSE, message)
@@ -335,10 +417,16 @@ function Rpc:onData(data, kind)
   if answer then reply(self, id, answer) end
 end
 
+-- A function goes on, or an answer leaves, of a message of this kind.
+function Rpc:resumeKind(kind)
+  Protocol.resumeKind(self, kind)
+  if self._mirrors then self:chooseWire() end
+end
+
 -- A WebSocket's text frames are JSON, whatever the encoding of the others.
 function Rpc:chooseWire()
   local isText = C.sync_sends_text(handle, self.slot) ~= 0
-  self.wire = isText and json or require "sync.flash.wire"
+  self._wire = isText and json or require "sync.flash.wire"
 end
 
 -- Called on the class when clients may come that speak another wire than JSON.
@@ -347,13 +435,13 @@ function Rpc:takesOther() end
 -- Called before onConnect.
 function Rpc:begin(listener)
   if listener.settings.encoding ~= "amf3" then return end
-  self.mirrors = self.transport == "websocket"
+  self._mirrors = self.transport == "websocket"
   self:chooseWire()
 end
 
 --- Sends a text of JSON-RPC.
 function Rpc:transmitNow(text)
-  return self:send(text, self.onBinary and not self.mirrors and "text" or nil)
+  return self:send(text, self.onBinary and not self._mirrors and "text" or nil)
 end
 
 --- The same of one that counts.
@@ -364,10 +452,80 @@ end
 -- An answer to a call of the server. `sync.Remote` makes such calls.
 function Rpc:answered(id, result, err) end -- luacheck: ignore id result err
 
+-- Tokens. Who has shown none is at the door: its first call must be sync.auth.
+
+local Guest = {} -- waits for the token of a client; has a time limit
+Guest.__index = Guest
+
+function Guest:expire()
+  if self.client.isAtDoor then self.client:close("unauthorized", auth.UNAUTHORIZED) end
+end
+
+local function tokenOf(params)
+  if type(params) ~= "table" then return nil end
+  return params[1] or params.token
+end
+
+local function turnAway(self, id, why, status)
+  auth.refused(getmetatable(self), why, self.address)
+  reply(self, id, refused(self, id, fault.UNAUTHORIZED, why))
+  self:close("unauthorized", status == 403 and auth.FORBIDDEN or auth.UNAUTHORIZED)
+end
+
+-- The onData of a client at the door. What comes behind the call waits.
+local atDoor = waits.declare(function(self, data)
+  if self._mirrors then self:chooseWire() end
+  local ok, message = self._wire.decode(data, self.maxDepth)
+  local id = ok and type(message) == "table" and isId(message.id) and message.id or null
+  if not ok or type(message) ~= "table" or message.method ~= "sync.auth" then
+    if ok and type(message) == "table" and message.method == "sync.ping" then
+      return reply(self, id, answerOf(self, id, "sync.ping", true))
+    end
+    return turnAway(self, id, "the first call must be sync.auth, with a token", 401)
+  end
+  local user, more, status = auth.ask(getmetatable(self), tokenOf(message.params))
+  if self.closing then return end
+  if not user then return turnAway(self, id, more, status) end
+  local guest = self.isAtDoor
+  limits.stop(guest)
+  auth.give(self, user, more)
+  self.onData = nil
+  reply(self, id, answerOf(self, id, "sync.auth", true))
+  loop.letIn(self, guest.listener)
+end)
+
+function Rpc:knock(listener)
+  local guest = setmetatable({client = self, listener = listener}, Guest)
+  self.isAtDoor = guest
+  Rpc.begin(self, listener)
+  self.onData = atDoor
+  limits.start(guest, listener.settings.handshakeTimeout or 10)
+end
+
+-- A client shows another token of the same user, before the first one ends.
+local function renew(self, token)
+  local class = getmetatable(self)
+  local user, more = auth.ask(class, token)
+  if not user then error(fault.new(fault.UNAUTHORIZED, more), 0) end
+  if not auth.isSame(user, self.user) then
+    error(fault.new(fault.UNAUTHORIZED, "the token is another user's"), 0)
+  end
+  auth.give(self, user, more)
+  return true
+end
+
+local function askAgain(self, params)
+  if not self.auth then
+    return false, fault.new(fault.METHOD, 'there is no function "sync.auth"')
+  end
+  return begin(self, "sync.auth", renew, {tokenOf(params)}, 1)
+end
+
 -- The protocol's own functions: of the client, the params and the id. They return true and a
 -- result, false and a fault, or nothing when they have answered.
 Rpc.own = {
   ["sync.ping"] = function() return true, true end,
+  ["sync.auth"] = askAgain,
 }
 
 --- Makes a class with functions of its own; those of this class can still be called.

@@ -8,10 +8,12 @@
 -- with other arguments get an error that names the argument; they may give arguments by
 -- position or by name. A table of options may stand before the function:
 -- `{rate = 10, burst = 20}` lets each client call it 10 times a second, and 20 at once;
--- without a burst, as many at once as in a second, but at least one.
+-- without a burst, as many at once as in a second, but at least one; `{waits = true}` lets the
+-- function wait, as `sync.waits` does.
 -- @module sync.remoting.method
 
 local Class = require "sync.class"
+local declared = require "sync.declared"
 
 local Method = Class:extend("Method")
 
@@ -65,9 +67,10 @@ end
 
 local function checkOptions(options)
   for name, value in pairs(options) do
-    if name ~= "rate" and name ~= "burst" or type(value) ~= "number" or value <= 0 then
-      error(("sync.method: option %s must be rate or burst, a number above 0")
-        :format(tostring(name)), 3)
+    local isRate = (name == "rate" or name == "burst") and type(value) == "number" and value > 0
+    if not isRate and not (name == "waits" and type(value) == "boolean") then
+      error(("sync.method: option %s must be rate or burst, a number above 0, or waits, true or " ..
+        "false"):format(tostring(name)), 3)
     end
   end
   if options.burst and (options.burst < 1 or not options.rate) then
@@ -91,8 +94,10 @@ function Method.declare(...)
     parameters[i] = parse(tostring(declaration))
     places[parameters[i].name] = i
   end
-  return Method:new {fn = fn, parameters = parameters, places = places, count = #parameters,
-    rate = options.rate, burst = options.burst or options.rate and math.max(1, options.rate)}
+  local inner = declared[fn]
+  return Method:new {fn = inner or fn, waits = options.waits or inner ~= nil,
+    parameters = parameters, places = places, count = #parameters, rate = options.rate,
+    burst = options.burst or options.rate and math.max(1, options.rate)}
 end
 
 local function describe(value)

@@ -280,7 +280,7 @@ end
 
 local function placeOf(client, params)
   local number = type(params) == "table" and params.room
-  local place = number and client.membership and client.membership:find(number)
+  local place = number and client._membership and client._membership:find(number)
   if place then return place end
   return nil, wrong "room: this client is in no such room"
 end
@@ -352,5 +352,5 @@ local function adopt(client, packed)
 end
 
 Remote.carryPlaces(function(client)
-  return client.membership and client.membership:pack()
+  return client._membership and client._membership:pack()
 end, adopt)

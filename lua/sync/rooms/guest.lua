@@ -76,7 +76,7 @@ local function enter(place, said, done)
   place.membership:add(guest.number, place)
   done(told(place, said))
   if client.resumeTime then guest.clients:remember() end
-  if client.wire ~= json then guest.clients.mixed = true end
+  if client._wire ~= json then guest.clients.mixed = true end
   guest.clients.kind = client.clients.kind
   if client.slot == 0 then
     guest.clients:remember(client)

@@ -21,7 +21,7 @@ local Here = Class:extend("Here")
 --- The form in which a client gets patches: what it asks for, or that of its wire.
 -- @treturn string|nil or nil and a fault
 function Here.form(client, wanted)
-  local isJson = client.wire == json
+  local isJson = client._wire == json
   local form = wanted == nil and (isJson and "json" or "amf3") or wanted
   local fits = form == "json" and isJson or form == "amf3" and not isJson or
     form == "binary" and isJson and client.transport == "websocket"
@@ -77,7 +77,7 @@ function Here:begin()
   local client, home = self.client, self.home
   self.membership:add(self.number, self)
   if client.resumeTime then home.clients:remember() end
-  if client.wire ~= json then home.clients.mixed = true end
+  if client._wire ~= json then home.clients.mixed = true end
   home.clients.kind = client.clients.kind
   if client.slot == 0 then
     home.clients:remember(client)

@@ -3,7 +3,6 @@
 
 local Entry = require "sync.rooms.entry"
 local Home = require "sync.rooms.home"
-local Schema = require "sync.state.schema"
 local compiler = require "sync.jit"
 local directory = require "sync.rooms.directory"
 local fault = require "sync.remoting.fault"
@@ -20,9 +19,6 @@ function making.check(class)
   if checked[class] then return end
   local ok, problem = options.check(class)
   if not ok then error(problem, 0) end
-  if not Schema.is(class.state) then
-    error(class.className .. ".state must be made by sync.state", 0)
-  end
   compiler.name(class.className .. ":onTick", class.onTick)
   checked[class] = true
 end

@@ -7,11 +7,11 @@ Membership.__index = Membership
 
 --- The membership of a client.
 function Membership.of(client)
-  local self = client.membership
+  local self = client._membership
   if not self then
     self = setmetatable({client = client, places = {}, entries = {}, count = 0, aliases = {}},
       Membership)
-    client.membership = self
+    client._membership = self
   end
   return self
 end

@@ -24,10 +24,12 @@ local Record = require "sync.state.record"
 local Schema = require "sync.state.schema"
 local code = require "sync.rooms.code"
 local core = require "sync.core"
+local declared = require "sync.declared"
 local directory = require "sync.rooms.directory"
 local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
+local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
 
@@ -60,10 +62,13 @@ settings.filterBy = setting {{}, options.listOf("a list of names"), onClass = tr
 -- have more go first. What is equal goes by age.
 settings.sortBy = setting {{"-members"}, options.listOf("a list of names"), onClass = true}
 
+--- What members see: of `sync.state`.
+settings.state = setting {Schema.new {}, {check = function(value)
+  return Schema.is(value), "made by sync.state"
+end}, onClass = true}
+
 options.declare(Room, settings)
 
---- What members see: of `sync.state`.
-Room.state = Schema.new {}
 --- Functions that members may call, by name; or `sync.method`s. They get the room, the member
 -- and the arguments.
 Room.remote = {}
@@ -94,7 +99,9 @@ local function bound(class)
     local method = getmetatable(entry) == Method and entry
     local fn = method and method.fn or entry
     if type(fn) ~= "function" then return nil end
-    local function call(member, ...) return fn(member.room, member, ...) end
+    local inner = declared[fn] or fn
+    local function call(member, ...) return inner(member.room, member, ...) end
+    if inner ~= fn then call = waits.declare(call) end
     if method then
       call = setmetatable({fn = call}, {__index = method, __metatable = Method})
     end

@@ -12,18 +12,14 @@
 -- (ES256), signing by RS256 1 ms; both answer at once.
 -- @module sync.jwt
 
-local cjson = require "cjson"
 local crypto = require "sync.secrets.crypto"
+local json = require "sync.json"
 local library = require "sync.secrets.library"
 
 local LONGEST = 16 * 1024
 local MOST_DEPTH = 16
 local LEAST_SECRET = 32
 local MOST_KEYS = 64 -- that are kept as they were read
-
-local json = cjson.new()
-json.decode_max_depth(MOST_DEPTH)
-json.encode_keep_buffer(false) -- which would keep what was said in a token
 
 local jwt = {}
 
@@ -63,6 +59,11 @@ local function checkKey(call, algorithm, key, level)
   end
 end
 
+local function checkOptions(call, options, level)
+  if not options.keys then checkKey(call, options.algorithm, options.key, level + 1) end
+  for _, key in pairs(options.keys or {}) do checkKey(call, options.algorithm, key, level + 1) end
+end
+
 local function signature(algorithm, key, bytes)
   if algorithm == "HS256" then return library.hmac("sha256", key, bytes) end
   local private, problem = keyOf(key, true, algorithm)
@@ -92,8 +93,10 @@ function jwt.sign(claims, options)
   for name, value in pairs(claims) do body[name] = value end
   body.iat = body.iat or now
   if options.expires then body.exp = now + options.expires end
-  local ok, text = pcall(json.encode, body)
-  if not ok then return nil, "sync.jwt.sign: the claims are nothing that JSON can say" end
+  local text, why = json.encode(body)
+  if not text then
+    return nil, "sync.jwt.sign: the claims are nothing that JSON can say: " .. why
+  end
   local head = json.encode {typ = "JWT", alg = options.algorithm, kid = options.id}
   local signed = crypto.base64url(head) .. "." .. crypto.base64url(text)
   local made, problem = signature(options.algorithm, options.key, signed)
@@ -105,7 +108,7 @@ end
 local function decodePart(part)
   local bytes = not part:find("[+/=]") and crypto.fromBase64(part)
   if not bytes or crypto.base64url(bytes) ~= part then return nil end
-  local ok, value = pcall(json.decode, bytes)
+  local ok, value = json.decode(bytes, MOST_DEPTH)
   return ok and type(value) == "table" and value or nil
 end
 
@@ -178,14 +181,35 @@ function jwt.verify(token, options)
   if type(options) ~= "table" then
     error("sync.jwt.verify(token, options): options must be a table", 2)
   end
-  if not options.keys then checkKey("sync.jwt.verify", options.algorithm, options.key, 2) end
-  for _, key in pairs(options.keys or {}) do
-    checkKey("sync.jwt.verify", options.algorithm, key, 2)
-  end
+  checkOptions("sync.jwt.verify", options, 2)
   if type(token) ~= "string" then return nil, "sync.jwt: there is no token" end
   local claims, problem = verify(token, options)
   if not claims then return nil, "sync.jwt: " .. problem end
   return claims
+end
+
+--- Lets clients in by their tokens: `Game.auth = sync.jwt.auth {algorithm = "HS256", key = key}`.
+-- @tparam table options as of `verify`, and `user`: a function of the claims and of a WebSocket's
+-- handshake that returns the user, a table, or nil for one that may not come in; it may wait. By
+-- default the user is the claims. A user is known by its `id`, or else by its `sub`
+-- @treturn function for a class's `auth`
+function jwt.auth(options)
+  if type(options) ~= "table" then error("sync.jwt.auth(options): options must be a table", 2) end
+  checkOptions("sync.jwt.auth", options, 2)
+  local userOf, leeway = options.user, options.leeway or 30
+  if userOf ~= nil and type(userOf) ~= "function" then
+    error("sync.jwt.auth: user must be a function, not " .. type(userOf), 2)
+  end
+  return function(token, request)
+    local claims, problem = verify(token, options)
+    if not claims then return nil, problem, 401 end
+    local user = claims
+    if userOf then
+      user = userOf(claims, request)
+      if not user then return nil, "this user may not come in", 403 end
+    end
+    return user, claims.exp and claims.exp + leeway
+  end
 end
 
 return jwt

@@ -14,7 +14,6 @@ local Waiter = {}
 Waiter.__index = Waiter
 
 function Waiter:expire()
-  self.pool:reclaim()
   local resume = self.resume
   if not resume then return end -- it has one now
   self.resume = nil
@@ -27,8 +26,7 @@ end
 -- @tparam function failure makes the failures: see sync.service.failure
 function Pool.open(options, make, failure)
   return Pool:new {options = options, make = make, failure = failure, free = {}, count = 0,
-    first = 1, last = 0, line = {}, waiting = 0,
-    held = {}}
+    first = 1, last = 0, line = {}, waiting = 0}
 end
 
 local function raiseClosed(self)
@@ -46,23 +44,32 @@ local function nextOf(self)
       who.resume = nil
       self.waiting = self.waiting - 1
       limits.stop(who)
-      if who.task:isAlive() then return resume end
+      return resume
     end
   end
+end
+
+local function stand(resume, who)
+  local self = who.pool
+  who.resume = resume
+  self.last = self.last + 1
+  self.line[self.last] = who
+  self.waiting = self.waiting + 1
+  limits.start(who, self.options.queueTimeout)
+end
+
+local function leave(who)
+  limits.stop(who)
+  if not who.resume then return end
+  who.resume = nil
+  who.pool.waiting = who.pool.waiting - 1
 end
 
 local function wait(self)
   if self.waiting >= self.options.queue then
     error(self.failure("busy", "too many wait for a connection already"), 0)
   end
-  local who = setmetatable({task = task.current(), pool = self}, Waiter)
-  local connection = task.await(function(resume)
-    who.resume = resume
-    self.last = self.last + 1
-    self.line[self.last] = who
-    self.waiting = self.waiting + 1
-    limits.start(who, self.options.queueTimeout)
-  end)
+  local connection = task.await(stand, leave, setmetatable({pool = self}, Waiter))
   if connection == nil then
     error(self.failure("busy", ("no connection was free in %g s"):format(
       self.options.queueTimeout)), 0)
@@ -75,35 +82,16 @@ end
 --- A connection, as soon as one is free: `give` it back.
 function Pool:take()
   if self.isClosed then raiseClosed(self) end
-  if not self.free[1] and self.count >= self.options.size then self:reclaim() end
   local connection = table.remove(self.free)
   if not connection and self.count < self.options.size then
     self.count = self.count + 1
     connection = self.make()
   end
-  connection = connection or wait(self)
-  self.held[connection] = task.current()
-  return connection
-end
-
---- Takes back what tasks had that were cancelled: nobody else would. One that a transaction has
--- (`isLeased`) comes back by its time limit.
-function Pool:reclaim()
-  local left = {}
-  for connection, holder in pairs(self.held) do
-    if not holder:isAlive() and not connection.isLeased and not connection.resume then
-      left[#left + 1] = connection
-    end
-  end
-  for _, connection in ipairs(left) do
-    connection.isBroken = true -- half of a result may be unread
-    self:give(connection)
-  end
+  return connection or wait(self)
 end
 
 --- Gives one back: who has waited longest has it. A broken one makes room for another.
 function Pool:give(connection)
-  self.held[connection] = nil
   if self.isClosed then return connection:close() end
   if connection.isBroken then
     connection:close()

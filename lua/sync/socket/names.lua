@@ -21,10 +21,7 @@ end
 -- @treturn table|nil a list, or nil and a message
 function names.find(host, seconds)
   if isAddress(host) then return {host} end
-  if not task.isInside() then
-    error("sync.socket: looking up a name waits, so it must be called inside " ..
-      "sync.spawn(function() … end)", 0)
-  end
+  task.needed "sync.socket: looking up a name"
   local timer
   local ok, addresses, problem = pcall(task.await, function(resume)
     local request = C.sync_resolve(handle, host)

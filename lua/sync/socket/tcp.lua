@@ -55,10 +55,7 @@ local function ready(self, interest, deadline, call)
     seconds = seconds and math.min(seconds, left) or left
   end
   if seconds and seconds <= 0 then return nil, "timeout" end
-  if not task.isInside() then
-    error(("sync.socket: %s waits, so it must be called inside sync.spawn(function() … end)")
-      :format(call), 0)
-  end
+  task.needed("sync.socket: " .. call)
   if self.wait:isBusy() then
     error(("sync.socket: %s while another task waits for this socket"):format(call), 0)
   end
@@ -100,7 +97,9 @@ local function take(self, fd)
   open = open + 1
   self.fd, self.wait = fd, wait
   -- One that is forgotten is closed with the memory that it has.
-  self.holder = libc.holder(fd, function() left(wait, fd) end)
+  self.holder = libc.holder(fd, function()
+    if not core.isClosed then left(wait, fd) end -- else it's closed with the program
+  end)
   return true
 end
 

@@ -30,11 +30,7 @@ local function check(call, sql)
   if type(sql) ~= "string" then
     error(("%s(sql, …): sql must be a string, not %s"):format(call, type(sql)), 4)
   end
-  local current = task.current()
-  if not current then
-    error(call .. " waits, so it must be called inside sync.spawn(function() … end)", 4)
-  end
-  return current
+  return task.needed(call, 4)
 end
 
 -- What statements are executed by: the driver, or a transaction's session.

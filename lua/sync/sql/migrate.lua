@@ -30,23 +30,28 @@ local function read(path)
   return text
 end
 
--- The files of a folder by their numbers, in order.
-local function list(folder)
-  local found, steps, taken = ffi.new "struct sync_glob", {}, {}
+local function filesOf(folder)
+  local found, paths = ffi.new "struct sync_glob", {}
   local pattern = folder:gsub("[%[%]*?\\]", "\\%0"):gsub("/*$", "") .. "/*.sql"
   if ffi.C.glob(pattern, 0, nil, found) == 0 then
-    for i = 0, tonumber(found.count) - 1 do
-      local path = ffi.string(found.paths[i])
-      local name = path:match("[^/]+$")
-      local number = tonumber(name:match("^(%d+)"))
-      if not number or taken[number] then
-        error(("sync.migrate: %s has %s"):format(path, number and
-          "the number of " .. taken[number] or "no number at its begin"), 0)
-      end
-      taken[number] = name
-      steps[#steps + 1] = {number = number, name = name, path = path}
-    end
+    for i = 1, tonumber(found.count) do paths[i] = ffi.string(found.paths[i - 1]) end
     ffi.C.globfree(found)
+  end
+  return paths
+end
+
+-- The files of a folder by their numbers, in order.
+local function list(folder)
+  local steps, taken = {}, {}
+  for _, path in ipairs(filesOf(folder)) do
+    local name = path:match("[^/]+$")
+    local number = tonumber(name:match("^(%d+)"))
+    if not number or taken[number] then
+      error(("sync.migrate: %s has %s"):format(path, number and
+        "the number of " .. taken[number] or "no number at its begin"), 0)
+    end
+    taken[number] = name
+    steps[#steps + 1] = {number = number, name = name, path = path}
   end
   if #steps == 0 then error(("sync.migrate: there is no .sql file in %s"):format(folder), 0) end
   table.sort(steps, function(a, b) return a.number < b.number end)

@@ -7,11 +7,11 @@
 
 local bit = require "bit"
 local Class = require "sync.class"
+local address = require "sync.sql.address"
 local core = require "sync.core"
 local ffi = require "ffi"
 local jobs = require "sync.jobs"
 local limits = require "sync.limits"
-local loop = require "sync.loop"
 local Server = require "sync.sql.server"
 local task = require "sync.task"
 local values = require "sync.sql.values"
@@ -80,7 +80,7 @@ unsigned mysql_num_fields(MYSQL_RES *result);
 MYSQL_FIELD *mysql_fetch_fields(MYSQL_RES *result);
 ]]
 
-local handle, C, toString = core.handle, core.C, core.string
+local toString = core.string
 local WAIT_READ, WAIT_WRITE = 1, 2 -- the same bits as those of the core's watch
 local INIT_COMMAND, CHARSET_NAME, LOCAL_INFILE, NONBLOCK = 3, 7, 8, 6000
 local FOUND_ROWS = 2               -- an update counts the rows that it has found
@@ -131,11 +131,13 @@ end
 
 -- Waiting.
 
-local starting
-
-local function hold(resume)
-  local connection = starting
+local function hold(resume, connection)
   connection.resume = resume
+end
+
+-- The task waits no more: what it has begun goes on at the server.
+local function leave(connection, why)
+  connection:lose(why)
 end
 
 local function unwatch(self)
@@ -155,13 +157,9 @@ local function watch(self, interest)
 end
 
 local function wake(self, events)
-  local resume, who = self.resume, self.task
+  local resume = self.resume
   self.resume = nil
-  if not resume then return end
-  if who:isAlive() then return resume(events) end
-  self.isBroken, self.isBusy = true, false -- it was cancelled: nobody goes on with this
-  limits.stop(self)
-  self:close()
+  if resume then resume(events) end
 end
 
 function Connection:descriptorReady(events)
@@ -195,8 +193,7 @@ end
 local function go(self, status, continue, result, object)
   while status ~= 0 do
     watch(self, bit.band(status, WAIT_READ + WAIT_WRITE))
-    starting, self.task = self, task.current()
-    local events = task.await(hold)
+    local events = task.await(hold, leave, self)
     if type(events) == "table" then error(events, 0) end
     status = continue(result, object, bit.band(events, WAIT_READ + WAIT_WRITE))
   end
@@ -220,20 +217,16 @@ end
 
 -- Connecting.
 
-local function resolve(host)
+local function resolve(host, seconds)
   if host == "" or host:find("^[%d.]+$") or host:find(":", 1, true) then return host end
-  local list, problem = task.await(function(resume)
-    local request = C.sync_resolve(handle, host)
-    if request < 0 then return resume(nil, select(2, core.problem(request))) end
-    loop.lookups[request] = resume
-  end)
-  if not list then error(values.failure("away", host .. ": " .. problem), 0) end
-  return list[1]
+  local found, problem = address.of(host, seconds)
+  if not found then error(values.failure("away", host .. ": " .. problem), 0) end
+  return found
 end
 
 local function connect(self)
   local where = self.where
-  local address = resolve(where.host)
+  local place = resolve(where.host, self.options.timeout)
   local my = lib.mysql_init(nil)
   if my == nil then error(values.failure("memory", "not enough memory"), 0) end
   self.my = ffi.gc(my, lib.mysql_close)
@@ -242,7 +235,7 @@ local function connect(self)
   lib.mysql_options(my, INIT_COMMAND, "SET time_zone = '+00:00'")
   lib.mysql_options(my, LOCAL_INFILE, ffi.new("unsigned[1]", 0)) -- a server reads no file here
   local result = ffi.new "MYSQL *[1]"
-  go(self, lib.mysql_real_connect_start(result, my, address ~= "" and address or nil, where.user,
+  go(self, lib.mysql_real_connect_start(result, my, place ~= "" and place or nil, where.user,
     where.password, where.name, where.port, where.socket, FOUND_ROWS),
     lib.mysql_real_connect_cont, result, my)
   if result[0] == nil then error(failed(self), 0) end

@@ -7,11 +7,11 @@
 
 local bit = require "bit"
 local Class = require "sync.class"
+local address = require "sync.sql.address"
 local core = require "sync.core"
 local ffi = require "ffi"
 local jobs = require "sync.jobs"
 local limits = require "sync.limits"
-local loop = require "sync.loop"
 local places = require "sync.sql.places"
 local Server = require "sync.sql.server"
 local task = require "sync.task"
@@ -60,7 +60,7 @@ int PQgetisnull(const PGresult *result, int row, int column);
 unsigned char *PQunescapeBytea(const unsigned char *text, size_t *length);
 ]]
 
-local handle, C, toString = core.handle, core.C, core.string
+local toString = core.string
 local READABLE, WRITABLE = 1, 2
 local EMPTY, COMMAND_OK, TUPLES_OK, SINGLE_TUPLE = 0, 1, 2, 9
 local READING, WRITING, OK = 1, 2, 3 -- what PQconnectPoll wants
@@ -188,11 +188,14 @@ end
 
 -- Waiting. One thing at a time is under way on a connection; it ends with `done`.
 
-local starting
-
-local function hold(resume)
-  local connection = starting
+local function hold(resume, connection)
   connection.resume = resume
+end
+
+-- The task waits no more, and what it has begun goes on at the server: another connection is
+-- made than to wait for that.
+local function leave(connection, why)
+  connection:lose(why)
 end
 
 local function done(self, failure)
@@ -206,8 +209,7 @@ end
 local function await(self)
   self.isBusy = true
   limits.start(self, self.options.timeout)
-  starting = self
-  local failure = task.await(hold)
+  local failure = task.await(hold, leave, self)
   if failure then error(failure, 0) end
 end
 
@@ -259,30 +261,26 @@ local function poll(self)
 end
 
 -- The address of a name; nil and a message, or nil for a path. libpq would wait for it.
-local function resolve(host)
+local function resolve(host, seconds)
   if host == "" or host:find("^/") or host:find("^[%d.]+$") or host:find(":", 1, true) then
     return nil
   end
-  local list, problem = task.await(function(resume)
-    local request = C.sync_resolve(handle, host)
-    if request < 0 then return resume(nil, select(2, core.problem(request))) end
-    loop.lookups[request] = resume
-  end)
-  if not list then error(values.failure("away", host .. ": " .. problem), 0) end
-  return list[1]
+  local found, problem = address.of(host, seconds)
+  if not found then error(values.failure("away", host .. ": " .. problem), 0) end
+  return found
 end
 
 --- Connects; waits.
 function Connection:connect()
-  local address = resolve(self.host)
+  local place = resolve(self.host, self.options.timeout)
   local settings = {
     "dbname", self.url, "client_encoding", "UTF8", "application_name", "sync",
     "options", ("-c statement_timeout=%d -c timezone=UTC -c bytea_output=hex -c datestyle=ISO")
       :format(self.options.timeout * 1000),
   }
-  if address then
+  if place then
     settings[#settings + 1] = "hostaddr"
-    settings[#settings + 1] = address
+    settings[#settings + 1] = place
   end
   local keywords = ffi.new("const char *[?]", #settings / 2 + 1)
   local given = ffi.new("const char *[?]", #settings / 2 + 1)
@@ -464,6 +462,11 @@ local function prepare(self, sql, statement)
   return found
 end
 
+local function holdOn(resume, self)
+  hold(resume, self)
+  takeResults(self)
+end
+
 -- Gives a function what has come, part by part, until it wants no more.
 local function give(self, fn)
   while true do
@@ -474,13 +477,9 @@ local function give(self, fn)
     end
     if self.isComplete then break end
     setInterest(self, READABLE)
-    starting = self
     self.isBusy = true
     limits.start(self, self.options.timeout)
-    local failure = task.await(function(resume)
-      hold(resume)
-      takeResults(self)
-    end)
+    local failure = task.await(holdOn, leave, self)
     if failure then error(failure, 0) end
   end
   if self.failure then error(self.failure, 0) end
@@ -567,18 +566,18 @@ local function hostOf(url)
     -- libpq's words may have a part of the URL, and so of the password.
     return nil, "the URL is none of PostgreSQL's: " .. text:gsub('".*"', "…"):gsub("%s+$", "")
   end
-  local host, address, at = "", nil, 0
+  local host, place, at = "", nil, 0
   while list[at].keyword ~= nil do
     local keyword = toString(list[at].keyword)
     if list[at].val ~= nil then
       if keyword == "host" then host = toString(list[at].val) end
-      if keyword == "hostaddr" then address = toString(list[at].val) end
+      if keyword == "hostaddr" then place = toString(list[at].val) end
     end
     at = at + 1
   end
   lib.PQconninfoFree(list)
   if host:find(",", 1, true) then return nil, "the URL names more than one host" end
-  return address or host
+  return place or host
 end
 
 --- @tparam string rest of the URL, behind "postgres:"

@@ -88,7 +88,6 @@ function Server:begin()
   local connection = lease(self)
   local ok, problem = pcall(connection.begin, connection)
   if not ok then giveBack(self, connection, false, problem) end
-  connection.isLeased = true
   return Session:new {server = self, connection = connection}
 end
 
@@ -107,7 +106,6 @@ local function release(session)
   local connection = session.connection
   session.connection = nil
   if not connection then return end
-  connection.isLeased = false
   if not connection.isBroken and connection:isInTransaction() then connection.isBroken = true end
   session.server.pool:give(connection)
 end

@@ -142,21 +142,22 @@ end
 local Statement = {}
 Statement.__index = Statement
 
-local spare, starting = {}, nil
+local spare = {}
 
 -- For task.await, which hands over what ends the waiting.
-local function hold(resume)
-  local statement = starting
+local function hold(resume, statement)
   statement.resume = resume
 end
 
 function Statement:jobEnded(value, data, length)
   limits.stop(self)
   self.driver.underWay[self] = nil
-  if self.cursor then self.cursor.isFetched = false end
   if self.session then self.session.statement = nil end
   self.resume(value, data, length)
 end
+
+-- The task waits no more.
+local function leave(statement, why) statement:giveUp(why) end
 
 --- Ends it before its time: it is interrupted, and raises the failure.
 function Statement:giveUp(failure)
@@ -171,7 +172,7 @@ end
 
 -- Waits for a job, at most as long as the limit. Returns its data, which live until the next
 -- wait; raises what went wrong. A session may end the wait.
-local function await(self, id, session, cursor)
+local function await(self, id, session)
   if self.isClosed then error(values.failure("closed", "the database was closed"), 0) end
   local statement = table.remove(spare) or setmetatable({}, Statement)
   local begun, problem = jobs.begin(id, statement)
@@ -181,11 +182,8 @@ local function await(self, id, session, cursor)
   statement.id, statement.driver, statement.session = id, self, session
   limits.start(statement, self.options.timeout)
   if session then session.statement = statement end
-  statement.cursor = cursor
-  if cursor then cursor.isFetched = true end
   self.underWay[statement] = true
-  starting = statement
-  local code, data, length = task.await(hold)
+  local code, data, length = task.await(hold, leave, statement)
   spare[#spare + 1] = statement
   if code == 0 then return data end
   if type(code) == "table" then error(code, 0) end
@@ -245,39 +243,28 @@ function SQLite:execute(want, sql, count, ...)
   return writing(self, write, want, sql, count, ...)
 end
 
--- Cursors: `place` is the core's. A task that is cancelled leaves its own behind.
+-- Cursors: `place` is the core's.
 
 local function closeCursor(self, cursor)
-  self.cursors[cursor] = nil
   self.cursorCount = self.cursorCount - 1
   if not self.isClosed then C.sync_lite_cursor_close(cursor.place) end
 end
 
-local function reclaim(self)
-  local left = {}
-  for cursor in pairs(self.cursors) do
-    if not cursor.task:isAlive() and not cursor.isFetched then left[#left + 1] = cursor end
-  end
-  for _, cursor in ipairs(left) do closeCursor(self, cursor) end
-end
-
 local function openCursor(self, flags, sql, count, ...)
-  reclaim(self)
   if self.cursorCount >= MOST_CURSORS then
     error(values.failure("busy", "64 calls of db:each are under way already"), 0)
   end
   bind(count, ...)
   local place = C.sync_lite_cursor_open(self.file, flags, sql, #sql, places, count)
   if place == nil then error(values.failure("memory", "not enough memory"), 0) end
-  local cursor = {place = place, task = task.current(), isFetched = false}
-  self.cursors[cursor], self.cursorCount = true, self.cursorCount + 1
+  local cursor = {place = place}
+  self.cursorCount = self.cursorCount + 1
   return cursor
 end
 
 local function fetchAll(self, session, cursor, fn)
   repeat
-    local data = await(self, C.sync_lite_fetch(cursor.place, PART_ROWS, PART_BYTES), session,
-      cursor)
+    local data = await(self, C.sync_lite_fetch(cursor.place, PART_ROWS, PART_BYTES), session)
     local more = band(ffi.cast(Result, data).found, MORE) ~= 0
     for _, row in ipairs(readRows(data)) do
       if fn(row) == false then return end
@@ -311,10 +298,8 @@ function SQLite:begin()
   if self.isClosed then error(values.failure("closed", "the database was closed"), 0) end
   local writer = self.writers:take()
   local session = Session:new {driver = self, writer = writer}
-  writer.isLeased = true
   local ok, problem = pcall(command, self, "BEGIN IMMEDIATE", session)
   if not ok then
-    writer.isLeased = false
     self.writers:give(writer)
     error(problem, 0)
   end
@@ -325,7 +310,6 @@ function Session:release()
   local writer = self.writer
   self.writer = nil
   if not writer then return end
-  writer.isLeased = false
   self.driver.writers:give(writer)
 end
 
@@ -384,7 +368,7 @@ function SQLite.open(path, options)
     options.timeout * 1000)
   if file == nil then return nil, "not enough memory" end
   local self = SQLite:new {file = file, options = options, inMemory = inMemory, writes = {},
-    known = 0, underWay = {}, cursors = {}, cursorCount = 0}
+    known = 0, underWay = {}, cursorCount = 0}
   self.writers = Pool.open({size = 1, queue = options.queue, queueTimeout = options.queueTimeout},
     function() return Writer:new() end, values.failure)
   return self

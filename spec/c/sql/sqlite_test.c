@@ -179,3 +179,30 @@ TEST(sqlite_cursor_brings_rows_in_parts_and_may_end_before) {
     server_close(&server);
     remove_all(path);
 }
+
+/* The other reader is free, and must not end what the first is still at. */
+TEST(sqlite_cursor_is_closed_while_its_cancelled_fetch_runs) {
+    struct server server;
+    char path[32];
+    struct sync_lite *lite = open_lite(&server, path, 2, 100);
+    if (!lite) {
+        return;
+    }
+    for (int i = 0; i < 50; i++) {
+        struct sync_lite_cursor *cursor =
+            sync_lite_cursor_open(lite, 0, ENDLESS, strlen(ENDLESS), NULL, 0);
+        REQUIRE(cursor);
+        int32_t fetch = sync_lite_fetch(cursor, 10, BYTES);
+        CHECK(fetch > 0);
+        server_tick(&server, false); /* a thread takes it */
+        if (i % 2 == 0) {
+            result_of(&server, begin(lite, 0, "select 1"));
+        }
+        sync_job_cancel(server.sync, (uint32_t)fetch);
+        sync_lite_cursor_close(cursor);
+        result_of(&server, begin(lite, 0, "select 2"));
+        CHECK_INT(server_saw(&server, SYNC_JOB, (uint32_t)fetch), 0);
+    }
+    server_close(&server);
+    remove_all(path);
+}
