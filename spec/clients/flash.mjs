@@ -616,7 +616,7 @@ async function rooms(movie, who, other) {
 
     const room = await other.join("Arena", "bob");
     assert.deepEqual(await movie.take(who, "add"), [room.member, "bob", "new"]);
-    await room.call("move", [2.5]);
+    await room.call("move", 2.5);
     assert.deepEqual(await movie.take(who, "change"), [room.member, ["x"], 2.5]);
     await room.leave();
     assert.deepEqual(await movie.take(who, "remove"), [room.member, "gone"]);
