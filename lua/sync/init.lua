@@ -164,7 +164,8 @@ local function classes()
   return list
 end
 
--- Says where classes are served, and how sockets reach the kernel. Workers listen on the same ports, so the first says so for all.
+-- Says where classes are served, and how sockets reach the kernel. Workers listen on the same
+-- ports, so the first says so for all.
 local function announce()
   if sync.worker and sync.worker > 1 then return end
   if opened[1] then log.info(("sockets by %s (%s)"):format(core.io())) end

@@ -31,7 +31,7 @@ static const struct backend *find(void) {
     if (!chosen) {
         int i = 0;
         why = BACKENDS > 1 ? "it works here" : "no other is built in";
-        for (; problem_of(backends[i]); i++) {
+        for (; i < BACKENDS - 1 && problem_of(backends[i]); i++) {
             why = problem_of(backends[i]);
         }
         chosen = backends[i];
