@@ -42,7 +42,7 @@ LUA     := $(sort $(shell find lua/sync protocols -name '*.lua'))
 # Files and folders that Lua reads as modules, by the module's name.
 EMBEDDED := sync.cdef sync.version sync.http.clientjs sync.http.roomjs sync.http.statejs \
     sync.http.panelpage sync.http.tokenpage sync.cli.newfiles sync.cluster.nats.cdef \
-    sync.fetch.cdef sync.secrets.cdef sync.sql.cdef
+    sync.fetch.cdef sync.secrets.cdef sync.sql.cdef sync.work.cdef
 embedded.sync.cdef := src/sync.h
 embedded.sync.version := VERSION
 embedded.sync.http.clientjs := clients/js/sync.js
@@ -55,6 +55,7 @@ embedded.sync.cluster.nats.cdef := src/nats/natslink.h
 embedded.sync.fetch.cdef := src/fetch/fetch.h
 embedded.sync.secrets.cdef := src/secrets/secrets.h
 embedded.sync.sql.cdef := src/sql/sqlite.h
+embedded.sync.work.cdef := src/work/work.h
 # LuaJIT's own modules in Lua: -jv, -jdump, -jp and the names of its errors.
 JIT_DIR  = $(dir $(shell $(LUAJIT) -e 'print(package.searchpath("jit.v", package.path))'))
 JIT     := v dump p zone bc vmdef dis_x86 dis_x64 dis_arm64 dis_arm64be
@@ -184,11 +185,12 @@ state-check: build $(BUILD)/asan/sync-lua ## state-model under sanitizers, and P
 	@ASAN_OPTIONS=detect_leaks=0 $(BUILD)/asan/sync-lua spec/state/long.lua $(STEPS) $(ROOMS)
 	@ASAN_OPTIONS=detect_leaks=0 FUZZ=$(PATCHES) $(BUILD)/asan/sync-lua "$$(command -v busted)" \
 	  spec/state/replica_spec.lua spec/remoting/joined_spec.lua
-	@FUZZ=$(PATCHES) node --test clients/js/test/state.test.mjs
+	@FUZZ=$(PATCHES) node --test --test-reporter=dot clients/js/test/state.test.mjs
 
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
 	@./sync-lua spec/fuzz/frame.lua
+	@./sync-lua spec/fuzz/form.lua
 
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .

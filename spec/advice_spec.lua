@@ -1,6 +1,18 @@
 local advice = require "sync.advice"
+local amf3 = require "sync.flash.amf3"
 local support = require "spec.support"
 local sync = require "sync"
+local testing = require "sync.testing"
+
+-- The names that docs/api.md says a client takes for itself.
+local function documentedNames()
+  local text = assert(io.open "docs/api.md"):read "*a"
+  local names = {}
+  for name in text:match("%*%*Names%.%*%*(.-)All other names"):gmatch "`(%l+%u?%l*)`" do
+    names[name] = true
+  end
+  return names
+end
 
 local function problem(fields, base)
   local class = support.protocol(fields, base)
@@ -66,14 +78,70 @@ describe("a class that is enabled", function()
     assert.matches(("advice_spec.lua:%d: self.closing = …"):format(line + 7), lines[2], 1, true)
   end)
 
+  it("is told what those assign to which its functions hand a client to", function()
+    local helpers = {}
+    local function set(player) player.room = 1 end
+    local function pass(player, other) set(player); other.slot = 1 end
+    function helpers.tail(_) end
+    function helpers.name(self) self.isIn = true; return helpers.tail(self) end
+    function helpers:push(client) self.id = client.id end
+    local line = debug.getinfo(set, "S").linedefined
+    local list = adviceFor {onConnect = function(self) pass(self, {}); helpers.name(self) end,
+      onClose = function(self) pass(self, helpers); set {}; helpers:push(self) end,
+      onData = function(self) helpers.push({}, self); print(self) end}
+    assert.equal(2, #list, table.concat(list, "\n"))
+    assert.matches(("advice_spec.lua:%d: self.room = …"):format(line), list[1], 1, true)
+    assert.matches(("advice_spec.lua:%d: self.isIn = …"):format(line + 3), list[2], 1, true)
+  end)
+
   it("is told the names that remoting takes, where it is remoting", function()
-    local function assign(self) self.session = 1 end
+    local function assign(self) self._session = 1 end
     assert.same({}, adviceFor {onConnect = assign})
-    assert.matches("self.session = …", adviceFor({onConnect = assign}, sync.Remote)[1], 1, true)
+    assert.matches("self._session = …", adviceFor({onConnect = assign}, sync.Remote)[1], 1, true)
     local class = support.protocol({}, sync.Remote)
     class.remote.enter = assign
     class.remote.leave = sync.method(function(self) self.fire = 1 end)
     assert.equal(2, #advice.of(class))
+  end)
+
+  it("takes few names of a client, and those with an underscore", function()
+    local class = support.protocol({resumeTime = 30, encoding = "amf3", framing = "length32"},
+      sync.Remote)
+    class.remote.f = sync.method({rate = 5}, function(self)
+      self:join("room", 1)
+      self:call("ask", print)
+      self:later()
+    end)
+    local client = support.connect(class, 1)
+    local request = amf3.encode {jsonrpc = "2.0", id = 1, method = "f"}
+    client:send(string.char(0, 0, 0, #request) .. request)
+    testing.settle()
+    local documented, own, count = documentedNames(), {}, 0
+    for name in pairs(client.server) do
+      own[name] = true
+      if name:sub(1, 1) ~= "_" then
+        count = count + 1
+        assert.is_true(documented[name] == true, name .. " stands in no document")
+      end
+    end
+    assert.is_true(own._session and own._calls and own._allowances and own._owed and own._wire)
+    assert.is_true(count >= 6)
+  end)
+
+  -- What one module keeps in a client by another name than those that read it is nil to them.
+  it("is of modules that write these names alike", function()
+    local files = io.popen("cd lua/sync && find $PWD/loop.lua $PWD/http $PWD/remoting " ..
+      "$PWD/rooms $PWD/cluster $PWD/state -name '*.lua'")
+    local count = 0
+    for path in files:lines() do
+      count = count + 1
+      local text = assert(io.open(path)):read "*a"
+      for _, name in ipairs {"session", "wire", "mirrors", "owed", "allowances", "membership"} do
+        assert.is_nil(text:find("[^%w_]client%." .. name .. "[^%w_(]"), path .. ": client." .. name)
+      end
+    end
+    files:close()
+    assert.is_true(count > 50)
   end)
 
   it("has routes that can be asked for", function()

@@ -22,6 +22,11 @@ describe("the error of a handler", function()
     assert.matches("%(%d+ more, not the script's; %-%-log=debug shows them%)", text)
   end)
 
+  it("has its words on a line of their own, wherever it is raised", function()
+    local _, text = xpcall(function() error "oh no" end, failure.trace)
+    assert.matches("^[^\n]+: oh no\nstack traceback:\n[^\n]*failure_spec", text)
+  end)
+
   it("has all lines where the log is to tell all", function()
     local level = log.level
     log.level = "debug"

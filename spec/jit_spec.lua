@@ -3,7 +3,7 @@ local Program = require "spec.support.program"
 
 -- Classes whose clients send many messages, without sockets; what the report says of them.
 local DRIVER = [[
-  local sync, testing = require "sync", require "sync.testing" sync.jit.stitch()
+  local sync, testing = require "sync", require "sync.testing"
   local Hot = sync.Protocol:extend("Hot")
   function Hot:onData(data)
     self.total = (self.total or 0) + #data
@@ -97,13 +97,17 @@ describe("jit", function()
   end)
 
   it("reports what a handler calls that is not compiled", function()
-    local text = said(whenWatched(), "Cutting:onData")
-    assert.matches("^  Cutting:onData%s+native code in part", text)
-    assert.matches(":15: .*it calls string.gmatch, which is not compiled", text)
-    assert.is_nil(text:find("gmatch_aux", 1, true))
-    text = said(whenWatched(), "Formatting:onData")
-    assert.matches("^  Formatting:onData%s+native code in part", text)
-    assert.matches(":19: .*it calls string.format with more than strings and numbers", text)
+    local stitched = report("sync.jit.stitch() sync.jit.watch() " .. DRIVE_ALL ..
+      "print(sync.jit.report())")
+    for state, all in pairs {interpreted = whenWatched(), ["native code in part"] = stitched} do
+      local text = said(all, "Cutting:onData")
+      assert.matches("^  Cutting:onData%s+" .. state, text)
+      assert.matches(":15: .*it calls string.gmatch, which is not compiled", text)
+      assert.is_nil(text:find("gmatch_aux", 1, true))
+      text = said(all, "Formatting:onData")
+      assert.matches("^  Formatting:onData%s+" .. state, text)
+      assert.matches(":19: .*it calls string.format with more than strings and numbers", text)
+    end
   end)
 
   it("reports where a loop alone, or all but the end, is native code", function()

@@ -36,7 +36,8 @@ static const struct known {
     {"check", 0, 0, no_argument},           {"ruffle", 0, 0, no_argument},
     {"workers", 0, 0, required_argument},   {"cluster", 0, 0, required_argument},
     {"jit", 0, 0, required_argument},       {"jit-report", 0, 0, no_argument},
-    {"log", 0, 0, required_argument},       {"memory", 0, 0, required_argument},
+    {"log", 0, 0, required_argument},       {"log-file", 0, 0, required_argument},
+    {"memory", 0, 0, required_argument},
     {"execute", 'e', 1, required_argument}, {"library", 'l', 1, required_argument},
     {"j", 'j', 1, required_argument},       {"O", 'O', 1, optional_argument},
 };

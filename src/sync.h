@@ -494,15 +494,32 @@ int32_t sync_json_end(struct sync_json *json);
  * randomness. */
 int32_t sync_random(char *bytes, size_t length);
 
-/* Gives a line, its newline included, to the thread that writes the log to standard
- * error: nobody waits for who reads it. Up to 256 KiB wait; lines for which there is no
- * room are dropped, and a line, in JSON with json != 0, says how many. Returns 0, or -1
- * for one that was dropped. */
+/* Gives a line, its newline included, to the thread that writes the log to standard error
+ * or to its file: nobody waits for who reads it. Up to 256 KiB wait; lines for which there
+ * is no room, or that can't be written as the disk is full, are dropped, and a line, in
+ * JSON with json != 0, says how many. Returns 0, or -1 for one that was dropped. */
 int32_t sync_log_write(const char *line, size_t length, int32_t json);
 
 /* Waits until all lines are written, at most so long. Returns 0, or -1 when they aren't.
  * The end of the process does this, for a second. */
 int32_t sync_log_flush(uint32_t milliseconds);
+
+/* Has the log written to the end of a file, which is made if there is none. Call it before
+ * there are threads. Returns 0 or an error code. */
+int32_t sync_log_open(const char *path);
+
+/* Has the file opened anew, by its name, before the next line: it may have been moved away.
+ * What fails is a line in the old one. Returns 1, 0 where the log has no file, or an error
+ * code. */
+int32_t sync_log_reopen(void);
+
+/* Whether standard error is systemd's journal, which reads a line's priority in front of it
+ * (sd-daemon(3)). */
+int32_t sync_log_is_journal(void);
+
+/* The same as sync_log_write and sync_log_flush, for standard output. */
+int32_t sync_print(const char *line, size_t length);
+int32_t sync_print_flush(uint32_t milliseconds);
 
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
@@ -510,8 +527,9 @@ double sync_now(void);
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
 
-/* Watches a signal; with once != 0 the second one has its default effect again, so
- * that it ends a process that hangs. sync_signal_stop gives the signal back. */
+/* Watches a signal. Those with once != 0 are given back to the system, all of them, when
+ * the first of them comes: the second one, of whichever kind, has its default effect, and
+ * ends a process that hangs. sync_signal_stop gives the signal back. */
 int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once);
 void sync_signal_stop(struct sync *sync, int32_t number);
 

@@ -74,6 +74,7 @@ def colyseus(size, sees, step=0):
 def measure(size, radius, kinds, has_colyseus):
     """One size in one round: SYNC by kind of field, and Colyseus, on the same."""
     found = {kind: sync("time", size, radius, kind) for kind in kinds}
+    found["elsewhere"] = sync("elsewhere", size, radius, "float32")
     if has_colyseus:
         sees = "near" if radius else "all"
         for kind in reversed(kinds):
@@ -154,6 +155,18 @@ def print_core(rounds):
             core_row(rounds, size.count, size.count) for size in SIZES]
     rows += [[str(count), "all"] + core_row(rounds, ("all", count), count) for count in ALL]
     print("\nIn process, a tick for all members:\n\n" + "\n".join(table(HEAD, rows)))
+
+
+def print_elsewhere(rounds):
+    rows = []
+    for size in SIZES:
+        found = [one["elsewhere"] for one in values(rounds, size.count, dict)]
+        rows.append([str(size.count), ms([one["home"] for one in found]),
+                     ms([one["replica"] for one in found]),
+                     "{:,.0f}".format(statistics.median(one["bytes"] for one in found))])
+    print("\nAll members on another node, float32:\n\n" + "\n".join(table(
+        ["members", "the home: ms a tick", "the other node: ms", "bytes a tick between them"],
+        rows)))
 
 
 def print_decoding(rounds):
@@ -285,6 +298,7 @@ def main():
         os.remove(DUMP)
     print("\nMedians of %d round%s (least–greatest)" % (ROUNDS, "" if ROUNDS == 1 else "s"))
     print_core(rounds)
+    print_elsewhere(rounds)
     print_decoding(rounds)
     print_ends(rounds)
     print_bars(rounds)

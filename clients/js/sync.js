@@ -391,6 +391,15 @@ export class Client {
     if (room) Room.left(room, reason);
   }
 
+  // The session goes on at another node, where the room has another number.
+  #renumber(old, number) {
+    const room = this.#rooms.get(old);
+    if (!room) return;
+    this.#rooms.delete(old);
+    this.#rooms.set(number, room);
+    room.number = number;
+  }
+
   #loseRooms(reason) {
     this.#lateJoins.clear();
     for (const id of [...this.#rooms.keys()]) this.#loseRoom(id, reason);
@@ -685,6 +694,7 @@ export class Client {
     const {id, method, params, result, error} = message ?? {};
     if (typeof method === "string") {
       if (method === "sync.left") this.#loseRoom(...toArguments(params));
+      else if (method === "sync.moved") this.#renumber(...toArguments(params));
       else if (id === undefined) this.#emit(method, toArguments(params));
       else this.#serve(message);
     } else if (id !== undefined && (result !== undefined || typeof error?.code === "number")) {
@@ -850,6 +860,7 @@ export class Client {
       this.#early = undefined;
       const {resumed, missed, callsLost} = message.result ?? {};
       this.#markSent(callsLost === true);
+      if (callsLost === true) this.#loseRooms("lost"); // with the node that had the session
       if (resumed === true) this.#ready(true, missed);
       else this.#begin(early.messages);
       return;

@@ -47,6 +47,9 @@ local function hint(text, client)
   if text:find("attempt to yield", 1, true) then
     return "what waits belongs into sync.spawn(function() … end); a handler may not yield"
   end
+  if text:find("global 'sync' (a nil value)", 1, true) then
+    return 'begin the script with: local sync = require "sync"'
+  end
   local name = client and text:find("attempt to call", 1, true) and reserved.hidden(client)
   if name then
     return ("the client's field %s hides the method of that name"):format(name)
@@ -72,7 +75,7 @@ end
 --- The same as one text.
 -- @treturn string
 function failure.trace(raised)
-  return failure.describe(raised) .. failure.fold(debug.traceback("", 2))
+  return failure.describe(raised) .. "\n" .. failure.fold(debug.traceback("", 2):sub(2))
 end
 
 return failure

@@ -59,6 +59,7 @@ local sync = {
 }
 
 local STOP_SECONDS = 5
+local ORPHAN_SECONDS = 1 -- of a worker whose parent has gone
 local PARENT = 3 -- the file descriptor of a worker's connection to its parent
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
 
@@ -181,6 +182,21 @@ local function announce()
   end
 end
 
+-- SIGHUP: certificates and the log's file are as new. An own function of the script goes first.
+local function hungUp()
+  local encrypts = false
+  for _, listener in ipairs(opened) do encrypts = encrypts or listener.settings.tls end
+  if encrypts and sync.reloadCertificates() then log.info("read the certificates again") end
+  if log.reopen() then log.info("opened the log's file again") end
+end
+
+local function watchHangup()
+  if not loop.signals[SIGNALS.HUP] then
+    loop.signals[SIGNALS.HUP] = hungUp
+    C.sync_signal_start(handle, SIGNALS.HUP, 0)
+  end
+end
+
 local function watchSignals()
   local unwatch
   local function onSignal(number)
@@ -202,16 +218,10 @@ local function watchSignals()
       C.sync_signal_start(handle, number, sync.worker and 0 or 1)
     end
   end
-  local encrypts = false
-  for _, listener in ipairs(opened) do encrypts = encrypts or listener.settings.tls end
-  if encrypts and not loop.signals[SIGNALS.HUP] then
-    sync.signal("HUP", function()
-      if sync.reloadCertificates() then log.info("read the certificates again") end
-    end)
-  end
+  watchHangup()
   function unwatch()
     for number, fn in pairs(loop.signals) do
-      if fn == onSignal then
+      if fn == onSignal or fn == hungUp then
         loop.signals[number] = nil
         C.sync_signal_stop(handle, number)
       end
@@ -228,7 +238,7 @@ local function joinWorkers()
   bus:connect(PARENT, function()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
-    sync.stop()
+    sync.stop(ORPHAN_SECONDS)
   end)
   bus:tellListening()
 end
@@ -293,6 +303,7 @@ end
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
+  if package.loaded["sync.rooms.room"] then require "sync.rooms.nodes".begin(node) end
   panel.addSource("cluster", function() return node:state() end)
   for _, class in ipairs(classes()) do cluster:addClass(class) end
 end
@@ -346,13 +357,21 @@ end
 
 --- Calls a function when a signal comes.
 -- @tparam string|number name "HUP", "INT", "QUIT", "USR1", "USR2", "TERM", or a number
--- @tparam function|nil fn called with the signal's number; nil gives the signal back
+-- @tparam function|nil fn called with the signal's number; nil gives the signal back. Behind
+-- that of HUP the server reads its certificates and opens the log's file again
 function sync.signal(name, fn)
   local number = type(name) == "number" and name or
     SIGNALS[tostring(name):upper():gsub("^SIG", "")]
   if not number then
     error(("sync.signal: unknown signal %q; there are HUP, INT, QUIT, USR1, USR2, TERM")
       :format(tostring(name)), 2)
+  end
+  if number == SIGNALS.HUP then
+    local first = fn
+    fn = first and function(...)
+      loop.guard("a signal's handler", first, ...)
+      hungUp()
+    end or started and hungUp or nil
   end
   loop.signals[number] = fn
   if not fn then
@@ -394,7 +413,11 @@ local LAZY = {
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,
-  Room = function() return require "sync.rooms.room" end,
+  Room = function()
+    local Room = require "sync.rooms.room"
+    if cluster then require "sync.rooms.nodes".begin(cluster) end
+    return Room
+  end,
   crypto = function() return require "sync.secrets.crypto" end,
   fault = function() return require "sync.remoting.fault".new end,
   http = function() return require "sync.fetch" end,
@@ -410,6 +433,7 @@ local LAZY = {
   sql = function() return require "sync.sql" end,
   socket = function() return require "sync.socket" end,
   spawn = function() return require "sync.task".spawn end,
+  work = function() return require "sync.work" end,
 }
 
 -- Of `sync.state`: what it is called with, and what makes types in it.

@@ -96,6 +96,10 @@ local function nameOf(fn)
     info.addr and ("C function %x"):format(info.addr) or "a function"
 end
 
+local function notCompiled(fn)
+  return "NYI: FastFunc " .. nameOf(fn)
+end
+
 local function reasonOf(code, detail)
   if type(code) ~= "number" then return tostring(code) end
   if type(detail) == "function" then
@@ -133,7 +137,7 @@ end
 local function onStitch(record)
   for id in pairs(record.functions) do stitched[id] = true end
   blame(record.functions, whereIs(record.fn, record.pc),
-    "NYI: FastFunc " .. nameOf(record.called or record.fn))
+    notCompiled(record.called or record.fn))
 end
 
 local function onFinish(trace, record)
@@ -161,7 +165,10 @@ local function onTrace(what, trace, fn, pc, code, detail)
   if what == "stop" then
     onFinish(trace, record)
   elseif what == "abort" then
-    blame(record.functions, whereIs(fn, pc), reasonOf(code, detail), siteOf(fn, pc))
+    local reason = reasonOf(code, detail)
+    -- What it says where stitching is off: the trace was about to call what isn't compiled.
+    if reason == "trace too short" and record.called then reason = notCompiled(record.called) end
+    blame(record.functions, whereIs(fn, pc), reason, siteOf(fn, pc))
   end
 end
 
@@ -175,7 +182,7 @@ local function onRecord(trace, fn, pc)
   end
   record.functions[id] = record.functions[id] or pc <= 1
   record.sites[siteOf(fn, pc)] = true
-  record.fn, record.pc = fn, pc
+  record.fn, record.pc, record.called = fn, pc, nil
 end
 
 -- The innermost named function on a stack of "file:line" frames.

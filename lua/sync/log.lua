@@ -4,7 +4,8 @@
 --
 -- What a client can provoke is logged with a limit: see `log.limited`. Messages are cut at
 -- 4,000 bytes, fields at 200. The server never waits for who reads the log: where more than
--- 256 KiB wait, lines are dropped, and a line says how many.
+-- 256 KiB wait, or the disk is full, lines are dropped, and a line says how many. Lines for
+-- systemd's journal begin with their priority.
 -- @module sync.log
 
 local core = require "sync.core"
@@ -103,6 +104,34 @@ end
 
 local formats = {text = asText, json = asJson}
 
+-- Of sd-daemon(3), by level.
+local PRIORITIES = {debug = "<7>", info = "<6>", warn = "<4>", error = "<3>"}
+
+local isJournal = C.sync_log_is_journal() ~= 0
+
+-- Each line of an entry, for it is an entry of the journal's.
+local function withPriority(level, lines)
+  return PRIORITIES[level] .. lines:gsub("\n", "\n" .. PRIORITIES[level])
+end
+
+--- Has the log written to the end of a file, which SIGHUP has opened anew.
+-- @tparam string path
+-- @treturn boolean true, or nil and a message
+function log.open(path)
+  local code = C.sync_log_open(path)
+  if code < 0 then
+    return nil, ("log: %s can't be opened: %s"):format(path, (select(2, core.problem(code))))
+  end
+  isJournal = false
+  return true
+end
+
+--- Opens the log's file anew: it may have been moved away.
+-- @treturn boolean whether there is a file
+function log.reopen()
+  return C.sync_log_reopen() == 1
+end
+
 --- Writes lines to standard error without waiting for who reads them: a thread does it.
 -- @tparam string lines
 function log.print(lines)
@@ -132,7 +161,8 @@ end
 
 local function entry(level, message, fields)
   if LEVELS[level] < LEVELS[log.level] then return end
-  log.write(formats[log.format](level, message, fields))
+  local lines = formats[log.format](level, message, fields)
+  log.write(isJournal and withPriority(level, lines) or lines)
 end
 
 --- Logs at a level.

@@ -412,8 +412,8 @@ describe("a session on its way", function()
       waitFor(10, function() return #held > 0 end)
       hear(frame.GIVEN, {number = question, texts = {}, rooms = {}, fields = {}})
       held[1]()
-      print((waitFor(5, function() return late.server.session.moving == nil end) and heard(late)))
-      print((waitFor(5, function() return never.server.session.moving == nil end) and
+      print((waitFor(5, function() return late.server._session.moving == nil end) and heard(late)))
+      print((waitFor(5, function() return never.server._session.moving == nil end) and
         heard(never)))
       late:leave()
       never:leave()
@@ -439,7 +439,7 @@ describe("a session on its way", function()
       print(stated(), Game.awayCount)
       local last = connect()
       ask(last, DEAD .. 1)
-      waitFor(5, function() return not last.server.session.moving end)
+      waitFor(5, function() return not last.server._session.moving end)
       print(heard(last))
     ]])
   end)
@@ -609,8 +609,8 @@ describe("a session on its way", function()
         local begun = now()
         loop.step()
         longest = math.max(longest, now() - begun)
-        moving = one.server.session.moving
-        for _, client in ipairs(many) do moving = moving or client.server.session.moving end
+        moving = one.server._session.moving
+        for _, client in ipairs(many) do moving = moving or client.server._session.moving end
       end
       assert(not heard(one):find "resumed")
       print(#reads, longest)

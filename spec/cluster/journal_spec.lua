@@ -18,7 +18,7 @@ describe("the journal of a node", function()
 
   local function connect()
     local client = server:connect()
-    client.token = client.server.session.token
+    client.token = client.server._session.token
     return client
   end
 
@@ -172,8 +172,8 @@ describe("the journal of a node", function()
       end
     end)
     assert.matches("a client takes more of the journal than it may", table.concat(said))
-    assert.is_nil(client.server.session.sid)
+    assert.is_nil(client.server._session.sid)
     world:advance(62)
-    assert.truthy(client.server.session.sid)
+    assert.truthy(client.server._session.sid)
   end)
 end)

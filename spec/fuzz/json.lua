@@ -321,7 +321,8 @@ local function try(text)
   client:send(framed(text))
   checkOne(text, answers(client:received()), #owed > before)
   if not client:isOpen() then violated("the client was closed") end
-  if (client.server.owed or 0) ~= #owed then violated("%s answers are owed", client.server.owed) end
+  local counted = client.server._owed
+  if (counted or 0) ~= #owed then violated("%s answers are owed", counted) end
 end
 
 -- Now and then, what comes from the server's side.

@@ -192,6 +192,11 @@ describe("sync-lua", function()
   end)
 
   describe("tells", function()
+    it("that a script lacks its first line", function()
+      local _, _, err = runCode "sync.start()"
+      assert.matches('begin the script with: local sync = require "sync"', err, 1, true)
+    end)
+
     it("an error of the script with its traceback, and exits with 1", function()
       local code, _, err = runCode "local function inner() error('oops') end\ninner()"
       assert.matches("^sync%-lua: [^\n]*:1: oops\nstack traceback:\n.*in function 'inner'", err)

@@ -11,9 +11,12 @@ local FREE_PORTS = [[
   function sync.enable(host, port, ...) return enable(host, 0, ...) end
 ]]
 
--- Starts an example; returns it and the ports its log names.
+-- Starts an example, in its folder if it has one; returns it and the ports its log names.
 local function example(name)
-  local server = Program.start("-e", FREE_PORTS, "examples/" .. name .. ".lua")
+  local folder, script = name:match("^(.+)/(.+)$")
+  local server = Process.start {"sh", "-c",
+    'program=$(realpath "$0"); cd "$1" && shift && exec "$program" "$@"', Program.path,
+    "examples/" .. (folder or ""), "-e", FREE_PORTS, (script or name) .. ".lua"}
   local ports = {}
   for port in server:expect("stderr", "listens on ([^\n]+) %(try: [^\n]+"):gmatch(":(%d+)") do
     ports[#ports + 1] = tonumber(port)
@@ -115,8 +118,40 @@ describe("example", function()
     ]]):format(ports[1]))
     local exit, out = Program.run(script)
     assert.equal(0, exit)
-    local a, b = out:match("1000 in (%x+)\t1040 in (%x+)\n")
+    local a, b = out:match("1000 in (%w+)\t1040 in (%w+)\n")
     assert.equal(a, b or "none")
+    stop(server)
+  end)
+
+  it("arena: shows bots that are near, takes moves at their pace, and feeds", function()
+    local server, ports = example("arena/arena")
+    local script = Process.file(([[
+      local sync = require "sync"
+      local game = sync.connect("tcp://localhost:%d")
+      game:join("Arena", {name = "ann"}, function(room, err)
+        assert(room, tostring(err))
+        local patches, last = 0
+        room:onPatch(function()
+          patches = patches + 1
+          local me = room.state.players[room.member]
+          if patches == 1 then
+            local bots = 0
+            for id, p in room.state.players:each() do if p.isBot then bots = bots + 1 end end
+            print(me.name, bots > 0 and bots < 100, room.state.pellets:count() > 0)
+            last = me.x
+            for _ = 1, 60 do room:input("input", {dx = 1, dy = 0}) end
+          elseif room.inputTaken == 60 then
+            local steps = (me.x - last) / (220 / 30)
+            print("moved", steps >= 14 and steps < 50)
+            sync.stop()
+          end
+        end)
+      end)
+      sync.start()
+    ]]):format(ports[1]))
+    local exit, out = Program.run(script)
+    assert.equal(0, exit)
+    assert.equal("ann\ttrue\ttrue\nmoved\ttrue\n", out)
     stop(server)
   end)
 

@@ -66,7 +66,8 @@ describe("the log", function()
     local client = connect(port)
     talk(client, 200)
     local reader = Process.start {"cat", pipe}
-    reader:expect("stdout", "ERROR %d+ lines of the log were dropped: it was not read in time")
+    reader:expect("stdout",
+      "ERROR %d+ lines of the log were dropped: it was not read, or written, in time")
     talk(client, 1)
     Process.eventually("all lines that were not dropped", function()
       local lines, dropped = 0, 0
@@ -94,5 +95,94 @@ describe("the log", function()
     end
     process:kill("TERM")
     assert.equal(0, process:wait(10))
+  end)
+
+  it("goes to a file that is opened anew at SIGHUP, as after it was moved away", function()
+    for _, workers in ipairs {false, "--workers=2"} do
+      local file = Process.file("before\n")
+      local code = 'local sync = require "sync" ' .. Program.ECHO
+      local process = Process.start {Program.path, "--log-file=" .. file, workers or "--jit=on",
+        Process.file(code)}
+      local function says(text)
+        Process.eventually(text, function()
+          local log = io.open(file)
+          local found = log and log:read("*a")
+          if log then log:close() end
+          return found and found:find(text, 1, true)
+        end)
+      end
+      says "before"
+      says "listens on"
+      assert(os.rename(file, file .. ".1"))
+      process:kill "HUP"
+      says "opened the log's file again"
+      process:kill "TERM"
+      assert.equal(0, (process:wait()))
+      says "told to stop"
+      assert.equal("", process:stderr())
+      os.remove(file .. ".1")
+    end
+  end)
+
+  it("keeps nobody waiting where the disk is full", function()
+    local port = Process.freePort()
+    local process = Process.start {Program.path, "--log-file=/dev/full", Process.file(SERVER), port}
+    talk(connect(port), 200)
+    process:kill "TERM"
+    assert.equal(0, process:wait(10))
+  end)
+
+  it("says which file can't be opened", function()
+    local code, _, err = Program.run("--log-file=/none/at/all", "-e", "print(1)")
+    assert.equal(2, code)
+    assert.matches("log: /none/at/all can't be opened: no such file or directory", err)
+  end)
+
+  it("of systemd's journal begins with priorities", function()
+    local out = Process.file()
+    local script = Process.file [[
+      local log = require "sync".log
+      log.info "one"
+      log.error("two", {traceback = "three"})
+    ]]
+    local process = Process.start {"sh", "-c",
+      'JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$@" 2>&2', out, Program.path, script}
+    assert.equal(0, (process:wait()))
+    assert.matches("^<6>[%d:]+ INFO  one\n<3>[%d:]+ ERROR two\n<3>    three\n$", process:stderr())
+  end)
+end)
+
+describe("what is printed", function()
+  after_each(Process.cleanUp)
+
+  it("and read by nobody keeps nobody waiting, and is counted", function()
+    local port = Process.freePort()
+    local pipe = Process.file()
+    local code = SERVER:gsub("sync%.log%.info", "print")
+    local process = Process.start {"sh", "-c",
+      'mkfifo "$0" && exec 9<>"$0" && exec "$@" >"$0"', pipe, Program.path,
+      Process.file(code), port}
+    talk(connect(port), 200)
+    process:kill "TERM"
+    assert.equal(0, process:wait(10))
+    Process.start {"cat", pipe}
+  end)
+
+  it("comes in order, and whole, whatever the loop does", function()
+    local code, out = Program.runCode [[
+      local sync = require "sync"
+      print("before", nil)
+      sync.after(0, function()
+        print("within", 1)
+        io.write("written", 2, "\n")
+        for i = 1, 1000 do print(("x"):rep(100)) end
+      end)
+      sync.start()
+      io.write("behind\n")
+      os.exit(3)
+    ]]
+    assert.equal(3, code)
+    assert.equal("before\tnil\nwithin\t1\nwritten2\n" .. (("x"):rep(100) .. "\n"):rep(1000) ..
+      "behind\n", out)
   end)
 end)

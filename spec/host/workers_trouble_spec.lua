@@ -306,8 +306,8 @@ describe("workers", function()
 
     it("by a signal that the parent has passed on end it, too", function()
       local server, _, processes = start(2)
-      C.kill(server.pid, 1)
-      assert.equal(128 + 1, (server:wait()), server:stderr())
+      C.kill(server.pid, 10)
+      assert.equal(128 + 10, (server:wait()), server:stderr())
       allGone(processes)
     end)
 
@@ -475,6 +475,40 @@ describe("workers", function()
       assert.is_true(isRefused(port))
       assert.equal(3, countOf(server:stderr(), "parent has gone: stopping"))
     end)
+  end)
+
+  it("that are stuck end within 2 s when the parent is killed", function()
+    local server, port, processes = start(2, WHO .. [[
+      function Who.onData() io.stderr:write("stuck\n") while true do end end
+    ]] .. LISTEN)
+    meet(port):send "x\n"
+    server:expect("stderr", "stuck")
+    server:kill "KILL"
+    local begin = socket.gettime()
+    allGone(processes)
+    local took = socket.gettime() - begin
+    assert.is_true(took > 1 and took < 4, took) -- 2 s, on a machine that has other work
+  end)
+
+  it("that don't stop are killed by their parent", function()
+    local server, port, processes = start(2, WHO .. [[
+      function Who.onData() io.stderr:write("stuck\n") while true do end end
+    ]] .. LISTEN)
+    meet(port):send "x\n"
+    server:expect("stderr", "stuck")
+    server:kill "TERM"
+    assert.equal(0, (server:wait(20)), server:stderr())
+    assert.matches("worker %d didn't stop within 10 s: it is killed", server:stderr())
+    allGone(processes)
+  end)
+
+  it("live on at SIGHUP, which reads what is new", function()
+    local server, port, processes = start(2)
+    C.kill(server.pid, 1)
+    for _, process in pairs(processes) do C.kill(process, 1) end
+    local again = meetAll(port, 2)
+    assert.same(processes, again)
+    stop(server, processes)
   end)
 
   it("get the signals HUP, USR1 and USR2 that their parent gets", function()

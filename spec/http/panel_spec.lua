@@ -51,6 +51,58 @@ describe("the panel", function()
     end
   end)
 
+  it("lists rooms, looks into one, and closes one", function()
+    local server, at = program.serve([[
+      local Duel = sync.Room:extend("Duel")
+      Duel.maxMembers, Duel.emptyTime = 2, false
+      Duel.state = sync.state {phase = "string", players = sync.map {x = "float32",
+        hand = sync.private(sync.listOf "uint8"), secret = sync.server "any"}}
+      local room = Duel:create()
+      room:setMetadata {mode = "free"}
+      room.state.phase = "play"
+      room.state.players[7] = {x = 1.5, hand = {3, 4}, secret = {deep = true}}
+      function Duel:onEnd() print "ended" end
+      local Game = sync.Remote:extend("Game")
+      Game.rooms = {Duel}
+      sync.enable("127.0.0.1", 0, Game, {panel = "]] .. TOKEN .. [["})
+      io.stdout:setvbuf "no"
+      sync.start()
+    ]])
+    local _, body = get(at, "/panel.json" .. query)
+    local rooms = cjson.decode(body).rooms
+    assert.equal(1, rooms.count)
+    local listed = rooms.list[1]
+    assert.same({"Duel", 0, 2, '{"mode":"free"}'},
+      {listed.class, listed.members, listed.most, listed.metadata})
+    local path = "/panel/room.json" .. query .. "&id=" .. listed.id
+    local status
+    status, body = get(at, path)
+    assert.equal(200, status)
+    local state = cjson.decode(body).state
+    assert.same({{"phase", "play"}}, state.fields)
+    local fields = {}
+    for _, field in ipairs(state.maps[1].entities[1].fields) do fields[field[1]] = field[2] end
+    assert.same({"players", 1, "7"},
+      {state.maps[1].name, state.maps[1].count, state.maps[1].entities[1].key})
+    assert.same({x = "1.5", hand = "1: 3, 2: 4", secret = '{"deep":true}'}, fields)
+    assert.equal(401, (get(at, "/panel/room.json?id=" .. listed.id)))
+    local function post(target)
+      local peer = assert(socket.connect("127.0.0.1", at))
+      peer:settimeout(Process.BOUND)
+      peer:send(("POST %s HTTP/1.1\r\nHost: here\r\nConnection: close\r\n" ..
+        "Content-Length: 0\r\n\r\n"):format(target))
+      local answer = assert(peer:receive("*a"))
+      peer:close()
+      return tonumber(answer:match("^HTTP/1.1 (%d+)"))
+    end
+    assert.equal(401, post("/panel/close?id=" .. listed.id))
+    assert.not_equal(200, (get(at, "/panel/close" .. query .. "&id=" .. listed.id)))
+    assert.equal(200, post("/panel/close" .. query .. "&id=" .. listed.id))
+    server:expect("stdout", "ended")
+    assert.equal(404, (get(at, path)))
+    assert.equal(404, post("/panel/close" .. query .. "&id=" .. listed.id))
+  end)
+
   it("tells of a cluster where there is one", function()
     local _, body = get(port, "/panel.json" .. query)
     assert.is_nil(cjson.decode(body).cluster)

@@ -633,7 +633,7 @@ describe("protocols.jsonrpc", function()
       for id = 1, 3 do
         assert.is_nil(ask(client, ('{"jsonrpc":"2.0","id":%d,"method":"f"}'):format(id)))
       end
-      assert.equal(3, client.server.owed)
+      assert.equal(3, client.server._owed)
       answers[3]("third")
       answers[1](nil, fault(5, "no", {1}))
       answers[2]()
@@ -645,7 +645,7 @@ describe("protocols.jsonrpc", function()
       assert.same({jsonrpc = "2.0", id = 1, error = {code = 5, message = "no", data = {1}}},
         cjson.decode(list[2]))
       assert.same({jsonrpc = "2.0", id = 2, result = null}, cjson.decode(list[3]))
-      assert.equal(0, client.server.owed)
+      assert.equal(0, client.server._owed)
     end)
 
     it("answers within the call, in its place in a batch", function()
@@ -664,7 +664,7 @@ describe("protocols.jsonrpc", function()
         '[{"jsonrpc":"2.0","id":1,"method":"sync.ping"},' ..
         '{"jsonrpc":"2.0","id":2,"method":"now","params":["y"]},' ..
         '{"jsonrpc":"2.0","id":3,"method":"sync.ping"}]'))
-      assert.equal(0, client.server.owed)
+      assert.equal(0, client.server._owed)
     end)
 
     local BATCH = '[{"jsonrpc":"2.0","id":1,"method":"f"},{"jsonrpc":"2.0","id":2,' ..
@@ -700,7 +700,7 @@ describe("protocols.jsonrpc", function()
       testing.settle()
       assert.same({}, texts(client))
       answers[3]()
-      assert.equal(0, client.server.owed)
+      assert.equal(0, client.server._owed)
     end)
 
     it("lets no more of a batch's answers wait than maxQueue", function()
@@ -733,7 +733,7 @@ describe("protocols.jsonrpc", function()
       local client, first, second
       client = serve {f = function(self) first, second = self:later(), self:later() end}
       assert.is_nil(ask(client, '{"jsonrpc":"2.0","id":1,"method":"f"}'))
-      assert.equal(1, client.server.owed)
+      assert.equal(1, client.server._owed)
       second(1)
       first(2)
       testing.settle()
@@ -747,7 +747,7 @@ describe("protocols.jsonrpc", function()
       answers[1]("unseen")
       testing.settle()
       assert.same({}, texts(client))
-      assert.equal(0, client.server.owed)
+      assert.equal(0, client.server._owed)
     end)
 
     it("is owed at most maxCalls times", function()
@@ -773,7 +773,7 @@ describe("protocols.jsonrpc", function()
         given("too late")
         testing.settle()
         assert.same({}, texts(client))
-        assert.equal(0, client.server.owed)
+        assert.equal(0, client.server._owed)
       end
     end)
 
@@ -845,7 +845,7 @@ describe("protocols.jsonrpc", function()
         assert.is_true(sync.now() < ended)
       end
       for _ = 1, 10 do eventually() end
-      local allowance = client.server.allowances.f
+      local allowance = client.server._allowances.f
       allowance.at = allowance.at - 3600
       assert.is_true((call(client, "f")))
       assert.is_true(allowance.left <= 1)

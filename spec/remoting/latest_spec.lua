@@ -146,7 +146,7 @@ describe("fire({late = false})", function()
       assert.matches('"late":false}', ann:received(), 1, true)
     end
     class.clients:fire("on", 2)
-    assert.equal(2, instance.session.last)
+    assert.equal(2, instance._session.last)
     ann:leave()
     assert.equal(0, class.clients:fire({late = false}, "onMove", "away"))
     assert.same({false, "dropped"}, {instance:fire({late = false}, "onMove", "away")})

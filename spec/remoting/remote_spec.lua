@@ -22,7 +22,7 @@ local function cleanUp()
   support.cleanUp()
   for _, class in ipairs(classes) do
     for _, client in pairs(class.sessions) do
-      if client.session.away then loop.stopTimer(client.session.away) end
+      if client._session.away then loop.stopTimer(client._session.away) end
     end
   end
   classes = {}
@@ -265,7 +265,7 @@ describe("protocols.remoting", function()
         {jsonrpc = "2.0", id = first, result = 1}} .. "\0")
       send(client, {id = second, result = 2})
       assert.same({{3}, {1}, {2}}, outcomes)
-      assert.equal(0, client.server.calls.count)
+      assert.equal(0, client.server._calls.count)
     end)
 
     it("ends with the client's fault", function()
@@ -290,7 +290,7 @@ describe("protocols.remoting", function()
       assert.same({-32000, "the client did not answer in time"}, failure(outcomes))
       send(client, {id = id, result = "too late"})
       assert.same({}, outcomes)
-      assert.equal(0, client.server.calls.count)
+      assert.equal(0, client.server._calls.count)
       assert.is_true(client:isOpen())
     end)
 
@@ -365,7 +365,7 @@ describe("protocols.remoting", function()
         support.raised(server.call, server, "f", 0 / 0, print))
       assert.matches("the name must be a string", support.raised(server.call, server, nil, print))
       assert.same({}, messages(client))
-      assert.equal(0, server.calls.count)
+      assert.equal(0, server._calls.count)
     end)
 
     it("whose function raises an error costs that client alone", function()
@@ -578,8 +578,8 @@ describe("protocols.remoting", function()
       send(c, {id = missed[2].id, result = "second"})
       send(c, {id = before, result = "first"})
       assert.same({"second", "first"}, results)
-      assert.equal(0, instance.calls.count)
-      assert.equal(0, instance.owed)
+      assert.equal(0, instance._calls.count)
+      assert.equal(0, instance._owed)
     end)
 
     it("may happen again and again, with the same token", function()
@@ -663,7 +663,7 @@ describe("protocols.remoting", function()
         local a = connect(server)
         a:leave()
         for _ = 1, count do a.server:fire("on", ("x"):rep(size)) end
-        assert.is_true(a.server.session.bytes <= 1000)
+        assert.is_true(a.server._session.bytes <= 1000)
         local _, result, missed = comeBack(server, a.token, 0)
         assert.equal(wanted, result.resumed)
         assert.equal(wanted and count or 0, #missed)
@@ -677,7 +677,7 @@ describe("protocols.remoting", function()
         a.server:fire("on", ("x"):rep(i % 100))
         messages(a)
       end
-      local session, count, bytes = a.server.session, 0, 0
+      local session, count, bytes = a.server._session, 0, 0
       for number = session.first, session.last do
         count, bytes = count + 1, bytes + #session:text(number)
       end
@@ -862,7 +862,7 @@ describe("protocols.remoting", function()
       local function keptOf(clients)
         local count = 0
         for _, client in ipairs(clients) do
-          local session = client.session
+          local session = client._session
           for number = session.first, session.last do count = count + #session:text(number) end
         end
         return count
@@ -901,8 +901,8 @@ describe("protocols.remoting", function()
         for i = 1, 20 do clients[i] = connect(server) end
         for i = 11, 20 do clients[i]:leave() end
         for i = 1, 10 do class.clients:fire("on", i, ("x"):rep(1000)) end
-        for i = 1, 20 do assert.equal(10, clients[i].server.session.last) end
-        for i = 1, 20 do assert.equal(1, clients[i].server.session.first) end
+        for i = 1, 20 do assert.equal(10, clients[i].server._session.last) end
+        for i = 1, 20 do assert.equal(1, clients[i].server._session.first) end
         local bytes = class.sessionGroup.bytes
         assert.is_true(bytes > 10000 and bytes < 30000, bytes)
         for i = 1, 20 do clients[i].server:close() end

@@ -15,7 +15,7 @@ describe("a session store", function()
     local store = {prefix = function() return "7.1." end}
     for _, name in ipairs {"begin", "kept", "joined", "left", "stop", "finish", "forward"} do
       store[name] = function(_, first, ...)
-        assert(first == first.session or first.token or first.session)
+        assert(first == first._session or first.token or first._session)
         asked[#asked + 1] = table.concat({name, tostring((...))}, " ")
         return true
       end
@@ -85,7 +85,7 @@ describe("a session store", function()
 
   it("sends to the client of a session that has moved", function()
     local client = server:connect()
-    client.server.session.successor = {}
+    client.server._session.successor = {}
     assert.is_true(client.server:fire("on", 1))
     assert.matches('^forward {"jsonrpc"', asked[#asked])
     local fault
@@ -96,7 +96,7 @@ describe("a session store", function()
   it("may hold what is sent, for a while", function()
     local client = server:connect()
     messages(client)
-    client.server.session.isHeld = true
+    client.server._session.isHeld = true
     client.server:fire("on", 1)
     assert.same({}, messages(client))
     assert.equal('kept {"jsonrpc":"2.0","method":"on","params":[1]}', asked[#asked])

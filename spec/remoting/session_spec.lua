@@ -35,7 +35,7 @@ describe("a session", function()
   it("keeps thirty events a second for resumeTime by default", function()
     local class = support.protocol({resumeTime = 30}, require "sync".Remote)
     local client = support.connect(class, 1)
-    local session = client.server.session
+    local session = client.server._session
     for i = 1, 30 * 30 do
       client.server:fire("onMove", i, "a name of a player", 123.25, 456.75)
       if i % 30 == 0 then

@@ -180,6 +180,9 @@ describe("rooms", function()
     local _, Game = arena {maxMembers = "many"}
     assert.matches("Arena%d+.maxMembers must be a whole number from 1 to 1000000, or false, " ..
       'not "many"', support.raised(sync.enable, "127.0.0.1", 0, Game))
+    _, Game = arena {state = {players = sync.map {}}}
+    assert.matches("Arena%d+.state must be made by sync.state, not table", support.raised(
+      sync.enable, "127.0.0.1", 0, Game))
   end)
 
   it("refuse who may not join, and say why", function()

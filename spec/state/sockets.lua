@@ -198,7 +198,7 @@ function Life:resume(member)
   self:take(member)
   member.socket:close()
   local instance = member.real.line.client
-  wait(self, "a client to be away", function() return instance.session.away end)
+  wait(self, "a client to be away", function() return instance._session.away end)
   if random(2) == 1 then self:patch() end
   local token, counted = member.token, member.counted
   member.token, member.resumed, member.lost = nil, nil, true

@@ -10,11 +10,11 @@
  * (see slab.h), which a broadcast to 2,000 clients takes, and 1 MiB of large. */
 enum {
     SMALL_PIECE = 2048,
-    LARGE_PIECE = 16 * 1024,
+    LARGE_PIECE = 17 * 1024, /* a message of 16 KiB fits, with its frame */
     SMALL_ROOM = SMALL_PIECE - sizeof(struct piece),
     LARGE_ROOM = LARGE_PIECE - sizeof(struct piece),
-    LARGE_SPARES = 64,
-    RUN_SIZE = LARGE_PIECE - sizeof(struct shared)
+    LARGE_SPARES = 60,
+    RUN_SIZE = 16 * 1024 - sizeof(struct shared)
 };
 
 struct shared *shared_new(const char *head, size_t head_length, const char *body,

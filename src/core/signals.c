@@ -1,10 +1,23 @@
-/* signals.c: signals as events. A signal that comes twice in one tick is one event. */
+/* signals.c: signals as events. A signal that comes twice in one tick is one event.
+ *
+ * libuv watches those that may come again. Those that end the process are watched here:
+ * the first one gives all of them back to the system, within its handler, so that the
+ * second one, of whichever kind, ends a process that hangs, too.
+ */
 #include "core/signals.h"
 
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
+enum { NUMBERS = 65 };
+
 struct signal_watch {
-    uv_signal_t handle;
+    union {
+        uv_handle_t any;
+        uv_signal_t signal;
+        uv_async_t async; /* of one that ends the process */
+    } handle;
     struct core *core;
     struct signal_watch *next;
     uint32_t pushed_tick;
@@ -12,12 +25,50 @@ struct signal_watch {
     bool once;
 };
 
-static void on_signal(uv_signal_t *handle, int number) {
-    struct signal_watch *watch = handle->data;
+/* Those that end the process, by number. */
+static _Atomic(struct signal_watch *) ending[NUMBERS];
+
+static void push(struct signal_watch *watch) {
     struct core *core = watch->core;
     if (watch->pushed_tick != core->tick) {
         watch->pushed_tick = core->tick;
-        batch_push(&core->batch, SYNC_SIGNAL, (uint32_t)number, 0, NULL, 0);
+        batch_push(&core->batch, SYNC_SIGNAL, (uint32_t)watch->number, 0, NULL, 0);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+    (void)number;
+    push(handle->data);
+}
+
+static void on_ending_told(uv_async_t *handle) {
+    push(handle->data);
+}
+
+/* The handler itself: it may interrupt anything, so it calls what POSIX allows. */
+static void on_ending(int number) {
+    for (int i = 1; i < NUMBERS; i++) {
+        if (atomic_load(&ending[i])) {
+            sigaction(i, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+        }
+    }
+    struct signal_watch *watch = atomic_load(&ending[number]);
+    if (watch) {
+        uv_async_send(&watch->handle.async);
+    }
+}
+
+static int start_ending(struct signal_watch *watch) {
+    struct sigaction action = {.sa_handler = on_ending, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    atomic_store(&ending[watch->number], watch);
+    return sigaction(watch->number, &action, NULL) < 0 ? UV_EINVAL : 0;
+}
+
+static void stop_ending(struct signal_watch *watch) {
+    if (atomic_load(&ending[watch->number]) == watch) {
+        sigaction(watch->number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+        atomic_store(&ending[watch->number], NULL);
     }
 }
 
@@ -35,29 +86,44 @@ static struct signal_watch **find(struct core *core, int number) {
     return link;
 }
 
+/* Returns NULL when memory ran out. */
+static struct signal_watch *make(struct core *core, int number, bool once) {
+    struct signal_watch *watch = calloc(1, sizeof(*watch));
+    if (!watch || batch_reserve(&core->batch, 1) < 0) {
+        free(watch);
+        return NULL;
+    }
+    int error = once ? uv_async_init(&core->loop, &watch->handle.async, on_ending_told)
+                     : uv_signal_init(&core->loop, &watch->handle.signal);
+    if (error < 0) {
+        batch_unreserve(&core->batch, 1);
+        free(watch);
+        return NULL;
+    }
+    watch->core = core;
+    watch->number = number;
+    watch->once = once;
+    watch->next = core->signals;
+    core->signals = watch;
+    uv_unref(&watch->handle.any);
+    watch->handle.any.data = watch;
+    return watch;
+}
+
 int signals_start(struct core *core, int number, bool once) {
+    if (number < 1 || number >= NUMBERS) {
+        return UV_EINVAL;
+    }
     struct signal_watch *watch = *find(core, number);
     if (watch && watch->once != once) {
-        signals_stop(core, number); /* a handle of libuv's can't change its way */
+        signals_stop(core, number);
         watch = NULL;
     }
-    if (!watch) {
-        watch = calloc(1, sizeof(*watch));
-        if (!watch || batch_reserve(&core->batch, 1) < 0) {
-            free(watch);
-            return UV_ENOMEM;
-        }
-        watch->core = core;
-        watch->number = number;
-        watch->once = once;
-        watch->next = core->signals;
-        core->signals = watch;
-        uv_signal_init(&core->loop, &watch->handle);
-        uv_unref((uv_handle_t *)&watch->handle);
-        watch->handle.data = watch;
+    if (!watch && !(watch = make(core, number, once))) {
+        return UV_ENOMEM;
     }
-    int error = once ? uv_signal_start_oneshot(&watch->handle, on_signal, number)
-                     : uv_signal_start(&watch->handle, on_signal, number);
+    int error = once ? start_ending(watch)
+                     : uv_signal_start(&watch->handle.signal, on_signal, number);
     if (error < 0) {
         signals_stop(core, number);
     }
@@ -69,7 +135,10 @@ void signals_stop(struct core *core, int number) {
     struct signal_watch *watch = *link;
     if (watch) {
         *link = watch->next;
-        uv_close((uv_handle_t *)&watch->handle, on_watch_closed);
+        if (watch->once) {
+            stop_ending(watch);
+        }
+        uv_close(&watch->handle.any, on_watch_closed);
     }
 }
 

@@ -1,33 +1,15 @@
 /* library.c: libcurl, opened when it is first needed. */
 #include "fetch/library.h"
 
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "core/library.h"
 #include "sync.h"
 /* It follows sync.h, as the text of the FFI does. */
 #include "fetch/fetch.h"
 
 struct curl_functions curl_call;
-
-/* One that was built for GnuTLS does the same. */
-static void *open_library(void) {
-    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    return library ? library : dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL);
-}
-
-static int find_all(void *library, char *message, size_t size) {
-#define FIND(name, result, arguments)                                                    \
-    *(void **)&curl_call.name = dlsym(library, "curl_" #name);                           \
-    if (!curl_call.name) {                                                               \
-        snprintf(message, size, "curl_" #name " is missing in libcurl");                 \
-        return -1;                                                                       \
-    }
-    CURL_FUNCTIONS(FIND)
-#undef FIND
-    return 0;
-}
 
 /* One without threads for names would have everybody wait for each. */
 static int check(char *message, size_t size) {
@@ -50,16 +32,18 @@ static int check(char *message, size_t size) {
 }
 
 int32_t sync_fetch_load(char *message, size_t size) {
+    /* One that was built for GnuTLS does the same. */
+    static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4", NULL};
+#define NAME(name, result, arguments) #name,
+    static const char *const names[] = {CURL_FUNCTIONS(NAME)};
+#undef NAME
     static bool loaded;
-    if (loaded) {
-        return 0;
+    if (!loaded) {
+        void *library = library_open(files, "libcurl", "libcurl4", message, size);
+        loaded = library &&
+                 library_find(library, "curl_", names, sizeof(names) / sizeof(*names),
+                              &curl_call, message, size) == 0 &&
+                 check(message, size) == 0;
     }
-    void *library = open_library();
-    if (!library) {
-        snprintf(message, size,
-                 "the library libcurl is missing: apt-get install libcurl4");
-        return -1;
-    }
-    loaded = find_all(library, message, size) == 0 && check(message, size) == 0;
     return loaded ? 0 : -1;
 }

@@ -3,14 +3,13 @@
  * libargon2 and libcrypt are opened when they are first needed, so that the program needs
  * neither. Their few functions are declared here: no header is needed to build.
  */
-#include <dlfcn.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/library.h"
 #include "jobs/jobs.h"
 #include "secrets/secrets.h"
 
@@ -49,38 +48,26 @@ struct work {
     uint32_t memory, passes, lanes; /* or, of PBKDF2, iterations in passes */
 };
 
-static void *open_library(const char *const *names, const char *package, char *message,
-                          size_t size) {
-    for (; *names; names++) {
-        void *library = dlopen(*names, RTLD_NOW | RTLD_LOCAL);
-        if (library) {
-            return library;
-        }
-    }
-    snprintf(message, size, "the library %s is missing: apt-get install %s",
-             strncmp(package, "libargon2", 9) == 0 ? "libargon2" : "libcrypt", package);
-    return NULL;
-}
-
 static int load_argon2(char *message, size_t size) {
-    static const char *const names[] = {"libargon2.so.1", "libargon2.so.0", NULL};
-    void *library =
-        argon2.verify ? NULL : open_library(names, "libargon2-1", message, size);
-    if (library) {
-        *(void **)&argon2.hash = dlsym(library, "argon2id_hash_encoded");
-        *(void **)&argon2.verify = dlsym(library, "argon2_verify");
+    static const char *const files[] = {"libargon2.so.1", "libargon2.so.0", NULL};
+    static const char *const names[] = {"id_hash_encoded", "_verify"};
+    if (argon2.verify) {
+        return 0;
     }
-    return argon2.hash && argon2.verify ? 0 : -1;
+    void *library = library_open(files, "libargon2", "libargon2-1", message, size);
+    return library ? library_find(library, "argon2", names, 2, &argon2, message, size)
+                   : -1;
 }
 
 static int load_crypt(char *message, size_t size) {
-    static const char *const names[] = {"libcrypt.so.1", "libcrypt.so.2", NULL};
-    void *library =
-        crypt_reentrant ? NULL : open_library(names, "libcrypt1", message, size);
-    if (library) {
-        *(void **)&crypt_reentrant = dlsym(library, "crypt_r");
+    static const char *const files[] = {"libcrypt.so.1", "libcrypt.so.2", NULL};
+    static const char *const names[] = {"crypt_r"};
+    if (crypt_reentrant) {
+        return 0;
     }
-    return crypt_reentrant ? 0 : -1;
+    void *library = library_open(files, "libcrypt", "libcrypt1", message, size);
+    return library ? library_find(library, "", names, 1, &crypt_reentrant, message, size)
+                   : -1;
 }
 
 int32_t sync_password_load(uint32_t scheme, char *message, size_t size) {

@@ -85,13 +85,29 @@ uint8_t ws_header_write(char *head, enum ws_opcode opcode, bool compressed,
     return (uint8_t)(2 + extended);
 }
 
+/* Sixteen bytes that the machine takes at once. */
+typedef uint64_t wide __attribute__((vector_size(16)));
+
+static inline void unmask_wide(char *bytes, uint64_t mask) {
+    wide word;
+    memcpy(&word, bytes, sizeof(word));
+    word ^= mask;
+    memcpy(bytes, &word, sizeof(word));
+}
+
 uint32_t ws_unmask(char *bytes, size_t length, uint32_t mask) {
-    uint64_t wide = (uint64_t)mask << 32 | mask;
+    uint64_t twice = (uint64_t)mask << 32 | mask;
     size_t i = 0;
-    for (; length - i >= sizeof(wide); i += sizeof(wide)) {
+    for (; length - i >= 64; i += 64) {
+        unmask_wide(bytes + i, twice);
+        unmask_wide(bytes + i + 16, twice);
+        unmask_wide(bytes + i + 32, twice);
+        unmask_wide(bytes + i + 48, twice);
+    }
+    for (; length - i >= sizeof(twice); i += sizeof(twice)) {
         uint64_t word;
         memcpy(&word, bytes + i, sizeof(word));
-        word ^= wide;
+        word ^= twice;
         memcpy(bytes + i, &word, sizeof(word));
     }
     unsigned char key[4];

@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "workers/shares.h"
@@ -133,6 +136,30 @@ void spawn_forget_all(struct core *core) {
     }
 }
 
+/* A worker whose parent has gone stops by itself, for its bus ends. What keeps it from
+ * that is ended by a timer of the system's. */
+enum { ORPHAN_MS = 1900 };
+
+static timer_t orphan_timer;
+
+static void on_orphaned(int number) {
+    (void)number;
+    struct itimerspec once = {.it_value = {ORPHAN_MS / 1000, ORPHAN_MS % 1000 * 1000000}};
+    timer_settime(orphan_timer, 0, &once, NULL);
+}
+
+static int watch_parent(void) {
+    int number = SIGRTMAX - 1;
+    struct sigevent kill = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+    struct sigaction action = {.sa_handler = on_orphaned, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (timer_create(CLOCK_MONOTONIC, &kill, &orphan_timer) < 0 ||
+        sigaction(number, &action, NULL) < 0 || prctl(PR_SET_PDEATHSIG, number) < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
 int spawn_begin(struct core *core) {
     const char *text = getenv(VARIABLE);
     uint32_t number;
@@ -141,13 +168,17 @@ int spawn_begin(struct core *core) {
         number > count || count > SYNC_MOST_WORKERS) {
         return 0;
     }
-    unsetenv(VARIABLE); /* not for processes that the script starts */
+    unsetenv(VARIABLE);      /* not for processes that the script starts */
+    signal(SIGHUP, SIG_IGN); /* until the script is loaded: see sync.start */
     for (int fd = FD_BUS; fd < FD_COUNT; fd++) {
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
             return -errno;
         }
     }
-    int error = shares_map(core, FD_SHARES, count, number - 1);
+    int error = watch_parent();
+    if (error == 0) {
+        error = shares_map(core, FD_SHARES, count, number - 1);
+    }
     close(FD_SHARES);
     if (error < 0) {
         return error;

@@ -1,16 +1,19 @@
 -- SYNC's state without sockets, for bench/runs/state.py:
 --
---     sync-lua core.lua time|dump COUNT RADIUS TICKS WARM_UP float32|fixed [FILE]
+--     sync-lua core.lua time|elsewhere|dump COUNT RADIUS TICKS WARM_UP float32|fixed [FILE]
 --
 -- Each entity belongs to a member, which sees those within RADIUS of it (0: all). `time`
 -- writes {cpu, move, bytes, patches, seen}: seconds of CPU in comparing, working out who sees
 -- what and writing each member's patch, and in moving, a tick; bytes and patches a tick; and
--- entities in sight of a member. `dump` writes all patches into FILE instead, warm-up included:
--- what sync.join tells, and each patch, behind its length, by ticks and members.
+-- entities in sight of a member. `elsewhere` has all members at a replica: {home, replica,
+-- bytes}, seconds of CPU a tick at both, and bytes from one to the other. `dump` writes all
+-- patches into FILE instead, warm-up included: what sync.join tells, and each patch, behind its
+-- length, by ticks and members.
 
 package.path = "bench/peers/state/?.lua;" .. package.path
 
 local ffi = require "ffi"
+local Replica = require "sync.state.replica"
 local State = require "sync.state.state"
 local cjson = require "cjson"
 local core = require "sync.core"
@@ -87,4 +90,27 @@ local function time()
     patches = patches / ticks})
 end
 
-if mode == "dump" then dump() else time() end
+local function elsewhere()
+  local replica = Replica.new(schema, 1)
+  for id = 1, count do state:setElsewhere(members[id].number, id) end
+  local home, there, bytes = 0, 0, 0
+  for tick = 1, warmUp + ticks do
+    world.move(list, tick)
+    local from = os.clock()
+    state:patch(tick)
+    local changes, snapshot = state:copied()
+    local made = os.clock()
+    assert(replica:apply(changes or snapshot) == C.SYNC_APPLIED)
+    for id = 1, count do
+      C.sync_state_write(replica.handle, members[id].number, tick, length)
+    end
+    replica:finish()
+    if tick > warmUp then
+      home, there, bytes = home + made - from, there + os.clock() - made, bytes + #changes
+    end
+  end
+  print(cjson.encode {home = home / ticks, replica = there / ticks, bytes = bytes / ticks})
+end
+
+local modes = {time = time, dump = dump, elsewhere = elsewhere}
+modes[mode]()

@@ -232,6 +232,15 @@ class Client extends EventDispatcher {
         }
     }
 
+    // The session goes on at another node, where the room has another number.
+    function renumber(old:Int, number:Int) {
+        var room:Room = untyped joinedRooms["" + old];
+        if (room == null) return;
+        untyped __delete__(joinedRooms, "" + old);
+        untyped joinedRooms["" + number] = room;
+        room.renumber(number);
+    }
+
     // The server may let us into a room that nobody here waits for any more.
     function expectLate(call:Call) {
         if (!isJoining(call.method) || !call.isSent || lateCount >= settings.pendingLimit) return;
@@ -529,6 +538,7 @@ class Client extends EventDispatcher {
             var args = toArguments(message.params);
             if (has(message, "id")) serve(message.id, message.method, args);
             else if (message.method == "sync.left") wasSentAway(args[0], args[1]);
+            else if (message.method == "sync.moved") renumber(args[0], args[1]);
             else events.emit(message.method, args);
         } else if (has(message, "id") && (has(message, "result") || has(message, "error"))) {
             answered(message.id, message.result, message.error);
@@ -640,6 +650,9 @@ class Client extends EventDispatcher {
                     return;
                 }
                 markSent(result.callsLost == true);
+                if (result.callsLost == true) { // with the node that had the session
+                    for (room in roomList()) wasSentAway(room.number, "lost");
+                }
                 ready(true, result.missed);
                 return;
             }

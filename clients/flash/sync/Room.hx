@@ -184,6 +184,9 @@ class Room {
         asks = "no";
     }
 
+    /** What it's called at the node where the session goes on. **/
+    public function renumber(number:Int):Void this.number = number;
+
     /** Asks for a snapshot, once. **/
     public function ask():Void {
         isWaiting = true;

@@ -28,13 +28,15 @@ What stands behind the script's name is the script's own.
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
+  --log-file=FILE   write the log to the end of FILE instead of standard error
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
                     goes, -O3 how much it optimizes
   -h, --help        this text
   -v, --version     versions of sync-lua, LuaJIT and libuv
 
-SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued and exits
-with 0; the second signal ends it at once. Exit codes: 0 done, 1 the script failed,
+SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued, within 5 s,
+and exits with 0; the second signal ends it at once. SIGHUP has it read its certificates
+and open the log's file again. Exit codes: 0 done, 1 the script failed,
 2 the command line is wrong.
 ]]
 
@@ -56,7 +58,7 @@ local function withTraceback(message)
       message = ("error value is a %s: %s"):format(type(message), tostring(message))
     end
   end
-  return debug.traceback(tostring(message), 2)
+  return require "sync.failure".trace(message)
 end
 
 local function protected(fn, ...)
@@ -113,6 +115,10 @@ end
 
 function actions.log(value)
   return require "sync.log".configure(value)
+end
+
+actions["log-file"] = function(path)
+  return require "sync.log".open(path)
 end
 
 actions.j = jitCommand
@@ -276,12 +282,49 @@ local function apply(name, value)
   end
 end
 
+-- Options that the parent of workers has, too.
+local OF_PARENTS = {log = true, ["log-file"] = true, memory = true}
+
+-- Gives text for standard output to the thread that writes it, while the loop runs: then nobody
+-- waits for who reads it. Before and behind, a script is a program as any other. Returns whether it
+-- did.
+local function printByThread(text)
+  local loop = package.loaded["sync.loop"]
+  if not loop then return false end
+  local C = require "sync.core".C
+  if loop.running then
+    C.sync_print(text, #text)
+    return true
+  end
+  C.sync_print_flush(1000) -- what came before
+  return false
+end
+
+local function joined(separator, ...)
+  local words = {...}
+  for i = 1, select("#", ...) do words[i] = tostring(words[i]) end
+  return table.concat(words, separator)
+end
+
+-- `print` and `io.write` of scripts.
+local function replacePrinting()
+  local print, write = print, io.write
+  function _G.print(...)
+    if not printByThread(joined("\t", ...) .. "\n") then print(...) end
+  end
+  function io.write(...) -- luacheck: globals io
+    if io.output() ~= io.stdout or not printByThread(joined("", ...)) then return write(...) end
+    return true
+  end
+end
+
 --- Does what the command line says.
 -- @tparam table given a list of {option, value}, in order
 -- @treturn number the exit code
 function cli.main(given)
   local script, wanted = arg[0], {}
   io.stdout:setvbuf "line" -- who reads what a server prints by a pipe waits for lines, too
+  replacePrinting()
   local place = os.getenv "SYNC_WORKER" -- "2/4"; gone once the core is loaded
   local isWorker = place ~= nil
   processes = tonumber((place or ""):match("/(%d+)$")) or 1
@@ -290,7 +333,7 @@ function cli.main(given)
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
     not wanted.help and not wanted.version and (script or wanted.execute) and script ~= "new" then
     for _, option in ipairs(given) do
-      local code = (option[1] == "log" or option[1] == "memory") and apply(unpack(option))
+      local code = OF_PARENTS[option[1]] and apply(unpack(option))
       if code then return code end
     end
     return runWorkers(wanted.workers)

@@ -38,6 +38,7 @@ local frame = {
   TAKE = 9,    -- give me this session
   GIVEN = 10,  -- it is, or isn't
   BACK = 11,   -- that the node was away: others tell again what they have sent
+  ROOM = 12,   -- about rooms: see lua/sync/rooms/nodes.lua
 }
 
 local head = ffi.new "struct sync_frame"

@@ -55,7 +55,7 @@ end
 
 --- A session has begun. The journal knows those that speak JSON.
 function Handover:begin(client)
-  if client.wire == json then self.journal:begin(client) end
+  if client._wire == json then self.journal:begin(client) end
 end
 
 --- A session keeps a text as its last. An event has the same name on all nodes; what is for
@@ -67,11 +67,11 @@ function Handover:kept(session, text, event)
 end
 
 function Handover:joined(client, room)
-  if client.session.sid then self.journal:joined(client, room) end
+  if client._session.sid then self.journal:joined(client, room) end
 end
 
 function Handover:left(client, room)
-  if client.session.sid then self.journal:left(client, room) end
+  if client._session.sid then self.journal:left(client, room) end
 end
 
 -- A take waits for one thing at a time: an answer, or a moment. What else comes is too late.
@@ -119,10 +119,10 @@ end
 -- The first question. Returns what is answered, nil when there is no such session.
 function Handover:give(said)
   local client = self:find(said)
-  if not client or client.closing or client.wire ~= json or not resume.release(client) then
+  if not client or client.closing or client._wire ~= json or not resume.release(client) then
     return nil
   end
-  local session = client.session
+  local session = client._session
   if not session:reaches(said.received) then
     resume.expire(client)
     return nil
@@ -138,13 +138,14 @@ end
 -- client, is passed on.
 function Handover:giveRest(said, peer)
   local client = self:find(said)
-  local session = client and client.session
+  local session = client and client._session
   if not session or not session.moving or not session.away then return nil end
   local texts, names = keptBehind(session, session.moving.given)
   if session.moving.given + 1 < session.first then texts = nil end -- too much came meanwhile
   session.successor = texts and {peer = peer, id = said.id}
+  local places = texts and client:packPlaces()
   resume.expire(client, "moved")
-  return texts and {texts = texts, names = names}
+  return texts and {texts = texts, names = names, places = places}
 end
 
 --- A node asks for a session.
@@ -168,7 +169,7 @@ end
 
 -- Whether a take goes on: who closes its client ends it.
 local function goesOn(self, take)
-  if not take.isOver and take.client.closing then self:stop(take.client.session) end
+  if not take.isOver and take.client.closing then self:stop(take.client._session) end
   return not take.isOver
 end
 
@@ -181,7 +182,7 @@ end
 
 -- The client is a new one: it is in no other rooms than before, and gets what was held.
 local function refuse(self, take)
-  local client, session = take.client, take.client.session
+  local client, session = take.client, take.client._session
   self:stop(session)
   for name in pairs(take.entered or {}) do client:leave(name) end
   for name, before in pairs(take.fields or {}) do client[name] = before.value end
@@ -227,8 +228,8 @@ end
 local function begin(self, take, given, askRest)
   if isOthers(take, given) then return refuse(self, take) end
   take.missed = given.texts
-  take.held = take.client.session.last + 1 -- the first that is
-  take.client.session.isHeld = true
+  take.held = take.client._session.last + 1 -- the first that is
+  take.client._session.isHeld = true
   become(take, given)
   wait(self, take, JOIN_SECONDS, askRest)
 end
@@ -238,8 +239,8 @@ local function askRest(self, take)
 end
 
 -- The rest, and behind it what has come here and not there. The session begins anew.
-local function complete(self, take, texts, known)
-  local missed, session = take.missed, take.client.session
+local function complete(self, take, texts, known, places)
+  local missed, session = take.missed, take.client._session
   if session.first > take.held then return refuse(self, take) end -- too much has come
   for _, text in ipairs(texts) do missed[#missed + 1] = text end
   for number = take.held, session.last do
@@ -250,6 +251,7 @@ local function complete(self, take, texts, known)
   session:restart()
   self.journal:restart(take.client)
   take.done(missed, take.isRebuilt)
+  if places then take.client:adoptPlaces(places) end
 end
 
 local function deliverLate(said)
@@ -268,7 +270,7 @@ function Handover:given(said)
   if not take.missed then return begin(self, take, said, askRest) end
   local known = {}
   for _, name in ipairs(said.names) do known[name] = true end
-  complete(self, take, said.texts, known)
+  complete(self, take, said.texts, known, said.places)
 end
 
 -- The node doesn't answer: what is left of the session is looked for. The rooms are joined
@@ -301,8 +303,8 @@ end
 
 -- Whether a client may ask for a session of another node.
 function Handover:mayAsk(client)
-  local session = client.session
-  if client.wire ~= json or session.moving or self.takingCount >= MOST_TAKING then return false end
+  local session = client._session
+  if client._wire ~= json or session.moving or self.takingCount >= MOST_TAKING then return false end
   session.asked = (session.asked or 0) + 1
   return session.asked <= MOST_ASKED
 end
@@ -325,7 +327,7 @@ function Handover:take(client, token, received, done)
   local peer = cluster.nodes[number]
   local take = {number = number, epoch = epoch, peer = peer, class = getmetatable(client).className,
     token = token, received = received, client = client, done = done, names = {}}
-  client.session.moving = take
+  client._session.moving = take
   self.takingCount = self.takingCount + 1
   if peer and peer.alive and peer.epoch == epoch then
     ask(self, take, false)

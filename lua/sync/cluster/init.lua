@@ -79,6 +79,7 @@ function cluster.new(engine, given)
     onBegin = given.onBegin or function() end,
     sets = {},      -- by topic that this node hears of; false where there is no set
     classes = {},   -- by name
+    rooms = {said = function() end, changed = function() end}, -- who hears about rooms
   }
   if engine then self:link(engine, given.number) end
   return self
@@ -174,6 +175,7 @@ function Cluster:bury(peer, why)
   peer.alive = false
   peer.counts = {}
   self.presence:gone(peer)
+  self.rooms.changed(peer.number, false)
   log.info(("node %d %s"):format(peer.number, why))
 end
 
@@ -184,6 +186,13 @@ function Cluster:hear(peer)
   peer.alive = true
   log.info(("node %d is there"):format(peer.number))
   self.presence:met(peer)
+  self.rooms.changed(peer.number, true)
+end
+
+--- Tells somebody what other nodes say about rooms, `said(node, table)`, and which nodes come and
+-- go, `changed(node, isThere)`.
+function Cluster:onRooms(handlers)
+  self.rooms = handlers
 end
 
 -- The table of a frame.
@@ -232,6 +241,10 @@ end
 
 receive[frame.CHANGES] = function(_, peer, set, bytes)
   if set then set.channel:changed(peer, content(bytes)) end
+end
+
+receive[frame.ROOM] = function(self, peer, _, bytes)
+  self.rooms.said(peer.number, content(bytes))
 end
 
 receive[frame.TAKE] = function(self, peer, _, bytes)

@@ -148,7 +148,7 @@ end
 
 -- Writes all of a session. Returns whether there was room for it.
 function Journal:state(client)
-  local session, rooms, fields = client.session, self.roomsOf(client), fieldsOf(client)
+  local session, rooms, fields = client._session, self.roomsOf(client), fieldsOf(client)
   local cost = 200
   for _, texts in ipairs {rooms, fields} do
     for name, value in pairs(texts) do cost = cost + #tostring(name) + #value + ROOM_COST end
@@ -162,10 +162,10 @@ end
 
 function Journal:takeBack(time)
   for client, since in pairs(self.out) do
-    local isThere = client.slot ~= 0 or client.session.away
+    local isThere = client.slot ~= 0 or client._session.away
     if not isThere or time - since > OUT_SECONDS then
       self.out[client] = nil
-      if isThere and not client.session.sid then self:begin(client) end
+      if isThere and not client._session.sid then self:begin(client) end
     end
   end
 end
@@ -180,7 +180,7 @@ function Journal:beat()
   for _, client in ipairs(list) do
     if isNew then
       self:restart(client)
-    elseif time - client.session.statedAt > STATE_SECONDS then
+    elseif time - client._session.statedAt > STATE_SECONDS then
       self:state(client)
     end
   end
@@ -198,17 +198,17 @@ end
 --- A session begins. The log of the class notes this.
 function Journal:begin(client)
   self.lastSid = self.lastSid + 1
-  client.session.sid = self.lastSid
+  client._session.sid = self.lastSid
   self.sessions[self.lastSid] = client
   if self:state(client) then
-    self:keepBegin(self.cluster.topicOf(getmetatable(client).className), client.session.token)
+    self:keepBegin(self.cluster.topicOf(getmetatable(client).className), client._session.token)
   end
 end
 
 --- A session begins anew, with the number that it has: what was written of it before counts no
 -- more.
 function Journal:restart(client)
-  self:finish(client.session)
+  self:finish(client._session)
   self:begin(client)
 end
 
@@ -244,7 +244,7 @@ end
 
 --- A client has come into a room. The room's log notes this, too.
 function Journal:joined(client, room)
-  local session, joined = client.session, client.joined
+  local session, joined = client._session, client.joined
   local text = values.note(joined.values and joined.values[room], "a member's value")
   local list = {{"join", room, text}}
   for name, encoded in pairs(fieldsOf(client)) do list[#list + 1] = {"field", name, encoded} end
@@ -260,7 +260,7 @@ end
 --- A client has left a room.
 function Journal:left(client, room)
   local cost = #tostring(room) + ROOM_COST
-  if self:pay(client.session, cost) then self:add({"leave", client.session.sid, room}, cost) end
+  if self:pay(client._session, cost) then self:add({"leave", client._session.sid, room}, cost) end
 end
 
 -- Says that some events are nowhere: who is looked for in the next minutes begins anew.

@@ -18,6 +18,7 @@ local LISTEN_SECONDS = 2    -- that the others wait for the first one to listen
 local INT, TERM, KILL = 2, 15, 9
 local PASSED_ON = {HUP = 1, USR1 = 10, USR2 = 12}
 local MOST = 1024           -- workers
+local STOP_SECONDS = 10     -- that workers get to end by themselves
 
 local workers = {}
 
@@ -95,15 +96,34 @@ local function finish()
   end
 end
 
+local function killAll()
+  for _, worker in ipairs(list) do
+    if worker.process then C.sync_kill(worker.process, KILL) end
+  end
+end
+
+-- Ends those that don't end, such as one with a stuck handler.
+local function killStuck()
+  for _, worker in ipairs(list) do
+    if worker.process then
+      log.error(("worker %d didn't stop within %d s: it is killed"):format(worker.number,
+        STOP_SECONDS))
+    end
+  end
+  killAll()
+end
+
 local function stop()
+  if stopping then return killAll() end
+  stopping = true
   for _, worker in ipairs(list) do
     if worker.timer then
       loop.stopTimer(worker.timer)
       worker.timer = nil
     end
-    if worker.process then C.sync_kill(worker.process, stopping and KILL or TERM) end
+    if worker.process then C.sync_kill(worker.process, TERM) end
   end
-  stopping = true
+  loop.startTimer(STOP_SECONDS, 0, killStuck)
   C.sync_shares_close(handle) -- new clients are refused, as by one process that stops
   finish()
 end
@@ -135,7 +155,8 @@ local function onExited(event)
     return stop()
   end
   local signal = math.floor(how / 256)
-  if passedOn[signal] then -- the script has no handler, so it would have ended one process, too
+  -- The script has no handler, so the signal would have ended one process, too.
+  if passedOn[signal] and signal ~= PASSED_ON.HUP then
     log.info(("worker %d %s; stopping the others"):format(worker.number, describe(how)))
     exitCode = 128 + signal
     return stop()

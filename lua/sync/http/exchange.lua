@@ -35,7 +35,7 @@ end
 local function responseHead(request, code, list, length, keep)
   local last = {}
   if length then last[1] = {"Content-Length", length} end
-  last[#last + 1] = {"Date", date.write(os.time())}
+  if not headers.find(list, "Date") then last[#last + 1] = {"Date", date.write(os.time())} end
   if not keep then
     last[#last + 1] = {"Connection", "close"}
   elseif request.version == "1.0" then

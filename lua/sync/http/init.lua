@@ -186,7 +186,7 @@ local function serve(exchange)
   local route, methods = routes.find(class, request)
   if route then return routes.call(exchange, route) end
   local reads = request.method == "GET" or request.method == "HEAD"
-  if settings.panel and reads then
+  if settings.panel then
     local status, headers, body = panel.answer(listener, request)
     if status then return exchange:respond(status, headers, body) end
   end

@@ -208,13 +208,26 @@ local PATHS = {
   ["/metrics"] = function() return "text/plain; version=0.0.4; charset=utf-8", panel.metrics() end,
 }
 
+-- By method and path: functions of the request, which return a status, a type and a body.
+local added = {}
+
+--- Adds a page of another part of the server, for those who have the token.
+-- @tparam string method "GET" or "POST"
+-- @tparam string path
+-- @tparam function answer
+function panel.addPath(method, path, answer)
+  added[method .. " " .. path] = answer
+end
+
 --- Answers a request, if it's one for the panel.
 -- @tparam sync.Listener listener with a token as its setting `panel`
 -- @tparam table request
 -- @treturn number|nil a status, headers and a body
 function panel.answer(listener, request)
-  local write = PATHS[request.path]
-  if not write then return nil end
+  local method = request.method == "HEAD" and "GET" or request.method
+  local other = added[method .. " " .. request.path]
+  local write = method == "GET" and PATHS[request.path]
+  if not write and not other then return nil end
   local headers = {["Cache-Control"] = "no-store", ["Referrer-Policy"] = "no-referrer"}
   if not hasToken(listener, request) then
     headers["WWW-Authenticate"] = "Bearer"
@@ -226,6 +239,11 @@ function panel.answer(listener, request)
     return 401, headers, "The panel wants its token: " .. request.path .. "?token=…\n"
   end
   local body
+  if other then
+    local status
+    status, headers["Content-Type"], body = other(request)
+    return status, headers, body
+  end
   headers["Content-Type"], body = write()
   return 200, headers, body
 end

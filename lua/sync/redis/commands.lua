@@ -61,6 +61,7 @@ local OF_SESSION = {WAIT = true, WAITAOF = true}
 
 --- Refuses what can't be sent by a command.
 -- @tparam string name in capitals
+-- @param first its first argument
 -- @tparam[opt] boolean isAlone whether its connection is nobody else's
 -- @raise the failure "misuse"
 function commands.check(name, first, isAlone)

@@ -62,8 +62,8 @@ end
 function caller.new(class, request, wire)
   return class:new {
     slot = 0, closing = false, id = 0, address = request.address, port = request.port,
-    transport = "http", wire = wire, request = request, user = request.user,
-    allowances = allowancesOf(class, request.address),
+    transport = "http", _wire = wire, request = request, user = request.user,
+    _allowances = allowancesOf(class, request.address),
   }
 end
 
@@ -99,7 +99,7 @@ function caller.collect(client, count, carryOut, done)
   timer = loop.startTimer(client.callTimeout, 0, function()
     for i = 1, count do
       if parts[i] == nil then
-        parts[i] = client.wire.fault(i, fault.new(fault.BUSY, "no answer in time"))
+        parts[i] = client._wire.fault(i, fault.new(fault.BUSY, "no answer in time"))
       end
     end
     finish()

@@ -259,7 +259,7 @@ function Client:showToken(link)
   if type(token) == "function" then ok, token = guard("token", token) end
   if self.link ~= link then return end
   if not ok or type(token) ~= "string" then return self:drop("there is no token") end
-  link:send(link.wire.request("auth", "sync.auth", token))
+  link:send(link._wire.request("auth", "sync.auth", token))
 end
 
 -- The server says whether it takes the token; nothing else comes before.
@@ -281,7 +281,7 @@ function Client:greet(link)
   if self.token then
     self.early = {}
     self.earlyBytes = 0
-    link:send(link.wire.request("resume", "sync.resume", self.token, self.count))
+    link:send(link._wire.request("resume", "sync.resume", self.token, self.count))
   else
     self:beginSession {}
   end
@@ -640,6 +640,15 @@ function Client:rooms(name, filter, done)
   return task.await(ask)
 end
 
+-- The session goes on at another node, where the room has another number.
+function Client:renumber(old, number)
+  local room = self.joined[old]
+  if not room then return end
+  self.joined[old] = nil
+  self.joined[number] = room
+  room.number = number
+end
+
 function Client:loseRooms(reason)
   self.lateJoins, self.lateCount = {}, 0
   for _, room in pairs(self.joined) do room:left(reason) end
@@ -735,6 +744,7 @@ function Client:emit(name, ...)
     local room = self.joined[number]
     if room then room:left(reason) end
   end
+  if name == "sync.moved" then self:renumber(...) end
   if name:find("^sync%.") then return end -- of a protocol newer than this client
   for _, fn in ipairs {unpack(self.listeners[name] or {})} do guard("on " .. name, fn, ...) end
   for _, fn in ipairs {unpack(self.listeners["*"] or {})} do guard("on *", fn, name, ...) end
@@ -745,7 +755,7 @@ end
 function Client:received(link, data)
   if self.link ~= link then return end
   self.silent = false
-  local ok, message, isBatch = link.wire.decode(data, link.maxDepth)
+  local ok, message, isBatch = link._wire.decode(data, link.maxDepth)
   if not ok then
     log.limited("warn", "unreadable", ("%s sent what can't be read: %s"):format(self.url, message))
   end
@@ -763,6 +773,7 @@ function Client:keepEarly(message, bytes)
     local result = value.result
     if type(result) == "table" and result.resumed == true then
       self:markSent(result.callsLost == true)
+      if result.callsLost == true then self:loseRooms "lost" end -- with the session's node
       self:ready(true, result.missed)
     else
       self:beginSession(early)

@@ -114,7 +114,7 @@ end
 
 -- Tells one client an event. `how` is nil, or what `latest.options` gives.
 local function tell(client, made, how)
-  local event = made[client.wire]
+  local event = made[client._wire]
   if not event then return false, "dropped" end
   if how == nil then return client:transmit(event.text, event) end
   if not how then return latest.now(client, event) end
@@ -187,11 +187,11 @@ end
 
 --- The same for one client.
 function events.deliver(client, text, how, list)
-  if text and how == nil and client.wire == json then return client:transmit(text) end
-  local event = received(text, list, false)[client.wire]
+  if text and how == nil and client._wire == json then return client:transmit(text) end
+  local event = received(text, list, false)[client._wire]
   if not event then return end
   if how == nil then return client:transmit(event.text) end
-  tell(client, {[client.wire] = event}, how)
+  tell(client, {[client._wire] = event}, how)
 end
 
 return events

@@ -171,10 +171,10 @@ local function command(client, packet, i)
   local message = packet.messages[i].flex
   local act = commands[message.command]
   if not act then
-    return client.wire.fault(i, fault.new(fault.REQUEST, "there is no such command here"))
+    return client._wire.fault(i, fault.new(fault.REQUEST, "there is no such command here"))
   end
   local value, more = act(client, message)
-  if value == nil then return client.wire.fault(i, more) end
+  if value == nil then return client._wire.fault(i, more) end
   return {id = i, status = "/onResult",
     bytes = amfpacket.value(flex.result(message, value, more), packet.version)}
 end
@@ -183,7 +183,7 @@ end
 local function carryOut(client, packet, i, strange)
   local message = packet.messages[i]
   if strange then
-    return client.wire.fault(i, fault.new(fault.REQUEST,
+    return client._wire.fault(i, fault.new(fault.REQUEST,
       ("the header %q is not understood"):format(strange)))
   end
   local asked = message.flex

@@ -18,6 +18,7 @@ local Class = require "sync.class"
 local Seen = require "sync.remoting.seen"
 local null = require "cjson".null
 local patches = require "sync.remoting.patches"
+local task = require "sync.task"
 
 local Joined = Class:extend("JoinedRoom")
 
@@ -143,13 +144,19 @@ end
 --- Calls a function of the room.
 -- @tparam string name
 -- @param ... arguments, and last a function that is called with the result, or with nil and an
--- error
+-- error. Inside `sync.spawn` it may be left out: then the call waits, and returns that
 function Joined:call(name, ...)
   local count = select("#", ...) - 1
   local arguments = {...}
   local done = arguments[count + 1]
   if type(done) ~= "function" then
-    error("call(name, …, fn): the last argument must be a function", 2)
+    if not task.isInside() then
+      error("call(name, …, fn): the last argument must be a function, outside sync.spawn", 2)
+    end
+    return task.await(function(go)
+      arguments[count + 2] = go
+      self:call(name, unpack(arguments, 1, count + 2))
+    end)
   end
   arguments[count + 1] = nil
   self.client:askNamed("sync.call", about(self, {method = name,

@@ -81,7 +81,7 @@ function Rpc:takesRequest(request)
 end
 
 -- Writes and reads the messages of the client: sync.remoting.json, or another like it.
-Rpc.wire = json
+Rpc._wire = json
 
 local EXACT = 2 ^ 53 -- whole numbers up to this one are exact
 local MOST_ID = 128  -- bytes of an id, which `later` keeps
@@ -96,11 +96,11 @@ end
 Rpc.isId = isId
 
 local function refused(self, id, code, message)
-  return self.wire.fault(id, fault.new(code, message))
+  return self._wire.fault(id, fault.new(code, message))
 end
 
 local function answerOf(self, id, name, result)
-  local text, problem = self.wire.result(id, result)
+  local text, problem = self._wire.result(id, result)
   if text then return text end
   local what = ("the result of %s.remote:%s"):format(getmetatable(self).className, name)
   log.limited("error", what, ("%s can't be sent: %s"):format(what, problem), {client = self.id})
@@ -111,10 +111,10 @@ end
 
 -- Takes one call from the client's allowance for a method. Returns whether there was one.
 local function allow(self, name, method)
-  local allowances = self.allowances
+  local allowances = self._allowances
   if not allowances then
     allowances = {}
-    self.allowances = allowances
+    self._allowances = allowances
   end
   local time = now()
   local allowance = allowances[name] or {left = method.burst, at = time}
@@ -194,7 +194,7 @@ local messageKind, caller, deferred, batch
 -- Begins one. Returns as Rpc:invoke.
 local function begin(self, name, fn, arguments, count)
   local client = caller or self -- a member of a room calls for its client, which is answered
-  if (client.owed or 0) >= client.maxCalls then
+  if (client._owed or 0) >= client.maxCalls then
     return false, fault.new(fault.BUSY, "too many calls wait for their answers")
   elseif waits.isFull(getmetatable(client)) then
     return false, fault.new(fault.BUSY, "too many functions wait here; try again later")
@@ -202,7 +202,7 @@ local function begin(self, name, fn, arguments, count)
   local begun = waits.start(Call, client, {name = name, target = self,
     kind = messageKind}, CALLS[count] or callMany, fn, self, arguments, count)
   if not begun.isOver then
-    client.owed = (client.owed or 0) + 1
+    client._owed = (client._owed or 0) + 1
     return nil, begun
   end
   deferred = begun.deferred
@@ -255,7 +255,7 @@ end
 -- Sends an answer, or puts it into its batch.
 local function answerLate(self, call, ok, value)
   if call.id == nil then return end -- a notification
-  local text = ok and answerOf(self, call.id, call.name, value) or self.wire.fault(call.id, value)
+  local text = ok and answerOf(self, call.id, call.name, value) or self._wire.fault(call.id, value)
   if call.fill then return call.fill(text) end
   reply(self, call.id, text)
 end
@@ -264,7 +264,7 @@ end
 function Call:done(isWhole, ok, result)
   if not self.isCounted then return end -- at once
   local client = self.client
-  client.owed = client.owed - 1
+  client._owed = client._owed - 1
   if not isWhole then ok, result = false, ok end -- it was given up
   if not ok and not fault.is(result) and getmetatable(result.raised) == task.Failure then
     local class = getmetatable(self.target)
@@ -300,11 +300,11 @@ function Rpc:later()
   local before
   if own then before = own.deferred else before = deferred end
   if before then return before.answer end
-  local owed = (self.owed or 0) + 1
+  local owed = (self._owed or 0) + 1
   if owed > self.maxCalls then
     error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
   end
-  self.owed = owed
+  self._owed = owed
   local call = {kind = messageKind}
   if own then
     own.deferred, call.kind = call, own.kind
@@ -314,7 +314,7 @@ function Rpc:later()
   function call.answer(result, err)
     if call.done then return end
     call.done, call.result, call.err = true, result, err
-    self.owed = self.owed - 1
+    self._owed = self._owed - 1
     if not call.name then return end -- within the call
     waits.asKind(self, call.kind, answerLate, self, call, outcome(self, call, call.name))
   end
@@ -357,7 +357,7 @@ local function request(self, message)
   end
   local ok, result = carryOut(self, id, name, params)
   if id == nil or ok == nil then return nil end
-  return ok and answerOf(self, id, name, result) or self.wire.fault(id, result)
+  return ok and answerOf(self, id, name, result) or self._wire.fault(id, result)
 end
 
 --- Takes one element: a request, or an answer to a call of ours.
@@ -399,12 +399,12 @@ Rpc.onBinary = false
 --- Handles a message.
 function Rpc:onData(data, kind)
   messageKind = kind
-  if self.mirrors then
+  if self._mirrors then
     self:chooseWire()
   elseif kind == "binary" and self.onBinary then
     return self:onBinary(data)
   end
-  local ok, message, isBatch = self.wire.decode(data, self.maxDepth)
+  local ok, message, isBatch = self._wire.decode(data, self.maxDepth)
   local id, answer = null
   if not ok then
     answer = refused(self, null, fault.PARSE, message)
@@ -420,13 +420,13 @@ end
 -- A function goes on, or an answer leaves, of a message of this kind.
 function Rpc:resumeKind(kind)
   Protocol.resumeKind(self, kind)
-  if self.mirrors then self:chooseWire() end
+  if self._mirrors then self:chooseWire() end
 end
 
 -- A WebSocket's text frames are JSON, whatever the encoding of the others.
 function Rpc:chooseWire()
   local isText = C.sync_sends_text(handle, self.slot) ~= 0
-  self.wire = isText and json or require "sync.flash.wire"
+  self._wire = isText and json or require "sync.flash.wire"
 end
 
 -- Called on the class when clients may come that speak another wire than JSON.
@@ -435,13 +435,13 @@ function Rpc:takesOther() end
 -- Called before onConnect.
 function Rpc:begin(listener)
   if listener.settings.encoding ~= "amf3" then return end
-  self.mirrors = self.transport == "websocket"
+  self._mirrors = self.transport == "websocket"
   self:chooseWire()
 end
 
 --- Sends a text of JSON-RPC.
 function Rpc:transmitNow(text)
-  return self:send(text, self.onBinary and not self.mirrors and "text" or nil)
+  return self:send(text, self.onBinary and not self._mirrors and "text" or nil)
 end
 
 --- The same of one that counts.
@@ -458,7 +458,7 @@ local Guest = {} -- waits for the token of a client; has a time limit
 Guest.__index = Guest
 
 function Guest:expire()
-  if self.client.isAtDoor then self.client:close("unauthorized", auth.UNAUTHORIZED) end
+  if self.client._isAtDoor then self.client:close("unauthorized", auth.UNAUTHORIZED) end
 end
 
 local function tokenOf(params)
@@ -474,8 +474,8 @@ end
 
 -- The onData of a client at the door. What comes behind the call waits.
 local atDoor = waits.declare(function(self, data)
-  if self.mirrors then self:chooseWire() end
-  local ok, message = self.wire.decode(data, self.maxDepth)
+  if self._mirrors then self:chooseWire() end
+  local ok, message = self._wire.decode(data, self.maxDepth)
   local id = ok and type(message) == "table" and isId(message.id) and message.id or null
   if not ok or type(message) ~= "table" or message.method ~= "sync.auth" then
     if ok and type(message) == "table" and message.method == "sync.ping" then
@@ -486,7 +486,7 @@ local atDoor = waits.declare(function(self, data)
   local user, more, status = auth.ask(getmetatable(self), tokenOf(message.params))
   if self.closing then return end
   if not user then return turnAway(self, id, more, status) end
-  local guest = self.isAtDoor
+  local guest = self._isAtDoor
   limits.stop(guest)
   auth.give(self, user, more)
   self.onData = nil
@@ -496,7 +496,7 @@ end)
 
 function Rpc:knock(listener)
   local guest = setmetatable({client = self, listener = listener}, Guest)
-  self.isAtDoor = guest
+  self._isAtDoor = guest
   Rpc.begin(self, listener)
   self.onData = atDoor
   limits.start(guest, listener.settings.handshakeTimeout or 10)

@@ -30,7 +30,7 @@ end
 
 -- The client has gone, and won't come back.
 local function isOver(client)
-  local session = client.session
+  local session = client._session
   return client.closing and not (session and session.away)
 end
 
@@ -89,10 +89,10 @@ end
 -- @treturn boolean,string as `send`; false and "dropped" to one that is behind or away
 function latest.now(client, event)
   if isOver(client) then return false, "closed" end
-  local session = client.session
+  local session = client._session
   if isBehind(client) or session and session.isHeld then return false, "dropped" end
   if not session then return client:transmitNow(event.text) end
-  event.late = event.late or client.wire.late(event.text)
+  event.late = event.late or client._wire.late(event.text)
   return client:transmitNow(event.late)
 end
 

@@ -64,7 +64,7 @@ local function carryOut(client, message, number, ids)
   end
   if not isCall or not client.isId(message.id) then
     ids[number] = null
-    return client.wire.fault(number, fault.new(fault.REQUEST,
+    return client._wire.fault(number, fault.new(fault.REQUEST,
       "this is no request of JSON-RPC 2.0"))
   end
   return client:take(numbered(message, number, ids))

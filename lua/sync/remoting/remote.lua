@@ -100,7 +100,7 @@ end
 
 -- Sends a text that counts, as an answer or an event does.
 function Remote:transmit(text, event)
-  if self.session then return resume.transmit(self, text, event) end
+  if self._session then return resume.transmit(self, text, event) end
   return self:transmitNow(text)
 end
 
@@ -114,10 +114,10 @@ end
 function Remote:fire(name, ...)
   Class.needColon(self, "fire(name, …)")
   if type(name) ~= "table" then
-    return self:transmit(events.write(self.wire, "fire", nil, name, ...))
+    return self:transmit(events.write(self._wire, "fire", nil, name, ...))
   end
   local key = latest.options(name, 2)
-  local text = events.write(self.wire, "fire", nil, ...)
+  local text = events.write(self._wire, "fire", nil, ...)
   if key then return latest.send(self, key, text) end
   return latest.now(self, {text = text})
 end
@@ -167,10 +167,10 @@ function Remote:call(name, ...)
     end)
   end
   arguments[count] = nil
-  local session = self.session
-  local calls = self.calls or Calls.new(session and session.store)
-  self.calls = calls
-  local text = events.write(self.wire, "call", calls:next(), name,
+  local session = self._session
+  local calls = self._calls or Calls.new(session and session.store)
+  self._calls = calls
+  local text = events.write(self._wire, "call", calls:next(), name,
     unpack(arguments, 1, count - 1))
   local problem = session and session.successor and "the client has gone" or
     calls.count >= self.maxCalls and "too many calls wait for this client"
@@ -186,7 +186,7 @@ function Remote:call(name, ...)
 end
 
 function Remote:answered(id, result, err)
-  if self.calls then self.calls:answered(id, result, err) end
+  if self._calls then self._calls:answered(id, result, err) end
 end
 
 -- Rooms, and sessions.
@@ -205,7 +205,7 @@ function Remote:join(name, value, done)
   Class.needColon(self, "join(name)")
   local was = self:isIn(name)
   local ok, why = Rpc.join(self, name, value, done)
-  local session = self.session
+  local session = self._session
   if ok and self.clients.channel then arrival.expect(self, name) end
   if ok and session and session.store and (not was or value ~= nil) then
     session.store:joined(self, name)
@@ -215,7 +215,7 @@ end
 
 function Remote:leave(name)
   Class.needColon(self, "leave(name)")
-  local session = self.session
+  local session = self._session
   if session and session.store and self:isIn(name) then session.store:left(self, name) end
   Rpc.leave(self, name)
 end
@@ -236,7 +236,7 @@ function Remote:begin(listener)
   Rpc.begin(self, listener)
   if self.onBinary then self.clients.kind = core.kinds.text end
   local class = getmetatable(self)
-  if (self.mirrors or self.wire ~= json) and not self.clients.mixed then
+  if (self._mirrors or self._wire ~= json) and not self.clients.mixed then
     tellSets(class, "isOpen")
     tellSets(class, "mixed")
   end
@@ -244,20 +244,20 @@ function Remote:begin(listener)
 end
 
 function Remote:loseAnswers()
-  if self.calls then self.calls:failAll(self) end
+  if self._calls then self._calls:failAll(self) end
 end
 
 -- Called after onClose.
 function Remote:finish()
-  if self.session then resume.finish(self) end
-  if self.calls then self.calls:failAll(self) end
-  if self.membership then self.membership:finish() end
+  if self._session then resume.finish(self) end
+  if self._calls then self._calls:failAll(self) end
+  if self._membership then self._membership:finish() end
 end
 
 -- One that is away has no connection to close: its session ends.
 function Remote:close(reason, code)
   Class.needColon(self, "close(reason)")
-  if self.session and self.session.away then
+  if self._session and self._session.away then
     resume.expire(self, reason or "closed")
   else
     Rpc.close(self, reason, code)
@@ -265,7 +265,7 @@ function Remote:close(reason, code)
 end
 
 function Remote:abort()
-  if self.session and self.session.away then
+  if self._session and self._session.away then
     resume.expire(self, "aborted")
   else
     Rpc.abort(self)
@@ -290,5 +290,18 @@ Remote.own = setmetatable({["sync.resume"] = resume.asked}, {__index = Rpc.own})
 function Remote.serve(functions)
   for name, fn in pairs(functions) do Remote.own[name] = fn end
 end
+
+-- What a client takes along to another node beside its session: see `carryPlaces`.
+local function nothing() end
+local carried = {pack = nothing, adopt = nothing}
+
+--- Lets something of a client go with its session to another node: `pack(client)` returns a table
+-- for frames, and lets go of the client; `adopt(client, table)` is called on the other node.
+function Remote.carryPlaces(pack, adopt)
+  carried.pack, carried.adopt = pack, adopt
+end
+
+function Remote:packPlaces() return carried.pack(self) end
+function Remote:adoptPlaces(places) return carried.adopt(self, places) end
 
 return Remote

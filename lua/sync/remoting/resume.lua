@@ -35,7 +35,7 @@ local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, id
   full = true}
 
 local function greet(self, session)
-  self:transmitNow(self.wire.request(nil, "sync.session",
+  self:transmitNow(self._wire.request(nil, "sync.session",
     {token = session.token, time = self.resumeTime}))
 end
 
@@ -59,7 +59,7 @@ function resume.begin(self, listener)
   local group = self.sessionGroup
   group.most, group.time = self.resumeTotal, self.resumeTime
   local session = Session.new(group, token, boundsOf(self, listener), store)
-  self.session = session
+  self._session = session
   self.sessions[token] = self
   if store then store:begin(self) end
   self.clients:remember()
@@ -68,7 +68,7 @@ end
 
 --- Ends it.
 function resume.finish(self)
-  local session = self.session
+  local session = self._session
   self.sessions[session.token] = nil
   if session.store then session.store:finish(session) end
   session:finish()
@@ -77,7 +77,7 @@ end
 --- Sends a text that counts; that of an event goes to a whole set. A client that is away gets
 -- the text when it is back; one that has come back to another node gets it from there.
 function resume.transmit(self, text, event)
-  local session = self.session
+  local session = self._session
   if session.successor then return session.store:forward(session, text) end
   if session.away or session.isHeld then
     session:keep(text, event)
@@ -90,7 +90,7 @@ end
 
 -- Takes the client out of its sets. They remember it, if `absent`.
 local function leaveSets(self, absent)
-  local membership = self.membership
+  local membership = self._membership
   if membership and absent then membership:suspend() elseif membership then membership:part() end
   self.clients:remove(self)
   if absent then self.clients:remember(self) end
@@ -101,7 +101,7 @@ local function leaveSets(self, absent)
 end
 
 local function enterSets(self)
-  if self.membership then self.membership:resume() end
+  if self._membership then self._membership:resume() end
   self.clients:forget(self)
   self.clients:add(self)
   for _, room in pairs(self.joined and self.joined.rooms or {}) do
@@ -112,7 +112,7 @@ end
 
 -- The client is away no more.
 local function endAbsence(self)
-  local session, class = self.session, getmetatable(self)
+  local session, class = self._session, getmetatable(self)
   loop.stopTimer(session.away)
   session.away = false
   loop.away[self] = nil
@@ -123,7 +123,7 @@ end
 -- @tparam sync.Remote self
 -- @tparam[opt] string reason nil: why it has gone
 function resume.expire(self, reason)
-  local session = self.session
+  local session = self._session
   endAbsence(self)
   self.clients:forget(self)
   local joined = self.joined
@@ -137,7 +137,7 @@ end
 -- is there.
 -- @treturn boolean whether the client is kept for a while, though onAway may have ended that
 function resume.suspend(self, reason, code)
-  local session, class = self.session, getmetatable(self)
+  local session, class = self._session, getmetatable(self)
   if not session or session.moving or not MAY_RETURN[reason] or code == 1000 or
     loop.isStopping() or class.awayCount >= self.maxAway then
     return false
@@ -155,7 +155,7 @@ end
 --- Makes sure that an instance has no connection: one that is broken, unnoticed, is given up.
 -- @treturn boolean whether the session lasts, which onAway may have ended
 function resume.release(self)
-  if not self.session.away then
+  if not self._session.away then
     loop.detach(self)
     if not self:suspend("reset") then
       leaveSets(self)
@@ -163,12 +163,12 @@ function resume.release(self)
       loop.closed(self, "reset")
     end
   end
-  return self.session.away ~= false
+  return self._session.away ~= false
 end
 
 -- Gives the connection of one instance to another, which was away.
 local function takeOver(self, newcomer)
-  local slot, session = newcomer.slot, self.session
+  local slot, session = newcomer.slot, self._session
   leaveSets(newcomer)
   newcomer.joined = nil
   newcomer.slot = 0
@@ -183,7 +183,7 @@ end
 
 -- Does not count, so the answer goes past `transmit`.
 local function answer(self, id, result)
-  if id ~= nil then self:transmitNow(self.wire.result(id, result)) end
+  if id ~= nil then self:transmitNow(self._wire.result(id, result)) end
 end
 
 -- Calls onResume, unless a function that was called on the way has closed the client.
@@ -194,13 +194,13 @@ end
 
 -- The session may be another node's. Returns whether that is asked.
 local function resumeElsewhere(newcomer, token, received, id)
-  local store = newcomer.session.store
+  local store = newcomer._session.store
   if not store then return false end
   return store:take(newcomer, token, received, function(missed, isRebuilt)
     if not missed then return answer(newcomer, id, {resumed = false}) end
     answer(newcomer, id, {resumed = true, missed = #missed, callsLost = isRebuilt or nil})
     for _, text in ipairs(missed) do newcomer:transmitNow(text) end
-    greet(newcomer, newcomer.session)
+    greet(newcomer, newcomer._session)
     resumed(newcomer)
   end)
 end
@@ -209,8 +209,8 @@ end
 -- One that can't be ends.
 local function fits(self, newcomer, received)
   if not resume.release(self) then return false end
-  local session = self.session
-  if newcomer.wire == self.wire and session:reaches(received) then return true end
+  local session = self._session
+  if newcomer._wire == self._wire and session:reaches(received) then return true end
   resume.expire(self)
   return false
 end
@@ -220,13 +220,13 @@ local function comeBack(newcomer, token, received, id)
   local self = newcomer.sessions[token]
   if not self and resumeElsewhere(newcomer, token, received, id) then return end
   if self and not auth.isSame(self.user, newcomer.user) then self = nil end
-  if not self or self == newcomer or self.closing or newcomer.session.moving or
+  if not self or self == newcomer or self.closing or newcomer._session.moving or
     not fits(self, newcomer, received) then
     return answer(newcomer, id, {resumed = false})
   end
   if newcomer.closing then return end -- its place is no longer to be had
   takeOver(self, newcomer)
-  local session = self.session
+  local session = self._session
   answer(self, id, {resumed = true, missed = session.last - received})
   for number = received + 1, session.last do self:transmitNow(session:text(number)) end
   loop.closed(newcomer, "resumed")
@@ -236,7 +236,7 @@ end
 --- A client asks for its session: `sync.resume`.
 -- @return as functions of `Rpc.own`
 function resume.asked(self, params, id)
-  if not self.session then return true, {resumed = false} end
+  if not self._session then return true, {resumed = false} end
   local token, received
   if type(params) == "table" then token, received = params[1], params[2] end
   if type(token) ~= "string" or type(received) ~= "number" or received % 1 ~= 0 then

@@ -3,25 +3,31 @@
 -- @module sync.rooms.calls
 
 local Entry = require "sync.rooms.entry"
+local Guest = require "sync.rooms.guest"
 local Here = require "sync.rooms.here"
 local Membership = require "sync.rooms.membership"
 local Allowance = require "sync.rooms.allowance"
 local Remote = require "sync.remoting.remote"
+local arriving = require "sync.rooms.arriving"
 local code = require "sync.rooms.code"
 local core = require "sync.core"
 local directory = require "sync.rooms.directory"
 local fault = require "sync.remoting.fault"
+local finder = require "sync.rooms.finder"
 local list = require "sync.list"
 local making = require "sync.rooms.making"
 local matching = require "sync.rooms.matching"
+local nodes = require "sync.rooms.nodes"
 local options = require "sync.options"
+local remote = require "sync.rooms.remote"
 
 local C = core.C
 
 local MOST_INPUT = 2 ^ 53 - 1
-local MOST_LISTED = 100 -- rooms in an answer
 local MOST_FILTER = 16  -- names
 local GUESSES = 20      -- codes and ids that nobody has, a minute and address
+local ELSEWHERE = 120   -- the same of other nodes' rooms, that there are or not
+local LIST_SECONDS = 1  -- that nodes have to list theirs
 local LOOKS = 60        -- at the list of rooms, a minute and client
 
 local setting, settings = options.setting, {}
@@ -51,14 +57,20 @@ local function classOf(client, params)
   return nil, wrong "room: clients may not join a room of this name"
 end
 
--- Finding. Each returns a home and whether the client is invited, or nil and a fault.
+-- Finding. Each calls `found` once with a home, or with a table that says where another node has
+-- the room (see Guest.join), and whether the client is invited; or with nil and a fault.
 
-local function make(client, class, params)
-  if not class.clientsCreate then return nil, refuse "there is no such room" end
+local function mayMake(client, class)
+  if not class.clientsCreate then return refuse "there is no such room" end
   if not creations:take(client, client.createRate) then
-    return nil, fault.new(fault.TOO_OFTEN, "this client makes too many rooms")
+    return fault.new(fault.TOO_OFTEN, "this client makes too many rooms")
   end
-  return making.make(class, params.options)
+end
+
+local function make(client, class, params, found, id)
+  local problem = mayMake(client, class)
+  if problem then return found(nil, problem) end
+  found(making.make(class, params.options, id))
 end
 
 -- An address may ask for what there isn't so often.
@@ -69,32 +81,110 @@ end
 
 local finders = {}
 
-function finders.join(client, params, class)
+local function joinHere(client, class, params, found)
   local home = matching.find(class, params.options)
-  if home then return home end
-  return make(client, class, params)
+  if home then return found(home) end
+  make(client, class, params, found)
 end
 
-function finders.create(client, params, class)
-  return make(client, class, params)
+-- The node that brings together says where.
+local function follow(client, class, params, said, found)
+  if not said then return joinHere(client, class, params, found) end
+  if not said.id then return found(nil, refuse "there is no such room") end
+  if said.isNew then
+    local problem = mayMake(client, class)
+    if problem then return found(nil, problem) end
+  end
+  if said.node ~= nodes.own() then
+    return found {id = said.id, node = said.node, class = class, ticket = said.ticket,
+      made = said.given}
+  end
+  local home, why = directory.byId(said.id), nil
+  if not home and said.given then
+    home, why = making.make(class, remote.read(said.given), said.id)
+  end
+  if not home then return found(nil, why or refuse "there is no such room") end
+  home.seen[#home.seen + 1] = said.ticket
+  finder.changed(home)
+  found(home)
 end
 
-function finders.joinById(client, params)
+function finders.join(client, params, class, found)
+  if nodes.isAlone() then return joinHere(client, class, params, found) end
+  local text, problem = remote.write(params.options)
+  if not text then return found(nil, wrong("options: %s", problem)) end
+  finder.find(class, params.options, text, function(said)
+    follow(client, class, params, said, found)
+  end)
+end
+
+function finders.create(client, params, class, found)
+  make(client, class, params, found)
+end
+
+function finders.joinById(client, params, _, found)
   local id, secret = tostring(params.id):match "^(%w+)%.?(%w*)$"
   local home = id and directory.byId(id)
-  if home and secret ~= "" and home:release(secret) then return home, true end
-  local isListed = home and secret == "" and not home.room.isPrivate
-  local ok = isListed and classOf(client, {room = home.class.className})
-  if ok then return home end
-  return nil, missing(client)
+  local class = home and classOf(client, {room = home.class.className})
+  if class then
+    if secret ~= "" and home:release(secret) then return found(home, true) end
+    if secret == "" and not home.room.isPrivate then return found(home) end
+  end
+  local node = id and not home and directory.nodeOf(id)
+  if not node or node == nodes.own() or not nodes.isAlive(node) then
+    return found(nil, missing(client))
+  end
+  if not guesses:take(client.address or client, ELSEWHERE) then
+    return found(nil, fault.new(fault.TOO_OFTEN, "rooms are asked for too often"))
+  end
+  nodes.ask(node, "which", {id = id}, function(said)
+    class = said and said.class and classOf(client, {room = said.class})
+    if not class then return found(nil, missing(client)) end
+    found {id = id, node = node, class = class, secret = secret ~= "" and secret or nil}
+  end)
 end
 
-function finders.joinByCode(client, params)
-  local home = directory.byCode(code.read(params.code) or "")
-  local ok = home and classOf(client, {room = home.class.className})
-  if ok then return home end
-  return nil, missing(client)
+-- Asks other nodes for a code, all at once.
+local function askCode(client, text, found)
+  local left, isOver = 0, false
+  local function answered(node, said)
+    left = left - 1
+    if isOver then return end
+    local class = said and said.class and classOf(client, {room = said.class})
+    if class then
+      isOver = true
+      found {id = said.id, node = node, class = class, isInvited = true}
+    elseif left == 0 then
+      isOver = true
+      found(nil, missing(client))
+    end
+  end
+  local others = {}
+  for _, node in ipairs(nodes.list()) do
+    if node ~= nodes.own() then others[#others + 1] = node end
+  end
+  left = #others
+  if left == 0 then return found(nil, missing(client)) end
+  for _, node in ipairs(others) do
+    nodes.ask(node, "code", {code = text}, function(said) answered(node, said) end)
+  end
 end
+
+function finders.joinByCode(client, params, _, found)
+  local text = code.read(params.code)
+  local home = text and directory.byCode(text)
+  if home and classOf(client, {room = home.class.className}) then return found(home) end
+  if not text or home or nodes.isAlone() then return found(nil, missing(client)) end
+  if not guesses:take(client.address or client, ELSEWHERE) then
+    return found(nil, fault.new(fault.TOO_OFTEN, "rooms are asked for too often"))
+  end
+  askCode(client, text, found)
+end
+
+nodes.answers("which", function(_, said, answer)
+  local home = directory.byId(said.id)
+  answer {class = home and home.class.className}
+end)
 
 -- Answers a call of a client's: at once, or when something has been waited for.
 local function answering(client)
@@ -103,15 +193,31 @@ local function answering(client)
   return nil, answer
 end
 
+local function crowded(client)
+  if Membership.of(client).count < client.maxJoined then return nil end
+  return refuse "the client is in too many rooms"
+end
+
+-- Brings a client to what was found for it.
+local function bring(client, target, isInvited, params, form, answer)
+  local membership = Membership.of(client)
+  if membership.isOver then return end
+  local problem = crowded(client)
+  if problem then return answer(nil, problem) end
+  if target.room then
+    return Entry.begin(target, Here.create(client, target, form), params.options, isInvited == true,
+      answer)
+  end
+  Guest.join(client, target, params.options, form, answer)
+end
+
 local function enter(client, params, find)
   if type(params) ~= "table" then return false, wrong "parameters have names" end
   local form, problem, class = params.form
   if form ~= nil and type(form) ~= "string" then return false, wrong "form must be a string" end
   form, problem = Here.form(client, form)
-  if not form then return false, problem end
-  if Membership.of(client).count >= client.maxJoined then
-    return false, refuse "the client is in too many rooms"
-  end
+  problem = problem or crowded(client)
+  if problem then return false, problem end
   if find == finders.join or find == finders.create then
     class, problem = classOf(client, params)
     if not class then return false, problem end
@@ -119,9 +225,10 @@ local function enter(client, params, find)
   local answer
   answer, problem = answering(client)
   if not answer then return false, problem end
-  local home, found = find(client, params, class)
-  if not home then return false, found end
-  Entry.begin(home, Here.create(client, home, form), params.options, found == true, answer)
+  find(client, params, class, function(target, isInvited)
+    if not target then return answer(nil, isInvited) end
+    bring(client, target, isInvited, params, form, answer)
+  end)
   return true
 end
 
@@ -130,6 +237,25 @@ local function isFilter(filter)
   local count = 0
   for _ in pairs(filter) do count = count + 1 end
   return count <= MOST_FILTER
+end
+
+-- What all nodes have, of which each has some seconds to answer.
+local function gather(class, filter, answer)
+  local found, others = list.new(arriving.list(class, filter)), {}
+  for _, node in ipairs(nodes.list()) do
+    if node ~= nodes.own() then others[#others + 1] = node end
+  end
+  local left = #others
+  for _, node in ipairs(others) do
+    nodes.ask(node, "rooms", {class = class.className, filter = remote.write(filter)},
+      function(said)
+        for _, each in ipairs(said and remote.read(said.list) or {}) do
+          if #found < arriving.MOST_LISTED then found[#found + 1] = each end
+        end
+        left = left - 1
+        if left == 0 then answer(found) end
+      end, LIST_SECONDS)
+  end
 end
 
 local function rooms(client, params)
@@ -142,23 +268,19 @@ local function rooms(client, params)
   if not looks:take(client, LOOKS) then
     return false, fault.new(fault.TOO_OFTEN, "this client asks for rooms too often")
   end
-  local found = list.new {}
-  for _, home in ipairs(directory.some(class, MOST_LISTED, function(home)
-    local room = home.room
-    return not room.isPrivate and not room.isLocked and matching.fits(room.metadata, filter)
-  end)) do
-    local room = home.room
-    found[#found + 1] = {id = room.id, members = home:taken(), maxMembers = room.maxMembers or nil,
-      metadata = room.metadata}
-  end
-  return true, found
+  if nodes.isAlone() then return true, list.new(arriving.list(class, filter)) end
+  local answer
+  answer, problem = answering(client)
+  if not answer then return false, problem end
+  gather(class, filter, answer)
+  return true
 end
 
 -- Speaking to a room that the client is in.
 
 local function placeOf(client, params)
   local number = type(params) == "table" and params.room
-  local place = number and client.membership and client.membership.places[number]
+  local place = number and client._membership and client._membership:find(number)
   if place then return place end
   return nil, wrong "room: this client is in no such room"
 end
@@ -181,6 +303,14 @@ local function call(client, params)
   if input ~= nil and not (type(input) == "number" and input % 1 == 0 and input >= 1 and
     input <= MOST_INPUT) then
     return false, wrong "input must be a whole number from 1 to 2^53 - 1"
+  end
+  if place.ask then -- it's another node's
+    local answer
+    answer, problem = answering(client)
+    if not answer then return false, problem end
+    local isAsked, refusal = place:ask(name, params.params, input, answer)
+    if isAsked == false then answer(nil, refusal) end
+    return true
   end
   local ok, result = place:invoke(name, params.params)
   if input then place:input(input) end
@@ -205,3 +335,21 @@ for name, find in pairs(finders) do
   functions["sync." .. name] = function(client, params) return enter(client, params, find) end
 end
 Remote.serve(functions)
+
+-- A session goes to another node with the rooms that its client is in.
+
+local function adopt(client, packed)
+  for _, each in ipairs(packed) do
+    local class, home = directory.class(each.class), directory.byId(each.id)
+    local isIn = home and Here.adopt(client, each, home)
+    if not home and class and each.node ~= nodes.own() then
+      Guest.adopt(client, each, class)
+    elseif not isIn then
+      client:fire("sync.left", each.old, "lost")
+    end
+  end
+end
+
+Remote.carryPlaces(function(client)
+  return client._membership and client._membership:pack()
+end, adopt)

@@ -4,6 +4,10 @@
 -- What is kept here are homes (see lua/sync/rooms/home.lua).
 -- @module sync.rooms.directory
 
+local core = require "sync.core"
+
+local ID_BYTES = 8
+
 local directory = {
   --- Rooms of all classes.
   MOST = 50000,
@@ -11,6 +15,7 @@ local directory = {
 
 local byId, byCode, byClass = {}, {}, {}
 local count = 0
+local named = {} -- classes
 
 local function ofClass(class)
   local found = byClass[class]
@@ -20,6 +25,24 @@ local function ofClass(class)
   end
   return found
 end
+
+--- An id for a room: it says where the room lives, and can't be guessed.
+-- @tparam number node
+function directory.newId(node)
+  return ("%xn%s"):format(node, core.randomHex(ID_BYTES))
+end
+
+--- The node of an id.
+-- @treturn number|nil nil: it's none
+function directory.nodeOf(id)
+  return tonumber(id:match "^(%x+)n%x+$" or "", 16)
+end
+
+--- Notes a class, by whose name other nodes know it.
+function directory.name(class) named[class.className] = class end
+
+--- The class of a name.
+function directory.class(name) return named[name] end
 
 --- Notes a room.
 function directory.add(home)

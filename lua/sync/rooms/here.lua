@@ -7,6 +7,7 @@
 
 local Class = require "sync.class"
 local Membership = require "sync.rooms.membership"
+local There = require "sync.rooms.there"
 local core = require "sync.core"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
@@ -20,7 +21,7 @@ local Here = Class:extend("Here")
 --- The form in which a client gets patches: what it asks for, or that of its wire.
 -- @treturn string|nil or nil and a fault
 function Here.form(client, wanted)
-  local isJson = client.wire == json
+  local isJson = client._wire == json
   local form = wanted == nil and (isJson and "json" or "amf3") or wanted
   local fits = form == "json" and isJson or form == "amf3" and not isJson or
     form == "binary" and isJson and client.transport == "websocket"
@@ -76,7 +77,7 @@ function Here:begin()
   local client, home = self.client, self.home
   self.membership:add(self.number, self)
   if client.resumeTime then home.clients:remember() end
-  if client.wire ~= json then home.clients.mixed = true end
+  if client._wire ~= json then home.clients.mixed = true end
   home.clients.kind = client.clients.kind
   if client.slot == 0 then
     home.clients:remember(client)
@@ -148,6 +149,40 @@ function Here:back()
   home.clients:add(self.client)
   C.sync_state_connect(home.state.handle, self.member.number, self.client.slot)
   home:back(self.member)
+end
+
+--- The client goes to another node: its member stays.
+function Here:pack()
+  local home, member = self.home, self.member
+  home.clients:forget(self.client)
+  local line = There.of(member, home, self:describe())
+  return {id = home.room.id, node = line.node, class = home.class.className, from = line.node,
+    key = line.key, member = member.id, form = self.form, old = self.number}
+end
+
+--- A client has come from another node, where it was in a room that lives here.
+-- @tparam sync.Remote client
+-- @tparam table packed of `pack`
+-- @tparam Home home
+-- @treturn boolean false: its member has gone meanwhile
+function Here.adopt(client, packed, home)
+  local line = home.lines[There.nameOf(packed.from, packed.key)]
+  if not line or not line.hasBegun then return false end
+  local member, handle = line:release(), home.state.handle
+  local self = Here.create(client, home, packed.form)
+  self.member, member.line = member, self
+  home.state:setElsewhere(member.number, nil)
+  C.sync_state_read(handle, member.number, FORMS[packed.form])
+  self.membership:adopt(packed.old, self.number, self)
+  home.clients:remember()
+  if client.slot == 0 then
+    home.clients:remember(client)
+    return true
+  end
+  home.clients:add(client)
+  C.sync_state_connect(handle, member.number, client.slot)
+  home:back(member)
+  return true
 end
 
 --- It leaves, or is gone.

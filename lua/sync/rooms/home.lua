@@ -8,24 +8,28 @@
 
 local Class = require "sync.class"
 local State = require "sync.state.state"
+local There = require "sync.rooms.there"
 local core = require "sync.core"
 local directory = require "sync.rooms.directory"
 local events = require "sync.remoting.events"
+local finder = require "sync.rooms.finder"
 local loop = require "sync.loop"
 local matching = require "sync.rooms.matching"
+local nodes = require "sync.rooms.nodes"
 local numbers = require "sync.rooms.numbers"
 local pace = require "sync.rooms.pace"
 local task = require "sync.task"
 
 local FIRST_SECONDS = 10    -- that a room waits for its first member, whom nobody has brought
-local ID_BYTES = 8
 local SECRET_BYTES = 8
 local MOST_SEATS = 10000
 
 local Home = Class:extend("Home")
 
 --- Makes that of a room: the room has a number, an id, a state and no members from now on.
-function Home.create(room)
+-- @tparam sync.Room room
+-- @tparam[opt] string id
+function Home.create(room, id)
   local class = getmetatable(room)
   local self = Home:new {
     room = room, class = class,
@@ -40,10 +44,12 @@ function Home.create(room)
     bucket = false, place = false, -- in the directory
     ended = false,
     emptyTimer = false,
-    clients = events.Set:new(),    -- of the members
+    clients = events.Set:new(),    -- of the members who are here
+    lines = {}, guests = {},       -- of those who aren't, by node and key; how many, by node
+    seen = {},                     -- tickets, of which the finder isn't told yet
   }
   self.state = State.new(class.state, self.number)
-  room.id, room.state, room.members = core.randomHex(ID_BYTES), self.state.root, {}
+  room.id, room.state, room.members = id or directory.newId(nodes.own()), self.state.root, {}
   room.inner = self
   directory.add(self)
   pace.begin(self)
@@ -131,6 +137,7 @@ function Home:offer()
   local isOpen = not self.ended and not room.isLocked and not room.isPrivate and
     not self:isFull()
   directory.offer(self, isOpen and matching.bucket(self.class, room.metadata) or nil)
+  finder.changed(self)
 end
 
 --- Keeps a place.
@@ -205,9 +212,14 @@ function Home:remove(member, reason, tells)
   end, room.onLeave, room, member, reason)
 end
 
---- Whoever is in the room but one: a set that fires.
-function Home:except(member)
-  return self.clients:except(member.line.client)
+--- Fires an event at all members, but for one.
+-- @tparam sync.Member|nil skipped
+function Home:fire(skipped, ...)
+  local line = skipped and skipped.line
+  local set = line and line.client and self.clients:except(line.client) or self.clients
+  local sent = set:fire(...)
+  There.fireAll(self, line and line.node and line, ...)
+  return sent
 end
 
 --- A member's client has lost its connection, and may come back.
@@ -256,6 +268,7 @@ end
 function Home:vanish()
   self.ended = true
   directory.remove(self)
+  finder.changed(self)
   pace.stop(self)
   if self.emptyTimer then loop.stopTimer(self.emptyTimer) end
   for secret in pairs(self.seats) do self:release(secret) end

@@ -3,7 +3,6 @@
 
 local Entry = require "sync.rooms.entry"
 local Home = require "sync.rooms.home"
-local Schema = require "sync.state.schema"
 local compiler = require "sync.jit"
 local directory = require "sync.rooms.directory"
 local fault = require "sync.remoting.fault"
@@ -20,9 +19,6 @@ function making.check(class)
   if checked[class] then return end
   local ok, problem = options.check(class)
   if not ok then error(problem, 0) end
-  if not Schema.is(class.state) then
-    error(class.className .. ".state must be made by sync.state", 0)
-  end
   compiler.name(class.className .. ":onTick", class.onTick)
   checked[class] = true
 end
@@ -30,14 +26,15 @@ end
 --- Makes a room.
 -- @tparam table class
 -- @param given for onCreate
+-- @tparam[opt] string id
 -- @treturn Home|nil or nil and a fault
-function making.make(class, given)
+function making.make(class, given, id)
   local ok, problem = xpcall(making.check, Entry.catch, class)
   if not ok then return nil, Entry.tell(problem, "the settings of " .. class.className) end
   if directory.count(class) >= class.maxOpen or directory.count() >= directory.MOST then
     return nil, fault.new(fault.REFUSED, "there are too many rooms")
   end
-  local home = Home.create(class:new {metadata = matching.chosen(class, given)})
+  local home = Home.create(class:new {metadata = matching.chosen(class, given)}, id)
   ok, problem = home:open(given, Entry.catch)
   if ok then return home end
   return nil, Entry.tell(problem, class.className .. ":onCreate")

@@ -7,10 +7,11 @@ Membership.__index = Membership
 
 --- The membership of a client.
 function Membership.of(client)
-  local self = client.membership
+  local self = client._membership
   if not self then
-    self = setmetatable({client = client, places = {}, entries = {}, count = 0}, Membership)
-    client.membership = self
+    self = setmetatable({client = client, places = {}, entries = {}, count = 0, aliases = {}},
+      Membership)
+    client._membership = self
   end
   return self
 end
@@ -21,6 +22,11 @@ function Membership:has(number)
   return self.places[number] ~= nil or self.entries[number] ~= nil
 end
 
+--- The place of a number, or of what the room was called on the node before.
+function Membership:find(number)
+  return self.places[number] or self.places[self.aliases[number]]
+end
+
 --- The client is on its way into a room.
 function Membership:enter(number, entry)
   self.entries[number] = entry
@@ -29,8 +35,16 @@ end
 
 --- It's in, and has a place.
 function Membership:add(number, place)
-  self.entries[number] = nil
+  self.entries[number], self.aliases[number] = nil, nil
   self.places[number] = place
+end
+
+--- A room that the client was in on another node: it's told what the room is called here.
+function Membership:adopt(old, number, place)
+  self.count = self.count + 1
+  self:add(number, place)
+  self.aliases[old] = number
+  self.client:fire("sync.moved", old, number)
 end
 
 --- It's in no more, nor on its way.
@@ -64,8 +78,19 @@ function Membership:part()
   each(self.places, function(place) place:part() end)
 end
 
+--- Its session goes to another node: its rooms are let go here, and the members stay.
+-- @treturn table for that node
+function Membership:pack()
+  local packed = {}
+  each(self.entries, function(entry) entry:cancel() end)
+  each(self.places, function(place) packed[#packed + 1] = place:pack() end)
+  self.places, self.isOver = {}, true
+  return packed
+end
+
 --- It has gone.
 function Membership:finish()
+  self.isOver = true
   each(self.entries, function(entry) entry:cancel() end)
   local reason = self.client.closing or "left"
   each(self.places, function(place)

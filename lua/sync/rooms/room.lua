@@ -17,6 +17,7 @@
 -- @classmod sync.Room
 
 local Class = require "sync.class"
+local Guest = require "sync.rooms.guest"
 local Member = require "sync.rooms.member"
 local Method = require "sync.remoting.method"
 local Record = require "sync.state.record"
@@ -30,6 +31,7 @@ local making = require "sync.rooms.making"
 local options = require "sync.options"
 local waits = require "sync.waits"
 require "sync.rooms.calls"
+require "sync.rooms.looking"
 
 local C = core.C
 
@@ -60,10 +62,13 @@ settings.filterBy = setting {{}, options.listOf("a list of names"), onClass = tr
 -- have more go first. What is equal goes by age.
 settings.sortBy = setting {{"-members"}, options.listOf("a list of names"), onClass = true}
 
+--- What members see: of `sync.state`.
+settings.state = setting {Schema.new {}, {check = function(value)
+  return Schema.is(value), "made by sync.state"
+end}, onClass = true}
+
 options.declare(Room, settings)
 
---- What members see: of `sync.state`.
-Room.state = Schema.new {}
 --- Functions that members may call, by name; or `sync.method`s. They get the room, the member
 -- and the arguments.
 Room.remote = {}
@@ -112,6 +117,8 @@ function Room:extend(name)
   class.remote = setmetatable({}, {__index = self.remote})
   class.memberClass = Member:extend(name)
   class.memberClass.remote = bound(class)
+  class.guestRemote = Guest.functions(class)
+  directory.name(class)
   return class
 end
 
@@ -181,12 +188,13 @@ end
 -- @tparam string name
 -- @param ... arguments
 function Room:fire(name, ...)
-  return self.inner.clients:fire(name, ...)
+  return self.inner:fire(nil, name, ...)
 end
 
 --- The room without one member: `room:except(member):fire(name, …)`.
 function Room:except(member)
-  return self.inner:except(member)
+  local home = self.inner
+  return {fire = function(_, ...) return home:fire(member, ...) end}
 end
 
 --- The member of an id, or nil.

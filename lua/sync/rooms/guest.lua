@@ -1,0 +1,356 @@
+--- A room of another node with members who are connected here: a copy of its state, from which
+-- their patches are made, and their places. Here arguments and rates are checked; the rest is the
+-- home's.
+-- @classmod sync.rooms.guest
+
+local Class = require "sync.class"
+local Membership = require "sync.rooms.membership"
+local Method = require "sync.remoting.method"
+local Replica = require "sync.state.replica"
+local Rpc = require "sync.remoting.jsonrpc"
+local core = require "sync.core"
+local events = require "sync.remoting.events"
+local fault = require "sync.remoting.fault"
+local json = require "sync.remoting.json"
+local list = require "sync.list"
+local log = require "sync.log"
+local nodes = require "sync.rooms.nodes"
+local null = require "cjson".null
+local numbers = require "sync.rooms.numbers"
+local pieces = require "sync.state.pieces"
+local remote = require "sync.rooms.remote"
+
+local now = core.C.sync_now
+
+local MOST_SNAPSHOT = 64 * 1024 * 1024 -- bytes
+
+local Guest = Class:extend("Guest")
+
+local byId = {}
+
+-- A client's place in a room that lives elsewhere: see Here for what places are told.
+local Place = Class:extend("Place")
+
+-- The room of an id, with a copy that is empty at first.
+local function guestOf(id, node, class)
+  local guest = byId[id]
+  if guest then return guest end
+  local number = numbers.take()
+  guest = Guest:new {id = id, node = node, class = class, number = number,
+    replica = Replica.new(class.state, number), clients = events.Set:new(),
+    places = {}, count = 0}
+  byId[id] = guest
+  return guest
+end
+
+local function add(guest, place)
+  guest.places[place.key] = place
+  guest.count = guest.count + 1
+end
+
+-- A place is no more. The room is let go with its last one.
+local function drop(place)
+  local guest = place.guest
+  if guest.places[place.key] ~= place then return end
+  guest.places[place.key] = nil
+  guest.count = guest.count - 1
+  guest.clients:remove(place.client)
+  place.membership:remove(guest.number)
+  if place.id then guest.replica:leave(place.id) end
+  if guest.count > 0 then return end
+  byId[guest.id] = nil
+  numbers.free(guest.number)
+end
+
+local function told(place, said)
+  local guest = place.guest
+  return {room = guest.number, id = guest.id, code = said.code, name = guest.class.className,
+    member = said.member, epoch = 0, tickRate = said.tickRate, patchRate = said.patchRate,
+    start = now() - said.age, state = guest.class.state:told()}
+end
+
+-- The home has let the client in.
+local function enter(place, said, done)
+  local client, guest = place.client, place.guest
+  place.id = said.member
+  place.membership:add(guest.number, place)
+  done(told(place, said))
+  if client.resumeTime then guest.clients:remember() end
+  if client._wire ~= json then guest.clients.mixed = true end
+  guest.clients.kind = client.clients.kind
+  if client.slot == 0 then
+    guest.clients:remember(client)
+    return place:say "away"
+  end
+  guest.clients:add(client)
+  guest.replica:join(place.id, client.slot, place.form)
+end
+
+local function describe(client)
+  local values = {user = client.user, address = client.address}
+  for _, name in ipairs(client.resumeFields or {}) do values[name] = client[name] end
+  local texts = {}
+  for name, value in pairs(values) do texts[name] = remote.note(value, "a member's " .. name) end
+  return texts
+end
+
+--- Joins a room of another node.
+-- @tparam sync.Remote client
+-- @tparam table target `id`, `node`, `class`, and what the home is told: `ticket`, `made`,
+-- `secret`, `isInvited`
+-- @param given for onJoin
+-- @tparam string form
+-- @tparam function done called with what the client is told, or with nil and a fault
+function Guest.join(client, target, given, form, done)
+  local membership = Membership.of(client)
+  local known = byId[target.id]
+  if known and membership:has(known.number) then
+    return done(nil, fault.new(fault.REFUSED, "the client is in the room already"))
+  end
+  local text, problem = remote.write(given)
+  if not text then return done(nil, fault.new(fault.ARGUMENTS, "options: " .. problem)) end
+  local guest = guestOf(target.id, target.node, target.class)
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(), form = form,
+    membership = membership, number = guest.number, remote = guest.class.guestRemote,
+    id = false, address = client.address}
+  add(guest, place)
+  membership:enter(guest.number, place)
+  nodes.ask(target.node, "enter", {id = target.id, class = target.class.className,
+    key = place.key, ticket = target.ticket, made = target.made, secret = target.secret,
+    isInvited = target.isInvited, given = text, about = describe(client)}, function(said)
+    if guest.places[place.key] ~= place then return end -- the client has gone
+    if said and said.member then return enter(place, said, done) end
+    drop(place)
+    if not said then place:say("quit", "left") end
+    done(nil, said and remote.readFault(said.fault) or remote.away())
+  end, 15)
+end
+
+-- Places.
+
+--- Tells the home something of the client.
+function Place:say(word, reason)
+  nodes.tell(self.guest.node, word, {id = self.guest.id, key = self.key, reason = reason})
+end
+
+-- While the client is on its way in.
+function Place:cancel()
+  drop(self)
+  self:say("quit", "left")
+end
+
+--- Calls a function of the room, whose answer comes later. Arguments and rates are checked here.
+-- @treturn boolean|nil,fault as Rpc.invoke, nil when the answer comes later
+function Place:ask(name, params, input, done)
+  self.asking = {input = input, done = done}
+  local ok, result = Rpc.invoke(self, name, params)
+  self.asking = nil
+  if not ok then return false, result end
+  return nil
+end
+
+-- What `Rpc.invoke` calls for a function of the room.
+local function forward(place, name, ...)
+  local asking, count = place.asking, select("#", ...)
+  local arguments = list.new {...}
+  for i = 1, count do
+    if arguments[i] == nil then arguments[i] = null end
+  end
+  local text, problem = remote.write(arguments)
+  if not text then error(fault.new(fault.ARGUMENTS, problem), 0) end
+  nodes.ask(place.guest.node, "call", {id = place.guest.id, key = place.key, name = name,
+    params = text, input = asking.input}, function(said)
+    if not said then return asking.done(nil, remote.away()) end
+    if said.fault then return asking.done(nil, remote.readFault(said.fault)) end
+    asking.done(remote.read(said.result))
+  end)
+end
+
+--- The functions of a class of rooms as those of places.
+-- @tparam table class
+function Guest.functions(class)
+  return setmetatable({}, {__index = function(functions, name)
+    local entry = class.remote[name]
+    local method = getmetatable(entry) == Method and entry
+    if type(method and method.fn or entry) ~= "function" then return nil end
+    local function call(place, ...) return forward(place, name, ...) end
+    if method then
+      call = setmetatable({fn = call}, {__index = method, __metatable = Method})
+    end
+    functions[name] = call
+    return call
+  end})
+end
+
+function Place:renew()
+  self.guest.replica:renew(self.id)
+end
+
+function Place:away()
+  self:part()
+  self.guest.clients:remember(self.client)
+  self.guest.replica:suspend(self.id)
+  self:say "away"
+end
+
+function Place:back()
+  local guest = self.guest
+  guest.clients:forget(self.client)
+  guest.clients:add(self.client)
+  guest.replica:join(self.id, self.client.slot, self.form)
+  self:say "back"
+end
+
+function Place:part()
+  self.guest.clients:remove(self.client)
+  self.guest.replica:suspend(self.id)
+end
+
+function Place:quit(reason)
+  drop(self)
+  self:say("quit", reason)
+end
+
+--- The client goes to another node: its member stays.
+function Place:pack()
+  local guest = self.guest
+  guest.clients:forget(self.client)
+  self:say "park"
+  drop(self)
+  return {id = guest.id, node = guest.node, class = guest.class.className, from = nodes.own(),
+    key = self.key, member = self.id, form = self.form, old = guest.number}
+end
+
+--- A client has come from another node, where it was in a room that doesn't live here.
+-- @tparam sync.Remote client
+-- @tparam table packed of `pack`
+-- @tparam table class
+function Guest.adopt(client, packed, class)
+  local membership = Membership.of(client)
+  local guest = guestOf(packed.id, packed.node, class)
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
+    form = packed.form, membership = membership, number = guest.number,
+    remote = class.guestRemote, id = packed.member, address = client.address}
+  add(guest, place)
+  guest.clients:remember()
+  membership:adopt(packed.old, guest.number, place)
+  nodes.ask(packed.node, "move", {id = packed.id, from = packed.from, old = packed.key,
+    key = place.key}, function(said)
+    if guest.places[place.key] ~= place then return end
+    if not said or not said.isThere then
+      drop(place)
+      client:fire("sync.left", guest.number, "lost")
+    elseif client.slot == 0 then
+      guest.clients:remember(client)
+      place:say "away"
+    else
+      guest.clients:add(client)
+      guest.replica:join(place.id, client.slot, place.form)
+    end
+  end)
+end
+
+-- What homes say.
+
+-- The room of a word of its home.
+local function find(node, said)
+  local guest = byId[said.id]
+  return guest and guest.node == node and guest or nil
+end
+
+local function take(guest, node, bytes)
+  local took, problem = guest.replica:take(bytes)
+  if problem then
+    log.limited("error", "replica", ("%s of node %d: %s"):format(guest.class.className, node,
+      problem))
+  end
+  if took ~= "applied" and took ~= "old" then
+    nodes.tell(node, "want", {id = guest.id})
+  end
+end
+
+nodes.on("patch", function(node, said)
+  local guest = find(node, said)
+  if guest then take(guest, node, said.bytes) end
+end)
+
+nodes.on("piece", function(node, said)
+  local guest = find(node, said)
+  if not guest then return end
+  guest.joiner = guest.joiner or pieces.joiner(MOST_SNAPSHOT)
+  local bytes, problem = guest.joiner:add(said.bytes)
+  if bytes then return take(guest, node, bytes) end
+  if problem then nodes.tell(node, "want", {id = guest.id}) end
+end)
+
+nodes.on("fire", function(node, said)
+  local guest = find(node, said)
+  if not guest then return end
+  local event = remote.read(said.packed or "")
+  if said.key then
+    local place = guest.places[said.key]
+    if place and place.id then place.client:deliverEvent(said.text, said.how, event) end
+  elseif said.skipped then
+    for key, place in pairs(guest.places) do
+      if place.id and key ~= said.skipped then
+        place.client:deliverEvent(said.text, said.how, event)
+      end
+    end
+  else
+    guest.clients:deliverEvent(said.text, said.how, false, event)
+  end
+end)
+
+nodes.on("left", function(node, said)
+  local guest = find(node, said)
+  local place = guest and guest.places[said.key]
+  if not place then return end
+  drop(place)
+  place.client:fire("sync.left", guest.number, said.reason)
+end)
+
+nodes.answers("ask", function(node, said, answer)
+  local guest = find(node, said)
+  local place = guest and guest.places[said.key]
+  if not place then return answer {fault = remote.writeFault(remote.away())} end
+  local arguments = remote.read(said.params) or {}
+  local count = #arguments
+  local given = {unpack(arguments, 1, count)}
+  for i = 1, count do
+    if given[i] == null then given[i] = nil end
+  end
+  given[count + 1] = function(result, problem)
+    if problem then return answer {fault = remote.writeFault(problem)} end
+    answer {result = remote.write(result)}
+  end
+  place.client:call(said.name, unpack(given, 1, count + 1))
+end)
+
+-- A home that is back may have members whom this node has let go meanwhile.
+local function tellPlaces(number)
+  local keys = {}
+  for _, guest in pairs(byId) do
+    if guest.node == number then
+      for key in pairs(guest.places) do keys[key] = true end
+    end
+  end
+  nodes.tell(number, "places", {keys = keys})
+end
+
+-- A home has gone: its rooms are lost.
+nodes.watch(function(number, isThere)
+  if isThere then return tellPlaces(number) end
+  for _, guest in pairs(byId) do
+    if guest.node == number then
+      for _, place in pairs(guest.places) do
+        if place.id then
+          drop(place)
+          place.client:fire("onRoomLost", guest.id, guest.class.className)
+          place.client:fire("sync.left", guest.number, "lost")
+        end
+      end
+    end
+  end
+end)
+
+return Guest

@@ -1,0 +1,293 @@
+-- Rooms whose members are on several nodes: four workers, and three nodes on Redis and on NATS.
+
+local Nats = require "spec.support.nats"
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
+local Redis = require "spec.support.redis"
+local loop = require "sync.loop"
+local support = require "spec.support"
+local sync = require "sync"
+
+local wait = support.wait
+
+local SCRIPT = "spec/rooms/server.lua"
+
+local connections = {}
+
+-- Runs a function that may wait, and fails with it.
+local function inTask(fn)
+  local done, problem
+  sync.spawn(function()
+    local ok, err = xpcall(fn, debug.traceback)
+    done, problem = true, not ok and err
+  end)
+  wait(function() return done end, 120)
+  if problem then error(problem, 0) end
+end
+
+local function connect(port, returns)
+  local game = sync.connect("tcp://127.0.0.1:" .. port, {reconnect = returns == true, timeout = 60,
+    firstWait = 0.01})
+  connections[#connections + 1] = game
+  return game
+end
+
+local function listens(process)
+  return tonumber(process:expect("stderr", "listens on %S-:(%d+)"))
+end
+
+-- How many nodes there are, who ends one, and who connects to one.
+
+local function workers()
+  local process = Program.start("--workers=4", SCRIPT)
+  local port = listens(process)
+  local waiting = {} -- connections of each node
+  local function fill(node)
+    while not (waiting[node] and waiting[node][1]) do
+      local game = connect(port)
+      local number = assert(game:call "node")
+      waiting[number] = waiting[number] or {}
+      table.insert(waiting[number], game)
+    end
+  end
+  return {count = 4, connect = function(node)
+    fill(node)
+    return table.remove(waiting[node])
+  end, any = function() return connect(port) end}
+end
+
+local function distinct(start)
+  return function()
+    local url = start()
+    local nodes = {}
+    for i = 1, 3 do
+      local process = Program.start("-e", "package.cpath = 'build/?.so;' .. package.cpath",
+        "--cluster=" .. url, SCRIPT)
+      nodes[i] = {process = process, port = listens(process)}
+    end
+    return {count = 3,
+      connect = function(node, returns) return connect(nodes[node].port, returns) end,
+      any = function() return connect(nodes[math.random(3)].port) end,
+      kill = function(node, signal) nodes[node].process:kill(signal) end}
+  end
+end
+
+local function suite(name, start)
+  describe("rooms on " .. name, function()
+    local world
+
+    before_each(function()
+      world = start()
+      inTask(function()
+        for node = 1, world.count do
+          local game = world.connect(node)
+          while game:call "others" < world.count - 1 do sync.sleep(0.05) end
+        end
+      end)
+    end)
+
+    after_each(function()
+      for _, game in ipairs(connections) do game:close() end
+      connections = {}
+      wait(function() return loop.count == 0 end)
+      Process.cleanUp()
+    end)
+
+    -- Two clients on two nodes in a room of the first's.
+    local function pair()
+      local ann, bob = world.connect(1), world.connect(2)
+      ann:call("name", "ann")
+      bob:call("name", "bob")
+      local here = assert(ann:create("Duel", {private = true}))
+      local there = assert(bob:joinByCode(here.code))
+      return here, there, ann, bob
+    end
+
+    local function until_(what)
+      while not what() do sync.sleep(0.01) end
+    end
+
+    it("have members on other nodes, who see and do what others do", function()
+      inTask(function()
+        local here, there, ann, bob = pair()
+        assert.equal(here.id, there.id)
+        assert.same({1, 2}, {here.member, there.member})
+        local moved = {}
+        for _, room in ipairs {here, there} do
+          room:on("onMove", function(id, x) moved[#moved + 1] = {room.member, id, x} end)
+        end
+        assert.equal(3, there:call("move", 3))
+        until_(function() return #moved == 1 end)
+        assert.equal(2, here:call("move", 2))
+        until_(function() return #moved == 2 end)
+        assert.same({{1, 2, 3}, {2, 1, 2}}, moved)
+        for _, room in ipairs {here, there} do
+          until_(function() return room.state.moves == 2 end)
+          local players = room.state.players
+          assert.same({"ann", 2}, {players[1].name, players[1].x})
+          assert.same({"bob", 3}, {players[2].name, players[2].x})
+          assert.is_true(players:isMine(room.member))
+          assert.same({room.member}, players[room.member].hand)
+          assert.same({}, players[3 - room.member].hand)
+        end
+        there:input("move", 1)
+        until_(function() return there.inputTaken == 1 end)
+        assert.equal(4, there.state.players[2].x)
+        assert.equal("[]", require "sync.json".encode(there:call "list"))
+        bob:handle("answer", function(question) return question .. "!" end)
+        local answer
+        ann:on("onAnswer", function(result) answer = result end)
+        here:call("ask", "why")
+        until_(function() return answer end)
+        assert.equal("why!", answer)
+      end)
+    end)
+
+    it("check what members call where these are", function()
+      inTask(function()
+        local _, there = pair()
+        assert.matches("must be a number", select(2, there:call("move", "x")).message)
+        assert.equal(-32601, select(2, there:call "none").code)
+        local refused
+        for _ = 1, 80 do
+          local _, problem = there:call("move", 0)
+          refused = refused or problem
+        end
+        assert.equal(-32001, refused and refused.code)
+      end)
+    end)
+
+    it("are left, refused and full from everywhere", function()
+      inTask(function()
+        local here, there, _, bob = pair()
+        assert.matches("in the room already", select(2, bob:joinByCode(here.code)).message)
+        local other = world.connect(2)
+        assert.equal("not you", select(2, other:joinByCode(here.code, {refused = true})).message)
+        assert.equal("there is no such room", select(2, other:joinById(here.id)).message)
+        assert.equal("there is no such room", select(2, other:joinByCode "AAAAAA").message)
+        local left, gone
+        there:onLeft(function(reason) left = reason end)
+        here:on("onGo", function(id, reason) gone = {id, reason} end)
+        there:call "kick"
+        until_(function() return left and gone end)
+        assert.same({"enough", {2, "enough"}}, {left, gone})
+        there = assert(bob:joinByCode(here.code))
+        gone = nil
+        there:leave()
+        until_(function() return gone end)
+        assert.same({there.member, "left"}, gone)
+        for _ = 1, 3 do assert(world.connect(2):joinByCode(here.code)) end
+        assert.equal("the room is full", select(2, world.connect(2):joinByCode(here.code)).message)
+      end)
+    end)
+
+    it("are listed, and joined by id, from everywhere", function()
+      inTask(function()
+        local ann, bob = world.connect(1), world.connect(2)
+        local room = assert(ann:create("Duel", {mode = "free"}))
+        assert(ann:create("Duel", {mode = "ranked"}))
+        local listed = bob:rooms("Duel", {mode = "free"})
+        assert.same({{room.id, 1}}, {{listed[1].id, listed[1].members}})
+        assert.equal(2, #bob:rooms "Duel")
+        assert.equal(2, assert(bob:joinById(room.id)).member)
+      end)
+    end)
+
+    -- Ends a client's connection, as a network does; it comes back by another node.
+    local function move(game, node)
+      local other = world.connect(node)
+      game.port = other.port
+      other:close()
+      game:drop "cut"
+    end
+
+    it("keep members who come back to another node, wherever the room lives", function()
+      inTask(function()
+        if not world.kill then return end -- a worker can't be chosen
+        local ann, bob = world.connect(1, true), world.connect(2, true)
+        ann:call("name", "ann")
+        local here = assert(ann:create("Duel", {mode = "free"}))
+        local there = assert(bob:joinById(here.id))
+        local heard = {}
+        here:on("onReturn", function(id) heard[#heard + 1] = "returned " .. id end)
+        here:on("onGo", function(id) heard[#heard + 1] = "gone " .. id end)
+        local function plays(room, x, all)
+          assert.equal(x, assert(room:call("move", 1)))
+          for _, each in ipairs(all) do
+            until_(function() return each.state.players[room.member].x == x end)
+            assert.is_true(each.state.players:isMine(each.member))
+          end
+        end
+        until_(function() return here.state.players:count() == 2 end)
+        local both = {here, there}
+        move(bob, 3)      -- a guest elsewhere
+        until_(function() return #heard == 1 end)
+        plays(there, 1, both)
+        move(bob, 1)      -- comes to where the room lives
+        until_(function() return #heard == 2 end)
+        plays(there, 2, both)
+        move(bob, 2)      -- and goes again
+        until_(function() return #heard == 3 end)
+        plays(there, 3, both)
+        move(ann, 3)      -- who has made it goes: the room stays
+        plays(here, 1, both)
+        plays(there, 4, both)
+        assert.same({"returned 2", "returned 2", "returned 2"}, {unpack(heard, 1, 3)})
+        assert.is_nil(table.concat(heard):find "gone")
+        assert.same({1, 2}, {here.member, there.member})
+        assert.equal(3, assert(world.connect(1):joinById(here.id)).member)
+      end)
+    end)
+
+    it("are filled by a thousand who join by filter at once", function()
+      inTask(function()
+        local games, counts, done = {}, {}, 0
+        for i = 1, 1000 do
+          games[i] = world.any()
+        end
+        for i, game in ipairs(games) do
+          game:join("Duel", {mode = i % 2 == 0 and "a" or "b"}, function(room, err)
+            done = done + 1
+            assert(room, err and err.message)
+            counts[room.id] = (counts[room.id] or 0) + 1
+          end)
+        end
+        until_(function() return done == 1000 end)
+        local rooms = 0
+        for _, count in pairs(counts) do
+          rooms = rooms + 1
+          assert.equal(4, count)
+        end
+        assert.equal(250, rooms)
+      end)
+    end)
+
+    it("are lost with their home, which members are told, and lose whose node has gone", function()
+      inTask(function()
+        if not world.kill then return end
+        local ann, bob, cid = world.connect(1), world.connect(2), world.connect(3)
+        local room = assert(ann:create("Duel", {mode = "free"}))
+        local there = assert(bob:joinById(room.id))
+        assert(cid:joinById(room.id))
+        local gone, lost, reason
+        there:on("onGo", function(id, why) gone = {id, why} end)
+        bob:on("onRoomLost", function(id, class) lost = {id, class} end)
+        there:onLeft(function(why) reason = why end)
+        world.kill(3, "KILL")
+        until_(function() return gone end)
+        assert.same({3, "node"}, gone)
+        world.kill(1, "KILL")
+        local since = sync.now()
+        until_(function() return reason end)
+        assert.same({{room.id, "Duel"}, "lost"}, {lost, reason})
+        assert.is_true(sync.now() - since < 8, sync.now() - since .. " s")
+        local again = assert(bob:join("Duel", {mode = "free"}))
+        assert.not_equal(room.id, again.id)
+      end)
+    end)
+  end)
+end
+
+suite("four workers", workers)
+suite("three nodes of Redis", distinct(function() return Redis.start():url() end))
+suite("three nodes of NATS", distinct(function() return Nats.start().url end))
