@@ -233,9 +233,9 @@ describe("a class with auth", function()
   it("takes another token of the same user, and closes when none is left", function()
     local ann = support.connect(game())
     call(ann, 1, "sync.auth", token({sub = "ann"}, 60))
-    local before = ann.server.userEnds
+    local before = ann.server._userEnds
     call(ann, 2, "sync.auth", token({sub = "ann"}, 6000))
-    assert.is_true(ann.server.userEnds > before)
+    assert.is_true(ann.server._userEnds > before)
     call(ann, 3, "sync.auth", token {sub = "bob"})
     call(ann, 4, "sync.auth", "x")
     assert.same({true, true, -32003, -32003}, answers(ann))

@@ -101,7 +101,7 @@ describe("sync.waits", function()
     end
     testing.settle()
     assert.is_true(taken <= 2 * 64 * 1024)
-    assert.equal(0, ann.server.inHand.last - ann.server.inHand.first + 1)
+    assert.equal(0, ann.server._inHand.last - ann.server._inHand.first + 1)
     go "w1"
     assert.equal("(w1\nw1\n" .. ("x\n"):rep(taken / 2), ann:received())
   end)
@@ -428,7 +428,7 @@ describe("a function of remote that waits", function()
     server:abort()
     testing.settle()
     assert.equal("the client has gone", problem)
-    assert.equal(0, server.underWay)
+    assert.equal(0, server._underWay)
   end)
 
   it("answers in the kind of its call", function()

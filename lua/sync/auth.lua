@@ -93,7 +93,7 @@ local function look()
     if slot * EVERY <= now then
       ends[slot] = nil
       for client, time in pairs(set) do
-        if client.userEnds == time and not client.closing then
+        if client._userEnds == time and not client.closing then
           loop.guard("the end of a token", client.close, client, "unauthorized",
             auth.UNAUTHORIZED)
         end
@@ -111,7 +111,7 @@ end
 -- @tparam table user
 -- @tparam number|nil time when that ends
 function auth.give(client, user, time)
-  client.user, client.userEnds = user, time or false
+  client.user, client._userEnds = user, time or false
   if not time or time >= 2 ^ 40 then return end
   local slot = math.floor(time / EVERY) + 1
   local set = ends[slot]

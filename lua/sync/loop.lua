@@ -113,7 +113,7 @@ local function connected(slot, listener, request)
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
   if client.auth and not client:recognize(request) then
-    client.isAtDoor = true
+    client._isAtDoor = true
     client:knock(listener)
   else
     loop.letIn(client, listener, request)
@@ -124,7 +124,7 @@ loop.connect = connected
 
 --- A connection is a client of its class from now on.
 function loop.letIn(client, listener, request)
-  if client.isAtDoor then client.isAtDoor = nil end
+  if client._isAtDoor then client._isAtDoor = nil end
   client.clients:add(client)
   client:begin(listener)
   if stopping and not client.isLink then
@@ -171,15 +171,15 @@ end
 -- from ending.
 local function closed(client, reason, code)
   if byId then byId[client.id] = nil end
-  if client.isAtDoor then return end -- its class has never heard of it
-  if client.underWay > 0 then
-    client.departure = {reason, code}
+  if client._isAtDoor then return end -- its class has never heard of it
+  if client._underWay > 0 then
+    client._departure = {reason, code}
     client:loseAnswers()
     return
   end
   local ok, err = xpcall(client.onClose, failures.trace, client, reason, code)
-  if client.underWay > 0 then
-    client.departure = "told"
+  if client._underWay > 0 then
+    client._departure = "told"
   else
     client:finish()
   end
@@ -191,9 +191,9 @@ loop.closed = closed
 
 --- No function of a client waits any more.
 function loop.settled(client)
-  local departure = client.departure
+  local departure = client._departure
   if not departure then return end
-  client.departure = false
+  client._departure = false
   if departure == "told" then return client:finish() end
   closed(client, departure[1], departure[2])
 end

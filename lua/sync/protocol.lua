@@ -181,8 +181,8 @@ Protocol.Set = Set
 Protocol.isLink = false
 
 -- Functions of a client that wait; and what it has gone for, while they do.
-Protocol.underWay = 0
-Protocol.departure = false
+Protocol._underWay = 0
+Protocol._departure = false
 
 -- Whether a message may be a batch, a JSON array: in what a tick takes of a client, each of
 -- its elements then counts as a message.
@@ -242,7 +242,7 @@ function Protocol:recognize(request)
 end
 
 -- One that hasn't: only protocols of calls have one for that.
-Protocol.isAtDoor = false
+Protocol._isAtDoor = false
 function Protocol:knock(listener) -- luacheck: ignore listener
   self:close("unauthorized", auth.UNAUTHORIZED)
 end

@@ -12,15 +12,13 @@ local jutil = require "jit.util"
 -- found.
 local hasNames, vmdef = pcall(require, "jit.vmdef")
 
-
 local reserved = {}
 
 -- Of each client; and what sync.Remote adds, whose names begin with an underscore, so that they are
 -- nobody else's.
 local FIELDS = {"id", "address", "port", "transport", "clients", "className", "slot", "closing",
-  "joined", "underWay", "departure",
-  "inHand", "isAtDoor"}
-local KNOWN = {"user", "userEnds"} -- where a class has auth
+  "joined"}
+local KNOWN = {"user"} -- where a class has auth
 local REMOTE = {"_session", "_wire", "_mirrors", "_calls", "_owed", "_allowances", "_membership"}
 
 -- Where this library's own modules lie.

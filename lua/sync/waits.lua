@@ -81,7 +81,7 @@ function Bound:leave()
   local client = self.client
   self.isCounted = true
   waits.count(self.class, 1)
-  client.underWay = client.underWay + 1
+  client._underWay = client._underWay + 1
   loop.waiting = loop.waiting + 1
 end
 
@@ -92,8 +92,8 @@ function Bound:ended(...)
   local client = self.client
   waits.count(self.class, -1)
   loop.waiting = loop.waiting - 1
-  client.underWay = client.underWay - 1
-  if client.underWay == 0 then loop.settled(client) end
+  client._underWay = client._underWay - 1
+  if client._underWay == 0 then loop.settled(client) end
 end
 
 --- A kind of tasks that belong to a client: their fields are `client`, and `kind`, that of the
@@ -135,7 +135,7 @@ local function ownHandler(client, gate, hand)
 end
 
 local function gate(client, data, kind)
-  local hand = client.inHand
+  local hand = client._inHand
   if task.current() == hand.task then
     return (hand.own or getmetatable(client).onData)(client, data, kind)
   end
@@ -154,10 +154,10 @@ function Turn:leave()
   local client = self.client
   self.kind = self.kind or kindNow(client)
   Bound.leave(self)
-  local hand = client.inHand
+  local hand = client._inHand
   if not hand then
     hand = {first = 1, last = 0}
-    client.inHand = hand
+    client._inHand = hand
     C.sync_pause(handle, client.slot, 1)
   end
   hand.task, hand.kind = self, self.kind
@@ -189,14 +189,14 @@ local function goOn(client, hand)
       return
     end
   end
-  client.inHand = nil
+  client._inHand = nil
   C.sync_pause(handle, client.slot, 0)
 end
 
 function Turn:done(ok, caught)
   local client = self.client
   if not ok and self.status ~= "cancelled" then loop.failed(client, caught) end
-  local hand = client.inHand
+  local hand = client._inHand
   if hand and not hand.isGoing then goOn(client, hand) end
 end
 

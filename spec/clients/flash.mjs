@@ -53,7 +53,7 @@ class Game {
     });
     child.stderr.setEncoding("utf8").on("data", text => { this.trouble += text; });
     const line = await this.said(/^port/);
-    [, this.port, this.amfPort] = line.split("\t").map(Number);
+    [, this.port, this.amfPort, this.guardedPort] = line.split("\t").map(Number);
   }
 
   async said(pattern) {
@@ -422,6 +422,21 @@ async function restarts(movie, names, game, origin) {
       assert.equal(fault?.code, "disconnected");
       assert.equal((await movie.call(who, "whoAmI")).name, who);
     }
+  });
+}
+
+// Tokens
+
+async function tokens(movie, port) {
+  await check("a token is shown first, and a wrong one is the end", async () => {
+    const quick = {firstWait: 50, longestWait: 100};
+    await movie.do("guest", "open", {port, options: {...quick, token: "right ann"}});
+    await movie.take("guest", "session");
+    assert.equal(await movie.call("guest", "who", []), "ann");
+    await movie.do("thief", "open", {port, options: {...quick, token: "stolen"}});
+    const {reason} = await movie.toState("thief", "closed");
+    assert.match(reason, /token was refused: wrong/);
+    assert.doesNotMatch(reason, /stolen/);
   });
 }
 
@@ -843,7 +858,8 @@ async function main() {
     proxyUrl: `ws://127.0.0.1:${to}/?stream`});
   const proxies = [proxy(game.port, relay.port), proxy(game.amfPort, amfRelay.port),
     proxy(stand.address().port, standProxy.address().port), proxy(deadPort, deadPort),
-    proxy(orphans.address().port, orphans.address().port)];
+    proxy(orphans.address().port, orphans.address().port),
+    proxy(game.guardedPort, game.guardedPort)];
 
   const friend = await connect(`ws://127.0.0.1:${game.port}`, {WebSocket});
   await friend.server.join("bob");
@@ -864,6 +880,7 @@ async function main() {
   await rooms(movie, "ann", friend);
   await resumes(movie, "ann", relay, friend, game);
   await limits(movie, game.port, deadPort, relay);
+  await tokens(movie, game.guardedPort);
   await amfByHand(movie, stand);
   await losesCalls(movie, orphans);
   await joins(movie, "amy", game.amfPort, {...quick, transport: "amf"});

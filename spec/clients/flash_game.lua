@@ -91,5 +91,17 @@ local port, amfPort = ...
 local listener = sync.enable("127.0.0.1", tonumber(port) or 0, Game)
 local amf = sync.enable("127.0.0.1", tonumber(amfPort) or 0, Game,
   {framing = "length32", encoding = "amf3"})
-print("port", listener.port, amf.port)
+
+-- A class for those who show a token.
+local Guarded = sync.Remote:extend("Guarded")
+Guarded.framing, Guarded.origins = "null", Game.origins
+function Guarded.remote:join() return self.clients:count() end
+function Guarded.auth(token)
+  local id = token:match "^right (%w+)$"
+  if not id then return nil, "wrong" end
+  return {id = id}
+end
+function Guarded.remote:who() return self.user.id end
+local guarded = sync.enable("127.0.0.1", 0, Guarded)
+print("port", listener.port, amf.port, guarded.port)
 sync.start()

@@ -458,7 +458,7 @@ local Guest = {} -- waits for the token of a client; has a time limit
 Guest.__index = Guest
 
 function Guest:expire()
-  if self.client.isAtDoor then self.client:close("unauthorized", auth.UNAUTHORIZED) end
+  if self.client._isAtDoor then self.client:close("unauthorized", auth.UNAUTHORIZED) end
 end
 
 local function tokenOf(params)
@@ -486,7 +486,7 @@ local atDoor = waits.declare(function(self, data)
   local user, more, status = auth.ask(getmetatable(self), tokenOf(message.params))
   if self.closing then return end
   if not user then return turnAway(self, id, more, status) end
-  local guest = self.isAtDoor
+  local guest = self._isAtDoor
   limits.stop(guest)
   auth.give(self, user, more)
   self.onData = nil
@@ -496,7 +496,7 @@ end)
 
 function Rpc:knock(listener)
   local guest = setmetatable({client = self, listener = listener}, Guest)
-  self.isAtDoor = guest
+  self._isAtDoor = guest
   Rpc.begin(self, listener)
   self.onData = atDoor
   limits.start(guest, listener.settings.handshakeTimeout or 10)
