@@ -30,3 +30,11 @@ for _, name in ipairs {"sync.task", "sync.remoting.remote", "sync.remoting.metho
   "sync.limits", "sync.redis", "sync.socket"} do
   require(name)
 end
+
+-- A file's clients that nobody closed would keep the loop of the next one alive until they are idle.
+local loop = require "sync.loop"
+require "busted".subscribe({"file", "end"}, function()
+  if loop.running then return end
+  for _, client in pairs(loop.clients) do client:abort() end
+  for _ = 1, 3 do loop.step() end
+end)
