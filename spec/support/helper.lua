@@ -31,7 +31,8 @@ for _, name in ipairs {"sync.task", "sync.remoting.remote", "sync.remoting.metho
   require(name)
 end
 
--- A file's clients that nobody closed would keep the loop of the next one alive until they are idle.
+-- A file's clients that nobody closed would keep the loop of the next one alive, until they are
+-- idle.
 local loop = require "sync.loop"
 require "busted".subscribe({"file", "end"}, function()
   if loop.running then return end

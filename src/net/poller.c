@@ -16,9 +16,8 @@ static const struct backend *const backends[] = {
     &uring_backend,
 #endif
     &poll_backend,
+    NULL,
 };
-
-enum { BACKENDS = sizeof(backends) / sizeof(*backends) };
 
 static const struct backend *chosen; /* NULL: auto, and not looked for yet */
 static const char *why;
@@ -30,8 +29,8 @@ static const char *problem_of(const struct backend *backend) {
 static const struct backend *find(void) {
     if (!chosen) {
         int i = 0;
-        why = BACKENDS > 1 ? "it works here" : "no other is built in";
-        for (; i < BACKENDS - 1 && problem_of(backends[i]); i++) {
+        why = backends[1] ? "it works here" : "no other is built in";
+        for (; backends[i + 1] && problem_of(backends[i]); i++) {
             why = problem_of(backends[i]);
         }
         chosen = backends[i];
@@ -40,7 +39,7 @@ static const struct backend *find(void) {
 }
 
 int poller_choose(const char *name) {
-    for (int i = 0; i < BACKENDS; i++) {
+    for (int i = 0; backends[i]; i++) {
         if (strcmp(name, backends[i]->name) == 0) {
             const char *problem = problem_of(backends[i]);
             why = problem ? problem : "it was chosen";
