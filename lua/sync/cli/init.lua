@@ -27,7 +27,8 @@ What stands behind the script's name is the script's own.
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
-  --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll; auto: epoll
+  --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
+                    auto: epoll
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
