@@ -62,6 +62,7 @@ struct line {
     bool rooming; /* it's polled for room */
     bool forgetting;
     bool has_room;
+    bool broken; /* while it's paused, and so nothing is received */
     bool in_waiting;
     bool in_due;
 };
@@ -204,7 +205,8 @@ static bool ask(struct uring *uring, struct line *line) {
     const struct stream *stream = line->stream;
     bool closing = stream->closing;
     bool wants_bytes = !closing && !stream->paused && !line->end && !has_bytes(line);
-    bool wants_room = !closing && stream->full;
+    /* A poll tells of a reset, too, which nothing else does while it's paused. */
+    bool wants_room = !closing && (stream->full || (stream->paused && !line->end));
     bool asked = true;
     if (wants_bytes && !line->receiving) {
         asked &= ask_for_bytes(uring, line);
@@ -309,6 +311,11 @@ static void on_room(struct uring *uring, struct line *line,
         close_if_over(uring, line);
         return;
     }
+    if (line->stream->paused && completion->res > 0 &&
+        completion->res & (POLLERR | POLLHUP)) {
+        line->broken = true;
+        wait_to_tell(uring, line);
+    }
     if (line->stream->full && completion->res > 0 &&
         completion->res & (POLLOUT | POLLERR | POLLHUP)) {
         line->has_room = true;
@@ -403,9 +410,12 @@ static void keep(struct uring *uring, struct line *line) {
 static bool tell_one(struct uring *uring, struct line *line) {
     struct stream *stream = line->stream;
     bool readable = !stream->paused && (has_bytes(line) || line->end);
+    bool reset = line->end && line->end != UV_EOF;
     uint32_t events =
-        (readable ? (uint32_t)POLLIN : 0) | (line->has_room ? (uint32_t)POLLOUT : 0);
+        (readable ? (uint32_t)POLLIN : 0) | (line->has_room ? (uint32_t)POLLOUT : 0) |
+        (reset || (line->broken && stream->paused) ? (uint32_t)(POLLERR | POLLHUP) : 0);
     line->has_room = false;
+    line->broken = false;
     uring->progress = false;
     if (events) {
         uring->poller->ready(stream, events);
@@ -547,6 +557,7 @@ static int add(struct poller *poller, struct stream *stream) {
     line->end = 0;
     line->fed = 0;
     line->has_room = false;
+    line->broken = false;
     uring->open++;
     reconsider(uring, line);
     return 0;
