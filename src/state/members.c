@@ -207,18 +207,9 @@ static bool set_bit(struct sight *sight, uint64_t **set, uint32_t number, bool o
     return true;
 }
 
-static struct entities *entities_of(struct sync_state *state, uint32_t table,
-                                    uint32_t number) {
-    if (table >= state->table_count ||
-        !entities_has(&state->tables[table].entities, number)) {
-        return NULL;
-    }
-    return &state->tables[table].entities;
-}
-
 int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity,
                        uint32_t owner) {
-    struct entities *entities = entities_of(state, table, entity);
+    struct entities *entities = state_entities(state, table, entity);
     struct member *now = state_member(state, owner);
     if (!entities || (owner != 0 && !now)) {
         return -EINVAL;
@@ -237,7 +228,7 @@ int32_t sync_state_own(struct sync_state *state, uint32_t table, uint32_t entity
 int32_t sync_state_sight(struct sync_state *state, uint32_t member, uint32_t table,
                          uint32_t entity, uint32_t sight) {
     struct member *found = state_member(state, member);
-    if (!found || !entities_of(state, table, entity)) {
+    if (!found || !state_entities(state, table, entity)) {
         return -EINVAL;
     }
     struct sight *of = &found->sights[table];

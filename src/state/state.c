@@ -148,15 +148,6 @@ bool state_grow_sets(struct sync_state *state, uint32_t index) {
 
 /* Entities. */
 
-static struct entities *entities_of(struct sync_state *state, uint32_t table,
-                                    uint32_t number) {
-    if (table >= state->table_count ||
-        !entities_has(&state->tables[table].entities, number)) {
-        return NULL;
-    }
-    return &state->tables[table].entities;
-}
-
 int32_t sync_state_add(struct sync_state *state, uint32_t table, const void *at,
                        double key, const char *text, size_t length) {
     if (table >= state->table_count) {
@@ -173,7 +164,7 @@ int32_t sync_state_add(struct sync_state *state, uint32_t table, const void *at,
 }
 
 void sync_state_remove(struct sync_state *state, uint32_t table, uint32_t entity) {
-    struct entities *entities = entities_of(state, table, entity);
+    struct entities *entities = state_entities(state, table, entity);
     if (!entities) {
         return;
     }

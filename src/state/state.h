@@ -123,6 +123,14 @@ static inline struct member *state_member(const struct sync_state *state,
     return member && member->used ? member : NULL;
 }
 
+/* The entities of a table, or NULL when that has none of the number. */
+static inline struct entities *state_entities(struct sync_state *state, uint32_t table,
+                                              uint32_t number) {
+    bool has = table < state->table_count &&
+               entities_has(&state->tables[table].entities, number);
+    return has ? &state->tables[table].entities : NULL;
+}
+
 /* What copies must be told of a member's sight: what it sees, or where that is all, what
  * is hidden from it. NULL: nothing. */
 static inline uint64_t **sight_choice(const struct state_table *table,
