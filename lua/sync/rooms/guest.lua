@@ -5,12 +5,12 @@
 
 local Class = require "sync.class"
 local Membership = require "sync.rooms.membership"
-local Method = require "sync.remoting.method"
 local Replica = require "sync.state.replica"
 local Rpc = require "sync.remoting.jsonrpc"
 local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
+local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local list = require "sync.list"
 local log = require "sync.log"
@@ -172,17 +172,9 @@ end
 --- The functions of a class of rooms as those of places.
 -- @tparam table class
 function Guest.functions(class)
-  return setmetatable({}, {__index = function(functions, name)
-    local entry = class.remote[name]
-    local method = getmetatable(entry) == Method and entry
-    if type(method and method.fn or entry) ~= "function" then return nil end
-    local function call(place, ...) return forward(place, name, ...) end
-    if method then
-      call = setmetatable({fn = call}, {__index = method, __metatable = Method})
-    end
-    functions[name] = call
-    return call
-  end})
+  return functions.wrapped(class.remote, function(name)
+    return function(place, ...) return forward(place, name, ...) end
+  end)
 end
 
 function Place:renew()

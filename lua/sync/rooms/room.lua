@@ -19,13 +19,13 @@
 local Class = require "sync.class"
 local Guest = require "sync.rooms.guest"
 local Member = require "sync.rooms.member"
-local Method = require "sync.remoting.method"
 local Record = require "sync.state.record"
 local Schema = require "sync.state.schema"
 local code = require "sync.rooms.code"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local directory = require "sync.rooms.directory"
+local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
@@ -94,20 +94,11 @@ Room.isLocked, Room.isPrivate = false, false
 
 -- The functions of a class as those of a member, which `invoke` calls.
 local function bound(class)
-  return setmetatable({}, {__index = function(functions, name)
-    local entry = class.remote[name]
-    local method = getmetatable(entry) == Method and entry
-    local fn = method and method.fn or entry
-    if type(fn) ~= "function" then return nil end
+  return functions.wrapped(class.remote, function(_, fn)
     local inner = declared[fn] or fn
     local function call(member, ...) return inner(member.room, member, ...) end
-    if inner ~= fn then call = waits.declare(call) end
-    if method then
-      call = setmetatable({fn = call}, {__index = method, __metatable = Method})
-    end
-    functions[name] = call
-    return call
-  end})
+    return inner ~= fn and waits.declare(call) or call
+  end)
 end
 
 --- Makes a class of rooms.

@@ -1,0 +1,27 @@
+--- The functions that a class of rooms declares, as others call them.
+-- @module sync.rooms.functions
+
+local Method = require "sync.remoting.method"
+
+local functions = {}
+
+--- A table of functions, each made when it is first looked for: as `remote` has them, and as
+-- `sync.method`s where those are.
+-- @tparam table remote of a class
+-- @tparam function wrap called with a name and its function; returns the one to be called instead
+function functions.wrapped(remote, wrap)
+  return setmetatable({}, {__index = function(all, name)
+    local entry = remote[name]
+    local method = getmetatable(entry) == Method and entry
+    local fn = method and method.fn or entry
+    if type(fn) ~= "function" then return nil end
+    local call = wrap(name, fn)
+    if method then
+      call = setmetatable({fn = call}, {__index = method, __metatable = Method})
+    end
+    all[name] = call
+    return call
+  end})
+end
+
+return functions
