@@ -4,19 +4,18 @@
 
 local Class = require "sync.class"
 local Connection = require "sync.redis.connection"
+local Pause = require "sync.service.pause"
 local Pool = require "sync.service.pool"
 local failures = require "sync.redis.failures"
 local loop = require "sync.loop"
 local task = require "sync.task"
-
-local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds without a try, when there's no server
 
 local Leases = Class:extend("RedisLeases")
 
 --- @tparam table place what sync.redis.url has read
 -- @tparam table options of sync.redis
 function Leases.open(place, options)
-  local self = Leases:new {name = place.name, problem = false, pause = FIRST_PAUSE, leased = {}}
+  local self = Leases:new {name = place.name, problem = false, pause = Pause.new(), leased = {}}
   self.pool = Pool.open(options, function()
     -- What can be wrong was found when the first connection was made.
     return assert(Connection.open(place, options, self))
@@ -46,8 +45,7 @@ function Leases:connectionDrained() end
 -- Nobody is there: for a while, nobody tries.
 local function rest(self, reason)
   self.problem = reason
-  loop.startTimer(self.pause, 0, function() self.problem = false end)
-  self.pause = math.min(2 * self.pause, LONGEST_PAUSE)
+  loop.startTimer(self.pause:next(), 0, function() self.problem = false end)
 end
 
 local function raiseAway(self, reason)
@@ -68,7 +66,8 @@ local function open(self, connection)
     if not self.problem then rest(self, reason) end
     raiseAway(self, reason)
   end
-  connection.isBroken, self.pause = false, FIRST_PAUSE
+  connection.isBroken = false
+  self.pause:reset()
 end
 
 local function give(self, connection, ok, ...)

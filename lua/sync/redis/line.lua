@@ -8,6 +8,7 @@
 
 local Class = require "sync.class"
 local Connection = require "sync.redis.connection"
+local Pause = require "sync.service.pause"
 local core = require "sync.core"
 local failures = require "sync.redis.failures"
 local log = require "sync.log"
@@ -15,7 +16,6 @@ local loop = require "sync.loop"
 
 local now = core.C.sync_now
 
-local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds
 
 local Line = Class:extend("RedisLine")
 
@@ -27,7 +27,7 @@ function Line.open(place, options)
     held = {}, first = 1, last = 0, bytes = 0, -- calls that are not sent
     count = 0,                                 -- calls that wait
     isFull = false,
-    pause = FIRST_PAUSE, pauseTimer = false,
+    pause = Pause.new(), pauseTimer = false,
     problem = false,                           -- why there's no connection
     awaySince = false,
   }
@@ -77,7 +77,8 @@ end
 
 function Line:connectionReady()
   if self.problem then log.info(("Redis at %s: connected"):format(self.name)) end
-  self.pause, self.problem, self.awaySince = FIRST_PAUSE, false, false
+  self.problem, self.awaySince = false, false
+  self.pause:reset()
   flush(self)
 end
 
@@ -92,8 +93,7 @@ function Line:connectionLost(_, reason)
   if loop.isStopping() then return failHeld(self, "closed", "the server stops") end
   if not self.problem then log.warn(("Redis at %s: %s"):format(self.name, reason)) end
   self.problem = reason
-  local pause = self.pause * (1 + core.randomNumber(2 ^ 16) / 2 ^ 16) / 2 -- not all at once
-  self.pause = math.min(2 * self.pause, LONGEST_PAUSE)
+  local pause = self.pause:nextByChance()
   self.pauseTimer = loop.startTimer(pause, 0, function()
     self.pauseTimer = false
     if self.first <= self.last then wake(self) end

@@ -4,6 +4,7 @@
 
 local Class = require "sync.class"
 local Connection = require "sync.redis.connection"
+local Pause = require "sync.service.pause"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local failure = require "sync.failure"
@@ -18,7 +19,6 @@ local waits = require "sync.waits"
 local now = core.C.sync_now
 local command = hiredis.command
 
-local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds
 local MOST_HELD = 1000 -- messages for a function that waits
 local PING_SECONDS = 5 -- of silence until Redis is asked whether it lives, and that it has then
 
@@ -31,7 +31,7 @@ function Subscriptions.open(place, options)
   local self = Subscriptions:new {options = options, place = place, name = place.name,
     channels = {}, patterns = {}, -- lists of subscriptions by name, with `isConfirmed`
     count = 0, asked = {}, first = 1, last = 0, -- what Redis was asked, and hasn't answered
-    connection = false, timer = false, pingTimer = false, pause = FIRST_PAUSE, problem = false,
+    connection = false, timer = false, pingTimer = false, pause = Pause.new(), problem = false,
     pinged = false, isClosed = false}
   return self
 end
@@ -86,8 +86,7 @@ function Subscriptions:connectionLost(_, reason)
   local why = failures.ofRedis(reason)
   if why.code == "denied" then failWaiting(self, why) end
   if self.count == 0 then return end
-  local pause = self.pause * (1 + core.randomNumber(2 ^ 16) / 2 ^ 16) / 2
-  self.pause = math.min(2 * self.pause, LONGEST_PAUSE)
+  local pause = self.pause:nextByChance()
   self.timer = loop.startTimer(pause, 0, function()
     self.timer = false
     if self.count > 0 then connect(self) end
@@ -155,7 +154,8 @@ local function answered(self, why)
   end
   if why then return raiseAll(list, why) end
   if list.isWanted then
-    list.isConfirmed, self.pause = true, FIRST_PAUSE
+    list.isConfirmed = true
+    self.pause:reset()
     raiseAll(list, nil)
   end
 end

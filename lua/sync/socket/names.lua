@@ -1,11 +1,9 @@
 --- Names of hosts, looked up while a task waits.
 -- @module sync.socket.names
 
-local core = require "sync.core"
+local lookup = require "sync.service.lookup"
 local loop = require "sync.loop"
 local task = require "sync.task"
-
-local C, handle = core.C, core.handle
 
 local NO_HOST = "host or service not provided, or not known"
 
@@ -22,16 +20,16 @@ end
 function names.find(host, seconds)
   if isAddress(host) then return {host} end
   task.needed "sync.socket: looking up a name"
-  local timer
+  local asking, timer
   local ok, addresses, problem = pcall(task.await, function(resume)
-    local request = C.sync_resolve(handle, host)
-    if request < 0 then return resume(nil, NO_HOST) end
-    loop.lookups[request] = function(found) resume(found, not found and NO_HOST or nil) end
+    asking = lookup.begin(host, function(found) resume(found, not found and NO_HOST or nil) end)
+    if not asking then return resume(nil, NO_HOST) end
     if seconds then
       timer = loop.startTimer(math.max(0, seconds), 0, function() resume(nil, "timeout") end)
     end
   end)
   if timer then loop.stopTimer(timer) end
+  if asking then lookup.stop(asking) end
   if not ok then error(addresses, 0) end
   return addresses, problem
 end

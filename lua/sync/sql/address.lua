@@ -1,13 +1,9 @@
---- The addresses of names, for libraries that would wait for them. Who asks for the same name
--- waits for one look-up: where the name servers say nothing, it keeps a thread for many seconds.
+--- The addresses of names, for libraries that would wait for them.
 -- @module sync.sql.address
 
-local core = require "sync.core"
 local limits = require "sync.limits"
-local loop = require "sync.loop"
+local lookup = require "sync.service.lookup"
 local task = require "sync.task"
-
-local C, handle = core.C, core.handle
 
 local address = {}
 
@@ -15,40 +11,25 @@ local address = {}
 local Asking = {}
 Asking.__index = Asking
 
-local names = {} -- by name: those who wait for it, as keys
-
 function Asking:expire()
-  self.all[self] = nil
+  lookup.stop(self.lookup)
   self.resume(nil, ("its name servers have not answered in %g s"):format(self.seconds))
 end
 
-local function answer(host, list, problem)
-  local all = names[host]
-  names[host] = nil
-  for asking in pairs(all) do
-    limits.stop(asking)
-    asking.resume(list, problem)
-  end
-end
-
 local function begin(resume, asking)
-  local host = asking.host
-  local all = names[host]
-  if not all then
-    local request = C.sync_resolve(handle, host)
-    if request < 0 then return resume(nil, select(2, core.problem(request))) end
-    all = {}
-    names[host] = all
-    loop.lookups[request] = function(list, problem) answer(host, list, problem) end
-  end
-  asking.resume, asking.all = resume, all
-  all[asking] = true
+  local problem
+  asking.resume = resume
+  asking.lookup, problem = lookup.begin(asking.host, function(...)
+    limits.stop(asking)
+    resume(...)
+  end)
+  if not asking.lookup then return resume(nil, problem) end
   limits.start(asking, asking.seconds)
 end
 
 local function stop(asking)
   limits.stop(asking)
-  asking.all[asking] = nil
+  lookup.stop(asking.lookup)
 end
 
 --- The first address of a name; waits.

@@ -5,11 +5,10 @@
 
 local Class = require "sync.class"
 local loop = require "sync.loop"
+local Pause = require "sync.service.pause"
 local Pool = require "sync.service.pool"
 local task = require "sync.task"
 local values = require "sync.sql.values"
-
-local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds without a try, when there's no server
 
 local Server = Class:extend("SQL.Server")
 local Session = Class:extend("SQL.Session")
@@ -18,7 +17,7 @@ local Session = Class:extend("SQL.Session")
 -- @tparam function make a connection, not open yet
 function Server.new(options, make)
   local connections = setmetatable({}, {__mode = "k"})
-  local self = setmetatable({options = options, pause = FIRST_PAUSE, connections = connections},
+  local self = setmetatable({options = options, pause = Pause.new(), connections = connections},
     Server)
   self.pool = Pool.open(options, function()
     local connection = make()
@@ -31,9 +30,7 @@ end
 -- Nobody is at the other end: for a while, nobody tries.
 local function rest(self, problem)
   self.problem = problem
-  local pause = self.pause
-  self.pause = math.min(2 * pause, LONGEST_PAUSE)
-  loop.startTimer(pause, 0, function() self.problem = nil end)
+  loop.startTimer(self.pause:next(), 0, function() self.problem = nil end)
 end
 
 -- Connects, unless it has just been found that nobody is there. Returns what went wrong.
@@ -41,7 +38,7 @@ local function open(self, connection)
   if self.problem then return self.problem end
   local ok, problem = pcall(connection.connect, connection)
   if ok then
-    self.pause = FIRST_PAUSE
+    self.pause:reset()
     return nil
   end
   if not self.problem then rest(self, problem) end
