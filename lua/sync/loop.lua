@@ -129,6 +129,8 @@ function loop.letIn(client, listener, request)
   client:begin(listener)
   if stopping and not client.isLink then
     client:close("stop")
+  elseif listener.isDraining then
+    client:close("drain")
   else
     client:onConnect(request)
   end
