@@ -52,6 +52,7 @@ const OPEN = 1; // WebSocket's readyState
 const UNAUTHORIZED = 4401; // what a server closes with whose token isn't right, or has ended
 const GONE = "the server that it was sent to has gone: the call may have been done, or not";
 const MOVED = 4900; // what this client leaves a server with that sent it elsewhere, and may resume
+const PARTING = 1000; // ms that such a server has to say that it has read all
 const LONGEST_TIMER = 2 ** 31 - 1; // ms; a longer one would go off at once
 
 const now = () => performance.now();
@@ -801,11 +802,12 @@ export class Client {
   }
 
   async #move(socket, attempt) {
-    const isOver = () => socket !== this.#socket || this.#state !== "open";
+    const isOver = () => socket !== this.#socket;
     const {first, factor, most, jitter} = this.#reconnect;
     const again = () => {
       if (isOver()) return;
       this.#next = undefined;
+      if (this.#state !== "open") this.#stay();
       const wait = Math.min(most, first * factor ** attempt) * (1 - jitter * Math.random());
       this.#moveIn(wait, attempt + 1);
     };
@@ -814,7 +816,7 @@ export class Client {
       if (isOver()) return;
       const next = new this.#options.WebSocket(absolute(url));
       this.#next = next;
-      next.onopen = () => { if (next === this.#next) this.#switch(next, token); };
+      next.onopen = () => { if (next === this.#next) this.#part(next, token); };
       next.onerror = () => {}; // it closes, too
       next.onclose = () => { if (next === this.#next) again(); };
     } catch (error) {
@@ -823,19 +825,34 @@ export class Client {
     }
   }
 
-  // Goes over to another connection. The one before is left when the session has moved: it would
-  // end with it.
-  #switch(next, token) {
+  // Sends nothing more here, and goes over when what was sent has arrived: a ping says so.
+  #part(next, token) {
+    const held = []; // what the other server says until then
+    const go = () => { if (next === this.#next) this.#switch(next, token, held); };
+    next.onmessage = event => held.push(event);
+    this.#attempt = 0;
+    this.latency({timeout: PARTING}).then(go, go);
+    this.#become("connecting", {attempt: 0});
+  }
+
+  // The other connection has broken before it was needed.
+  #stay() {
+    this.#state = "open";
+    this.#flush();
+    this.#become("open", {resumed: true, missed: 0});
+  }
+
+  // The connection before is left when the session has moved: it would end with it.
+  #switch(next, token, held) {
     const {connectTimeout} = this.#options;
     this.#next = this.#moveTimer = this.#openedAt = undefined;
     this.#former = this.#socket;
-    this.#attempt = 0;
     clearInterval(this.#heartbeat);
     this.url = next.url;
     this.#use(next, token);
     this.#openTimer = setTimeout(() => this.#drop(`not open in ${connectTimeout} ms`), connectTimeout);
-    this.#become("connecting", {attempt: 0});
-    if (next === this.#socket) this.#opened();
+    this.#opened();
+    for (const event of held) next.onmessage(event);
   }
 
   #leaveFormer() {

@@ -54,6 +54,38 @@ check("a call under way is answered by the other", async t => {
   assert.equal(await answer, "late");
 });
 
+check("what was sent to the former server arrives there, and what is said meanwhile at the other",
+  async t => {
+    const {second, game, session} = await pair(t, {resumeTime: 30});
+    const {cutsAt} = session.server;
+    const order = [];
+    session.server.cutsAt = text => { if (text.includes('"echo"')) order.push("first"); };
+    second.cutsAt = text => { if (text.includes('"echo"')) order.push("second"); };
+    goAway(session);
+    const answers = [];
+    game.onState(state => { if (state === "connecting") answers.push(game.call("echo", ["b"])); });
+    const timer = setInterval(() => answers.push(game.call("echo", ["a"])), 1);
+    await until(() => order.includes("second"));
+    clearInterval(timer);
+    await Promise.all(answers);
+    assert.deepEqual([...order].sort(), order);
+    assert.equal(game.sessions, 1);
+    session.server.cutsAt = cutsAt;
+  });
+
+check("another connection that breaks at once changes nothing", async t => {
+  const {second, game, session} = await pair(t, {resumeTime: 30});
+  let cuts = 3;
+  second.cutsBefore = text => text === "greeting" && cuts-- > 0 ? "before" : undefined;
+  const former = session.socket;
+  goAway(session);
+  await until(() => cuts <= 0);
+  assert.equal(await game.call("echo", ["here"]), "here");
+  await until(() => session.socket !== former && session.socket);
+  assert.equal(await game.call("echo", ["there"]), "there");
+  assert.equal(game.sessions, 1);
+});
+
 check("without a session another begins, and the old connection is left", async t => {
   const {second, game, session} = await pair(t);
   let closed;

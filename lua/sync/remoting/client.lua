@@ -34,6 +34,7 @@ local task = require "sync.task"
 local now = core.C.sync_now
 
 local LONGEST_DELAY = 2 ^ 31 -- ms
+local PARTING_SECONDS = 1 -- that a server has, which sends us elsewhere, to say that it has read all
 local GONE = "the server that it was sent to has gone: the call may have been done, or not"
 
 -- Calls by which a client comes into a room.
@@ -242,7 +243,12 @@ function Client:open()
 end
 
 function Client:connected(link)
-  if self.moving then self:goOver() end
+  if self.moving then return self:part(link) end
+  self:begin(link)
+end
+
+-- Has a connection, on which a session goes on or begins.
+function Client:begin(link)
   self.link = link
   self.silent = false
   if self.token or self.settings.token ~= "" then
@@ -339,19 +345,6 @@ function Client:probe()
   end)
 end
 
--- Gives a connection up without waiting for the other side.
-function Client:drop(reason)
-  local link = self.link
-  self:lost(link, reason)
-  link:abort()
-end
-
-function Client:lost(link, reason)
-  if self.link ~= link then return end
-  self.link = nil
-  self:away(reason)
-end
-
 -- A wait before attempt number `attempt`, and the longest that it can be: math.random is the same
 -- in every process, which would come back together.
 local function longestWait(self, attempt)
@@ -362,6 +355,25 @@ end
 local function waitOf(self, attempt)
   local chance = tonumber(core.randomHex(4), 16) / 2 ^ 32
   return longestWait(self, attempt) * (1 - self.settings.jitter * chance)
+end
+
+-- Gives a connection up without waiting for the other side.
+function Client:drop(reason)
+  local link = self.link
+  self:lost(link, reason)
+  link:abort()
+end
+
+function Client:lost(link, reason)
+  if self.coming == link then
+    self.coming, self.held, self.state = nil, nil, "open"
+    self:moveIn(waitOf(self, 0), 1)
+    self:flush()
+    self:become("open", {resumed = true, missed = 0})
+  end
+  if self.link ~= link then return end
+  self.link = nil
+  self:away(reason)
 end
 
 -- Going elsewhere.
@@ -390,13 +402,23 @@ function Client:move(attempt)
   end)
 end
 
--- Another connection is there. The one before is left when the session has moved: it would end
--- with it.
-function Client:goOver()
-  self.moving, self.openedAt = nil, nil
+-- Another connection is there. Nothing more is sent here, and when what was sent has arrived, as a
+-- ping says, the client goes over.
+function Client:part(link)
+  self.moving, self.coming, self.held, self.attempt = nil, link, {}, 0
+  self:submit("sync.ping", {n = 0}, PARTING_SECONDS, "refuse", function()
+    if self.coming == link then self:goOver(link) end
+  end)
+  if self.coming == link then self:become("connecting", {attempt = 0}) end
+end
+
+-- The connection before is left when the session has moved: it would end with it.
+function Client:goOver(link)
+  local held = self.held
   self:stopTimers()
-  self.former, self.attempt = self.link, 0
-  self:become("connecting", {attempt = 0})
+  self.former, self.coming, self.held, self.openedAt = self.link, nil, nil, nil
+  self:begin(link)
+  for _, data in ipairs(held) do self:received(link, data) end
 end
 
 function Client:leaveFormer()
@@ -410,7 +432,8 @@ function Client:stay()
   if self.moveTimer then loop.stopTimer(self.moveTimer) end
   self.moveTimer = nil
   if self.moving then self.connector:giveUp() end
-  self.moving = nil
+  if self.coming then self.coming:close "moved" end
+  self.moving, self.coming, self.held = nil, nil, nil
   self:leaveFormer()
 end
 
@@ -814,6 +837,7 @@ end
 -- What the server sends.
 
 function Client:received(link, data)
+  if self.coming == link then self.held[#self.held + 1] = data end
   if self.link ~= link then return end
   self.silent = false
   local ok, message, isBatch = link._wire.decode(data, link.maxDepth)
