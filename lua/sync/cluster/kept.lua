@@ -2,9 +2,9 @@
 -- node has at a time, and nobody else writes.
 --
 -- An id has a *record*: a small value that says whose it is (the token of a lease, see
--- lua/sync/cluster/lease.lua), its *epoch*, a number that is higher with each node that has taken it,
--- and where its bytes are. Bytes lie beside it, in pieces that the engine takes, each writing at
--- a place of its own. A record is only replaced where it's still the one that the
+-- lua/sync/cluster/lease.lua), its *epoch*, a number that is higher with each node that has taken
+-- it, and where its bytes are. Bytes lie beside it, in pieces that the engine takes, each writing
+-- at a place of its own. A record is only replaced where it's still the one that the
 -- writer has seen: so a node that doesn't know that it has lost something can't write there, and of
 -- a writing that has broken off nothing is seen.
 --
@@ -45,8 +45,8 @@ function Kept.open(engine, lease)
   return Kept:new {engine = engine, lease = lease}
 end
 
--- A record says `epoch`, `token`, `place` and `count` (of its pieces) and `about`; `text` is all that
--- as the engine has it, nil while there is none.
+-- A record says `epoch`, `token`, `place` and `count` (of its pieces) and `about`; `text` is all
+-- that as the engine has it, nil while there is none.
 local function new(kept, id, said, text)
   return Record:new {kept = kept, id = id, said = said, epoch = said.epoch, text = text,
     unsure = false, -- a text that may have taken its place: no answer has come
@@ -218,8 +218,8 @@ end
 
 --- What is known of an id.
 -- @tparam string id
--- @tparam function done called with a table: `epoch`, `token`, `about`; with nil when there is none;
--- or with nil and why nobody knows
+-- @tparam function done called with a table: `epoch`, `token`, `about`; with nil when there is
+-- none; or with nil and why nobody knows
 function Kept:find(id, done)
   self.engine:get(keyOf(id), function(text, problem)
     done(text and decode(text) or nil, problem)

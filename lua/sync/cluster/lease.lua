@@ -3,17 +3,18 @@
 -- A lease is a value of the engine, which the node replaces once a second by the next number. It
 -- holds for `SECONDS` from when the node has sent the last replacement that was done. Who wants
 -- what is another's reads its number, and waits: if it's the same after `SECONDS` and a bit, the
--- value is replaced by `OVER`, and the lease can't be renewed any more, whatever is still on its way.
--- So no two clocks are compared, only how long a second is; and a node that was stopped, or cut off,
--- knows by its own clock, which goes on meanwhile, that the lease may be over.
+-- value is replaced by `OVER`, and the lease can't be renewed any more, whatever is still on its
+-- way. So no two clocks are compared, only how long a second is; and a node that was stopped, or
+-- cut off, knows by its own clock, which goes on meanwhile, that the lease may be over.
 --
--- The name of a lease is its *token*. A node whose lease is over begins another, with another token.
+-- The name of a lease is its *token*. A node whose lease is over begins another, with another
+-- token.
 -- @classmod sync.cluster.lease
 
 local Class = require "sync.class"
 local clock = require "sync.cluster.clock"
 
-local KEPT_SECONDS = 3600 -- that the engine keeps what nobody renews: nobody was there to see it end
+local KEPT_SECONDS = 3600 -- that the engine keeps what nobody renews, nor ends
 local OVER = "over"
 
 local Lease = Class:extend("Lease")
@@ -48,7 +49,8 @@ function Lease.open(engine, name, given)
     seen = {}} -- of others, by token: the value, and since when it's that
   begin(self)
   self:renew()
-  self.timer = time.startTimer(Lease.RENEW_SECONDS, Lease.RENEW_SECONDS, function() self:renew() end)
+  local pause = Lease.RENEW_SECONDS
+  self.timer = time.startTimer(pause, pause, function() self:renew() end)
   return self
 end
 
