@@ -24,6 +24,7 @@ local PIECE = Engine.MOST_VALUE
 local GONE = "-"          -- what stands in the place of a record that has ended,
 local GONE_SECONDS = 60   -- for so long: a late writer finds it
 local AT_ONCE = 16        -- pieces that are on their way
+local AGAIN_SECONDS, TRIES = 1, 20 -- of reading what was taken
 
 local Kept = Class:extend("Kept")
 local Record = Class:extend("KeptRecord")
@@ -208,11 +209,21 @@ local function readPieces(self, id, said, done)
       list[i] = piece
       answer(piece ~= nil, problem)
     end)
-  end, function(isDone)
-    if not isDone then return done(nil) end
+  end, function(isDone, problem)
+    if not isDone then return done(nil, problem) end
     local joiner, whole = pieces.joiner(Kept.MOST), nil
     for _, piece in ipairs(list) do whole = joiner:add(piece) end
     done(whole)
+  end)
+end
+
+-- The same, again and again while the engine doesn't answer.
+local function readSurely(self, id, said, tries, done)
+  readPieces(self, id, said, function(bytes, problem)
+    if bytes or not problem or tries <= 1 then return done(bytes) end
+    self.engine.clock.startTimer(AGAIN_SECONDS, 0, function()
+      readSurely(self, id, said, tries - 1, done)
+    end)
   end)
 end
 
@@ -240,7 +251,7 @@ function Kept:take(id, token, done)
     local record = new(self, id, said, text)
     record:retake(function(isDone, why)
       if not isDone then return done(nil, why or "taken") end
-      readPieces(self, id, said, function(bytes) done(record, bytes, said.about) end)
+      readSurely(self, id, said, TRIES, function(bytes) done(record, bytes, said.about) end)
     end)
   end)
 end
