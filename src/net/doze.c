@@ -2,6 +2,19 @@
 #include "net/doze.h"
 
 #ifdef SYNC_URING
+int doze_open(struct uring *uring) {
+    struct poller *poller = uring->poller;
+    int error = uv_async_init(poller->loop, &poller->alive, NULL);
+    if (error == 0) {
+        uv_unref(&poller->handle);
+    }
+    return error;
+}
+
+void doze_close(struct uring *uring) {
+    uv_close(&uring->poller->handle, NULL);
+}
+
 static void ask_for_loop(struct uring *uring) {
     struct io_uring_sqe *entry = uring->looping ? NULL : ring_entry(&uring->ring);
     if (entry) {
@@ -38,12 +51,17 @@ void doze_ended(struct uring *uring) {
     uring->loop_ready = true;
 }
 
+/* libuv looks at its descriptor only while a handle keeps its loop alive; what comes for
+ * others, such as the signal of a child, would stay there, and the ring never sleep. */
 void doze_run_loop(struct uring *uring) {
-    uv_loop_t *loop = uring->poller->loop;
+    struct poller *poller = uring->poller;
+    uv_loop_t *loop = poller->loop;
     uv_update_time(loop);
-    if (uring->loop_ready || uv_backend_timeout(loop) == 0) {
+    if (uring->loop_ready || (uv_loop_alive(loop) && uv_backend_timeout(loop) == 0)) {
         uring->loop_ready = false;
+        uv_ref(&poller->handle);
         uv_run(loop, UV_RUN_NOWAIT);
+        uv_unref(&poller->handle);
     }
 }
 #endif

@@ -5,6 +5,10 @@
 #ifdef SYNC_URING
 #include "net/lines.h"
 
+/* Makes what the loop is kept alive by. Returns 0 or an error code. */
+int doze_open(struct uring *uring);
+void doze_close(struct uring *uring);
+
 /* Submits what was asked for, and sleeps until there is a completion, if it may. */
 void doze(struct uring *uring, bool block);
 

@@ -141,12 +141,18 @@ static int open_ring(struct poller *poller) {
     if (!uring) {
         return UV_ENOTSUP;
     }
+    uring->poller = poller;
     int error = ring_open(&uring->ring, limits);
     if (error < 0) {
         free(uring);
         return error;
     }
-    uring->poller = poller;
+    error = doze_open(uring);
+    if (error < 0) {
+        ring_close(&uring->ring);
+        free(uring);
+        return error;
+    }
     uring->tick = 1;
     uring->outside = true;
     poller->state = uring;
@@ -156,6 +162,7 @@ static int open_ring(struct poller *poller) {
 static void close_ring(struct poller *poller) {
     struct uring *uring = uring_of(poller);
     intake_end_tick(uring);
+    doze_close(uring);
     ring_close(&uring->ring);
     line_free_all(uring);
     free(uring);
