@@ -6,7 +6,7 @@ int doze_open(struct uring *uring) {
     struct poller *poller = uring->poller;
     int error = uv_async_init(poller->loop, &poller->alive, NULL);
     if (error == 0) {
-        uv_unref(&poller->handle);
+        uv_unref(&poller->handle); /* until a stream is open */
     }
     return error;
 }
@@ -27,15 +27,11 @@ static void ask_for_loop(struct uring *uring) {
 /* How long the ring may sleep, in ms; -1: for ever. */
 static int sleep_time(const struct uring *uring, bool block) {
     uv_loop_t *loop = uring->poller->loop;
-    bool busy = uring->hurries || uring->waiting.first || uring->due.first ||
-                uring->due_late.first;
-    if (!block || busy) {
+    if (!block || uring->hurries || uring->waiting.first || uring->due.first ||
+        uring->due_late.first) {
         return 0;
     }
     uv_update_time(loop);
-    if (!uv_loop_alive(loop)) {
-        return uring->open > 0 ? -1 : 0;
-    }
     return uv_backend_timeout(loop);
 }
 
@@ -51,17 +47,13 @@ void doze_ended(struct uring *uring) {
     uring->loop_ready = true;
 }
 
-/* libuv looks at its descriptor only while a handle keeps its loop alive; what comes for
- * others, such as the signal of a child, would stay there, and the ring never sleep. */
+/* A time of 0 means, too, that what is watched has changed since libuv looked last. */
 void doze_run_loop(struct uring *uring) {
-    struct poller *poller = uring->poller;
-    uv_loop_t *loop = poller->loop;
+    uv_loop_t *loop = uring->poller->loop;
     uv_update_time(loop);
-    if (uring->loop_ready || (uv_loop_alive(loop) && uv_backend_timeout(loop) == 0)) {
+    if (uring->loop_ready || uv_backend_timeout(loop) == 0) {
         uring->loop_ready = false;
-        uv_ref(&poller->handle);
         uv_run(loop, UV_RUN_NOWAIT);
-        uv_unref(&poller->handle);
     }
 }
 #endif

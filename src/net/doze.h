@@ -1,11 +1,15 @@
 /* doze.h: the ring sleeps for libuv, too: it polls libuv's own descriptor, and libuv runs
- * when that is ready or a timer is due. */
+ * when that is ready or a timer is due.
+ *
+ * Open streams keep libuv's loop alive, as handles of its own do: else uv_run would look
+ * at nothing, so that what came for a handle that is unref'ed, such as the signal of a
+ * child, would stay in its descriptor, and the ring never sleep again. */
 #pragma once
 
 #ifdef SYNC_URING
 #include "net/lines.h"
 
-/* Makes what the loop is kept alive by. Returns 0 or an error code. */
+/* Makes the handle that keeps libuv's loop alive. Returns 0 or an error code. */
 int doze_open(struct uring *uring);
 void doze_close(struct uring *uring);
 

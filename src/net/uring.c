@@ -53,7 +53,7 @@ static bool wait_in_ring(struct poller *poller, bool block) {
     flight_land(uring);
     doze_run_loop(uring);
     intake_tell(uring);
-    return uring->open > 0 || uv_loop_alive(poller->loop);
+    return uv_loop_alive(poller->loop);
 }
 
 static void push(struct poller *poller) {
@@ -85,7 +85,9 @@ static int add(struct poller *poller, struct stream *stream) {
     line->fed = 0;
     line->has_room = false;
     line->broken = false;
-    uring->open++;
+    if (uring->open++ == 0) {
+        uv_ref(&poller->handle);
+    }
     line_reconsider(uring, line);
     return 0;
 }
