@@ -538,6 +538,13 @@ int32_t sync_print_flush(uint32_t milliseconds);
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
 
+/* The same of a clock that goes on while the machine sleeps, too, where there is one:
+ * what others may take when its time is over is measured by it. */
+double sync_awake(void);
+
+/* Seconds since 1970, of the wall's clock. */
+double sync_wall(void);
+
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
 
@@ -572,8 +579,9 @@ void sync_connect_cancel(struct sync *sync, uint32_t id);
 void sync_job_cancel(struct sync *sync, uint32_t id);
 
 /* Watches a descriptor of another library: SYNC_WATCH tells each tick what it is ready
- * for, as long as it is. interest is of enum sync_watched, 0 for none; sync_watch_change
- * sets another. Returns the watch's id (1 or more) or an error code. Stop it before the
+ * for, as long as it is: a broken one (reset by its peer) for all that is asked, and
+ * SYNC_BROKEN. interest is of enum sync_watched, 0 for none; sync_watch_change sets
+ * another. Returns the watch's id (1 or more) or an error code. Stop it before the
  * library closes the descriptor: no event of its id comes any more, but for those of this
  * tick. */
 enum sync_watched { SYNC_READABLE = 1, SYNC_WRITABLE = 2, SYNC_BROKEN = 4 };
