@@ -161,7 +161,8 @@ function drain.begin(server, given)
   local seconds, begun = given.seconds or SECONDS, now()
   local last = math.min(seconds * LAST, MOST_LAST)
   local self = {classes = server.classes, stop = server.stop, open = {},
-    each = math.min(EACH, seconds / STEPS), told = setmetatable({}, {__mode = "k"}), due = begun + seconds, last = begun + seconds - last}
+    told = setmetatable({}, {__mode = "k"}),
+    each = math.min(EACH, seconds / STEPS), due = begun + seconds, last = begun + seconds - last}
   current = self
   closeDoors(server.listeners)
   for _, class in ipairs(self.classes) do shutDown(self, class, seconds - last) end

@@ -291,8 +291,8 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- @tparam string reason what `close` was given, or "closed" (by `close` without one),
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
--- "error" (in a handler), "stop" (the server stops), "drain" (it drains), "memory", "protocol" (what a WebSocket
--- sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
+-- "error" (in a handler), "stop" (the server stops), "drain" (it drains), "memory", "protocol"
+-- (what a WebSocket sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
 -- began with an HTTP request)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
 -- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame

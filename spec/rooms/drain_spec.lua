@@ -59,7 +59,8 @@ local CLIENTS = [[
     local guest = other:joinById(chat.id)
     ones[3]:notify "drain"
     for i, client in ipairs(ones) do
-      if i > 1 then wait("a move", function() return client.resumed and client.state == "open" end) end
+      local function hasMoved() return client.resumed and client.state == "open" end
+      if i > 1 then wait("a move", hasMoved) end
       client:call "tick"
     end
     wait("the last word", function() return player.told end)
@@ -78,7 +79,9 @@ local CLIENTS = [[
       client:call "tick"
       if client.sessions > 1 then print("begins anew", client.nick) end
     end
-    for _, client in ipairs(ones) do print("ticks", client.ticks, table.concat(client.states, " ")) end
+    for _, client in ipairs(ones) do
+      print("ticks", client.ticks, table.concat(client.states, " "))
+    end
     wait("the chat's end", function() return not guest.isIn end)
     print "done"
     for _, client in ipairs(clients) do client:close() end

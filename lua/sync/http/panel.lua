@@ -162,7 +162,7 @@ function panel.metrics()
   metric(lines, "accepted_total", "counter", "Connections that were accepted.", state.accepted)
   metric(lines, "refused_total", "counter", "Connections that maxPerAddress has refused.",
     state.refused)
-  metric(lines, "draining", "gauge", "Whether clients are sent elsewhere, for the server is to end.",
+  metric(lines, "draining", "gauge", "Whether clients are sent elsewhere, for it is to end.",
     drain.isOn() and 1 or 0)
   metric(lines, "messages_received_total", "counter", "Messages of clients.", state.messagesIn)
   metric(lines, "messages_sent_total", "counter", "Messages to clients.", state.messagesOut)

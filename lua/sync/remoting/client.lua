@@ -34,7 +34,7 @@ local task = require "sync.task"
 local now = core.C.sync_now
 
 local LONGEST_DELAY = 2 ^ 31 -- ms
-local PARTING_SECONDS = 1 -- that a server has, which sends us elsewhere, to say that it has read all
+local PARTING_SECONDS = 1 -- that a server which sends us elsewhere has to read what was sent
 local GONE = "the server that it was sent to has gone: the call may have been done, or not"
 
 -- Calls by which a client comes into a room.

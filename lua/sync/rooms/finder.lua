@@ -171,7 +171,8 @@ end)
 function finder.find(class, given, text, done)
   nodes.ask(nodes.list()[1], "match", {class = class.className,
     bucket = matching.bucket(class, matching.chosen(class, given)), given = text,
-    mayCreate = class.clientsCreate, home = nodes.forNewRoom(), sortBy = class.sortBy, most = class.maxMembers}, done)
+    mayCreate = class.clientsCreate, home = nodes.forNewRoom(),
+    sortBy = class.sortBy, most = class.maxMembers}, done)
 end
 
 return finder
