@@ -78,6 +78,9 @@ int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest) {
         watch->next->link = &watch->next;
     }
     core->watches = watch;
+    if (interest & SYNC_UNHELD) {
+        uv_unref((uv_handle_t *)&watch->handle);
+    }
     error = arm(watch, interest);
     if (error < 0) {
         stop(watch);
