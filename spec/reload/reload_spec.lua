@@ -148,7 +148,7 @@ describe("reload", function()
   end)
 
   it("opens and closes listeners, and leaves those open that are the same", function()
-    local a, b = Process.freePort(), nil
+    local a, b = Process.freePort()
     repeat b = Process.freePort() until b ~= a
     local function script(word, first, second)
       return ([[

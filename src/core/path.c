@@ -1,5 +1,6 @@
 /* path.c: where a file really is, and whether it has changed. */
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
