@@ -148,7 +148,8 @@ describe("reload", function()
   end)
 
   it("opens and closes listeners, and leaves those open that are the same", function()
-    local a, b = Process.freePort()
+    local a = Process.freePort()
+    local b
     repeat b = Process.freePort() until b ~= a
     local function script(word, first, second)
       return ([[
