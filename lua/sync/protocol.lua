@@ -178,6 +178,8 @@ Protocol.routes = {}
 -- What its `clients` and its rooms are.
 Protocol.Set = Set
 
+Protocol.keptByReload = {"clients", "roomsByName"}
+
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
 
@@ -211,9 +213,9 @@ function Protocol:extend(name)
     error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.className,
       #name, Set.MOST_CLASS_NAME), 2)
   end
-  class.clients = self.Set:new()
+  class.clients = rawget(class, "clients") or self.Set:new()
   -- A room lives as long as it has members, or somebody holds it.
-  class.roomsByName = setmetatable({}, {__mode = "v"})
+  class.roomsByName = rawget(class, "roomsByName") or setmetatable({}, {__mode = "v"})
   class.routes = {}
   return class
 end
@@ -292,8 +294,8 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
 -- "error" (in a handler), "stop" (the server stops), "drain" (it drains), "memory", "protocol"
--- (what a WebSocket sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
--- began with an HTTP request)
+-- (what a WebSocket sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its
+-- byte stream began with an HTTP request)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
 -- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame
 function Protocol:onClose(reason, code) end -- luacheck: ignore reason code
@@ -304,6 +306,12 @@ function Protocol:onError(err) end -- luacheck: ignore err
 
 --- Called on the class when the server starts.
 function Protocol:onStart() end
+
+--- Called on the class when another version of the script has taken the place of the one that ran
+-- (see docs/reload.md): clients are those that were connected. By itself it calls `onStart`, for
+-- the script begins anew; a class that takes something over has its own.
+-- @tparam table previous what the class was: its fields by name
+function Protocol:onReload(previous) self:onStart() end -- luacheck: ignore previous
 
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end
