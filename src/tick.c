@@ -94,6 +94,7 @@ void sync_close(struct sync *sync) {
     shares_free(core);
     resolve_cancel_all(core);
     connect_cancel_all(core);
+    listener_disinherit(core);
     struct listener *next;
     for (struct listener *l = core->listeners; l; l = next) {
         next = l->next;

@@ -409,6 +409,94 @@ static int add_socket(void *context, int fd, int transport) {
     return 0;
 }
 
+/* Sockets that this process has from the one before, under the name that enabled them. */
+struct inherited {
+    struct inherited *next;
+    uint32_t port;
+    uint32_t count;
+    int fds[BIND_MOST];
+    uint8_t transports[BIND_MOST];
+    char host[];
+};
+
+static struct inherited *take_inherited(struct core *core, const char *host,
+                                        uint32_t port) {
+    struct inherited **link = &core->inherited;
+    while (*link && ((*link)->port != port || strcmp((*link)->host, host) != 0)) {
+        link = &(*link)->next;
+    }
+    struct inherited *found = *link;
+    if (found) {
+        *link = found->next;
+    }
+    return found;
+}
+
+int listener_inherit(struct core *core, const char *host, uint32_t port, const int *fds,
+                     uint32_t count) {
+    struct inherited *inherited = calloc(1, sizeof(*inherited) + strlen(host) + 1);
+    if (!inherited) {
+        return UV_ENOMEM;
+    }
+    memcpy(inherited->host, host, strlen(host) + 1);
+    inherited->port = port;
+    inherited->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_unix = strncmp(host, "unix:", 5) == 0;
+        inherited->fds[i] = fds[i];
+        inherited->transports[i] = is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP;
+    }
+    struct inherited **last = &core->inherited; /* in the order in which they come */
+    while (*last) {
+        last = &(*last)->next;
+    }
+    *last = inherited;
+    return 0;
+}
+
+uint32_t listener_disinherit(struct core *core) {
+    uint32_t count = 0;
+    while (core->inherited) {
+        struct inherited *first = core->inherited;
+        core->inherited = first->next;
+        for (uint32_t i = 0; i < first->count; i++) {
+            close(first->fds[i]);
+        }
+        free(first);
+        count++;
+    }
+    return count;
+}
+
+/* Goes on with what the process before has bound. Returns 0 or an error code. */
+static int adopt_sockets(struct listener *listener, struct inherited *inherited) {
+    int error = 0;
+    if (strncmp(inherited->host, "unix:", 5) == 0) {
+        listener->unlink_path = strdup(inherited->host + 5);
+    }
+    for (uint32_t i = 0; i < inherited->count; i++) {
+        if (error < 0) {
+            close(inherited->fds[i]);
+        } else {
+            error = add_socket(listener, inherited->fds[i], inherited->transports[i]);
+        }
+    }
+    free(inherited);
+    return error;
+}
+
+int listener_fds(const struct listener *listener, int *fds) {
+    for (uint32_t i = 0; i < listener->socket_count; i++) {
+        fds[i] = listener->sockets[i]->fd;
+    }
+    return (int)listener->socket_count;
+}
+
+void listener_keep_file(struct listener *listener) {
+    free(listener->unlink_path);
+    listener->unlink_path = NULL;
+}
+
 int listener_open(struct core *core, const char *host, uint32_t port,
                   const struct sync_options *options) {
     struct listener *listener = calloc(1, sizeof(*listener));
@@ -430,7 +518,10 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     core->listeners = listener;
 
     int error = 0;
-    if (core->broker_fd && strcmp(host, "memory:") != 0) {
+    struct inherited *inherited = take_inherited(core, host, port);
+    if (inherited) {
+        error = adopt_sockets(listener, inherited);
+    } else if (core->broker_fd && strcmp(host, "memory:") != 0) {
         error = broker_ask(core, host, port, options->keepalive, add_socket, listener,
                            &listener->request);
     } else if (strncmp(host, "unix:", 5) == 0) {

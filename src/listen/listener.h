@@ -25,6 +25,18 @@ struct listener {
 /* See sync_listen. */
 int listener_open(struct core *core, const char *host, uint32_t port,
                   const struct sync_options *options);
+
+/* The sockets of the process before, which the listener gets that is opened with this
+ * host and port: at most BIND_MOST. Returns 0, or UV_ENOMEM; then they're the caller's.
+ */
+int listener_inherit(struct core *core, const char *host, uint32_t port, const int *fds,
+                     uint32_t count);
+/* Closes those that no listener has got; returns of how many names. */
+uint32_t listener_disinherit(struct core *core);
+/* Writes its sockets, at most BIND_MOST; returns how many. */
+int listener_fds(const struct listener *listener, int *fds);
+/* The file of a Unix socket stays when the listener closes: another process has it. */
+void listener_keep_file(struct listener *listener);
 struct listener *listener_find(struct core *core, uint32_t id);
 void listener_close(struct listener *listener);
 /* The same for good: a worker's parent needn't keep its sockets for it. */

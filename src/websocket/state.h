@@ -56,3 +56,7 @@ static inline uint8_t websocket_wire(const struct conn *conn, bool binary) {
     }
     return WIRE_BINARY;
 }
+
+/* What the next process needs of one: see upgrade/carry.h. */
+bool websocket_carry(const struct conn *conn, struct record *record);
+void websocket_go_on(struct conn *conn, struct websocket *websocket);

@@ -61,6 +61,8 @@ static bool ran_out(struct conn *conn, int reason) {
 }
 
 static const struct protocol websocket_protocol = {.is_client = true,
+                                                   .carried = CARRIED_WEBSOCKET,
+                                                   .carry = websocket_carry,
                                                    .take = receive_take,
                                                    .resume = receive_resume,
                                                    .clock = consider,
@@ -73,6 +75,11 @@ void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary
     conn_speak(conn, &websocket_protocol, websocket);
     conn->tells = binary ? SYNC_KIND_BINARY : SYNC_KIND_TEXT;
     websocket_turn(conn, conn->tells);
+}
+
+void websocket_go_on(struct conn *conn, struct websocket *websocket) {
+    conn_speak(conn, &websocket_protocol, websocket);
+    websocket_use(conn, SYNC_KIND_NONE);
 }
 
 void websocket_turn(struct conn *conn, uint32_t kind) {
