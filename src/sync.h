@@ -572,8 +572,9 @@ void sync_connect_cancel(struct sync *sync, uint32_t id);
 void sync_job_cancel(struct sync *sync, uint32_t id);
 
 /* Watches a descriptor of another library: SYNC_WATCH tells each tick what it is ready
- * for, as long as it is. interest is of enum sync_watched, 0 for none; sync_watch_change
- * sets another. Returns the watch's id (1 or more) or an error code. Stop it before the
+ * for, as long as it is: a broken one (reset by its peer) for all that is asked, and
+ * SYNC_BROKEN. interest is of enum sync_watched, 0 for none; sync_watch_change sets
+ * another. Returns the watch's id (1 or more) or an error code. Stop it before the
  * library closes the descriptor: no event of its id comes any more, but for those of this
  * tick. */
 enum sync_watched { SYNC_READABLE = 1, SYNC_WRITABLE = 2, SYNC_BROKEN = 4 };

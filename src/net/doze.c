@@ -2,6 +2,19 @@
 #include "net/doze.h"
 
 #ifdef SYNC_URING
+int doze_open(struct uring *uring) {
+    struct poller *poller = uring->poller;
+    int error = uv_async_init(poller->loop, &poller->alive, NULL);
+    if (error == 0) {
+        uv_unref(&poller->handle); /* until a stream is open */
+    }
+    return error;
+}
+
+void doze_close(struct uring *uring) {
+    uv_close(&uring->poller->handle, NULL);
+}
+
 static void ask_for_loop(struct uring *uring) {
     struct io_uring_sqe *entry = uring->looping ? NULL : ring_entry(&uring->ring);
     if (entry) {
@@ -14,15 +27,11 @@ static void ask_for_loop(struct uring *uring) {
 /* How long the ring may sleep, in ms; -1: for ever. */
 static int sleep_time(const struct uring *uring, bool block) {
     uv_loop_t *loop = uring->poller->loop;
-    bool busy = uring->hurries || uring->waiting.first || uring->due.first ||
-                uring->due_late.first;
-    if (!block || busy) {
+    if (!block || uring->hurries || uring->waiting.first || uring->due.first ||
+        uring->due_late.first) {
         return 0;
     }
     uv_update_time(loop);
-    if (!uv_loop_alive(loop)) {
-        return uring->open > 0 ? -1 : 0;
-    }
     return uv_backend_timeout(loop);
 }
 
@@ -38,6 +47,7 @@ void doze_ended(struct uring *uring) {
     uring->loop_ready = true;
 }
 
+/* A time of 0 means, too, that what is watched has changed since libuv looked last. */
 void doze_run_loop(struct uring *uring) {
     uv_loop_t *loop = uring->poller->loop;
     uv_update_time(loop);

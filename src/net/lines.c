@@ -37,7 +37,9 @@ void line_close_if_over(struct uring *uring, struct line *line) {
     line->stream->closing = false;
     line->stream = NULL;
     line->generation++;
-    uring->open--;
+    if (--uring->open == 0) {
+        uv_unref(&uring->poller->handle);
+    }
 }
 
 int line_make(struct uring *uring, int fd) {

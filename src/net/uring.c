@@ -53,7 +53,7 @@ static bool wait_in_ring(struct poller *poller, bool block) {
     flight_land(uring);
     doze_run_loop(uring);
     intake_tell(uring);
-    return uring->open > 0 || uv_loop_alive(poller->loop);
+    return uv_loop_alive(poller->loop);
 }
 
 static void push(struct poller *poller) {
@@ -85,7 +85,9 @@ static int add(struct poller *poller, struct stream *stream) {
     line->fed = 0;
     line->has_room = false;
     line->broken = false;
-    uring->open++;
+    if (uring->open++ == 0) {
+        uv_ref(&poller->handle);
+    }
     line_reconsider(uring, line);
     return 0;
 }
@@ -141,12 +143,18 @@ static int open_ring(struct poller *poller) {
     if (!uring) {
         return UV_ENOTSUP;
     }
+    uring->poller = poller;
     int error = ring_open(&uring->ring, limits);
     if (error < 0) {
         free(uring);
         return error;
     }
-    uring->poller = poller;
+    error = doze_open(uring);
+    if (error < 0) {
+        ring_close(&uring->ring);
+        free(uring);
+        return error;
+    }
     uring->tick = 1;
     uring->outside = true;
     poller->state = uring;
@@ -156,6 +164,7 @@ static int open_ring(struct poller *poller) {
 static void close_ring(struct poller *poller) {
     struct uring *uring = uring_of(poller);
     intake_end_tick(uring);
+    doze_close(uring);
     ring_close(&uring->ring);
     line_free_all(uring);
     free(uring);
