@@ -84,7 +84,7 @@ struct core {
 
     struct listener *listeners;
     struct inherited *inherited; /* sockets of the process before */
-    uv_timer_t retry_timer; /* after accept failed */
+    uv_timer_t retry_timer;      /* after accept failed */
     uint32_t next_listener_id;
     bool accept_paused;                 /* some listener waits for a client to leave */
     bool accept_held;                   /* see sync_hold_accepting */

@@ -4,7 +4,6 @@
 
 #include "core/record.h"
 #include "websocket/state.h"
-#include "websocket/websocket.h"
 
 enum {
     SPARE = 65536, /* bytes that a stream may hold above max_message: see inflate.c */
@@ -127,13 +126,8 @@ static void read_fields(struct websocket *websocket, struct reading *reading) {
     websocket->pinged_since = (uint32_t)reading_number(reading, 4);
 }
 
-int websocket_resume(struct conn *conn, struct reading *reading) {
-    struct sync_websocket none = {0};
-    struct websocket *websocket = websocket_new(conn, &none);
-    if (!websocket) {
-        return UV_ENOMEM;
-    }
-    websocket_go_on(conn, websocket); /* which frees all of it, if it must */
+int websocket_read(struct conn *conn, struct reading *reading) {
+    struct websocket *websocket = websocket_of(conn);
     size_t most = conn_options(conn)->max_message;
     read_fields(websocket, reading);
     int error = is_possible(websocket) ? 0 : UV_EINVAL;
@@ -143,9 +137,5 @@ int websocket_resume(struct conn *conn, struct reading *reading) {
     if (error == 0) {
         error = resume_backlog(conn, &websocket->stream, most + SPARE, reading);
     }
-    if (error == 0) {
-        error = resume_inflater(websocket, reading);
-    }
-    websocket_use(conn, SYNC_KIND_NONE);
-    return error;
+    return error == 0 ? resume_inflater(websocket, reading) : error;
 }

@@ -59,4 +59,6 @@ static inline uint8_t websocket_wire(const struct conn *conn, bool binary) {
 
 /* What the next process needs of one: see upgrade/carry.h. */
 bool websocket_carry(const struct conn *conn, struct record *record);
-void websocket_go_on(struct conn *conn, struct websocket *websocket);
+/* Makes one that is new so. Returns 0 or an error code. */
+struct reading;
+int websocket_read(struct conn *conn, struct reading *reading);

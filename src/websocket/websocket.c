@@ -77,9 +77,16 @@ void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary
     websocket_turn(conn, conn->tells);
 }
 
-void websocket_go_on(struct conn *conn, struct websocket *websocket) {
+int websocket_resume(struct conn *conn, struct reading *reading) {
+    struct sync_websocket none = {0};
+    struct websocket *websocket = websocket_new(conn, &none);
+    if (!websocket) {
+        return UV_ENOMEM;
+    }
     conn_speak(conn, &websocket_protocol, websocket);
+    int error = websocket_read(conn, reading);
     websocket_use(conn, SYNC_KIND_NONE);
+    return error;
 }
 
 void websocket_turn(struct conn *conn, uint32_t kind) {

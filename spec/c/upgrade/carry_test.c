@@ -313,7 +313,7 @@ static void check_deflate(int bits, bool keep, size_t most_part) {
         feed(&client, stream.bytes + at, part, part, true);
         at += part;
     }
-    CHECK(client.carried > 2);
+    CHECK(client.carried > 0);
     CHECK_BYTES(client.told.bytes, client.told.length, wanted.bytes, wanted.length);
     close_client(&client);
     record_clear(&stream);
