@@ -53,9 +53,10 @@ floors.table = {
     "lua/sync/socket/",      -- sockets in LuaSocket's manner
     "lua/sync/fetch/",       -- requests of HTTP to others
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
-    "lua/sync/secrets/",     -- passwords, digests and tokens
     "lua/sync/sql/",         -- databases
     "lua/sync/work/",        -- functions on threads
+  }, {
+    "lua/sync/secrets/",     -- passwords, digests and tokens, whose keys a URL may give
   }, {
     "lua/sync/http/",        -- pages, among them Flash's
   }, {

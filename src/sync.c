@@ -6,6 +6,7 @@
 #include <openssl/sha.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conn/codec.h"
@@ -357,6 +358,25 @@ int32_t sync_random(char *bytes, size_t length) {
 
 double sync_now(void) {
     return (double)uv_hrtime() / 1e9;
+}
+
+static double read_clock(clockid_t clock) {
+    struct timespec time;
+    return clock_gettime(clock, &time) == 0
+               ? (double)time.tv_sec + (double)time.tv_nsec / 1e9
+               : sync_now();
+}
+
+double sync_awake(void) {
+#ifdef CLOCK_BOOTTIME
+    return read_clock(CLOCK_BOOTTIME);
+#else
+    return sync_now();
+#endif
+}
+
+double sync_wall(void) {
+    return read_clock(CLOCK_REALTIME);
 }
 
 double sync_bucket_end(uint32_t bucket) {

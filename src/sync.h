@@ -538,6 +538,13 @@ int32_t sync_print_flush(uint32_t milliseconds);
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
 
+/* The same of a clock that goes on while the machine sleeps, too, where there is one:
+ * what others may take when its time is over is measured by it. */
+double sync_awake(void);
+
+/* Seconds since 1970, of the wall's clock. */
+double sync_wall(void);
+
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
 
