@@ -620,7 +620,7 @@ void sync_shares_close(struct sync *sync);
 int32_t sync_worker_begin(struct sync *sync);
 
 /* An upgrade: the next process goes on with this one's sockets and connections. What it
- * is handed is a parcel of items. See docs/upgrade.md for what happens in which order.
+ * is handed is a parcel of items.
  *
  * Starts it, by the command line (see sync_spawn) that this one was started by: the
  * program is looked for anew. *fd becomes a socket to it, whose other end is its
