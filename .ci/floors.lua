@@ -68,6 +68,8 @@ floors.table = {
   }, {
     "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
   }, {
+    "lua/sync/reload/",      -- another version of the script takes the place of the one that runs
+  }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call
   }, {

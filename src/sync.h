@@ -367,6 +367,13 @@ void sync_websocket_accept(const char *key, size_t length, char *text);
 int32_t sync_listen(struct sync *sync, const char *host, uint32_t port,
                     const struct sync_options *options);
 
+/* Gives a listener other options, in place of those that it had: its sockets stay open,
+ * connections that it has keep their framing, and go by the rest. Its proxies, folders
+ * and ping are gone, and without SYNC_TLS its certificates; give it new ones. Returns 0
+ * or an error code. */
+int32_t sync_listener_renew(struct sync *sync, uint32_t id,
+                            const struct sync_options *options);
+
 /* The port a listener is bound to (0 for a Unix socket or a listener that's gone). */
 uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 
@@ -535,6 +542,13 @@ int32_t sync_log_is_journal(void);
 int32_t sync_print(const char *line, size_t length);
 int32_t sync_print_flush(uint32_t milliseconds);
 
+/* Writes where a file or folder really is, without links, into real. Returns 0, or -1: it
+ * isn't there, or longer than fits. */
+int32_t sync_path_real(const char *path, char *real, size_t size);
+
+/* A number that is another when a file has been written or replaced; 0: there is none. */
+double sync_path_stamp(const char *path);
+
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
 
@@ -584,10 +598,35 @@ void sync_job_cancel(struct sync *sync, uint32_t id);
  * another. Returns the watch's id (1 or more) or an error code. Stop it before the
  * library closes the descriptor: no event of its id comes any more, but for those of this
  * tick. */
-enum sync_watched { SYNC_READABLE = 1, SYNC_WRITABLE = 2, SYNC_BROKEN = 4 };
+enum sync_watched {
+    SYNC_READABLE = 1,
+    SYNC_WRITABLE = 2,
+    SYNC_BROKEN = 4,
+    SYNC_UNHELD = 8 /* of an interest: the loop ends all the same, as if it were none */
+};
 int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest);
 int32_t sync_watch_change(struct sync *sync, uint32_t id, uint32_t interest);
 void sync_watch_stop(struct sync *sync, uint32_t id);
+
+/* A door: a Unix socket for those who run the server, which only its owner and root may
+ * open. The folder is made if it lacks, and must be the process's own and nobody else's
+ * (UV_EPERM); a socket that a dead process has left is replaced. Returns a descriptor
+ * to be watched, or an error code; sync_door_close removes the file, too. */
+int32_t sync_door_open(const char *folder, const char *path);
+void sync_door_close(int32_t door, const char *path);
+
+/* Takes one who has come: returns a descriptor for sync_adopt and writes who it is, or
+ * UV_EAGAIN: there is none, UV_EPERM: it's neither the owner nor root, and was refused,
+ * or another error code. sync_door_refuse closes one that isn't adopted. */
+struct sync_visitor {
+    uint32_t user;
+    int32_t process;
+};
+int32_t sync_door_accept(int32_t door, struct sync_visitor *visitor);
+void sync_door_refuse(int32_t visitor);
+
+/* The user who runs a process, or an error code: where its door is depends on that. */
+int32_t sync_door_owner(int32_t process);
 
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
@@ -694,6 +733,16 @@ uint32_t sync_disinherit(struct sync *sync);
  * word, and a listener doesn't accept. */
 void sync_let_go(struct sync *sync, uint32_t slot);
 void sync_listener_let_go(struct sync *sync, uint32_t id);
+
+/* The file of a Unix socket that was inherited is this process's to remove. */
+void sync_listener_own(struct sync *sync, uint32_t id, const char *path);
+
+/* This process's id. */
+int32_t sync_process(void);
+
+/* Sends a datagram to a Unix socket: a path, or behind "@" a name of the abstract
+ * namespace. Nobody may be there. */
+void sync_notify(const char *name, const char *text);
 
 /* Every connection that there is, one after the other: the next slot behind this one that
  * is a connection, or 0. */

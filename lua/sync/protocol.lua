@@ -177,6 +177,8 @@ Protocol.routes = {}
 -- What its `clients` and its rooms are.
 Protocol.Set = Set
 
+Protocol.keptByReload = {"clients", "roomsByName"}
+
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
 
@@ -210,9 +212,9 @@ function Protocol:extend(name)
     error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.className,
       #name, Set.MOST_CLASS_NAME), 2)
   end
-  class.clients = self.Set:new()
+  class.clients = rawget(class, "clients") or self.Set:new()
   -- A room lives as long as it has members, or somebody holds it.
-  class.roomsByName = setmetatable({}, {__mode = "v"})
+  class.roomsByName = rawget(class, "roomsByName") or setmetatable({}, {__mode = "v"})
   class.routes = {}
   return class
 end
@@ -303,6 +305,12 @@ function Protocol:onError(err) end -- luacheck: ignore err
 
 --- Called on the class when the server starts.
 function Protocol:onStart() end
+
+--- Called on the class when another version of the script has taken the place of the one that ran
+-- (see docs/reload.md): clients are those that were connected. By itself it calls `onStart`, for
+-- the script begins anew; a class that takes something over has its own.
+-- @tparam table previous what the class was: its fields by name
+function Protocol:onReload(previous) self:onStart() end -- luacheck: ignore previous
 
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end

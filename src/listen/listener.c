@@ -8,6 +8,7 @@
 #include "listen/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "listen/detection.h"
+#include "listen/inherit.h"
 #include "listen/proxy.h"
 #include "net/bind.h"
 #include "net/network.h"
@@ -106,6 +108,17 @@ static void forget_shared(struct shared *shared) {
     }
 }
 
+/* Forgets what a listener was given beside its options. */
+static void forget_settings(struct service *service) {
+    forget_shared(service->ping);
+    service->ping = NULL;
+    while (service->proxies) {
+        struct network *first = service->proxies;
+        service->proxies = first->next;
+        free(first);
+    }
+}
+
 /* Frees a listener that is closed, when its last client has left. */
 static void free_if_done(struct listener *listener) {
     if (!listener->closed || listener->service.clients > 0) {
@@ -118,12 +131,7 @@ static void free_if_done(struct listener *listener) {
     *link = listener->next;
     batch_unreserve(&listener->service.core->batch, NOTICES);
     forget_shared(listener->service.policy);
-    forget_shared(listener->service.ping);
-    while (listener->service.proxies) {
-        struct network *first = listener->service.proxies;
-        listener->service.proxies = first->next;
-        free(first);
-    }
+    forget_settings(&listener->service);
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
     free(listener->unlink_path);
@@ -409,71 +417,10 @@ static int add_socket(void *context, int fd, int transport) {
     return 0;
 }
 
-/* Sockets that this process has from the one before, under the name that enabled them. */
-struct inherited {
-    struct inherited *next;
-    uint32_t port;
-    uint32_t count;
-    int fds[BIND_MOST];
-    uint8_t transports[BIND_MOST];
-    char host[];
-};
-
-static struct inherited *take_inherited(struct core *core, const char *host,
-                                        uint32_t port) {
-    struct inherited **link = &core->inherited;
-    while (*link && ((*link)->port != port || strcmp((*link)->host, host) != 0)) {
-        link = &(*link)->next;
-    }
-    struct inherited *found = *link;
-    if (found) {
-        *link = found->next;
-    }
-    return found;
-}
-
-int listener_inherit(struct core *core, const char *host, uint32_t port, const int *fds,
-                     uint32_t count) {
-    struct inherited *inherited = calloc(1, sizeof(*inherited) + strlen(host) + 1);
-    if (!inherited) {
-        return UV_ENOMEM;
-    }
-    memcpy(inherited->host, host, strlen(host) + 1);
-    inherited->port = port;
-    inherited->count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        bool is_unix = strncmp(host, "unix:", 5) == 0;
-        inherited->fds[i] = fds[i];
-        inherited->transports[i] = is_unix ? SYNC_TRANSPORT_UNIX : SYNC_TRANSPORT_TCP;
-    }
-    struct inherited **last = &core->inherited; /* in the order in which they come */
-    while (*last) {
-        last = &(*last)->next;
-    }
-    *last = inherited;
-    return 0;
-}
-
-uint32_t listener_disinherit(struct core *core) {
-    uint32_t count = 0;
-    while (core->inherited) {
-        struct inherited *first = core->inherited;
-        core->inherited = first->next;
-        for (uint32_t i = 0; i < first->count; i++) {
-            close(first->fds[i]);
-        }
-        free(first);
-        count++;
-    }
-    return count;
-}
-
-/* Goes on with what the process before has bound. Returns 0 or an error code. */
+/* Goes on with what the process before has bound, whose a Unix socket's file stays until
+ * listener_own. Returns 0 or an error code. */
 static int adopt_sockets(struct listener *listener, struct inherited *inherited) {
     int error = 0;
-    if (strncmp(inherited->host, "unix:", 5) == 0) {
-        listener->unlink_path = strdup(inherited->host + 5);
-    }
     for (uint32_t i = 0; i < inherited->count; i++) {
         if (error < 0) {
             close(inherited->fds[i]);
@@ -492,9 +439,21 @@ int listener_fds(const struct listener *listener, int *fds) {
     return (int)listener->socket_count;
 }
 
+void listener_own(struct listener *listener, const char *path) {
+    free(listener->unlink_path);
+    listener->unlink_path = strdup(path);
+}
+
 void listener_keep_file(struct listener *listener) {
     free(listener->unlink_path);
     listener->unlink_path = NULL;
+}
+
+static void take_options(struct service *service, const struct sync_options *options) {
+    service->options = *options;
+    if (options->transports == 0) {
+        service->options.transports = SYNC_STREAMS;
+    }
 }
 
 int listener_open(struct core *core, const char *host, uint32_t port,
@@ -509,16 +468,13 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     }
     listener->service.core = core;
     listener->service.left = conn_left;
-    listener->service.options = *options;
-    if (options->transports == 0) {
-        listener->service.options.transports = SYNC_STREAMS;
-    }
+    take_options(&listener->service, options);
     listener->service.id = ++core->next_listener_id;
     listener->next = core->listeners;
     core->listeners = listener;
 
     int error = 0;
-    struct inherited *inherited = take_inherited(core, host, port);
+    struct inherited *inherited = inherit_take(core, host, port);
     if (inherited) {
         error = adopt_sockets(listener, inherited);
     } else if (core->broker_fd && strcmp(host, "memory:") != 0) {
@@ -544,6 +500,24 @@ int listener_open(struct core *core, const char *host, uint32_t port,
         return error;
     }
     return (int)listener->service.id;
+}
+
+/* Certificates stay until others take their place, who keep their tickets. */
+void listener_renew(struct listener *listener, const struct sync_options *options) {
+    struct service *service = &listener->service;
+    forget_settings(service);
+    take_options(service, options);
+    if (!(options->transports & SYNC_TLS)) {
+        tls_store_free(service->tls);
+        service->tls = NULL;
+    }
+    struct root **last = &listener->spare_roots;
+    while (*last) {
+        last = &(*last)->beside;
+    }
+    *last = service->root;
+    service->root = NULL;
+    listener_resume_all(listener->service.core); /* max_clients may have grown */
 }
 
 int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
@@ -591,20 +565,40 @@ int listener_trust(struct listener *listener, const char *host, const char *cons
     return 0;
 }
 
-int listener_add_root(struct listener *listener, const char *path) {
+/* Files may be looked for in a folder that a listener had before it was renewed: its
+ * descriptor becomes the new folder's, and isn't closed. */
+static struct root *take_spare(struct listener *listener, int descriptor) {
+    struct root *root = listener->spare_roots;
+    if (dup3(descriptor, root->descriptor, O_CLOEXEC) < 0) {
+        return NULL;
+    }
+    listener->spare_roots = root->beside;
+    file_root_close(descriptor);
+    return root;
+}
+
+static struct root *root_new(struct listener *listener, int descriptor) {
     struct core *core = listener->service.core;
     struct root *root = malloc(sizeof(*root));
+    if (root) {
+        root->descriptor = descriptor;
+        root->next = core->roots;
+        core->roots = root;
+    }
+    return root;
+}
+
+int listener_add_root(struct listener *listener, const char *path) {
+    int descriptor = file_root_open(path);
+    if (descriptor < 0) {
+        return descriptor;
+    }
+    struct root *root = listener->spare_roots ? take_spare(listener, descriptor)
+                                              : root_new(listener, descriptor);
     if (!root) {
+        file_root_close(descriptor);
         return UV_ENOMEM;
     }
-    root->descriptor = file_root_open(path);
-    if (root->descriptor < 0) {
-        int error = root->descriptor;
-        free(root);
-        return error;
-    }
-    root->next = core->roots;
-    core->roots = root;
     root->beside = NULL;
     struct root **last = &listener->service.root;
     while (*last) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "conn/hold.h"
+#include "listen/inherit.h"
 #include "listen/listener.h"
 #include "upgrade/carry.h"
 #include "upgrade/parcel.h"
@@ -82,14 +83,19 @@ static socklen_t abstract(struct sockaddr_un *address, const char *name) {
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
 }
 
+static void send_to(const struct sockaddr_un *address, socklen_t size, const char *text) {
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0) {
+        sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)address,
+               size);
+        close(fd);
+    }
+}
+
 void sync_answer(const char *name, const char *text) {
     struct sockaddr_un address;
     socklen_t size = abstract(&address, name);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) {
-        sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
-        close(fd);
-    }
+    send_to(&address, size, text);
 }
 
 int32_t sync_answer_wait(const char *name) {
@@ -198,7 +204,7 @@ int32_t sync_parcel_inherit(struct sync *sync, struct sync_parcel *parcel,
     while (parcel_of(parcel)->fds_due > 0) {
         fds[count++] = parcel_take_fd(parcel_of(parcel));
     }
-    int error = listener_inherit(core_of(sync), item->data, item->value, fds, count);
+    int error = inherit_add(core_of(sync), item->data, item->value, fds, count);
     while (error < 0 && count > 0) {
         close(fds[--count]);
     }
@@ -219,7 +225,7 @@ int32_t sync_parcel_take(struct sync *sync, struct sync_parcel *parcel,
 }
 
 uint32_t sync_disinherit(struct sync *sync) {
-    return listener_disinherit(core_of(sync));
+    return inherit_close(core_of(sync));
 }
 
 void sync_let_go(struct sync *sync, uint32_t slot) {
@@ -235,6 +241,32 @@ void sync_listener_let_go(struct sync *sync, uint32_t id) {
         listener_keep_file(listener);
         listener_close(listener);
     }
+}
+
+void sync_listener_own(struct sync *sync, uint32_t id, const char *path) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    if (listener) {
+        listener_own(listener, path);
+    }
+}
+
+int32_t sync_process(void) {
+    return getpid();
+}
+
+/* The address of a datagram socket: a path, or behind "@" a name without a file. */
+void sync_notify(const char *name, const char *text) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+    if (length >= sizeof(address.sun_path)) {
+        return;
+    }
+    memcpy(address.sun_path, name, length);
+    if (name[0] == '@') {
+        address.sun_path[0] = '\0';
+    }
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    send_to(&address, size, text);
 }
 
 uint32_t sync_next_slot(struct sync *sync, uint32_t slot) {

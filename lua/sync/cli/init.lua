@@ -222,8 +222,16 @@ local function check(script)
   return #problems == 0 and 0 or 1
 end
 
+-- The script's first version begins. One that is no file can't be read again.
+local function loadFirst(script)
+  require "sync.versions".begin(1, false)
+  if script == "-" then return load(script) end
+  require "sync.reload.declarations".watch()
+  return require "sync.reload.source".begin(script)
+end
+
 local function runScript(script)
-  local chunk, message = load(script)
+  local chunk, message = loadFirst(script)
   if not chunk then
     fail(message)
     return 1

@@ -81,12 +81,14 @@ Remote.Set = events.Set
 -- are none.
 Remote.sessionStore = false
 
+Remote.keptByReload = {"sessions", "awayCount", "sessionGroup", "sessionStore"}
+
 --- Makes a class.
 function Remote:extend(name)
   local class = Rpc.extend(self, name)
-  class.sessions = {}  -- by token: instances, connected or away
-  class.awayCount = 0
-  class.sessionGroup = Session.group(name)
+  class.sessions = rawget(class, "sessions") or {}  -- by token: instances, connected or away
+  class.awayCount = rawget(class, "awayCount") or 0
+  class.sessionGroup = rawget(class, "sessionGroup") or Session.group(name)
   return class
 end
 

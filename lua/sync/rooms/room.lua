@@ -94,11 +94,24 @@ Room.isLocked, Room.isPrivate = false, false
 
 -- The functions of a class as those of a member, which `invoke` calls.
 local function bound(class)
-  return functions.wrapped(class.remote, function(_, fn)
+  return functions.wrapped(rawget(class.memberClass, "remote"), class, function(_, fn)
     local inner = declared[fn] or fn
     local function call(member, ...) return inner(member.room, member, ...) end
     return inner ~= fn and waits.declare(call) or call
   end)
+end
+
+Room.keptByReload = {"memberClass", "guestRemote"}
+
+-- Rooms that live keep their pace: their members were told it. The shape of their state stays, too.
+function Room:_renewed(before)
+  making.forget(self)
+  for _, home in ipairs(directory.some(self)) do
+    for _, name in ipairs {"tickRate", "patchRate"} do
+      local was = before[name] or self.super[name]
+      if rawget(home.room, name) == nil then home.room[name] = was end
+    end
+  end
 end
 
 --- Makes a class of rooms.
@@ -106,7 +119,7 @@ end
 function Room:extend(name)
   local class = Class.extend(self, name)
   class.remote = setmetatable({}, {__index = self.remote})
-  class.memberClass = Member:extend(name)
+  class.memberClass = rawget(class, "memberClass") or Member:extend(name)
   class.memberClass.remote = bound(class)
   class.guestRemote = Guest.functions(class)
   directory.name(class)
