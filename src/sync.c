@@ -350,6 +350,13 @@ void sync_hold_accepting(struct sync *sync, int32_t hold) {
     }
 }
 
+void sync_drain(struct sync *sync) {
+    struct core *core = core_of(sync);
+    core->draining = true;
+    shares_tell(core);
+    listener_resume_all(core);
+}
+
 int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
     return timer_start(core_of(sync), delay, interval);
 }

@@ -762,6 +762,11 @@ uint32_t sync_held(struct sync *sync, uint32_t slot);
 /* Accepts nobody, until it is called with hold = 0. Who comes waits. */
 void sync_hold_accepting(struct sync *sync, int32_t hold);
 
+/* From now on nobody is accepted, but for those who ask for /healthz, /readyz, /metrics
+ * or /panel, and hear so; others have 503, or a reset. A worker leaves all to the others,
+ * while they accept. */
+void sync_drain(struct sync *sync);
+
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);
 

@@ -130,6 +130,8 @@ function loop.letIn(client, listener, request)
   client:begin(listener)
   if stopping and not client.isLink then
     client:close("stop")
+  elseif listener.isDraining then
+    client:close("drain")
   else
     client:onConnect(request)
   end

@@ -236,7 +236,9 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
     if (!room) {
         reserve_enter(conn);
         core->accept_paused = true; /* to tell when there's room */
-        note(listener, SYNC_ACCEPT_FULL);
+        if (!core->draining) {
+            note(listener, SYNC_ACCEPT_FULL);
+        }
     }
     return 0;
 }
@@ -249,7 +251,7 @@ static bool others_are_full(const struct core *core) {
 /* Whether a listener that has no room may accept nevertheless, into the reserve. */
 static bool may_reserve(const struct listener *listener) {
     struct core *core = listener->service.core;
-    bool full = core_descriptors(core) >= core->public.client_limit;
+    bool full = core->draining || core_descriptors(core) >= core->public.client_limit;
     return listener->service.options.transports & SYNC_HTTP && full &&
            others_are_full(core) && reserve_has_place(core);
 }
@@ -258,11 +260,18 @@ static bool may_accept(const struct listener *listener) {
     return service_has_room(&listener->service) || may_reserve(listener);
 }
 
-/* Nothing tells when a place of the reserve is silent for long enough. */
+/* Nothing tells when a place of the reserve is silent for long enough, nor that other
+ * workers drain, too. */
 static void wait_for_reserve(struct core *core) {
-    if (core->reserved > 0) {
+    if (core->reserved > 0 || core->draining) {
         uv_timer_start(&core->retry_timer, listener_on_retry, RETRY_WAIT, 0);
     }
+}
+
+/* Whether the program knows why nobody is accepted, or hears of it in this tick. */
+static bool is_explained(const struct listener *listener) {
+    const struct core *core = listener->service.core;
+    return core->accept_held || core->draining || is_pause(listener->notice);
 }
 
 /* Accepts one client. Returns whether to go on. */
@@ -271,8 +280,7 @@ static bool accept_one(struct listening *socket) {
     if (!may_accept(listener)) {
         pause_accepting(listener);
         wait_for_reserve(listener->service.core);
-        /* Else the program knows why, or heard that it is full, a moment ago. */
-        if (!listener->service.core->accept_held && !is_pause(listener->notice)) {
+        if (!is_explained(listener)) {
             note(listener, SYNC_ACCEPT_PAUSED);
         }
         return false;

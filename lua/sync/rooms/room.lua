@@ -29,6 +29,7 @@ local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
+local shutdown = require "sync.rooms.shutdown"
 local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
@@ -157,6 +158,13 @@ function Room:onReturn(member) end -- luacheck: ignore member
 --- Called at each tick.
 -- @tparam number dt seconds that a tick lasts, always the same
 function Room:onTick(dt) end -- luacheck: ignore dt
+
+--- Called when the server drains (`sync.drain`, `--drain`): the room is locked. May wait, until a
+-- match is over: till then its members are not sent elsewhere, and then the room ends. A room
+-- without such a handler ends when the server stops; its members are told "drain".
+-- @tparam number seconds that it may take
+function Room:onShutdown(seconds) end -- luacheck: ignore seconds
+shutdown.watch(Room.onShutdown)
 
 --- Called when the room has ended. May wait.
 function Room:onEnd() end
