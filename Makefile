@@ -209,6 +209,8 @@ fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
 	@./sync-lua spec/fuzz/frame.lua
 	@./sync-lua spec/fuzz/form.lua
+	@./sync-lua spec/fuzz/json.lua
+	@./sync-lua spec/fuzz/amf.lua 20000
 
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .

@@ -110,9 +110,8 @@ function shared.specs(dialect, open)
       for n = 1, PACK do assert(row["a" .. n] == pack[n], pack[n]) end
       pack = {}
       if i % 100 > 0 then return end
-      -- MariaDB's usual character set has at most three bytes a character.
-      local name = (i .. text):gsub("[\240-\247][\128-\191]+", "~"):sub(1, 45)
-        :gsub("[\192-\255][\128-\191]*$", "")
+      -- A column of MariaDB's has one byte a character where nobody says otherwise.
+      local name = (i .. text):gsub("[\128-\255]", "~"):sub(1, 45)
       db:run("insert into score (name) values (?)", name)
       assert.equal(name, db:value("select name from score where name = ?", name))
       named = named + 1
