@@ -39,6 +39,8 @@ floors.table = {
   }, {
     "src/listen/",           -- puts the above together for who comes, and whom we call
   }, {
+    "src/upgrade/",          -- hands all of it to the next process
+  }, {
     "src/sync.c",            -- the door
     "src/tick.c",            -- what happens behind it, in which order
     "src/main.c",            -- the program
@@ -65,6 +67,8 @@ floors.table = {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
   }, {
     "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
+  }, {
+    "lua/sync/reload/",      -- another version of the script takes the place of the one that runs
   }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call

@@ -247,6 +247,16 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
     return listener ? listener_trust(listener, host, files, message, size) : UV_EINVAL;
 }
 
+int32_t sync_listener_renew(struct sync *sync, uint32_t id,
+                            const struct sync_options *options) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    if (!listener || listener->closed) {
+        return UV_EINVAL;
+    }
+    listener_renew(listener, options);
+    return 0;
+}
+
 int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path) {
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_add_root(listener, path) : UV_EINVAL;
@@ -338,6 +348,13 @@ void sync_hold_accepting(struct sync *sync, int32_t hold) {
     if (!core->accept_held && core->accept_paused) {
         listener_resume_all(core);
     }
+}
+
+void sync_drain(struct sync *sync) {
+    struct core *core = core_of(sync);
+    core->draining = true;
+    shares_tell(core);
+    listener_resume_all(core);
 }
 
 int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
