@@ -7,11 +7,14 @@ local HELP = [[
 usage: sync-lua [options] script [arguments]
        sync-lua [options] -e CODE
        sync-lua new NAME
+       sync-lua upgrade PID
 
 Runs a Lua script with LuaJIT and SYNC: require "sync" needs no installation.
 What stands behind the script's name is the script's own.
 
   script            a file, or - for standard input
+  upgrade PID       have a running server replaced by its program and script as they are
+                    now, without a connection being closed; so does SIGUSR2
   new NAME          make a new project in a folder NAME; see sync-lua new --help
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
@@ -369,6 +372,10 @@ function cli.main(given)
     return 2
   end
   if script == "new" then return require "sync.cli.new".main(arg) end -- a script is ./new
+  if script == "upgrade" then return require "sync.cli.upgrade".main(arg) end
+  if script and not wanted.check and not wanted.ruffle then
+    require "sync.upgrade.arrival".begin()
+  end
   if script and wanted.check then return check(script) end
   if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0
