@@ -378,9 +378,9 @@ upgrade.parts[1] = function(parcel, add)
   if own then add(parcel, {what = "shared", values = own.hub.store:pack()}, "sync.shared") end
 end
 
-function arrival.parts.shared(told)
+function arrival.parts.shared(given)
   own = own or require "sync.cluster.memory".open()
-  own.hub.store:unpack(told.values)
+  own.hub.store:unpack(given.values)
 end
 
 -- What keeps the values of sync.shared.

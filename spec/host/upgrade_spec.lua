@@ -227,7 +227,8 @@ describe("an upgrade", function()
 
     local back = assert(WebSocket.connect(port))
     back:receive() -- its own session
-    back:send(TEXT, cjson.encode {jsonrpc = "2.0", id = 9, method = "sync.resume", params = {goes.token, 1}})
+    back:send(TEXT, cjson.encode {jsonrpc = "2.0", id = 9, method = "sync.resume",
+      params = {goes.token, 1}})
     local seen = {}
     for i = 1, 3 do
       _, text = back:receive()
