@@ -28,6 +28,7 @@ local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
 local waits = require "sync.waits"
+local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
 
@@ -258,7 +259,9 @@ function sync.start()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
   end, failure.trace)
+  watchdog.start()
   local hadWork = not ok or loop.run()
+  watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
   unwatch()
   started = false

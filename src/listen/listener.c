@@ -126,6 +126,7 @@ static void free_if_done(struct listener *listener) {
     }
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
+    free(listener->service.name);
     free(listener->unlink_path);
     free(listener->request);
     free(listener);
