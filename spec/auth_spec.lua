@@ -206,6 +206,30 @@ describe("a class with auth", function()
     assert.same({true, "ann1"}, answers(ann))
   end)
 
+  it("has clients try again while nobody can say whose a token is", function()
+    local Game = game {auth = function(text)
+      if text == "right" then return {sub = "ann"} end
+      return nil, "the keys are away", 503
+    end}
+    local server, web = support.serve(Game), support.serve(Game, {transports = {"websocket"}})
+    support.logged(function()
+      for _, headers in ipairs {{Authorization = "Bearer x"}, {Authorization = "Bearer x",
+        Origin = "http://localhost"}} do
+        local got = answerTo(web, headers)
+        assert.matches("^HTTP/1.1 503 .*Retry%-After: 1.*the keys are away", got)
+      end
+      local ann = server:connect()
+      call(ann, 1, "sync.auth", "x") -- no answer, which would be a refusal
+      assert.same({}, answers(ann))
+      assert.is_false(ann:isOpen())
+    end)
+    local bob = server:connect()
+    call(bob, 1, "sync.auth", "right")
+    call(bob, 2, "sync.auth", "x")
+    assert.same({true, -32000}, answers(bob))
+    assert.is_true(bob:isOpen())
+  end)
+
   it("gives the first call a time", function()
     local ann = support.connect(game(), 1, {handshakeTimeout = 0.05})
     support.wait(function() return not ann:isOpen() end)

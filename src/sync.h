@@ -369,6 +369,13 @@ void sync_websocket_accept(const char *key, size_t length, char *text);
 int32_t sync_listen(struct sync *sync, const char *host, uint32_t port,
                     const struct sync_options *options);
 
+/* Gives a listener other options, in place of those that it had: its sockets stay open,
+ * connections that it has keep their framing, and go by the rest. Its proxies, folders
+ * and ping are gone, and without SYNC_TLS its certificates; give it new ones. Returns 0
+ * or an error code. */
+int32_t sync_listener_renew(struct sync *sync, uint32_t id,
+                            const struct sync_options *options);
+
 /* The port a listener is bound to (0 for a Unix socket or a listener that's gone). */
 uint32_t sync_listener_port(struct sync *sync, uint32_t id);
 
@@ -537,8 +544,22 @@ int32_t sync_log_is_journal(void);
 int32_t sync_print(const char *line, size_t length);
 int32_t sync_print_flush(uint32_t milliseconds);
 
+/* Writes where a file or folder really is, without links, into real. Returns 0, or -1: it
+ * isn't there, or longer than fits. */
+int32_t sync_path_real(const char *path, char *real, size_t size);
+
+/* A number that is another when a file has been written or replaced; 0: there is none. */
+double sync_path_stamp(const char *path);
+
 /* Seconds of a clock that never jumps, for measuring. */
 double sync_now(void);
+
+/* The same of a clock that goes on while the machine sleeps, too, where there is one:
+ * what others may take when its time is over is measured by it. */
+double sync_awake(void);
+
+/* Seconds since 1970, of the wall's clock. */
+double sync_wall(void);
 
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
@@ -574,14 +595,40 @@ void sync_connect_cancel(struct sync *sync, uint32_t id);
 void sync_job_cancel(struct sync *sync, uint32_t id);
 
 /* Watches a descriptor of another library: SYNC_WATCH tells each tick what it is ready
- * for, as long as it is. interest is of enum sync_watched, 0 for none; sync_watch_change
- * sets another. Returns the watch's id (1 or more) or an error code. Stop it before the
+ * for, as long as it is: a broken one (reset by its peer) for all that is asked, and
+ * SYNC_BROKEN. interest is of enum sync_watched, 0 for none; sync_watch_change sets
+ * another. Returns the watch's id (1 or more) or an error code. Stop it before the
  * library closes the descriptor: no event of its id comes any more, but for those of this
  * tick. */
-enum sync_watched { SYNC_READABLE = 1, SYNC_WRITABLE = 2, SYNC_BROKEN = 4 };
+enum sync_watched {
+    SYNC_READABLE = 1,
+    SYNC_WRITABLE = 2,
+    SYNC_BROKEN = 4,
+    SYNC_UNHELD = 8 /* of an interest: the loop ends all the same, as if it were none */
+};
 int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest);
 int32_t sync_watch_change(struct sync *sync, uint32_t id, uint32_t interest);
 void sync_watch_stop(struct sync *sync, uint32_t id);
+
+/* A door: a Unix socket for those who run the server, which only its owner and root may
+ * open. The folder is made if it lacks, and must be the process's own and nobody else's
+ * (UV_EPERM); a socket that a dead process has left is replaced. Returns a descriptor
+ * to be watched, or an error code; sync_door_close removes the file, too. */
+int32_t sync_door_open(const char *folder, const char *path);
+void sync_door_close(int32_t door, const char *path);
+
+/* Takes one who has come: returns a descriptor for sync_adopt and writes who it is, or
+ * UV_EAGAIN: there is none, UV_EPERM: it's neither the owner nor root, and was refused,
+ * or another error code. sync_door_refuse closes one that isn't adopted. */
+struct sync_visitor {
+    uint32_t user;
+    int32_t process;
+};
+int32_t sync_door_accept(int32_t door, struct sync_visitor *visitor);
+void sync_door_refuse(int32_t visitor);
+
+/* The user who runs a process, or an error code: where its door is depends on that. */
+int32_t sync_door_owner(int32_t process);
 
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
@@ -646,6 +693,11 @@ uint32_t sync_held(struct sync *sync, uint32_t slot);
 
 /* Accepts nobody, until it is called with hold = 0. Who comes waits. */
 void sync_hold_accepting(struct sync *sync, int32_t hold);
+
+/* From now on nobody is accepted, but for those who ask for /healthz, /readyz, /metrics
+ * or /panel, and hear so; others have 503, or a reset. A worker leaves all to the others,
+ * while they accept. */
+void sync_drain(struct sync *sync);
 
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);

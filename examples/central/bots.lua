@@ -15,6 +15,7 @@ if not count or count < 1 or count % 1 ~= 0 then
 end
 
 local AIMS_A_SECOND = 10
+local WIDTH, HEIGHT = 5760, 3840 -- of the world
 local CONNECTS_A_SECOND = 100
 local NAMES = {"Ada", "Bix", "Cleo", "Dot", "Echo", "Fizz", "Gus", "Hal", "Ivy", "Juno", "Kit",
   "Lux", "Moth", "Nim", "Oz", "Pip", "Quill", "Rue", "Sol", "Tux", "Uma", "Vex", "Wren", "Yuki"}
@@ -22,45 +23,42 @@ local LINES = {"hello", "who draws with me?", "catch me", "nice place", "one mor
 
 math.randomseed(os.time())
 
-local joined, snapshots = 0, 0
+local joined, patches = 0, 0
 
 -- A bot turns slowly about a point that wanders through the world.
 local function think(bot)
   bot.angle = bot.angle + bot.turn
-  if math.random() < 0.01 then
-    bot.homeX, bot.homeY = math.random(bot.width), math.random(bot.height)
-  end
-  bot.x = math.min(math.max(bot.homeX + 300 * math.cos(bot.angle), 0), bot.width)
-  bot.y = math.min(math.max(bot.homeY + 300 * math.sin(bot.angle), 0), bot.height)
-  bot.client:notify("aim", bot.x, bot.y)
+  if math.random() < 0.01 then bot.homeX, bot.homeY = math.random(WIDTH), math.random(HEIGHT) end
+  bot.x = math.min(math.max(bot.homeX + 300 * math.cos(bot.angle), 0), WIDTH)
+  bot.y = math.min(math.max(bot.homeY + 300 * math.sin(bot.angle), 0), HEIGHT)
+  bot.room:input("aim", bot.x, bot.y)
   local chance = math.random()
   if chance < 0.0004 then
-    bot.client:notify("say", LINES[math.random(#LINES)])
+    bot.room:input("say", LINES[math.random(#LINES)])
   elseif chance < 0.004 then
-    bot.client:notify("dash")
+    bot.room:input("dash")
   elseif chance < 0.0045 then
     local points = {}
     for i = 0, 24 do
       local angle = i / 24 * 2 * math.pi
-      points[#points + 1] = math.min(math.max(bot.x + 60 * math.cos(angle), 0), bot.width)
-      points[#points + 1] = math.min(math.max(bot.y + 60 * math.sin(angle), 0), bot.height)
+      points[#points + 1] = math.min(math.max(bot.x + 60 * math.cos(angle), 0), WIDTH)
+      points[#points + 1] = math.min(math.max(bot.y + 60 * math.sin(angle), 0), HEIGHT)
     end
     bot.stroke = bot.stroke + 1
-    bot.client:notify("draw", bot.stroke, 4, points)
+    bot.room:input("draw", bot.stroke, 4, points)
   end
 end
 
 local function start(number)
-  local bot = {angle = math.random() * 6.28, turn = (math.random() - 0.5) * 0.3, stroke = 0}
+  local bot = {angle = math.random() * 6.28, turn = (math.random() - 0.5) * 0.3, stroke = 0,
+    homeX = WIDTH / 2, homeY = HEIGHT / 2}
   local client = sync.connect(url, {offline = "refuse"})
-  bot.client = client
-  client:on("s", function() snapshots = snapshots + 1 end)
   client:onSession(function()
-    local name = NAMES[(number - 1) % #NAMES + 1] .. " " .. number
-    client:call("join", room, name, function(state, err)
+    local who = {room = room, name = NAMES[(number - 1) % #NAMES + 1] .. " " .. number}
+    client:join("Central", who, function(joinedRoom, err)
       if err then return sync.log.warn(("bot %d can't join: %s"):format(number, tostring(err))) end
-      bot.width, bot.height = state.width, state.height
-      bot.homeX, bot.homeY = state.width / 2, state.height / 2
+      bot.room = joinedRoom
+      bot.room:onPatch(function() patches = patches + 1 end)
       if not bot.timer then
         joined = joined + 1
         bot.timer = sync.every(1 / AIMS_A_SECOND, function() think(bot) end)
@@ -78,9 +76,9 @@ connecting = sync.every(1 / CONNECTS_A_SECOND, function()
 end)
 
 sync.every(5, function()
-  sync.log.info(("%d of %d bots are there; %d snapshots a second"):format(joined, count,
-    snapshots / 5))
-  snapshots = 0
+  sync.log.info(("%d of %d bots are there; %d patches a second"):format(joined, count,
+    patches / 5))
+  patches = 0
 end)
 
 sync.start()

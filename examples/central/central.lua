@@ -1,19 +1,16 @@
--- Central as a server class: pages, Flash movies and bots call its functions.
+-- Central as a server class: what pages, Flash movies, bots and terminals call.
 
 local sync = require "sync"
 local Room = require "room"
 
 local Central = sync.Remote:extend("Central")
+Central.rooms = {Room}
 Central.web = false   -- main.lua says where the page is
 Central.maxQueue = 4 * 1024 * 1024
 
-local MOST_ROOMS = 100
 local MOST_NAME, MOST_TEXT = 20, 300 -- bytes
 local MOST_POINTS = 200              -- numbers in a call
-
-local rooms = {}
-local roomCount = 0
-Central.rooms = rooms
+local CHAT = 50                      -- lines that newcomers get
 
 --- What may be shown to others: one line, of a bounded length, cut between letters.
 function Central.clean(text, most)
@@ -25,115 +22,53 @@ function Central.clean(text, most)
   return text
 end
 
--- The names of SYNC's rooms, which are those of who is to be told together: of a whole room,
--- and of a cell in it. A room's own name has no line end.
-local function cellName(room, cell) return room.name .. "\n" .. cell end
+local function named(name)
+  name = Central.clean(type(name) == "string" and name or "", MOST_NAME)
+  if name == "" then error(sync.fault(2, "a name has one letter or more")) end
+  return name
+end
 
--- Whom a room tells something is told by one `fire`: encoded once, and framed once.
-local function makeRoom(name)
-  local room = Room.new(name)
-  function room.broadcast(except, ...)
-    local all = Central:room(name)
-    if except and except.client then all = all:except(except.client) end
-    all:fire(...)
+-- A client joins with `{room = "lobby", name = "ann", hue = 200}`.
+
+local begin = Room.onCreate
+function Room:onCreate()
+  local name = self.metadata.room
+  if type(name) ~= "string" or name == "" or name ~= Central.clean(name, MOST_NAME) then
+    error(sync.fault(3, ("a room's name is a line of 1 to %d bytes"):format(MOST_NAME)))
   end
-  function room.broadcastCell(cell, ...)
-    Central:room(cellName(room, cell)):fire(...)
-  end
-  return room
+  self.lastLine = 0
+  begin(self)
 end
 
---- The room of a name, made when it is first asked for.
--- @return nil when there are too many
-function Central.findRoom(name)
-  name = Central.clean(name, MOST_NAME)
-  if name == "" then name = "lobby" end
-  local room = rooms[name]
-  if not room and roomCount < MOST_ROOMS then
-    room = makeRoom(name)
-    rooms[name] = room
-    roomCount = roomCount + 1
-  end
-  return room
+--- What somebody is called who gives these options. May wait: names.lua asks a database.
+function Central.nameOf(options) return named(options.name) end
+
+function Room:onJoin(member, options)
+  local name = Central.nameOf(options)
+  local hue = type(options.hue) == "number" and options.hue or math.random(0, 359)
+  self:enter(member, name, hue % 360)
 end
 
---- A room that nobody is in is forgotten, but the lobby.
-function Central.leaveRoom(room, member)
-  room:remove(member)
-  if room.count == 0 and room.name ~= "lobby" and rooms[room.name] == room then
-    rooms[room.name] = nil
-    roomCount = roomCount - 1
-  end
-end
+local remote = Room.remote
 
--- What a client's comet is in: the room, and one of its cells.
+-- Where this person points, and what their comet is after.
+remote.aim = sync.method("x: number", "y: number", {rate = 60, burst = 120},
+  function(room, member, x, y)
+    local comet = room.state.comets[member.id]
+    comet.aimX = math.min(math.max(x, 0), Room.WIDTH)
+    comet.aimY = math.min(math.max(y, 0), Room.HEIGHT)
+  end)
 
-local function follow(client, room, member)
-  local cell = cellName(room, member.cell)
-  client:join(room.name)
-  client:join(cell)
-  function member.moved(number)
-    client:leave(cell)
-    cell = cellName(room, number)
-    client:join(cell)
-  end
-end
-
-local function part(client)
-  local room, member = client.place, client.member
-  if not member then return end
-  client:leave(room.name)
-  client:leave(cellName(room, member.cell))
-  client.member = nil
-  Central.leaveRoom(room, member)
-end
-
-local remote = Central.remote
-
-local function present(self)
-  if not self.member then error(sync.fault(1, "join a room first")) end
-  return self.place, self.member
-end
+remote.dash = sync.method({rate = 5, burst = 10}, Room.startDash)
+remote.erase = sync.method({rate = 1, burst = 3}, Room.erase)
 
 local function isWithin(value, most)
   return type(value) == "number" and value >= 0 and value <= most
 end
 
--- Enters a room and leaves the one before. Returns its state.
-remote.join = sync.method("room: string", "name: string", "hue: integer?", {rate = 1, burst = 10},
-  function(self, roomName, name, hue)
-    name = Central.clean(name, MOST_NAME)
-    if name == "" then error(sync.fault(2, "a name has one letter or more")) end
-    local room = Central.findRoom(roomName)
-    if not room then error(sync.fault(3, "there are too many rooms")) end
-    part(self)
-    local member = room:add(name, (hue or math.random(0, 359)) % 360)
-    if not member then error(sync.fault(4, "this room is full")) end
-    member.client = self
-    self.place, self.member = room, member
-    follow(self, room, member)
-    local state = room:state()
-    state.you = member.id
-    return state
-  end)
-
--- Where this person points, and what their comet is after.
-remote.aim = sync.method("x: number", "y: number", {rate = 60, burst = 120},
-  function(self, x, y)
-    local room, member = present(self)
-    room:aim(member, x, y)
-  end)
-
-remote.dash = sync.method({rate = 5, burst = 10}, function(self)
-  local room, member = present(self)
-  return room:startDash(member)
-end)
-
--- Adds points to a stroke of one's own, numbered by the caller. Returns its serial number on the
--- board.
+-- Adds points to a stroke of one's own, numbered by the caller.
 remote.draw = sync.method("stroke: integer", "width: integer", "points: list",
-  {rate = 40, burst = 80}, function(self, stroke, width, points)
-    local room, member = present(self)
+  {rate = 40, burst = 80}, function(room, member, stroke, width, points)
     local fine = #points > 0 and #points <= MOST_POINTS and #points % 2 == 0
     for i = 1, fine and #points or 0, 2 do
       fine = fine and isWithin(points[i], Room.WIDTH) and isWithin(points[i + 1], Room.HEIGHT)
@@ -141,29 +76,22 @@ remote.draw = sync.method("stroke: integer", "width: integer", "points: list",
     if not fine then
       error(sync.fault(5, ("points are x1, y1, …, at most %d numbers"):format(MOST_POINTS)))
     end
-    return room:draw(member, stroke, math.min(math.max(width, 1), 40), points)
+    room:draw(member, stroke, math.min(math.max(width, 1), 40), points)
   end)
 
-remote.erase = sync.method({rate = 1, burst = 3}, function(self)
-  local room, member = present(self)
-  room:erase(member)
-end)
-
-remote.say = sync.method("text: string", {rate = 2, burst = 6}, function(self, text)
-  local room, member = present(self)
+remote.say = sync.method("text: string", {rate = 2, burst = 6}, function(room, member, text)
   text = Central.clean(text, MOST_TEXT)
-  if text ~= "" then room:say(member, text) end
+  if text == "" then return end
+  local who, chat = room.state.people[member.id], room.state.chat
+  room.lastLine = room.lastLine + 1
+  chat[room.lastLine - CHAT] = nil
+  chat[room.lastLine] = {member = member.id, name = who.name, hue = who.hue, text = text}
 end)
 
-remote.rename = sync.method("name: string", {rate = 1, burst = 5}, function(self, name)
-  local room, member = present(self)
-  name = Central.clean(name, MOST_NAME)
-  if name == "" then error(sync.fault(2, "a name has one letter or more")) end
-  room:rename(member, name)
-end)
-
-function Central:onClose()
-  part(self)
-end
+remote.rename = sync.method("name: string", {rate = 1, burst = 5, waits = true},
+  function(room, member, name)
+    name = Central.nameOf {name = name}
+    if member.room then room.state.people[member.id].name = name end
+  end)
 
 return Central

@@ -11,7 +11,6 @@ package.path = folder .. "/?.lua;" .. package.path
 
 local sync = require "sync"
 local Central = require "central"
-local Room = require "room"
 local Terminal = require "terminal"
 
 Central.panel = os.getenv("CENTRAL_PANEL") or false
@@ -22,14 +21,20 @@ local port = tonumber(os.getenv("CENTRAL_PORT") or 8080)
 if host == "*" then
   sync.log.info("open to all who reach this machine; CENTRAL_HOST=localhost keeps it to yourself")
 end
-sync.enable(host, port, Central)
-sync.enable(host, port == 0 and 0 or port + 1, Terminal)
 
--- The game's clock, for all rooms.
-sync.every(1 / Room.TICKS, function()
-  for _, room in pairs(Central.rooms) do
-    if room.count > 0 then room:step() end
-  end
-end)
+local function open()
+  local listener = sync.enable(host, port, Central)
+  Terminal.url = ("tcp://%s:%d"):format(host == "*" and "localhost" or host, listener.port)
+  sync.enable(host, port == 0 and 0 or port + 1, Terminal)
+end
 
+local secret = os.getenv("ACCOUNTS_SECRET") -- that of examples/accounts, whose names count then
+if secret then
+  sync.spawn(function()
+    require("names").begin(sync.sql(os.getenv("ACCOUNTS_DB") or "sqlite:accounts.db"), secret)
+    open()
+  end)
+else
+  open()
+end
 sync.start()

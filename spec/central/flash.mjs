@@ -48,18 +48,11 @@ const movie = () => page.evaluate(() => {
 
 // A program, as a browser's page is.
 const program1 = await connect(`ws://127.0.0.1:${port}`, {WebSocket});
-const snapshots = [];
 const said = [];
-const drawn = [];
-program1.on("s", (tick, text) => { snapshots.push(text); });
-program1.on("onSay", (id, name, hue, text) => { said.push(`${name}: ${text}`); });
-program1.on("onDraw", (id, number, hue, width, points) => { drawn.push(...points); });
-const {you, people} = await program1.server.join(ROOM, "Pat", 200);
-
-function placeOf(id) {
-  const match = new RegExp(`(?:^|[\\n;])${id},(\\d+),(\\d+),`).exec(snapshots.at(-1) ?? "");
-  return match && {x: Number(match[1]), y: Number(match[2])};
-}
+const place = await program1.join("Central", {room: ROOM, name: "Pat", hue: 200});
+place.state.chat.onAdd(({name, text}) => { said.push(`${name}: ${text}`); });
+await place.ready;
+const {people, comets, strokes} = place.state;
 
 await check("the movie joins the room, and sees who is there", async () => {
   await until("both are at the movie's", async () => {
@@ -71,16 +64,16 @@ await check("the movie joins the room, and sees who is there", async () => {
 
 await check("the program sees the movie's comet fly after the mouse", async () => {
   const {me} = await movie();
-  assert.ok(people.length <= 2 && me !== you);
+  assert.ok(people.size === 2 && me !== place.member);
   await page.mouse.move(480, 270);
-  const start = await until("it is in sight", () => placeOf(me));
+  const start = await until("it is in sight", () => comets.get(me)?.x);
   await page.mouse.move(930, 270);
-  await until("it flies", () => placeOf(me)?.x > start.x + 150);
+  await until("it flies", () => comets.get(me)?.x > start + 150);
 });
 
 await check("the movie sees the program's comet fly", async () => {
   const start = (await movie()).seen.find(each => each.name === "Pat");
-  const timer = setInterval(() => program1.notify("aim", [start.x - 400, start.y]), 50);
+  const timer = setInterval(() => place.input("aim", Math.max(0, start.x - 400), start.y), 50);
   await until("it flies", async () => {
     const seen = (await movie()).seen.find(each => each.name === "Pat");
     return seen && seen.x < start.x - 150;
@@ -98,7 +91,7 @@ await check("they talk, and a terminal with them", async () => {
   await until("the program hears it", () => said.includes("Flo: grüße from flash"));
   await until("the terminal hears it", () => text.includes("<Flo> grüße from flash"));
   terminal.write("hello, movie\n");
-  program1.notify("say", ["hello from a program"]);
+  place.input("say", "hello from a program");
   await until("the movie hears both", async () => {
     const {chat} = await movie();
     return chat.includes("Teletype: hello, movie") && chat.includes("Pat: hello from a program");
@@ -110,7 +103,7 @@ await check("they draw on one board", async () => {
   const {x, y} = await movie();
   const points = Array.from({length: 60}, (_, i) => Math.round(i % 2
     ? y - 120 + 40 * Math.sin(i / 6) : x - 300 + 10 * i));
-  await program1.call("draw", [1, 5, points]);
+  await place.call("draw", 1, 5, points);
   await until("the movie has the stroke", async () =>
     (await movie()).strokes.some(each => `${each}` === `${points}`));
   await page.mouse.click(898, 516); // the brush
@@ -118,7 +111,8 @@ await check("they draw on one board", async () => {
   await page.mouse.down();
   await page.mouse.move(620, 210, {steps: 20});
   await page.mouse.up();
-  await until("the program has the movie's", () => drawn.length >= 6);
+  await until("the program has the movie's", () =>
+    [...strokes.values()].some(({member, points: own}) => member !== place.member && own.length >= 6));
   await page.mouse.click(898, 516);
 });
 

@@ -255,9 +255,10 @@ await check("the panel wants its token, and then shows what happens", async () =
     ([name, kind, count]) => name === "Central" && kind === "websocket" && count === "2"));
   const card = title => panel.$$eval(".card", (list, wanted) => list.find(
     each => each.querySelector("h2").textContent === wanted).querySelector(".value").textContent, title);
+  const flying = setInterval(() => ann.mouse.move(400 + 400 * Math.random(), 400).catch(() => {}), 200);
   await until("messages come", async () => parseFloat(await card("Messages out")) > 5);
   await until("a handler has run", async () => (await rows("handlers")).some(
-    ([name, state]) => name === "timer" && /native|interpreted/.test(state)));
+    ([name, state]) => name === "Central:onTick" && /native|interpreted/.test(state)));
   const drawn = () => panel.$$eval(".card canvas", list => list.map(canvas => {
     const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.reduce((sum, value) => sum + value, 0);
@@ -267,6 +268,7 @@ await check("the panel wants its token, and then shows what happens", async () =
     return sums.filter(Boolean).length >= 8 && sums;
   });
   await until("plots move", async () => `${await drawn()}` !== `${first}`);
+  clearInterval(flying);
   await panel.screenshot({path: path.join(pictures, "panel.png"), fullPage: true});
   for (const width of [360, 320]) {
     await panel.setViewportSize({width, height: 740});

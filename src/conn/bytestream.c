@@ -37,7 +37,7 @@ void bytestream_consider(const struct conn *conn, struct clock *clock) {
     clock_consider(clock, conn->last_read, options->idle_timeout, SYNC_IDLE);
     if (conn->pinged) {
         clock_consider(clock, conn->pinged, options->pong_timeout, SYNC_NO_PONG);
-    } else if (conn->service->ping) {
+    } else if (conn->service->ping && conn->wire == options->framing) {
         clock_consider(clock, conn->last_read, options->ping_interval, CLOCK_PING);
     }
 }

@@ -57,7 +57,7 @@ bool input_count(struct conn *conn) {
 ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes,
                   size_t length) {
     const struct sync_options *options = conn_options(conn);
-    const struct codec *codec = &codecs[options->framing];
+    const struct codec *codec = &codecs[conn->wire];
     size_t taken = 0;
     while (taken < length) {
         if (!work_has_room(conn)) {

@@ -88,6 +88,7 @@ struct core {
     uint32_t next_listener_id;
     bool accept_paused;                 /* some listener waits for a client to leave */
     bool accept_held;                   /* see sync_hold_accepting */
+    bool draining;                      /* see sync_drain */
     struct place reserve[CORE_RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
     uint32_t files; /* that requests have open: each takes the place of a connection */

@@ -16,19 +16,28 @@ struct watch {
     struct watch *next;
     struct watch **link;
     uint32_t id;
+    uint32_t interest;
 };
 
+static int arm(struct watch *watch, uint32_t interest);
+
+/* libuv says of a broken descriptor only that, and watches it no more. What came before
+ * may still be there, and its end behind that, so it is watched on. */
 static void on_ready(uv_poll_t *handle, int status, int events) {
     struct watch *watch = handle->data;
-    uint32_t value = status < 0 ? SYNC_BROKEN : 0;
+    uint32_t value = status < 0 ? SYNC_BROKEN | watch->interest : 0;
     value |= events & UV_READABLE ? SYNC_READABLE : 0;
     value |= events & UV_WRITABLE ? SYNC_WRITABLE : 0;
     batch_push(&watch->core->batch, SYNC_WATCH, watch->id, value, NULL, 0);
+    if (status < 0) {
+        arm(watch, watch->interest);
+    }
 }
 
 static int arm(struct watch *watch, uint32_t interest) {
     int events = (interest & SYNC_READABLE ? UV_READABLE : 0) |
                  (interest & SYNC_WRITABLE ? UV_WRITABLE : 0);
+    watch->interest = interest & (SYNC_READABLE | SYNC_WRITABLE);
     return events ? uv_poll_start(&watch->handle, events, on_ready)
                   : uv_poll_stop(&watch->handle);
 }
@@ -78,6 +87,9 @@ int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest) {
         watch->next->link = &watch->next;
     }
     core->watches = watch;
+    if (interest & SYNC_UNHELD) {
+        uv_unref((uv_handle_t *)&watch->handle);
+    }
     error = arm(watch, interest);
     if (error < 0) {
         stop(watch);

@@ -44,7 +44,7 @@ static int open_set(struct poller *poller) {
 }
 
 static void close_set(struct poller *poller) {
-    uv_close((uv_handle_t *)&poller->poll, NULL);
+    uv_close(&poller->handle, NULL);
     close(poller->fd);
 }
 

@@ -66,7 +66,7 @@ int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
                               .loop = loop,
                               .ready = ready,
                               .sent = sent,
-                              .poll = {.data = poller},
+                              .handle = {.data = poller},
                               .fd = -1};
     return poller->backend->open(poller);
 }

@@ -80,8 +80,12 @@ struct poller {
     uv_loop_t *loop;
     poller_ready *ready;
     poller_sent *sent;
-    bool gathers;   /* what is written now may be sent together */
-    uv_poll_t poll; /* the backend's own, as the rest */
+    bool gathers; /* what is written now may be sent together */
+    union {       /* the backend's own, as the rest */
+        uv_handle_t handle;
+        uv_poll_t poll;
+        uv_async_t alive;
+    };
     void *state;
     int fd;
     uint32_t watched; /* while there are any, libuv's loop is alive */

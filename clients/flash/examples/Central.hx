@@ -23,7 +23,8 @@ class Person {
     public var hue:Int;
     public var score = 0;
     public var dashing = false;
-    public var seenAt = -1e9; // ms; not in sight when long ago
+    public var seenAt = -1e9; // ms
+    public var isHere = false; // in sight
     public var x = 0.0;
     public var y = 0.0;
     public var label:TextField;
@@ -38,8 +39,10 @@ class Person {
     }
 
     public function see(x:Float, y:Float, now:Float) {
-        var fresh = now - seenAt > 1000;
-        from = fresh ? [x, y, now - 1] : to;
+        var fresh = !isHere;
+        isHere = true;
+        // It has rested where it was until one patch before.
+        from = fresh ? [x, y, now - 1] : [to[0], to[1], Math.max(to[2], now - Central.PATCH)];
         to = [x, y, now];
         seenAt = now;
         if (fresh) trail = [];
@@ -83,16 +86,12 @@ class Person {
 }
 
 class Stroke {
-    public var member:Int;
-    public var number:Int;
     public var serial:Int;
     public var hue:Int;
     public var width:Int;
     public var points:Array<Float>;
 
-    public function new(member, number, hue, width, points, serial) {
-        this.member = member;
-        this.number = number;
+    public function new(hue, width, points, serial) {
         this.hue = hue;
         this.width = width;
         this.points = points;
@@ -102,6 +101,7 @@ class Stroke {
 
 class Central {
     public static inline var BEHIND = 130; // ms that others are shown behind
+    public static inline var PATCH = 50;   // ms between patches
     static inline var CHAT_LINES = 7;
     static inline var AIM_EVERY = 50; // ms
     static inline var DRAW_EVERY = 60;
@@ -111,10 +111,13 @@ class Central {
     var room = "lobby";
     var name = "flash";
     var me = 0;
-    var count = 0;
+    var place:sync.Room;
     var people:Map<Int, Person> = [];
-    var sparks:Array<Array<Float>> = [];
+    var sparks:Map<Int, Array<Float>> = [];
     var strokes:Array<Stroke> = [];
+    var isPainted = true;
+    var moved:Array<Dynamic> = []; // of the patch that is told: {id, comet}
+    var lines:Array<Dynamic> = []; // the same: {serial, line}
     var chat:Array<String> = [];
 
     var world = new Sprite(); // everything in the world's units
@@ -235,43 +238,75 @@ class Central {
         game = new sync.Client(host, port, {offline: "refuse"});
         game.addEventListener("session", function(_) join());
         game.addEventListener("state", function(_) showStatus());
-        game.on("onJoin", function(id:Int, name:String, hue:Int) people[id] = new Person(name, hue));
-        game.on("onLeave", leave);
-        game.on("onRename", function(id:Int, name:String) {
-            if (people[id] != null) people[id].name = name;
-        });
-        game.on("onSay", function(id:Int, name:String, hue:Int, text:String) say(name, text));
-        game.on("onDraw", draw);
-        game.on("onErase", function(id:Int) {
-            strokes = strokes.filter(function(each) return each.member != id);
-            paint();
-        });
-        game.on("onForget", function(first:Int) {
-            strokes = strokes.filter(function(each) return each.serial >= first);
-            paint();
-        });
-        game.on("onPulse", function(total:Int, best:Dynamic, dots:String) {
-            count = total;
-            showStatus();
-        });
-        game.on("s", snapshot);
     }
 
     function join() {
-        game.call("join", [room, name, 45], function(state:Dynamic) {
+        game.join("Central", {room: room, name: name, hue: 45}, function(joined) {
             for (id in [for (id in people.keys()) id]) leave(id);
-            me = state.you;
-            width = state.width;
-            height = state.height;
-            for (each in (state.people:Array<Dynamic>)) people[each[0]] = new Person(each[1], each[2]);
-            strokes = [for (each in (state.board:Array<Dynamic>))
-                new Stroke(each[0], each[1], each[2], each[3], each[4], each[5])];
+            place = joined;
+            me = joined.member;
+            sparks = new Map();
+            strokes = [];
             chat = [];
-            for (line in (state.chat:Array<Dynamic>)) say(line.name, line.text);
-            count = state.people.length;
-            paint();
-            showStatus();
+            follow(joined.state);
+            joined.onPatch(function(_) patched());
         }, function(fault) say("server", fault.message));
+    }
+
+    // Functions of Flash take as many arguments as they are given.
+    function follow(state:Dynamic) {
+        state.people.onAdd(function(known:Dynamic, id:Int, why:String) {
+            people[id] = new Person(known.name, known.hue);
+        });
+        state.people.onRemove(function(known:Dynamic, id:Int, why:String) leave(id));
+        state.people.onChange(function(known:Dynamic, id:Int, fields:Array<String>) {
+            people[id].name = known.name;
+        });
+        var see = function(comet:Dynamic, id:Int, why:Dynamic) moved.push({id: id, comet: comet});
+        state.comets.onAdd(see);
+        state.comets.onChange(see);
+        state.comets.onRemove(function(comet:Dynamic, id:Int, why:String) {
+            if (people[id] != null) people[id].isHere = false;
+        });
+        state.sparks.onAdd(function(spark:Dynamic, id:Int, why:String) {
+            sparks[id] = [spark.x, spark.y];
+        });
+        state.sparks.onRemove(function(spark:Dynamic, id:Int, why:String) sparks.remove(id));
+        var draw = function(stroke:Dynamic, serial:Int, why:Dynamic) {
+            takeOff(serial);
+            strokes.push(new Stroke(stroke.hue, stroke.width, stroke.points, serial));
+            isPainted = false;
+        };
+        state.strokes.onAdd(draw);
+        state.strokes.onChange(draw);
+        state.strokes.onRemove(function(stroke:Dynamic, serial:Int, why:String) takeOff(serial));
+        state.chat.onAdd(function(line:Dynamic, serial:Int, why:String) {
+            lines.push({serial: serial, line: line});
+        });
+    }
+
+    // Within a patch nothing has an order.
+    function patched() {
+        var time = now();
+        for (one in moved) {
+            var person = people[one.id];
+            if (person == null) continue;
+            person.see(one.comet.x, one.comet.y, time);
+            person.score = one.comet.score;
+            person.dashing = one.comet.isDashing;
+        }
+        moved = [];
+        lines.sort(function(a, b) return a.serial - b.serial);
+        for (one in lines) say(one.line.name, one.line.text);
+        lines = [];
+        strokes.sort(function(a, b) return a.serial - b.serial);
+        if (!isPainted) paint();
+        showStatus();
+    }
+
+    function takeOff(serial:Int) {
+        strokes = strokes.filter(function(each) return each.serial != serial);
+        isPainted = false;
     }
 
     function leave(id:Int) {
@@ -281,41 +316,8 @@ class Central {
         people.remove(id);
     }
 
-    function draw(id:Int, number:Int, hue:Int, width:Int, points:Array<Float>, serial:Int) {
-        var last = null;
-        for (stroke in strokes) {
-            if (stroke.member == id && stroke.serial == serial) last = stroke;
-        }
-        if (last == null) {
-            last = new Stroke(id, number, hue, width, [], serial);
-            strokes.push(last);
-        }
-        last.points = last.points.concat(points);
-        paint();
-    }
-
-    // "id,x,y,score,dash;…|id,x,y;…", a line for each cell in sight.
-    function snapshot(tick:Int, text:String) {
-        var time = now();
-        sparks = [];
-        for (line in text.split("\n")) {
-            var halves = line.split("|");
-            if (halves.length < 2) continue;
-            for (part in halves[0].split(";")) {
-                var fields = part.split(",");
-                var person = people[Std.parseInt(fields[0])];
-                if (fields.length < 5 || person == null) continue;
-                person.see(Std.parseFloat(fields[1]), Std.parseFloat(fields[2]), time);
-                person.score = Std.parseInt(fields[3]);
-                person.dashing = fields[4] == "1";
-            }
-            for (part in halves[1].split(";")) {
-                var fields = part.split(",");
-                if (fields.length == 3) {
-                    sparks.push([Std.parseFloat(fields[1]), Std.parseFloat(fields[2])]);
-                }
-            }
-        }
+    function notify(name:String, ?params:Array<Dynamic>) {
+        if (place != null && place.isIn) place.input(name, params);
     }
 
     // The person in front of it.
@@ -324,7 +326,7 @@ class Central {
         if (e.target == input || e.target == brushButton) return;
         Lib.current.stage.focus = null;
         if (!brush) {
-            game.notify("dash");
+            notify("dash");
             return;
         }
         isDown = true;
@@ -341,7 +343,7 @@ class Central {
         var stage = Lib.current.stage;
         if (stage.focus == input) {
             if (e.keyCode == 13 && input.text != "") {
-                game.notify("say", [input.text]);
+                notify("say", [input.text]);
                 input.text = "";
             }
         } else if (e.keyCode == 66) {
@@ -349,7 +351,7 @@ class Central {
         } else if (e.keyCode == 13) {
             stage.focus = input;
         } else if (e.keyCode == 32) {
-            game.notify("dash");
+            notify("dash");
         }
     }
 
@@ -367,11 +369,9 @@ class Central {
         if (waiting.length == 0) return;
         var points = waiting.slice(0, 200);
         waiting = [];
-        var person = people[me];
-        var number = strokeNumber;
-        game.call("draw", [number, BRUSH, points], function(serial:Int) {
-            if (person != null) draw(me, number, person.hue, BRUSH, points, serial);
-        }, function(fault) say("server", fault.message));
+        if (place == null) return;
+        place.call("draw", [strokeNumber, BRUSH, points], function(_) {},
+            function(fault) say("server", fault.message));
     }
 
     function steer() {
@@ -385,7 +385,7 @@ class Central {
         if ('$aim' == aimed) return;
         aimed = '$aim';
         lastAim = time;
-        game.notify("aim", aim);
+        notify("aim", aim);
     }
 
     // What is shown.
@@ -414,14 +414,13 @@ class Central {
         }
         for (id in people.keys()) {
             var person = people[id];
-            var isHere = time - person.seenAt < 1000;
-            if (isHere) person.draw(g, id == me);
-            if (isHere && person.label == null) {
+            if (person.isHere) person.draw(g, id == me);
+            if (person.isHere && person.label == null) {
                 person.label = label(12, color(person.hue));
                 labels.addChild(person.label);
             }
             if (person.label == null) continue;
-            person.label.visible = isHere;
+            person.label.visible = person.isHere;
             person.label.text = person.score > 0 ? '${person.name} · ${person.score}' : person.name;
             person.label.x = person.x - person.label.width / 2;
             person.label.y = person.y + 20;
@@ -459,6 +458,7 @@ class Central {
     }
 
     function paint() {
+        isPainted = true;
         var g = board.graphics;
         g.clear();
         for (stroke in strokes) {
@@ -487,7 +487,7 @@ class Central {
     }
 
     function showStatus() {
-        status.text = game.state == "open" ? '#$room   $count here' : 'connecting again … (${game.state})';
+        status.text = game.state == "open" ? '#$room   ${Lambda.count(people)} here' : 'connecting again … (${game.state})';
     }
 
     // For the page, and its tests.
@@ -498,12 +498,12 @@ class Central {
                 state: game.state, room: room, me: me,
                 x: mine == null ? 0 : mine.x, y: mine == null ? 0 : mine.y,
                 people: [for (person in people) person.name],
-                seen: [for (person in people) if (now() - person.seenAt < 1000)
+                seen: [for (person in people) if (person.isHere)
                     {name: person.name, x: person.x, y: person.y}],
                 strokes: [for (stroke in strokes) stroke.points],
-                sparks: sparks.length, chat: chat,
+                sparks: Lambda.count(sparks), chat: chat,
             });
         });
-        ExternalInterface.addCallback("say", function(text:String) game.notify("say", [text]));
+        ExternalInterface.addCallback("say", function(text:String) notify("say", [text]));
     }
 }

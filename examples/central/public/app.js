@@ -34,6 +34,9 @@ const world = new World({
     effects.ring(person.x, person.y, person.hue, world.time, 52);
     effects.burst(person.x, person.y, person.hue, world.time, 8, 60);
   },
+  left(person) {
+    if (person.alpha) effects.burst(person.x, person.y, person.hue, world.time, 10, 70);
+  },
 });
 const board = new Board();
 const camera = new Camera();
@@ -45,72 +48,27 @@ let room = roomOfAddress();
 let latency;
 let dashedAt = -Infinity;
 
-// The server's events
+// The room
 
 const net = new Net({
-  joined(state, wanted) {
+  joining(joined) {
     input.reset();
-    world.enter(state);
-    board.enter(state.width, state.height, state.board);
-    chat.enter(state.chat);
-    camera.moveTo(state.width / 2, state.height / 2);
-    room = state.room;
-    if (roomOfAddress() !== room && roomOfAddress() === wanted.room) {
-      history.replaceState(null, "", `#${encodeURIComponent(room)}`);
-    }
+    world.enter(joined);
+    board.enter(joined, world.width, world.height);
+    chat.enter(joined);
+    joined.on("onBump", showBump);
+    camera.moveTo(world.width / 2, world.height / 2);
+  },
+  joined(joined, wanted) {
+    room = wanted.room;
     hud.room(room);
     hud.me(world.me);
-    hud.people(world.count);
     hud.score(0);
-    hud.best([]);
     showLink();
   },
   refused(error) {
-    world.you = undefined; // the server may have let go of the room before
+    world.room = undefined; // it was left before
     entry.open(explain(error));
-  },
-  s(tick, text) {
-    world.snapshot(tick, text, performance.now());
-  },
-  onJoin(id, name, hue) {
-    world.add(id, name, hue);
-    hud.people(world.people.size);
-  },
-  onLeave(id) {
-    const person = world.people.get(id);
-    if (person?.alpha) effects.burst(person.x, person.y, person.hue, world.time, 10, 70);
-    world.people.delete(id);
-    hud.people(world.people.size);
-  },
-  onRename(id, name) {
-    const person = world.people.get(id);
-    if (person) person.name = name;
-  },
-  onDraw(id, number, hue, width, points, serial) {
-    board.draw(id, number, hue, width, points, serial, performance.now());
-  },
-  onErase(id) {
-    board.erase(id);
-  },
-  onForget(first) {
-    board.forget(first);
-  },
-  onSay(id, name, hue, text) {
-    chat.add(id, name, hue, text);
-    const person = world.people.get(id);
-    if (!person) return;
-    const letters = [...text];
-    const shown = letters.length > MOST_WORDS
-      ? `${letters.slice(0, MOST_WORDS - 1).join("")}…` : text;
-    person.words = {text: shown, until: world.time + WORDS_MS};
-  },
-  onBump: showBump,
-  onPulse(count, best, map) {
-    world.count = count;
-    world.best = best;
-    world.map = map;
-    hud.people(count);
-    hud.best(best);
   },
 });
 
@@ -118,14 +76,23 @@ const net = new Net({
 function showBump(by, whom, lost) {
   const [one, other] = [world.people.get(by), world.people.get(whom)];
   if (!one || !other?.alpha) return;
-  const begin = world.time + 130;
+  const begin = world.time + world.room.delay;
   effects.ring(other.x, other.y, one.hue, begin, 80);
   effects.burst(other.x, other.y, other.hue, begin, 22, 130);
   effects.number(other.x, other.y, other.hue, begin, `−${lost}`);
-  if (by === world.you || whom === world.you) camera.shake();
-  if (whom === world.you) {
+  if (one === world.me || other === world.me) camera.shake();
+  if (other === world.me) {
     hud.toast(`${one.name} bumped you: ${lost} ${lost === 1 ? "spark" : "sparks"} lost.`);
   }
+}
+
+function showWords({member, text}) {
+  const person = world.people.get(member);
+  if (!person) return;
+  const letters = [...text];
+  const shown = letters.length > MOST_WORDS
+    ? `${letters.slice(0, MOST_WORDS - 1).join("")}…` : text;
+  person.words = {text: shown, until: world.time + WORDS_MS};
 }
 
 // What one does
@@ -133,7 +100,7 @@ function showBump(by, whom, lost) {
 const failed = error => hud.toast(explain(error));
 const pen = new Pen({world, board, net, failed});
 const away = () => canvas.focus({preventScroll: true});
-const chat = new Chat({net, away, toast: text => hud.toast(text)});
+const chat = new Chat({net, away, toast: text => hud.toast(text), said: showWords});
 const actions = {
   chat: () => chat.open(),
   dash() {
@@ -159,7 +126,7 @@ const entry = new Entry((identity, wantedRoom) => {
     history.pushState(null, "", `#${encodeURIComponent(wantedRoom)}`);
   }
   const {me} = world;
-  const isOnlyName = me && me.hue === identity.hue && wantedRoom === room;
+  const isOnlyName = me && me.hue === identity.hue && wantedRoom === room && !identity.token;
   if (!isOnlyName) return enter();
   if (me.name !== identity.name) net.rename(identity.name).catch(failed);
 });
@@ -284,6 +251,8 @@ function frame(now) {
   if (time - mapAt > MAP_MS) {
     mapAt = time;
     hud.map(world, camera, board);
+    hud.people(world.people.size);
+    hud.best(world.best(8));
   }
 }
 
@@ -300,8 +269,8 @@ function plain({id, name, hue, x, y, score, alpha, isDashing}) {
 
 window.central = {
   state: () => ({connection: net.game.state, room, isIn: Boolean(world.me), tool: input.tool,
-    tick: world.tick, time: world.time, width: world.width, height: world.height,
-    count: world.count, best: world.best, sparks: world.sparks.size,
+    tick: world.room?.tick, time: world.time, width: world.width, height: world.height,
+    count: world.people.size, best: world.best(8), sparks: world.sparks.size,
     sight: {...camera.sight, has: undefined}}),
   me: () => world.me ? plain(world.me) : null,
   people: () => [...world.people.values()].map(plain),

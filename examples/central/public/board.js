@@ -40,6 +40,7 @@ export class Board {
   version = 0;         // counts what changes the whole picture, for the map
 
   #bySerial = new Map();
+  #last = 0;           // serial
   #open = new Set();   // strokes that somebody draws on: their ends are painted each frame
   #tiles = [];         // {strokes: Set, canvas, isStale, used}
   #pictures = 0;
@@ -47,22 +48,23 @@ export class Board {
   #size = 0;           // pixels of a tile
   #frame = 0;
 
-  /** Begins anew: `strokes` are the server's, [member, number, hue, width, points, serial]. */
-  enter(width, height, strokes) {
+  /** Begins anew with a room, whose first patch hasn't come yet. */
+  enter({state: {strokes}}, width, height) {
     this.#columns = Math.ceil(width / TILE);
     const rows = Math.ceil(height / TILE);
     this.strokes.clear();
     this.#bySerial.clear();
+    this.#last = 0;
     this.#open.clear();
     this.#pictures = 0;
     this.#tiles = Array.from({length: this.#columns * rows}, () => ({strokes: new Set()}));
-    for (const [member, number, hue, wide, points, serial] of strokes) {
-      this.#close(this.extend(this.begin(member, number, hue, wide, serial), points, 0));
-    }
     this.version++;
+    strokes.onAdd((stroke, serial, why) => this.#put(stroke, serial, why));
+    strokes.onChange((stroke, serial) => this.#put(stroke, serial, "new"));
+    strokes.onRemove((stroke, serial) => this.remove(this.#bySerial.get(serial)));
   }
 
-  /** A stroke without points. One's own has no serial until the server has told it. */
+  /** A stroke without points. One's own has no serial while it is drawn. */
   begin(member, number, hue, width, serial) {
     const stroke = {member, number, hue, width, serial, points: [], painted: -1, changed: 0};
     this.strokes.add(stroke);
@@ -70,10 +72,13 @@ export class Board {
     return stroke;
   }
 
-  /** What another has drawn. */
-  draw(member, number, hue, width, points, serial, now) {
+  // What the server has of a stroke, which begins with what was there before.
+  #put({member, number, hue, width, points}, serial, why) {
     const stroke = this.#bySerial.get(serial) ?? this.begin(member, number, hue, width, serial);
-    this.extend(stroke, points, now);
+    const now = why === "new" ? performance.now() : 0;
+    this.extend(stroke, points.slice(stroke.points.length), now);
+    if (serial < this.#last) this.#raise(serial);
+    this.#last = Math.max(this.#last, serial);
   }
 
   extend(stroke, points, now) {
@@ -90,13 +95,11 @@ export class Board {
     return stroke;
   }
 
-  /** The serial of one's own stroke: from it the server knows which is above which. */
-  number(stroke, serial) {
-    if (stroke.serial === serial || !this.strokes.has(stroke)) return;
-    stroke.serial = serial;
-    this.#bySerial.set(serial, stroke);
-    const later = [...this.strokes].filter(other => other.serial > serial);
-    for (const other of later) { // they came meanwhile, and belong above
+  // Later strokes belong above.
+  #raise(serial) {
+    const later = [...this.strokes].filter(other => other.serial > serial)
+      .sort((a, b) => a.serial - b.serial);
+    for (const other of later) {
       this.strokes.delete(other);
       this.strokes.add(other);
       for (const tile of this.#tilesOf(other)) {
@@ -107,34 +110,15 @@ export class Board {
     }
   }
 
-  /** Takes back the points of one's own stroke that the server has not taken. */
-  cut(stroke, length) {
-    if (!this.strokes.has(stroke)) return;
-    this.#remove(stroke);
-    if (length === 0) return;
-    const again = this.begin(stroke.member, stroke.number, stroke.hue, stroke.width,
-      stroke.serial);
-    this.extend(again, stroke.points.slice(0, length), 0);
-  }
-
-  /** A member has erased what was theirs. */
-  erase(member) {
-    for (const stroke of this.strokes) if (stroke.member === member) this.#remove(stroke);
-  }
-
-  /** The board is full: strokes before this serial are gone. */
-  forget(first) {
-    for (const stroke of this.strokes) if (stroke.serial < first) this.#remove(stroke);
-  }
-
   /** All is to be painted again, because the colours have changed. */
   repaint() {
     for (const tile of this.#tiles) tile.isStale = true;
     this.version++;
   }
 
-  #remove(stroke) {
-    this.strokes.delete(stroke);
+  /** Takes a stroke off. */
+  remove(stroke) {
+    if (!this.strokes.delete(stroke)) return;
     this.#bySerial.delete(stroke.serial);
     this.#open.delete(stroke);
     for (const tile of this.#tilesOf(stroke)) {

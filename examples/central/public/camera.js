@@ -3,10 +3,9 @@
 
 import {TILE} from "./board.js";
 
-// The server tells of a comet's neighbours at least this far off to each side.
-const MOST_WIDTH = 1880, MOST_HEIGHT = 940;
-// In a corner of the world it tells so much of it; beyond the edge is nothing to see.
-const CORNER_WIDTH = 3 * TILE, CORNER_HEIGHT = 2 * TILE, MARGIN = 120;
+// The server shows what a page of this size has in sight, of which no more than a margin is beyond
+// the edge of the world: see room.lua.
+const MOST_WIDTH = 1880, MOST_HEIGHT = 940, MARGIN = 120;
 const SMALLEST = 0.8; // of a unit's size in CSS pixels
 const MOST_RATIO = 2; // of device pixels: more can't be seen in what moves
 
@@ -18,8 +17,8 @@ export function pixelRatio() {
 }
 
 // Keeps a side of what is in sight from showing more than a margin beyond the world.
-function inside(center, half, size, told) {
-  const least = half - Math.max(MARGIN, 2 * half - told);
+function inside(center, half, size) {
+  const least = half - MARGIN;
   return least > size - least ? size / 2 : Math.min(Math.max(center, least), size - least);
 }
 
@@ -67,8 +66,8 @@ export class Camera {
   follow({x, y}, ms, world) {
     const share = calm.matches ? 1 : 1 - Math.exp(-ms * 0.007);
     const [halfX, halfY] = [this.width / this.scale / 2, this.height / this.scale / 2];
-    this.centerX += (inside(x, halfX, world.width, CORNER_WIDTH) - this.centerX) * share;
-    this.centerY += (inside(y, halfY, world.height, CORNER_HEIGHT) - this.centerY) * share;
+    this.centerX += (inside(x, halfX, world.width) - this.centerX) * share;
+    this.centerY += (inside(y, halfY, world.height) - this.centerY) * share;
     this.#shake = Math.max(0, this.#shake - ms);
   }
 

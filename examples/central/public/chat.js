@@ -12,7 +12,7 @@ export class Chat {
   #panel = document.getElementById("chat");
   #list = document.getElementById("lines");
   #input = document.getElementById("say");
-  #parts; // {net, toast, away()}
+  #parts; // {net, toast, away(), said(line)}
 
   constructor(parts) {
     this.#parts = parts;
@@ -38,11 +38,20 @@ export class Chat {
     this.#list.scrollTop = this.#list.scrollHeight;
   }
 
-  /** Begins anew, with the lines that the room has kept. */
-  enter(lines) {
+  /** Begins anew with a room; what is said from now on is told, too. */
+  enter(room) {
     this.lines = [];
     this.#list.replaceChildren();
-    for (const {id, name, hue, text} of lines) this.add(id, name, hue, text);
+    let [fresh, isFirst] = [[], true];
+    room.state.chat.onAdd((line, serial) => fresh.push({serial, line}));
+    room.onPatch(() => {
+      fresh.sort((a, b) => a.serial - b.serial);
+      for (const {line} of fresh) {
+        this.add(line.member, line.name, line.hue, line.text);
+        if (!isFirst) this.#parts.said(line);
+      }
+      [fresh, isFirst] = [[], false];
+    });
   }
 
   add(id, name, hue, text) {

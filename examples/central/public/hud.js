@@ -5,9 +5,6 @@ import {pixelRatio} from "./camera.js";
 import {color, onTheme, paint, world as palette} from "./palette.js";
 
 const TOAST_MS = 4500;
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const PLACES = new Map([...LETTERS].map((letter, i) => [letter, (i + 0.5) / 64]));
-
 const $ = id => document.getElementById(id);
 
 function tell(element, text) {
@@ -85,9 +82,9 @@ export class Hud {
     $("dash").classList.toggle("resting", share > 0);
   }
 
-  /** The best: [name, score, hue]. */
+  /** The best: {name, score, hue}. */
   best(list) {
-    const rows = list.map(([name, score, hue]) => {
+    const rows = list.map(({name, score, hue}) => {
       const row = document.createElement("li");
       const who = paint(document.createElement("b"), hue);
       const points = document.createElement("span");
@@ -115,9 +112,8 @@ export class Hud {
     context.drawImage(this.#strokes(board, wide, high, scale), 0, 0);
     context.fillStyle = palette().text;
     context.globalAlpha = 0.7;
-    for (let i = 0; i + 1 < world.map.length; i += 2) {
-      context.fillRect(PLACES.get(world.map[i]) * wide - ratio,
-        PLACES.get(world.map[i + 1]) * high - ratio, 2 * ratio, 2 * ratio);
+    for (const {known: {x, y}} of world.people.values()) {
+      context.fillRect(x / 255 * wide - ratio, y / 255 * high - ratio, 2 * ratio, 2 * ratio);
     }
     const {left, top, right, bottom} = camera.sight;
     context.globalAlpha = 0.5;

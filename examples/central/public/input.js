@@ -102,8 +102,9 @@ export class Input {
 
   // Where the comet is by the newest snapshot, which is where it can best come to rest.
   #here() {
-    const last = this.#parts.world.me?.samples.at(-1);
-    return last && [last.x, last.y];
+    const {room} = this.#parts.world;
+    const comet = room?.state.comets.get(room.member);
+    return comet && [comet.x, comet.y];
   }
 
   #within(x, y) {

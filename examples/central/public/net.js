@@ -16,12 +16,9 @@ const TEXTS = {
 export function explain(error) {
   if (error.code === "offline" || error.code === "disconnected") return "";
   if (TEXTS[error.code]) return TEXTS[error.code];
-  if (error.code > 0) return `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+  if (error.code > 0 || error.code === -32002) return `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
   return "That did not work.";
 }
-
-// The server's lists are objects when they are empty.
-const list = value => Array.isArray(value) ? value : [];
 
 export class Net {
   game = sync.client(new URL("/", location), {
@@ -29,14 +26,18 @@ export class Net {
     reconnect: {most: 4000},
   });
 
+  room;              // that one is in
+
   #listeners;
-  #wanted; // {room, name, hue}
+  #wanted;           // {room, name, hue}
   #isJoining = false;
 
-  /** `listeners`: joined(state), refused(error), and by their names the server's events. */
+  /**
+   * `listeners`: joining(room), whose state is empty yet, joined(room, wanted), left(reason),
+   * refused(error).
+   */
   constructor(listeners) {
     this.#listeners = listeners;
-    this.game.on("*", (event, ...args) => listeners[event]?.(...args));
     this.game.onSession(() => this.#join());
   }
 
@@ -53,17 +54,20 @@ export class Net {
     this.#isJoining = true;
     let again = 0;
     try {
-      const state = await this.game.server.join(wanted.room, wanted.name, wanted.hue);
-      for (const name of ["people", "board", "chat"]) state[name] = list(state[name]);
-      this.#listeners.joined(state, wanted);
+      if (this.room?.isIn) await this.room.leave();
+      const room = this.room = await this.game.join("Central", wanted);
+      this.#listeners.joining(room);
+      room.onLeft(() => this.game.state === "open" && this.#join());
+      await Promise.race([room.ready, new Promise(left => room.onLeft(left))]);
+      if (room.isIn) this.#listeners.joined(room, wanted);
     } catch (error) {
       if (error.code === -32001 || error.code === "timeout") again = JOIN_AGAIN;
-      else if (error.code > 0 && this.#wanted === wanted) this.#refuse(error);
+      else if (typeof error.code === "number" && this.#wanted === wanted) this.#refuse(error);
       else if (typeof error.code === "undefined") throw error;
     } finally {
       this.#isJoining = false;
       if (again) setTimeout(() => this.#join(), again);
-      else if (this.#wanted !== wanted) this.#join();
+      else if (this.#wanted !== wanted || this.room && !this.room.isIn) this.#join();
     }
   }
 
@@ -72,13 +76,28 @@ export class Net {
     this.#listeners.refused(error);
   }
 
-  aim(x, y) { return this.game.notify("aim", [x, y]); }
-  dash() { return this.game.server.dash(); }
-  say(text) { return this.game.server.say(text); }
-  erase() { return this.game.server.erase(); }
-  draw(number, width, points) { return this.game.server.draw(number, width, points); }
+  // Without an answer.
+  aim(x, y) { return this.room.isIn && this.room.input("aim", x, y) !== undefined; }
+  dash() { return this.#call("dash"); }
+  say(text) { return this.#call("say", text); }
+  erase() { return this.#call("erase"); }
   rename(name) {
     this.#wanted = {...this.#wanted, name};
-    return this.game.server.rename(name);
+    return this.#call("rename", name);
+  }
+
+  /** Resolves when the room's state has what was drawn. */
+  async draw(number, width, points) {
+    await this.#call("draw", number, width, points);
+    const {room} = this;
+    await new Promise(done => {
+      const stop = room.onPatch(() => { stop(); done(); });
+      room.onLeft(done);
+    });
+  }
+
+  async #call(name, ...params) {
+    if (!this.room?.isIn) throw Object.assign(new Error("one is in no room"), {code: "offline"});
+    return this.room.call(name, ...params);
   }
 }

@@ -1,5 +1,5 @@
-// One's own strokes: shown at once, sent in batches. What the server does not take is taken
-// back, so that all see the same board.
+// One's own strokes: shown at once, sent in batches. When the room's state has what was sent, or
+// the server has not taken it, they are taken off: so all see the same board.
 
 const BATCH_MS = 60;
 const MOST_SENT = 200;       // numbers in a call: the server's bound
@@ -12,6 +12,7 @@ export class Pen {
 
   #number = 0;
   #sent = 0;    // numbers of the stroke that are on their way
+  #calls = [];  // of the stroke: promises
   #timer;
   #parts;       // {world, board, net, failed(error)}
 
@@ -25,6 +26,7 @@ export class Pen {
     if (!me) return;
     this.stroke = board.begin(me.id, ++this.#number, me.hue, this.width);
     this.#sent = 0;
+    this.#calls = [];
     this.#timer = setInterval(() => this.#send(), BATCH_MS);
     this.#add(x, y);
   }
@@ -39,10 +41,12 @@ export class Pen {
   }
 
   end() {
-    if (!this.stroke) return;
+    const {stroke} = this;
+    if (!stroke) return;
     clearInterval(this.#timer);
     this.#send();
     this.stroke = undefined;
+    Promise.all(this.#calls).then(() => this.#parts.board.remove(stroke));
   }
 
   #add(x, y) {
@@ -57,21 +61,20 @@ export class Pen {
     while (stroke && this.#sent < stroke.points.length) {
       const from = this.#sent;
       this.#sent = Math.min(from + MOST_SENT, stroke.points.length);
-      this.#call(stroke, from, stroke.points.slice(from, this.#sent));
+      this.#calls.push(this.#call(stroke, stroke.points.slice(from, this.#sent)));
     }
   }
 
-  async #call(stroke, from, points) {
-    const {net, board, failed} = this.#parts;
+  async #call(stroke, points) {
     try {
-      board.number(stroke, await net.draw(stroke.number, stroke.width, points));
+      await this.#parts.net.draw(stroke.number, stroke.width, points);
     } catch (error) {
       if (this.stroke === stroke) {
         clearInterval(this.#timer);
         this.stroke = undefined;
       }
-      board.cut(stroke, from);
-      failed(error);
+      this.#parts.board.remove(stroke);
+      this.#parts.failed(error);
     }
   }
 }

@@ -7,7 +7,7 @@ import {color, onTheme, tint, world as palette} from "./palette.js";
 
 const GLOW = 96;            // pixels of a glow's picture
 const HEAD = 11;            // units, a comet's radius
-const TRAIL = 18, STEP = 26; // points of a trail, and ms between them
+const TRAIL = 470;          // ms of a trail
 const MOST_LABELS = 150;
 const STARS = [{depth: 0.25, count: 60, size: 1.2}, {depth: 0.45, count: 40, size: 1.8},
   {depth: 0.7, count: 16, size: 2.6}];
@@ -79,7 +79,6 @@ export class View {
   #context;
   #canvas;
   #parts; // {camera, world, board, effects}
-  #trail = Array.from({length: TRAIL}, () => ({x: 0, y: 0}));
 
   constructor(canvas, parts) {
     this.#canvas = canvas;
@@ -255,36 +254,28 @@ export class View {
 
   // The way behind a comet, as one shape that gets narrow and fades.
   #tail(context, person, rgb) {
-    const trail = this.#trail;
-    const time = this.#parts.world.time;
+    const {trail} = person;
     const lasting = calm.matches ? TRAIL / 3 : TRAIL;
-    let count = 0;
-    let length = 0;
-    for (; count < lasting && time - count * STEP > person.samples[0].t; count++) {
-      const point = person.at(time - count * STEP, trail[count]);
-      if (count) length += Math.hypot(point.x - trail[count - 1].x, point.y - trail[count - 1].y);
-    }
-    if (count < 2 || length < 6) return;
-    const end = trail[count - 1];
+    const until = this.#parts.world.time - lasting;
+    const first = trail.findIndex(({t}) => t > until);
+    const end = trail[first];
+    if (first < 0 || trail.length - first < 2) return;
+    if (Math.hypot(person.x - end.x, person.y - end.y) < 6) return;
     const gradient = context.createLinearGradient(person.x, person.y, end.x, end.y);
     gradient.addColorStop(0, `rgb(${rgb} / .62)`);
     gradient.addColorStop(1, `rgb(${rgb} / 0)`);
     context.fillStyle = gradient;
     context.beginPath();
-    this.#side(context, count, 1);
-    this.#side(context, count, -1);
+    for (let i = trail.length - 1; i >= first; i--) this.#side(context, trail, i, 1, until, lasting);
+    for (let i = first; i < trail.length; i++) this.#side(context, trail, i, -1, until, lasting);
     context.fill();
   }
 
-  #side(context, count, sign) {
-    const trail = this.#trail;
-    for (let n = 0; n < count; n++) {
-      const i = sign > 0 ? n : count - 1 - n;
-      const [a, b] = [trail[Math.max(0, i - 1)], trail[Math.min(count - 1, i + 1)]];
-      const length = Math.hypot(b.x - a.x, b.y - a.y) || 1;
-      const wide = sign * HEAD * 0.92 * (1 - i / count) / length;
-      context.lineTo(trail[i].x - (b.y - a.y) * wide, trail[i].y + (b.x - a.x) * wide);
-    }
+  #side(context, trail, i, sign, until, lasting) {
+    const [a, b] = [trail[Math.min(trail.length - 1, i + 1)], trail[Math.max(0, i - 1)]];
+    const length = Math.hypot(b.x - a.x, b.y - a.y) || 1;
+    const wide = sign * HEAD * 0.92 * Math.max(0, (trail[i].t - until) / lasting) / length;
+    context.lineTo(trail[i].x - (b.y - a.y) * wide, trail[i].y + (b.x - a.x) * wide);
   }
 
   // One's own comet has a ring, which fills while the next dash is not ready.

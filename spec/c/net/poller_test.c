@@ -205,6 +205,57 @@ EACH_WAY(poller_closes_for_the_other_side_too) {
     close(end.other);
 }
 
+static void on_async(uv_async_t *async) {
+    ++*(int *)async->data;
+}
+
+static void on_closed(uv_handle_t *handle) {
+    (void)handle;
+}
+
+static void on_timer(uv_timer_t *timer) {
+    timer->data = NULL;
+}
+
+/* How often the poller sleeps until a timer of 20 ms has fired. */
+static int waits_of_a_timer(void) {
+    int waits = 0;
+    uv_timer_t timer;
+    uv_timer_init(&loop, &timer);
+    timer.data = &poller;
+    uv_timer_start(&timer, on_timer, 20, 0);
+    while (timer.data) {
+        poller_wait(&poller, true);
+        waits++;
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    poller_wait(&poller, false);
+    return waits;
+}
+
+/* libuv runs its loop for handles that keep it alive; what came for others, such as the
+ * signals of children, made its descriptor readable for ever, and the ring never slept.
+ */
+EACH_WAY(poller_takes_what_came_for_handles_that_are_unref_ed) {
+    struct end end;
+    uv_async_t async;
+    int called = 0;
+    uv_async_init(&loop, &async, on_async);
+    uv_unref((uv_handle_t *)&async);
+    async.data = &called;
+    open_end(&end, LIMIT);
+    for (int i = 1; i <= 3; i++) {
+        uv_async_send(&async);
+        UNTIL(called == i);
+    }
+    CHECK(waits_of_a_timer() < 10); /* it sleeps */
+    CHECK(poller_wait(&poller, false));
+    close_end(&end);
+    CHECK(!poller_wait(&poller, true)); /* it doesn't keep the poller, either */
+    uv_close((uv_handle_t *)&async, on_closed);
+    poller_wait(&poller, false);
+}
+
 /* What only io_uring's has. */
 
 TEST(uring_says_what_a_gathered_send_has_left) {
