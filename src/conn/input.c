@@ -160,7 +160,7 @@ void input_client_ended(struct conn *conn) {
 
 static void resume(struct conn *conn) {
     work_begin(conn);
-    if (conn->owes_connect) {
+    if (conn->owes_connect || conn->core->frozen) {
         turn_wait(conn);
         return;
     }

@@ -24,6 +24,7 @@ struct conn;
 struct crew;
 struct deflater;
 struct fetcher;
+struct inherited;
 struct inflater;
 struct listener;
 struct offer;
@@ -84,7 +85,8 @@ struct core {
     uv_timer_cb on_deadline; /* what the timer calls */
 
     struct listener *listeners;
-    uv_timer_t retry_timer; /* after accept failed */
+    struct inherited *inherited; /* sockets of the process before */
+    uv_timer_t retry_timer;      /* after accept failed */
     uint32_t next_listener_id;
     bool accept_paused;                 /* some listener waits for a client to leave */
     bool accept_held;                   /* see sync_hold_accepting */
@@ -126,6 +128,7 @@ struct core {
     bool polling; /* libuv runs, and may sleep */
     bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */
+    bool frozen;  /* clients that are open aren't read */
 };
 
 static inline struct core *core_of(struct sync *sync) {
