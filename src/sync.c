@@ -552,7 +552,7 @@ static void describe_client(struct core *core, uint32_t slot,
     }
     client->port =
         sync_peer(&core->public, slot, client->address, sizeof(client->address));
-    client->name = conn->name;
+    client->name = conn->name ? core->names + conn->name : 0;
 }
 
 int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json) {
@@ -589,10 +589,11 @@ int32_t sync_listener_name(struct sync *sync, uint32_t id, const char *name) {
     return 0;
 }
 
-void sync_name(struct sync *sync, uint32_t slot, uint32_t name) {
+void sync_name(struct sync *sync, uint32_t slot, double name) {
     struct conn *conn = core_conn(core_of(sync), slot);
     if (conn) {
-        conn->name = name;
+        conn->name = (uint32_t)(uint64_t)name;
+        core_of(sync)->names = name - conn->name;
     }
 }
 

@@ -676,9 +676,10 @@ void sync_watchdog_told(struct sync *sync);
 /* Whether LuaJIT's profiler runs, or something else that takes its signal. */
 int32_t sync_is_profiled(void);
 
-/* What the watchdog's log calls a listener's class (UTF-8), and a connection's client. */
+/* What the watchdog's log calls a listener's class (UTF-8), and a connection's client: a
+ * whole number. Of names above 2^32 the part that is divisible by it is common to all. */
 int32_t sync_listener_name(struct sync *sync, uint32_t id, const char *name);
-void sync_name(struct sync *sync, uint32_t slot, uint32_t name);
+void sync_name(struct sync *sync, uint32_t slot, double name);
 
 /* An upgrade: the next process goes on with this one's sockets and connections. What it
  * is handed is a parcel of items.

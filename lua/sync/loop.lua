@@ -97,6 +97,12 @@ local nextId = 0
 local byId                  -- clients, once somebody has looked for one
 local firing                -- the timer whose function was called last
 
+--- Gives a client a connection.
+function loop.seat(client, slot)
+  clients[slot] = client
+  C.sync_name(handle, slot, client.id)
+end
+
 -- Makes a connection a client. A WebSocket's handshake is its request.
 local function connected(slot, listener, request)
   local address, port = core.peer(slot)
@@ -109,8 +115,7 @@ local function connected(slot, listener, request)
     port = port,
     transport = TRANSPORTS[C.sync_transport(handle, slot)],
   }
-  clients[slot] = client
-  C.sync_name(handle, slot, nextId % 2 ^ 32)
+  loop.seat(client, slot)
   if byId then byId[nextId] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
@@ -422,7 +427,8 @@ end
 
 --- The timer whose function runs, or nil.
 function loop.firing()
-  local event = loop.running and not isBetween and handle.events[cursor - 1]
+  local event = loop.running and not isBetween and handle.cursor > 0 and
+    handle.events[handle.cursor - 1]
   return event and event.type == TIMER and firing or nil
 end
 

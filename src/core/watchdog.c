@@ -251,7 +251,7 @@ static void say_stuck(const struct watchdog *watchdog) {
     const struct watched_client *client = &finding->client;
     char message[256];
     char calls[TEXT];
-    char name[16];
+    char name[24];
     struct log_field fields[4];
     size_t count = 0;
     describe_calls(finding, calls);
@@ -262,8 +262,8 @@ static void say_stuck(const struct watchdog *watchdog) {
     if (client->address[0]) {
         fields[count++] = (struct log_field){"address", client->address};
     }
-    if (client->name) {
-        snprintf(name, sizeof(name), "%u", client->name);
+    if (client->name > 0) {
+        snprintf(name, sizeof(name), "%.0f", client->name);
         fields[count++] = (struct log_field){"client", name};
     }
     if (calls[0]) {

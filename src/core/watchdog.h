@@ -11,7 +11,7 @@ struct watched_client {
     char class[WATCHDOG_NAME]; /* or empty: it is nobody's */
     char address[46];
     uint32_t port;
-    uint32_t name; /* see sync_name; 0: it has none */
+    double name; /* see sync_name; 0: it has none */
 };
 
 /* Fills that in for a slot, which may be gone. It runs within a signal's handler. */
