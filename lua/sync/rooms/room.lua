@@ -89,9 +89,11 @@ Room.remote = {}
 --- The number of the last tick.
 -- @field tick
 
---- Whether nobody more may come in, by `lock`; whether it's joined by its code alone, by
--- `makePrivate`.
-Room.isLocked, Room.isPrivate = false, false
+--- Whether nobody more may come in, by `lock`.
+Room.isLocked = false
+
+--- Whether it's joined by its code alone, by `makePrivate`.
+Room.isPrivate = false
 
 -- The functions of a class as those of a member, which `invoke` calls.
 local function bound(class)
