@@ -39,6 +39,8 @@ floors.table = {
   }, {
     "src/listen/",           -- puts the above together for who comes, and whom we call
   }, {
+    "src/upgrade/",          -- hands all of it to the next process
+  }, {
     "src/sync.c",            -- the door
     "src/tick.c",            -- what happens behind it, in which order
     "src/main.c",            -- the program

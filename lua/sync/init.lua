@@ -18,6 +18,7 @@ local advice = require "sync.advice"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local door = require "sync.console.door"
+local drain = require "sync.drain"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
@@ -32,6 +33,7 @@ local shedding = require "sync.shedding"
 local task = require "sync.task"
 local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
 
@@ -214,11 +216,14 @@ local function toldToStop(number)
     -- A terminal and a service manager tell every process; the parent says TERM once, and
     -- ends those that take too long itself.
     if stopped or number == SIGNALS.INT then return end
+    if drain.isOn() then return sync.stop() end
     loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
   else
     endWatching() -- the next one, of either kind, ends the process at once
   end
-  log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
+  local does = drain.onTerm and "draining" or "stopping"
+  log.info((number == SIGNALS.INT and "interrupted: " or "told to stop: ") .. does)
+  if drain.onTerm then return sync.drain {seconds = drain.onTerm} end
   sync.stop()
 end
 
@@ -281,7 +286,9 @@ function sync.start()
     for _, class in ipairs(classes()) do class:onStart() end
     reload.settle()
   end, failure.trace)
+  watchdog.start()
   local hadWork = not ok or loop.run()
+  watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
   door.close()
   endWatching()
@@ -300,6 +307,7 @@ end
 function sync.stop(seconds)
   if not started or stopped then return end
   stopped = true
+  drain.stopped()
   for _, listener in ipairs(opened) do listener:stop() end
   for _, class in ipairs(classes()) do
     local ok, message = xpcall(function() class:onStop() end, failure.trace)
@@ -308,6 +316,21 @@ function sync.stop(seconds)
     end
   end
   loop.stop(seconds or STOP_SECONDS)
+end
+
+--- Ends the server without haste: nobody new is accepted, `/healthz` and `/readyz` say 503,
+-- `onShutdown` of classes and rooms is called, and clients are told to go elsewhere (`onGoAway`),
+-- some each second. When nobody is left, or in `seconds`, the server stops. With `--workers` it is
+-- this worker alone. One that drains already goes on as it does.
+-- @tparam[opt] table given `seconds` (30) that it takes at most, and `batch`: clients that are told
+-- in a second; by default as many as it takes to tell all in half of the time
+-- @treturn boolean false: the server doesn't run, or stops or drains already
+function sync.drain(given)
+  local problem = drain.problem(given or {})
+  if problem then error("sync.drain: " .. problem, 2) end
+  if not started or stopped or drain.isOn() then return false end
+  drain.begin({listeners = opened, classes = classes(), stop = sync.stop}, given or {})
+  return true
 end
 
 --- Makes this process a node of a cluster: what is sent to a class's clients or to a room

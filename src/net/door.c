@@ -90,10 +90,6 @@ int32_t sync_door_owner(int32_t process) {
     return stat(path, &found) < 0 ? -errno : (int32_t)found.st_uid;
 }
 
-int32_t sync_process(void) {
-    return getpid();
-}
-
 int32_t sync_at_terminal(void) {
     return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }

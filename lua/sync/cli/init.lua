@@ -29,6 +29,10 @@ What stands behind the script's name is the script's own.
   --memory=SIZE     the memory that clients may use, as in 512M: near it none is accepted,
                     at it the heaviest are closed; off: none. By itself four fifths of
                     what the container or the service may have. Workers have shares
+  --watchdog=SECONDS
+                    log a handler that has not ended after so long, and where it is; off:
+                    none. By itself 1
+  --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -127,6 +131,17 @@ function actions.console(value)
   end
   if value == "off" then require "sync.console.door".off() end
   return true
+end
+
+function actions.watchdog(value)
+  return require "sync.watchdog".configure(value)
+end
+
+function actions.drain(value)
+  local drain = require "sync.drain"
+  local problem
+  drain.onTerm, problem = drain.parse(value)
+  return drain.onTerm, problem
 end
 
 function actions.log(value)
@@ -310,7 +325,8 @@ local function apply(name, value)
 end
 
 -- Options that the parent of workers has, too.
-local OF_PARENTS = {log = true, ["log-file"] = true, memory = true, console = true}
+local OF_PARENTS = {log = true, ["log-file"] = true, memory = true, drain = true,
+  console = true}
 
 -- What may stand in a script's place.
 local OTHERS = {new = "sync.cli.new", console = "sync.cli.console", reload = "sync.cli.console"}

@@ -274,6 +274,12 @@ function Remote:abort()
   end
 end
 
+--- Called when the server drains: the client is told to connect anew, and to leave when it has.
+-- @tparam number delay seconds until then
+function Remote:onGoAway(delay)
+  self:fire({late = false}, "sync.goaway", {delay = math.floor(delay * 1000)})
+end
+
 --- Called when a client of a class with `resumeTime` has lost its connection.
 function Remote:onAway() end
 
