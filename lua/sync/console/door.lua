@@ -28,7 +28,7 @@ Visitor.messageTimeout, Visitor.handshakeTimeout, Visitor.waitTimeout = false, f
 local entering = {} -- who they are, by slot
 local inside = 0
 local opened, isOff = false, false
-local prepare
+local prepare, connector
 
 function Visitor:begin()
   if prepare then prepare() end
@@ -64,7 +64,7 @@ function Watch:descriptorReady()
     end
     return
   end
-  local slot = inside < MOST and self.connector:adopt(fd)
+  local slot = inside < MOST and connector:adopt(fd)
   if not slot then return C.sync_door_refuse(fd) end
   entering[slot] = {user = user, process = process}
 end
@@ -93,10 +93,10 @@ function door.open(whenFirst)
     log.debug("there is no console: its socket can't be opened at " .. path)
     return
   end
-  local connector = assert(Connector.new(Visitor, {}))
-  local watch = setmetatable({fd = fd, connector = connector}, Watch)
+  connector = connector or assert(Connector.new(Visitor, {}))
+  local watch = setmetatable({fd = fd}, Watch)
   local id = assert(jobs.watch(fd, READABLE, watch))
-  opened = {fd = fd, path = path, connector = connector, id = id}
+  opened = {fd = fd, path = path, id = id}
 end
 
 --- Closes it. Who is inside stays until the loop ends.
@@ -104,7 +104,6 @@ function door.close()
   if not opened then return end
   jobs.unwatch(opened.id)
   C.sync_door_close(opened.fd, opened.path)
-  opened.connector:close()
   opened = false
 end
 
