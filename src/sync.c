@@ -6,6 +6,7 @@
 #include <openssl/sha.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conn/codec.h"
@@ -246,6 +247,16 @@ int32_t sync_listener_trust(struct sync *sync, uint32_t id, const char *host,
     return listener ? listener_trust(listener, host, files, message, size) : UV_EINVAL;
 }
 
+int32_t sync_listener_renew(struct sync *sync, uint32_t id,
+                            const struct sync_options *options) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    if (!listener || listener->closed) {
+        return UV_EINVAL;
+    }
+    listener_renew(listener, options);
+    return 0;
+}
+
 int32_t sync_listener_root(struct sync *sync, uint32_t id, const char *path) {
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_add_root(listener, path) : UV_EINVAL;
@@ -339,6 +350,13 @@ void sync_hold_accepting(struct sync *sync, int32_t hold) {
     }
 }
 
+void sync_drain(struct sync *sync) {
+    struct core *core = core_of(sync);
+    core->draining = true;
+    shares_tell(core);
+    listener_resume_all(core);
+}
+
 int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
     return timer_start(core_of(sync), delay, interval);
 }
@@ -357,6 +375,25 @@ int32_t sync_random(char *bytes, size_t length) {
 
 double sync_now(void) {
     return (double)uv_hrtime() / 1e9;
+}
+
+static double read_clock(clockid_t clock) {
+    struct timespec time;
+    return clock_gettime(clock, &time) == 0
+               ? (double)time.tv_sec + (double)time.tv_nsec / 1e9
+               : sync_now();
+}
+
+double sync_awake(void) {
+#ifdef CLOCK_BOOTTIME
+    return read_clock(CLOCK_BOOTTIME);
+#else
+    return sync_now();
+#endif
+}
+
+double sync_wall(void) {
+    return read_clock(CLOCK_REALTIME);
 }
 
 double sync_bucket_end(uint32_t bucket) {

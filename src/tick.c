@@ -21,6 +21,7 @@
 #include "jobs/jobs.h"
 #include "jobs/watch.h"
 #include "listen/connect.h"
+#include "listen/inherit.h"
 #include "listen/listener.h"
 #include "websocket/broadcast.h"
 #include "websocket/send.h"
@@ -94,6 +95,7 @@ void sync_close(struct sync *sync) {
     shares_free(core);
     resolve_cancel_all(core);
     connect_cancel_all(core);
+    inherit_close(core);
     struct listener *next;
     for (struct listener *l = core->listeners; l; l = next) {
         next = l->next;

@@ -83,6 +83,15 @@ function compiler.name(name, fn)
   order[#order + 1] = id
 end
 
+--- Forgets which functions have places in the report.
+-- @tparam[opt] table before what this has returned: they have their places again
+-- @treturn table
+function compiler.forget(before)
+  local was = {names = names, order = order}
+  names, order = before and before.names or {}, before and before.order or {}
+  return was
+end
+
 local function siteOf(fn, pc)
   local id = key(fn)
   return id and id .. ":" .. pc

@@ -15,7 +15,7 @@ local Set = require "sync.set"
 
 local C, handle, toString = core.C, core.handle, core.string
 local CONNECT, DATA = tonumber(C.SYNC_CONNECT), tonumber(C.SYNC_DATA)
-local BYTES = tonumber(C.SYNC_BYTES)
+local BYTES, TIMER = tonumber(C.SYNC_BYTES), tonumber(C.SYNC_TIMER)
 local REQUEST, FILE = tonumber(C.SYNC_REQUEST), tonumber(C.SYNC_FILE)
 
 local TEXT, BINARY = tonumber(C.SYNC_KIND_TEXT), tonumber(C.SYNC_KIND_BINARY)
@@ -95,6 +95,7 @@ local deadline              -- the timer that ends a stop that takes too long
 local isLate = false        -- it has
 local nextId = 0
 local byId                  -- clients, once somebody has looked for one
+local firing                -- the timer whose function was called last
 
 -- Makes a connection a client. A WebSocket's handshake is its request.
 local function connected(slot, listener, request)
@@ -129,6 +130,8 @@ function loop.letIn(client, listener, request)
   client:begin(listener)
   if stopping and not client.isLink then
     client:close("stop")
+  elseif listener.isDraining then
+    client:close("drain")
   else
     client:onConnect(request)
   end
@@ -252,6 +255,7 @@ local function fired(id, late)
     timers[id] = nil
     timer.id = false
   end
+  firing = timer
   timer.fn(late / 1e6)
 end
 
@@ -413,6 +417,12 @@ local function closeLinks()
   for _, client in pairs(clients) do
     if not client.closing then client:close("stop") end
   end
+end
+
+--- The timer whose function runs, or nil.
+function loop.firing()
+  local event = loop.running and not isBetween and handle.events[cursor - 1]
+  return event and event.type == TIMER and firing or nil
 end
 
 local hasPolled = false -- since it runs: something could happen

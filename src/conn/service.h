@@ -21,7 +21,7 @@ struct service {
 /* Whether it may have one more connection. */
 static inline bool service_has_room(const struct service *service) {
     const struct core *core = service->core;
-    return !core->accept_held &&
+    return !core->accept_held && !core->draining &&
            service->clients - service->reserved < service->options.max_clients &&
            core_descriptors(core) < core->public.client_limit;
 }

@@ -23,6 +23,7 @@ struct conn;
 struct crew;
 struct deflater;
 struct fetcher;
+struct inherited;
 struct inflater;
 struct listener;
 struct offer;
@@ -82,10 +83,12 @@ struct core {
     uv_timer_cb on_deadline; /* what the timer calls */
 
     struct listener *listeners;
-    uv_timer_t retry_timer; /* after accept failed */
+    struct inherited *inherited; /* sockets of the process before */
+    uv_timer_t retry_timer;      /* after accept failed */
     uint32_t next_listener_id;
     bool accept_paused;                 /* some listener waits for a client to leave */
     bool accept_held;                   /* see sync_hold_accepting */
+    bool draining;                      /* see sync_drain */
     struct place reserve[CORE_RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
     uint32_t files; /* that requests have open: each takes the place of a connection */
@@ -123,6 +126,7 @@ struct core {
     bool polling; /* libuv runs, and may sleep */
     bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */
+    bool frozen;  /* clients that are open aren't read */
 };
 
 static inline struct core *core_of(struct sync *sync) {
