@@ -32,6 +32,7 @@ local shedding = require "sync.shedding"
 local task = require "sync.task"
 local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
 
@@ -273,7 +274,9 @@ function sync.start()
     for _, class in ipairs(classes()) do class:onStart() end
     reload.settle()
   end, failure.trace)
+  watchdog.start()
   local hadWork = not ok or loop.run()
+  watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
   endWatching()
   started = false

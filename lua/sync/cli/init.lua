@@ -24,6 +24,9 @@ What stands behind the script's name is the script's own.
   --memory=SIZE     the memory that clients may use, as in 512M: near it none is accepted,
                     at it the heaviest are closed; off: none. By itself four fifths of
                     what the container or the service may have. Workers have shares
+  --watchdog=SECONDS
+                    log a handler that has not ended after so long, and where it is; off:
+                    none. By itself 1
   --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
@@ -114,6 +117,10 @@ function actions.memory(value)
   if bytes == nil then return nil, problem end
   limit.bytes = bytes and math.floor(bytes / processes)
   return true
+end
+
+function actions.watchdog(value)
+  return require "sync.watchdog".configure(value)
 end
 
 function actions.drain(value)
