@@ -18,6 +18,7 @@ local advice = require "sync.advice"
 local arrival = require "sync.upgrade.arrival"
 local core = require "sync.core"
 local declared = require "sync.declared"
+local door = require "sync.console.door"
 local drain = require "sync.drain"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
@@ -35,6 +36,7 @@ local task = require "sync.task"
 local upgrade = require "sync.upgrade"
 local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
 
@@ -279,6 +281,16 @@ local function joinWorkers()
   bus:tellListening()
 end
 
+-- The console's commands, when somebody comes to say some.
+local function addCommands()
+  local server = {sync = sync, classes = classes, client = sync.client,
+    listeners = function() return opened end, reload = reload.begin}
+  for _, name in ipairs {"acts", "evaluate", "lists", "trace"} do
+    require("sync.console." .. name).attach(server)
+  end
+  require "sync.console.memory"
+end
+
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
 -- @raise when the server runs already, or nothing is there to begin with
@@ -288,6 +300,7 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
+  if versions.current() then door.open(addCommands) end -- else it's no server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()
@@ -296,8 +309,11 @@ function sync.start()
     arrival.finish(opened)
   end, failure.trace)
   if ok then systemd.ready() end
+  watchdog.start()
   local hadWork = not ok or loop.run()
+  watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
+  door.close()
   endWatching()
   started = false
   opened = {}

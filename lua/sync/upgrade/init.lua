@@ -121,10 +121,10 @@ upgrade.parts = {}
 -- Handing over.
 
 -- What still has to come to its end, or nil.
-local function unrest()
+local function unrest(self)
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
   for _, client in pairs(loop.clients) do
-    if not client.isLink and not client.closing and not clients.may(client) then
+    if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
       if client:isSecure() then return "a client has TLS, which can't be handed over yet" end
       if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
     end
@@ -175,7 +175,7 @@ end
 local function handOver()
   local self = current
   loop.between = nil
-  local why = unrest()
+  local why = unrest(self)
   if why then
     if now() > self.quietUntil then fail(self, why) end
     return
