@@ -29,6 +29,8 @@ What stands behind the script's name is the script's own.
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
                     auto: epoll
+  --io-threads=N    with uring: N threads of the kernel's send and receive, on cores of
+                    their own, beside the one that runs Lua; see docs/scaling.md
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
@@ -124,6 +126,8 @@ actions["log-file"] = function(path)
 end
 
 function actions.io() return true end -- src/main.c has seen to it, before there was a core
+
+actions["io-threads"] = actions.io
 
 actions.j = jitCommand
 
@@ -337,6 +341,10 @@ function cli.main(given)
   for _, option in ipairs(given) do wanted[option[1]] = option[2] end
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
     not wanted.help and not wanted.version and (script or wanted.execute) and script ~= "new" then
+    if (tonumber(wanted["io-threads"]) or 0) > 0 then
+      fail("--workers and --io-threads both take cores: choose one; docs/scaling.md says when which")
+      return 2
+    end
     for _, option in ipairs(given) do
       local code = OF_PARENTS[option[1]] and apply(unpack(option))
       if code then return code end
