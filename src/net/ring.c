@@ -14,7 +14,6 @@ enum {
     ENTRIES = 2048,     /* of the submission queue */
     COMPLETIONS = 8192, /* more are kept by the kernel until there is room */
     MANY = 8,           /* times so many: a thread takes them when it comes to that */
-    THREAD_IDLE = 1,    /* ms without work until a thread sleeps: the shortest there is */
     GROUP = 0,          /* of the buffers */
     FIRST_BUFFERS = 64, /* that are used from the beginning */
     MOST_LOOKS = 64     /* in a row */
@@ -25,9 +24,8 @@ static uint32_t entry_count(const struct ring *ring) {
 }
 
 static int thread_init(struct ring *ring) {
-    struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL | IORING_SETUP_CQSIZE |
-                                              IORING_SETUP_CLAMP,
-                                     .sq_thread_idle = THREAD_IDLE,
+    struct io_uring_params params = {.flags = IORING_SETUP_COOP_TASKRUN |
+                                              IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                      .cq_entries = MANY * COMPLETIONS};
     return io_uring_queue_init_params(entry_count(ring), &ring->uring, &params);
 }
@@ -110,6 +108,9 @@ int ring_open(struct ring *ring, enum ring_kind kind, bool limits) {
         return error;
     }
     error = buffers_init(ring);
+    if (error == 0 && kind == RING_THREAD) {
+        error = pump_open(&ring->pump, &ring->uring);
+    }
     if (error < 0) {
         ring_close(ring);
     }
@@ -117,6 +118,9 @@ int ring_open(struct ring *ring, enum ring_kind kind, bool limits) {
 }
 
 void ring_close(struct ring *ring) {
+    if (ring->pump.uring) {
+        pump_close(&ring->pump);
+    }
     io_uring_queue_exit(&ring->uring);
     unmap(ring->entries, ENTRIES_SIZE);
     unmap(ring->buffers, BUFFERS_SIZE);
@@ -126,7 +130,7 @@ void ring_close(struct ring *ring) {
 struct io_uring_sqe *ring_entry(struct ring *ring) {
     struct io_uring_sqe *entry = io_uring_get_sqe(&ring->uring);
     if (!entry) {
-        io_uring_submit(&ring->uring);
+        ring_submit(ring);
         entry = io_uring_get_sqe(&ring->uring);
     }
     return entry;
@@ -169,7 +173,11 @@ void ring_mark(struct io_uring_sqe *entry) {
 }
 
 void ring_submit(struct ring *ring) {
-    io_uring_submit(&ring->uring);
+    if (ring->kind == RING_THREAD) {
+        pump_submit(&ring->pump);
+    } else {
+        io_uring_submit(&ring->uring);
+    }
 }
 
 /* The kernel makes 20 deferred completions at a time. Not to wait, and to ask again,
@@ -180,8 +188,11 @@ void ring_get(struct ring *ring) {
     }
 }
 
-void ring_wait_for_one(struct ring *ring) {
-    io_uring_submit_and_wait(&ring->uring, 1);
+/* Only the thread hands entries over. */
+void ring_wait_for_one(struct ring *ring, int timeout) {
+    struct io_uring_cqe *completion;
+    struct __kernel_timespec time = {timeout / 1000, timeout % 1000 * 1000000LL};
+    io_uring_wait_cqe_timeout(&ring->uring, &completion, &time);
     ring_get(ring);
 }
 

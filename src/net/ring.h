@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "net/pump.h"
+
 enum {
     RING_BUFFERS = 1024,          /* at most: few are used while few are needed */
     RING_BUFFER = 4096,           /* bytes of one */
@@ -29,13 +31,13 @@ struct ring_message {
 
 enum ring_kind {
     RING_OWN,    /* its owner's calls do the work */
-    RING_THREAD, /* a thread of the kernel's does (IORING_SETUP_SQPOLL): calls only wake
-                    it */
+    RING_THREAD, /* a thread's do, see pump.h: its owner's only wake that */
     RING_SLEEPER /* to sleep in: it has no buffers */
 };
 
 struct ring {
     struct io_uring uring;
+    struct pump pump; /* of RING_THREAD */
     enum ring_kind kind;
     struct io_uring_buf_ring *entries; /* of the buffers */
     char *buffers;
@@ -74,8 +76,8 @@ void ring_mark(struct io_uring_sqe *entry);
  * them in their order. */
 void ring_submit(struct ring *ring);
 
-/* The same, and waits for a completion. */
-void ring_wait_for_one(struct ring *ring);
+/* Waits for a completion of a ring with a thread, for so many ms at most. */
+void ring_wait_for_one(struct ring *ring, int timeout);
 
 /* The same, and sleeps until there is a completion, at most so many ms (-1: for ever). */
 void ring_wait(struct ring *ring, int timeout);

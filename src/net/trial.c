@@ -18,7 +18,12 @@ static bool completes(struct trial *trial, uint64_t name, int32_t result,
                       uint32_t *flags) {
     struct io_uring_cqe *completion = NULL;
     if (io_uring_peek_cqe(&trial->ring->uring, &completion) < 0) {
-        ring_wait(trial->ring, 1000);
+        if (trial->ring->kind == RING_THREAD) {
+            ring_submit(trial->ring);
+            ring_wait_for_one(trial->ring, 1000);
+        } else {
+            ring_wait(trial->ring, 1000);
+        }
         io_uring_peek_cqe(&trial->ring->uring, &completion);
     }
     if (!completion) {

@@ -85,7 +85,7 @@ static void await_marks(struct uring *uring) {
     for (uint32_t i = 0; i < uring->lane_count; i++) {
         struct lane *lane = &uring->lanes[i];
         while (lane->marked.first && !lane->passed) {
-            ring_wait_for_one(&lane->ring);
+            ring_wait_for_one(&lane->ring, 1000);
             reap_ring(uring, &lane->ring);
         }
     }
