@@ -93,7 +93,7 @@ static bool choose_io(const char *name) {
     return true;
 }
 
-/* The same for the kernel's threads; only uring has some. */
+/* The same for threads; only uring has some. */
 static bool choose_threads(const char *text) {
     char *end;
     long count = strtol(text, &end, 10);

@@ -246,9 +246,8 @@ int32_t sync_choose_io(const char *name);
 
 enum { SYNC_IO_THREADS_MOST = 64 };
 
-/* Says how many threads of the kernel's send and receive for each core of this process
- * that is made from now on, by "uring"; 0: none. Returns 0, or UV_ENOTSUP; sync_io_why
- * then says why. */
+/* Says how many threads send and receive for each core that is made from now on, by
+ * "uring"; 0: none. Returns 0, or UV_ENOTSUP; sync_io_why then says why. */
 int32_t sync_choose_io_threads(uint32_t count);
 uint32_t sync_io_threads(void);
 

@@ -33,7 +33,7 @@ if refused < 0 then
     unknown and "this sync-lua has no such way to the kernel" or ffi.string(C.sync_io_why())), 0)
 end
 
--- SYNC_IO_THREADS is how many threads of the kernel's uring has; sync-lua --io-threads sets it.
+-- SYNC_IO_THREADS is how many threads uring has; sync-lua --io-threads sets it.
 local threads = os.getenv "SYNC_IO_THREADS"
 if threads and threads ~= "" then
   local count = tonumber(threads)
@@ -309,7 +309,7 @@ function core.io()
   return ffi.string(C.sync_io()), ffi.string(C.sync_io_why())
 end
 
---- How many threads of the kernel's send and receive for this process.
+--- How many threads send and receive for this process, beside Lua's.
 function core.ioThreads()
   return C.sync_io_threads()
 end

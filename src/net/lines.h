@@ -2,7 +2,7 @@
  *
  * A line is a descriptor's: what was asked of the kernel for it, and what came. Each is
  * on a lane, which is a ring, and who is on it. There is one lane; or there are several,
- * each with a thread of the kernel's, and a ring to sleep in besides.
+ * each with a thread, and a ring to sleep in besides.
  *
  * Files work on lines by concern: ask.c asks the kernel, intake.c takes what came,
  * flight.c sends, doze.c sleeps; uring.c puts them together.

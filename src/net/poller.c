@@ -80,8 +80,8 @@ int poller_choose_threads(uint32_t count) {
     }
     threads = count;
     if (count > 0) {
-        snprintf(text, sizeof(text), "it was chosen, with %u thread%s of the kernel's",
-                 count, count == 1 ? "" : "s");
+        snprintf(text, sizeof(text), "it was chosen, with %u thread%s", count,
+                 count == 1 ? "" : "s");
         why = text;
     }
     return 0;

@@ -36,7 +36,7 @@ struct backend {
      * can. */
     const char *(*problem)(void);
 
-    /* The same for threads of the kernel's that send and receive. NULL: it has none. */
+    /* The same for threads that send and receive. NULL: it has none. */
     const char *(*thread_problem)(void);
 
     /* Makes what the poller needs. Returns 0 or an error code. */
@@ -100,7 +100,7 @@ struct poller {
  * for one that can't be used here, which poller_why then explains. */
 int poller_choose(const char *name);
 
-/* Says how many threads of the kernel's send and receive for each poller from now on, 0:
+/* Says how many threads send and receive for each poller from now on, 0:
  * none. Returns 0, or UV_ENOTSUP where the backend has no such, or there are too few
  * cores for them and for who fills and drains their rings; poller_why then says why. */
 int poller_choose_threads(uint32_t count);

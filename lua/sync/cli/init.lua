@@ -29,8 +29,8 @@ What stands behind the script's name is the script's own.
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
                     auto: epoll
-  --io-threads=N    with uring: N threads of the kernel's send and receive, on cores of
-                    their own, beside the one that runs Lua; see docs/scaling.md
+  --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
+                    one that runs Lua; see docs/scaling.md
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time

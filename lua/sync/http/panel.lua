@@ -172,7 +172,7 @@ function panel.metrics()
   metric(lines, "ticks_total", "counter", "Turns of the loop.", state.ticks)
   metric(lines, "busy_seconds_total", "counter", "Seconds that handlers took.", state.busy)
   metric(lines, "cpu_seconds_total", "counter", "Processor time of the process.", state.cpu)
-  metric(lines, "io_threads", "gauge", "Threads of the kernel's that send and receive.",
+  metric(lines, "io_threads", "gauge", "Threads that send and receive beside Lua's.",
     state.ioThreads)
   metric(lines, "lua_memory_bytes", "gauge", "Memory of Lua's values.", state.luaMemory)
   if state.memory then

@@ -164,7 +164,7 @@ static void check_quiet_one_is_heard(uint32_t framing, size_t message) {
         }
     }
     CHECK(heard > 0);
-    /* Threads of the kernel's wake it for less, so its ticks are shorter. */
+    /* Threads wake it for less, so its ticks are shorter. */
     CHECK(heard - spoken <= (sync_io_threads() > 0 ? 40 : 10));
     for (int i = 0; i < LOUD; i++) {
         close(fds[i]);
@@ -197,7 +197,7 @@ TEST(stream_reads_at_most_64_kib_of_a_client_a_tick) {
         flood(fd, bytes, sizeof(bytes));
         double before = server.sync->bytes_in;
         for (int tick = 0; tick < 100 && server.sync->bytes_in == before; tick++) {
-            server_tick(&server, true); /* the kernel's threads may not have any yet */
+            server_tick(&server, true); /* a thread may not have any yet */
         }
         CHECK(server.sync->bytes_in > before);
         CHECK(server.sync->bytes_in - before <= 64 * 1024);

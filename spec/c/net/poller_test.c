@@ -78,8 +78,8 @@ static void close_poller(void) {
     poller_choose("auto");
 }
 
-/* Waits, without sleeping, until something is so; for some seconds at most. A thread of
- * the kernel's has the core meanwhile. */
+/* Waits, without sleeping, until something is so; for some seconds at most. A thread
+ * that does the work has the core meanwhile. */
 #define UNTIL(condition)                                                                 \
     do {                                                                                 \
         uint64_t end_ = uv_hrtime() + 5000000000;                                        \
