@@ -39,6 +39,8 @@ floors.table = {
   }, {
     "src/listen/",           -- puts the above together for who comes, and whom we call
   }, {
+    "src/upgrade/",          -- hands all of it to the next process
+  }, {
     "src/sync.c",            -- the door
     "src/tick.c",            -- what happens behind it, in which order
     "src/main.c",            -- the program
@@ -51,9 +53,10 @@ floors.table = {
     "lua/sync/socket/",      -- sockets in LuaSocket's manner
     "lua/sync/fetch/",       -- requests of HTTP to others
     "lua/sync/flash/",       -- AMF, policies and Ruffle: formats
-    "lua/sync/secrets/",     -- passwords, digests and tokens
     "lua/sync/sql/",         -- databases
     "lua/sync/work/",        -- functions on threads
+  }, {
+    "lua/sync/secrets/",     -- passwords, digests and tokens, whose keys a URL may give
   }, {
     "lua/sync/http/",        -- pages, among them Flash's
   }, {
@@ -64,6 +67,8 @@ floors.table = {
     "lua/sync/cluster/",     -- many processes as one: moves the sessions of remoting
   }, {
     "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
+  }, {
+    "lua/sync/reload/",      -- another version of the script takes the place of the one that runs
   }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call

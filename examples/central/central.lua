@@ -40,9 +40,13 @@ function Room:onCreate()
   begin(self)
 end
 
+--- What somebody is called who gives these options. May wait: names.lua asks a database.
+function Central.nameOf(options) return named(options.name) end
+
 function Room:onJoin(member, options)
+  local name = Central.nameOf(options)
   local hue = type(options.hue) == "number" and options.hue or math.random(0, 359)
-  self:enter(member, named(options.name), hue % 360)
+  self:enter(member, name, hue % 360)
 end
 
 local remote = Room.remote
@@ -84,8 +88,10 @@ remote.say = sync.method("text: string", {rate = 2, burst = 6}, function(room, m
   chat[room.lastLine] = {member = member.id, name = who.name, hue = who.hue, text = text}
 end)
 
-remote.rename = sync.method("name: string", {rate = 1, burst = 5}, function(room, member, name)
-  room.state.people[member.id].name = named(name)
-end)
+remote.rename = sync.method("name: string", {rate = 1, burst = 5, waits = true},
+  function(room, member, name)
+    name = Central.nameOf {name = name}
+    if member.room then room.state.people[member.id].name = name end
+  end)
 
 return Central

@@ -21,7 +21,20 @@ local port = tonumber(os.getenv("CENTRAL_PORT") or 8080)
 if host == "*" then
   sync.log.info("open to all who reach this machine; CENTRAL_HOST=localhost keeps it to yourself")
 end
-local listener = sync.enable(host, port, Central)
-Terminal.url = ("tcp://%s:%d"):format(host == "*" and "localhost" or host, listener.port)
-sync.enable(host, port == 0 and 0 or port + 1, Terminal)
+
+local function open()
+  local listener = sync.enable(host, port, Central)
+  Terminal.url = ("tcp://%s:%d"):format(host == "*" and "localhost" or host, listener.port)
+  sync.enable(host, port == 0 and 0 or port + 1, Terminal)
+end
+
+local secret = os.getenv("ACCOUNTS_SECRET") -- that of examples/accounts, whose names count then
+if secret then
+  sync.spawn(function()
+    require("names").begin(sync.sql(os.getenv("ACCOUNTS_DB") or "sqlite:accounts.db"), secret)
+    open()
+  end)
+else
+  open()
+end
 sync.start()

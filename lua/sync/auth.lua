@@ -21,11 +21,14 @@ local auth = {
   --- What a WebSocket is closed with: its token isn't right, or has ended; or its user may not.
   UNAUTHORIZED = 4401,
   FORBIDDEN = 4403,
+  --- Or nobody can say at present, as the keys of tokens are away: the client may try again.
+  TRY_AGAIN = 1013,
   --- The subprotocol that a client offers which gives its token by another, with this before it.
   SUBPROTOCOL = "sync.auth",
 }
 
 local TOKEN = "sync.token."
+local STATUSES = {[403] = 403, [503] = 503}
 
 --- Finds the token of a request. One among the subprotocols is taken out, so that nobody shows it
 -- by chance.
@@ -55,7 +58,7 @@ end
 --- Asks a class whose token it is; in a function that may wait.
 -- @treturn table|nil the user, or nil
 -- @treturn number|string|nil when the user's time ends, or why there is none
--- @treturn number 401 or 403
+-- @treturn number 401, 403, or 503: nobody can say at present
 function auth.ask(class, token, request)
   if type(token) ~= "string" or token == "" or #token > LONGEST then
     return nil, "there is no token", 401
@@ -67,8 +70,7 @@ function auth.ask(class, token, request)
     end
     return user, type(more) == "number" and more or nil
   end
-  return nil, type(more) == "string" and more or "the token was refused", status == 403 and 403 or
-    401
+  return nil, type(more) == "string" and more or "the token was refused", STATUSES[status] or 401
 end
 
 --- Looks for the token of a handshake; its user becomes `request.user`.

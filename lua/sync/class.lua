@@ -5,8 +5,11 @@
 --     local Dog = Animal:extend("Dog")
 --
 -- A class is its instances' metatable, so `__tostring` and the like can be defined on it. What it
--- is called is its `className`, so that an instance's `name` is its own.
+-- is called is its `className`, so that an instance's `name` is its own. In a reload a class is the
+-- same table as the one that had its name: see lua/sync/versions.lua.
 -- @classmod sync.Class
+
+local versions = require "sync.versions"
 
 local Class = {className = "Class"}
 Class.__index = Class
@@ -19,13 +22,17 @@ function Class:extend(name)
     error(("%s:extend(name): the name must be a string, not %s")
       :format(self.className, type(name)), 2)
   end
-  local class = {className = name, super = self, __tostring = self.__tostring}
+  local class = versions.class(self, name)
+  class.className, class.super, class.__tostring = name, self, self.__tostring
   class.__index = class
   return setmetatable(class, {
     __index = self,
     __tostring = function() return "class " .. name end,
   })
 end
+
+-- Called in a reload on each class that had a predecessor, with its fields.
+function Class:_renewed(before) end -- luacheck: ignore before
 
 --- Makes an instance of a table of fields.
 function Class:new(fields)

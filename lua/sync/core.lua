@@ -294,6 +294,11 @@ if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 core.worker = begun > 0 and begun % 65536 or nil
 core.workers = begun > 0 and math.floor(begun / 65536) or nil
 
+--- Where a file or folder really is, without links; nil: nowhere.
+function core.realPath(path)
+  if C.sync_path_real(path, text, 1024) == 0 then return ffi.string(text) end
+end
+
 --- The bytes of a string, which live as long as somebody has that.
 function core.bytes(string)
   return ffi.cast("const uint8_t *", string)

@@ -17,6 +17,7 @@ local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local core = require "sync.core"
 local declared = require "sync.declared"
+local drain = require "sync.drain"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
@@ -24,10 +25,14 @@ local loop = require "sync.loop"
 local options = require "sync.options"
 local panel = require "sync.http.panel"
 local policies = require "sync.http.policies"
+local reload = require "sync.reload"
 local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
+local task = require "sync.task"
+local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
 
@@ -137,13 +142,16 @@ function sync.enable(host, port, class, given)
   local settings, listener
   if not problem then settings, problem = options.merge(class, given or {}) end
   if settings then
-    listener, problem = sync.openListener(host, port, class, settings)
+    local open = reload.isUnderWay() and reload.listen or sync.openListener
+    listener, problem = open(host, port, class, settings)
   end
   if not listener then error("sync.enable: " .. problem, 2) end
+  listener.asked, listener.isDeclared = port, versions.isLoading()
   opened[#opened + 1] = listener
-  if cluster then cluster:addClass(class) end
   nameHandlers(class)
   advise(class)
+  if reload.isUnderWay() then return listener end -- the rest is done when nothing can fail any more
+  if cluster then cluster:addClass(class) end
   policies.write(opened)
   if started then log.info(("%s listens on %s"):format(class.className, tostring(listener))) end
   return listener
@@ -199,37 +207,43 @@ local function watchHangup()
   end
 end
 
-local function watchSignals()
-  local unwatch
-  local function onSignal(number)
-    if sync.worker then
-      -- A terminal and a service manager tell every process; the parent says TERM once, and
-      -- ends those that take too long itself.
-      if stopped or number == SIGNALS.INT then return end
-      loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
-    else
-      unwatch() -- the next one, of either kind, ends the process at once
-    end
-    log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
-    sync.stop()
+local endWatching
+
+-- What the server does by itself at INT and TERM.
+local function toldToStop(number)
+  if sync.worker then
+    -- A terminal and a service manager tell every process; the parent says TERM once, and
+    -- ends those that take too long itself.
+    if stopped or number == SIGNALS.INT then return end
+    if drain.isOn() then return sync.stop() end
+    loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
+  else
+    endWatching() -- the next one, of either kind, ends the process at once
   end
+  local does = drain.onTerm and "draining" or "stopping"
+  log.info((number == SIGNALS.INT and "interrupted: " or "told to stop: ") .. does)
+  if drain.onTerm then return sync.drain {seconds = drain.onTerm} end
+  sync.stop()
+end
+
+-- An own handler goes before.
+local function watchSignals()
   for _, number in ipairs {SIGNALS.INT, SIGNALS.TERM} do
-    -- An own handler goes before; the second signal ends the process at once.
     if not loop.signals[number] then
-      loop.signals[number] = onSignal
+      loop.signals[number] = toldToStop
       C.sync_signal_start(handle, number, sync.worker and 0 or 1)
     end
   end
   watchHangup()
-  function unwatch()
-    for number, fn in pairs(loop.signals) do
-      if fn == onSignal or fn == hungUp then
-        loop.signals[number] = nil
-        C.sync_signal_stop(handle, number)
-      end
+end
+
+function endWatching()
+  for number, fn in pairs(loop.signals) do
+    if fn == toldToStop or fn == hungUp then
+      loop.signals[number] = nil
+      C.sync_signal_stop(handle, number)
     end
   end
-  return unwatch
 end
 
 -- A worker is a node of its siblings, unless the script has made it one of a larger cluster.
@@ -249,18 +263,22 @@ end
 -- left.
 -- @raise when the server runs already, or nothing is there to begin with
 function sync.start()
+  if reload.isUnderWay() then reload.endLines() end
   if started then error("sync.start: the server runs already; call it once, last", 2) end
   started, stopped = true, false
-  local unwatch = watchSignals()
+  watchSignals()
   shedding.begin()
   joinWorkers()
   announce()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
+    reload.settle()
   end, failure.trace)
+  watchdog.start()
   local hadWork = not ok or loop.run()
+  watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
-  unwatch()
+  endWatching()
   started = false
   opened = {}
   if not ok then error("sync.start: error in onStart: " .. tostring(message), 0) end
@@ -276,6 +294,7 @@ end
 function sync.stop(seconds)
   if not started or stopped then return end
   stopped = true
+  drain.stopped()
   for _, listener in ipairs(opened) do listener:stop() end
   for _, class in ipairs(classes()) do
     local ok, message = xpcall(function() class:onStop() end, failure.trace)
@@ -284,6 +303,21 @@ function sync.stop(seconds)
     end
   end
   loop.stop(seconds or STOP_SECONDS)
+end
+
+--- Ends the server without haste: nobody new is accepted, `/healthz` and `/readyz` say 503,
+-- `onShutdown` of classes and rooms is called, and clients are told to go elsewhere (`onGoAway`),
+-- some each second. When nobody is left, or in `seconds`, the server stops. With `--workers` it is
+-- this worker alone. One that drains already goes on as it does.
+-- @tparam[opt] table given `seconds` (30) that it takes at most, and `batch`: clients that are told
+-- in a second; by default as many as it takes to tell all in half of the time
+-- @treturn boolean false: the server doesn't run, or stops or drains already
+function sync.drain(given)
+  local problem = drain.problem(given or {})
+  if problem then error("sync.drain: " .. problem, 2) end
+  if not started or stopped or drain.isOn() then return false end
+  drain.begin({listeners = opened, classes = classes(), stop = sync.stop}, given or {})
+  return true
 end
 
 --- Makes this process a node of a cluster: what is sent to a class's clients or to a room
@@ -368,6 +402,7 @@ function sync.signal(name, fn)
     error(("sync.signal: unknown signal %q; there are HUP, INT, QUIT, USR1, USR2, TERM")
       :format(tostring(name)), 2)
   end
+  versions.noteSignal(number, fn ~= nil)
   if number == SIGNALS.HUP then
     local first = fn
     fn = first and function(...)
@@ -385,6 +420,44 @@ function sync.signal(name, fn)
     error("sync.signal: " .. select(2, core.problem(error_code)), 2)
   end
 end
+
+-- What a reload has to do with the server.
+reload.attach {
+  listeners = function() return opened end,
+  setListeners = function(list) opened = list end,
+  open = function(...) return sync.openListener(...) end,
+  setSignal = function(number, fn)
+    C.sync_signal_stop(handle, number)
+    loop.signals[number] = fn ~= toldToStop and fn ~= hungUp and fn or nil
+    if loop.signals[number] then C.sync_signal_start(handle, number, 0) end
+    watchSignals()
+  end,
+  added = function(served)
+    policies.write(opened)
+    for class in pairs(cluster and served or {}) do
+      loop.guard("sync.cluster", cluster.addClass, cluster, class)
+    end
+  end,
+}
+
+--- Lets another version of the script take the place of the one that runs, under its clients, when
+-- what is handled now has been: see docs/reload.md. In a function that may wait this waits.
+-- @tparam[opt] table given `{back = true}`: the version before, whatever the files have become
+-- @treturn boolean|nil where this waits: true, or nil and what is wrong. The log says so, too
+function sync.reload(given)
+  local back = given and given.back or false
+  if not task.isInside() then
+    reload.begin(back, function() end)
+    return
+  end
+  return task.await(function(resume) reload.begin(back, resume) end)
+end
+
+--- Which version of the script runs, or loads.
+-- @function sync.codeVersion
+-- @treturn number 1, and after each reload one more
+-- @treturn string what tells the files of this version from others', in hexadecimal
+sync.codeVersion = reload.version
 
 --- Looks a host name up without blocking.
 -- @tparam string host

@@ -109,7 +109,21 @@ function Listener.open(host, port, class, settings)
     return nil, problem
   end
   loop.listeners[id] = listener
+  C.sync_listener_name(handle, id, class.className)
   return listener
+end
+
+--- Serves another class, or by other settings, on the same sockets; clients stay.
+-- @tparam table class
+-- @tparam table settings from options.merge
+-- @treturn string|nil what is wrong; it's to be renewed once more then
+function Listener:renew(class, settings)
+  local maxClients, problem = clientLimit(settings.maxClients)
+  if not maxClients then return problem end
+  local code = C.sync_listener_renew(handle, self.id, options.forCore(class, settings, maxClients))
+  if code < 0 then return select(2, core.problem(code)) end
+  self.class, self.settings, self.sessionBounds = class, settings, nil
+  return openSettings(self)
 end
 
 --- Reads the certificates of `tls` from their files, again. Clients that are connected

@@ -23,6 +23,7 @@ local Set = require "sync.set"
 local auth = require "sync.auth"
 local core = require "sync.core"
 local log = require "sync.log"
+local loop = require "sync.loop"
 local options = require "sync.options"
 local packed = require "sync.packed"
 
@@ -177,6 +178,8 @@ Protocol.routes = {}
 -- What its `clients` and its rooms are.
 Protocol.Set = Set
 
+Protocol.keptByReload = {"clients", "roomsByName"}
+
 -- Whether its instances are connections to other nodes, and no clients: they end last.
 Protocol.isLink = false
 
@@ -191,7 +194,7 @@ Protocol.countsCalls = false
 local MOST_REASON = 123 -- bytes, of which a WebSocket's Close has room (RFC 6455 5.5)
 
 -- What a WebSocket is closed with when this side gives one of these reasons.
-local CODES = {stop = 1001, error = 1011}
+local CODES = {stop = 1001, error = 1011, drain = 1012}
 
 -- What `send` says, by what sync_send returns.
 local REFUSED = {
@@ -210,9 +213,9 @@ function Protocol:extend(name)
     error(("%s:extend(name): the name has %d bytes, and may have %d"):format(self.className,
       #name, Set.MOST_CLASS_NAME), 2)
   end
-  class.clients = self.Set:new()
+  class.clients = rawget(class, "clients") or self.Set:new()
   -- A room lives as long as it has members, or somebody holds it.
-  class.roomsByName = setmetatable({}, {__mode = "v"})
+  class.roomsByName = rawget(class, "roomsByName") or setmetatable({}, {__mode = "v"})
   class.routes = {}
   return class
 end
@@ -290,9 +293,9 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- @tparam string reason what `close` was given, or "closed" (by `close` without one),
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
--- "error" (in a handler), "stop" (the server stops), "memory", "protocol" (what a WebSocket
--- sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
--- began with an HTTP request)
+-- "error" (in a handler), "stop" (the server stops), "drain" (it drains), "memory", "protocol"
+-- (what a WebSocket sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its
+-- byte stream began with an HTTP request)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
 -- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame
 function Protocol:onClose(reason, code) end -- luacheck: ignore reason code
@@ -304,8 +307,27 @@ function Protocol:onError(err) end -- luacheck: ignore err
 --- Called on the class when the server starts.
 function Protocol:onStart() end
 
+--- Called on the class when another version of the script has taken the place of the one that ran
+-- (see docs/reload.md): clients are those that were connected. By itself it calls `onStart`, for
+-- the script begins anew; a class that takes something over has its own.
+-- @tparam table previous what the class was: its fields by name
+function Protocol:onReload(previous) self:onStart() end -- luacheck: ignore previous
+
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end
+
+--- Called on the class when the server drains (`sync.drain`, `--drain`). May wait, as in
+-- sync.spawn: until it has returned, the class's clients are left alone.
+-- @tparam number seconds that it may take
+function Protocol:onShutdown(seconds) end -- luacheck: ignore seconds
+
+--- Called when the server drains and the client is to leave, to come back elsewhere: by default it
+-- is closed when `delay` has passed, a WebSocket by 1012. `sync.Remote` asks it to go instead. One
+-- that stays is closed when the server stops.
+-- @tparam number delay seconds that it is to wait, so that not all come back at once
+function Protocol:onGoAway(delay)
+  loop.startTimer(delay, 0, function() self:close("drain") end)
+end
 
 local TOO_LONG = C.SYNC_TOO_LONG
 

@@ -4,6 +4,7 @@
 local Class = require "sync.class"
 local compiler = require "sync.jit"
 local loop = require "sync.loop"
+local versions = require "sync.versions"
 
 local Timer = Class:extend("Timer")
 
@@ -17,13 +18,19 @@ local function check(call, seconds, fn)
   end
 end
 
+local function start(delay, interval, fn)
+  local timer = loop.startTimer(delay, interval, fn)
+  versions.note(timer, loop.firing())
+  return Timer:new {timer = timer}
+end
+
 --- Calls a function once.
 -- @tparam number seconds
 -- @tparam function fn called with the seconds that the timer is late
 -- @treturn sync.Timer
 function Timer.after(seconds, fn)
   check("after", seconds, fn)
-  return Timer:new {timer = loop.startTimer(seconds, 0, fn)}
+  return start(seconds, 0, fn)
 end
 
 --- Calls a function again and again, at an exact average rate. Calls that are missed
@@ -38,7 +45,7 @@ function Timer.every(seconds, fn)
     error("sync.every(seconds, fn): seconds must be at least 0.001", 2)
   end
   compiler.name("timer", fn)
-  return Timer:new {timer = loop.startTimer(seconds, seconds, fn)}
+  return start(seconds, seconds, fn)
 end
 
 --- Stops the timer. Stopping one twice does no harm.

@@ -1,16 +1,8 @@
 -- The contract of engines, lua/sync/cluster/engine.lua, by each of them.
 
 local Engine = require "sync.cluster.engine"
-local Nats = require "spec.support.nats"
-local Process = require "spec.support.process"
-local Redis = require "spec.support.redis"
-local bus = require "sync.cluster.bus"
-local hubs = require "sync.cluster.hub"
+local kinds = require "spec.support.engines"
 local loop = require "sync.loop"
-local memory = require "sync.cluster.memory"
-local nats = require "sync.cluster.nats"
-local redis = require "sync.cluster.redis"
-local socketpair = require "spec.support.socketpair"
 local support = require "spec.support"
 
 local wait = support.wait
@@ -20,48 +12,13 @@ for byte = 0, 255 do ANY[#ANY + 1] = string.char(byte) end
 ANY = table.concat(ANY)
 local NAME = ANY:sub(1, 67) .. ".*>\r\n \255" -- of a topic, a key or a log
 
--- Each opens engines that are linked with each other, and apart from those of other tests.
-local KINDS = {}
-
-function KINDS.memory()
-  local hub = memory.hub()
-  return function() return memory.open(hub) end
-end
-
-function KINDS.bus()
-  local hub = hubs.open(2, function() end)
-  return function()
-    local engine, ours, theirs = bus.open(), socketpair()
-    assert(hub:adopt(theirs))
-    engine:connect(ours, function() end)
-    return engine
-  end
-end
-
-local servers = {}
-local count = 0
-
-function KINDS.redis()
-  servers.redis = servers.redis or Redis.start()
-  count = count + 1
-  local url = servers.redis:url("?prefix=p" .. count)
-  return function() return assert(redis.open(url)) end
-end
-
-function KINDS.nats()
-  servers.nats = servers.nats or Nats.start()
-  count = count + 1
-  local url = servers.nats.url .. "?prefix=p" .. count
-  return function() return assert(nats.open(url)) end
-end
-
-for _, kind in ipairs {"memory", "bus", "redis", "nats"} do
+for _, kind in ipairs(kinds.names) do
   describe("an engine: " .. kind, function()
     local engines, openOne
 
     before_each(function()
       engines = {}
-      openOne = KINDS[kind]()
+      openOne = kinds.kinds[kind]()
     end)
 
     after_each(function()
@@ -69,11 +26,7 @@ for _, kind in ipairs {"memory", "bus", "redis", "nats"} do
       wait(function() return loop.links == 0 end)
     end)
 
-    teardown(function()
-      Nats.cleanUp()
-      Process.cleanUp()
-      servers = {}
-    end)
+    teardown(kinds.cleanUp)
 
     -- Opens an engine, and notes what its handlers are told.
     local function open()

@@ -27,7 +27,7 @@ for _, name in ipairs {"sync.task", "sync.remoting.remote", "sync.remoting.metho
   "sync.flash.wire", "sync.rooms.room", "sync.jobs", "sync.secrets.library", "sync.secrets.crypto",
   "sync.secrets.password", "sync.secrets.jwt", "sync.sql", "sync.sql.migrate",
   "sync.sql.sqlite", "sync.sql.postgres", "sync.sql.mysql", "sync.service.failure",
-  "sync.limits", "sync.redis", "sync.socket"} do
+  "sync.limits", "sync.redis", "sync.socket", "sync.fetch", "sync.secrets.keyset"} do
   require(name)
 end
 

@@ -30,7 +30,8 @@ local Process = {
   --- Seconds until something that does not come is taken to be missing. Far more than
   -- anything takes, also under sanitizers on a busy machine.
   BOUND = 30,
-  SIGNALS = {HUP = 1, INT = 2, KILL = 9, USR1 = 10, PIPE = 13, TERM = 15, STOP = 19, CONT = 18},
+  SIGNALS = {HUP = 1, INT = 2, KILL = 9, USR1 = 10, USR2 = 12, PIPE = 13, TERM = 15, STOP = 19,
+    CONT = 18},
 }
 Process.__index = Process
 

@@ -37,7 +37,7 @@ void bytestream_consider(const struct conn *conn, struct clock *clock) {
     clock_consider(clock, conn->last_read, options->idle_timeout, SYNC_IDLE);
     if (conn->pinged) {
         clock_consider(clock, conn->pinged, options->pong_timeout, SYNC_NO_PONG);
-    } else if (conn->service->ping) {
+    } else if (conn->service->ping && conn->wire == options->framing) {
         clock_consider(clock, conn->last_read, options->ping_interval, CLOCK_PING);
     }
 }
@@ -53,6 +53,7 @@ bool bytestream_ran_out(struct conn *conn, int reason) {
 }
 
 const struct protocol bytestream_protocol = {.is_client = true,
+                                             .carried = CARRIED_STREAM,
                                              .take = take,
                                              .clock = bytestream_consider,
                                              .ran_out = bytestream_ran_out};

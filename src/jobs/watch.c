@@ -37,7 +37,7 @@ static void on_ready(uv_poll_t *handle, int status, int events) {
 static int arm(struct watch *watch, uint32_t interest) {
     int events = (interest & SYNC_READABLE ? UV_READABLE : 0) |
                  (interest & SYNC_WRITABLE ? UV_WRITABLE : 0);
-    watch->interest = interest;
+    watch->interest = interest & (SYNC_READABLE | SYNC_WRITABLE);
     return events ? uv_poll_start(&watch->handle, events, on_ready)
                   : uv_poll_stop(&watch->handle);
 }
@@ -87,6 +87,9 @@ int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest) {
         watch->next->link = &watch->next;
     }
     core->watches = watch;
+    if (interest & SYNC_UNHELD) {
+        uv_unref((uv_handle_t *)&watch->handle);
+    }
     error = arm(watch, interest);
     if (error < 0) {
         stop(watch);

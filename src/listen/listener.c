@@ -8,6 +8,7 @@
 #include "listen/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "listen/detection.h"
+#include "listen/inherit.h"
 #include "listen/proxy.h"
 #include "net/bind.h"
 #include "net/network.h"
@@ -106,6 +108,17 @@ static void forget_shared(struct shared *shared) {
     }
 }
 
+/* Forgets what a listener was given beside its options. */
+static void forget_settings(struct service *service) {
+    forget_shared(service->ping);
+    service->ping = NULL;
+    while (service->proxies) {
+        struct network *first = service->proxies;
+        service->proxies = first->next;
+        free(first);
+    }
+}
+
 /* Frees a listener that is closed, when its last client has left. */
 static void free_if_done(struct listener *listener) {
     if (!listener->closed || listener->service.clients > 0) {
@@ -118,14 +131,10 @@ static void free_if_done(struct listener *listener) {
     *link = listener->next;
     batch_unreserve(&listener->service.core->batch, NOTICES);
     forget_shared(listener->service.policy);
-    forget_shared(listener->service.ping);
-    while (listener->service.proxies) {
-        struct network *first = listener->service.proxies;
-        listener->service.proxies = first->next;
-        free(first);
-    }
+    forget_settings(&listener->service);
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
+    free(listener->service.name);
     free(listener->unlink_path);
     free(listener->request);
     free(listener);
@@ -228,7 +237,9 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
     if (!room) {
         reserve_enter(conn);
         core->accept_paused = true; /* to tell when there's room */
-        note(listener, SYNC_ACCEPT_FULL);
+        if (!core->draining) {
+            note(listener, SYNC_ACCEPT_FULL);
+        }
     }
     return 0;
 }
@@ -241,7 +252,7 @@ static bool others_are_full(const struct core *core) {
 /* Whether a listener that has no room may accept nevertheless, into the reserve. */
 static bool may_reserve(const struct listener *listener) {
     struct core *core = listener->service.core;
-    bool full = core_descriptors(core) >= core->public.client_limit;
+    bool full = core->draining || core_descriptors(core) >= core->public.client_limit;
     return listener->service.options.transports & SYNC_HTTP && full &&
            others_are_full(core) && reserve_has_place(core);
 }
@@ -250,11 +261,18 @@ static bool may_accept(const struct listener *listener) {
     return service_has_room(&listener->service) || may_reserve(listener);
 }
 
-/* Nothing tells when a place of the reserve is silent for long enough. */
+/* Nothing tells when a place of the reserve is silent for long enough, nor that other
+ * workers drain, too. */
 static void wait_for_reserve(struct core *core) {
-    if (core->reserved > 0) {
+    if (core->reserved > 0 || core->draining) {
         uv_timer_start(&core->retry_timer, listener_on_retry, RETRY_WAIT, 0);
     }
+}
+
+/* Whether the program knows why nobody is accepted, or hears of it in this tick. */
+static bool is_explained(const struct listener *listener) {
+    const struct core *core = listener->service.core;
+    return core->accept_held || core->draining || is_pause(listener->notice);
 }
 
 /* Accepts one client. Returns whether to go on. */
@@ -263,8 +281,7 @@ static bool accept_one(struct listening *socket) {
     if (!may_accept(listener)) {
         pause_accepting(listener);
         wait_for_reserve(listener->service.core);
-        /* Else the program knows why, or heard that it is full, a moment ago. */
-        if (!listener->service.core->accept_held && !is_pause(listener->notice)) {
+        if (!is_explained(listener)) {
             note(listener, SYNC_ACCEPT_PAUSED);
         }
         return false;
@@ -409,6 +426,45 @@ static int add_socket(void *context, int fd, int transport) {
     return 0;
 }
 
+/* Goes on with what the process before has bound, whose a Unix socket's file stays until
+ * listener_own. Returns 0 or an error code. */
+static int adopt_sockets(struct listener *listener, struct inherited *inherited) {
+    int error = 0;
+    for (uint32_t i = 0; i < inherited->count; i++) {
+        if (error < 0) {
+            close(inherited->fds[i]);
+        } else {
+            error = add_socket(listener, inherited->fds[i], inherited->transports[i]);
+        }
+    }
+    free(inherited);
+    return error;
+}
+
+int listener_fds(const struct listener *listener, int *fds) {
+    for (uint32_t i = 0; i < listener->socket_count; i++) {
+        fds[i] = listener->sockets[i]->fd;
+    }
+    return (int)listener->socket_count;
+}
+
+void listener_own(struct listener *listener, const char *path) {
+    free(listener->unlink_path);
+    listener->unlink_path = strdup(path);
+}
+
+void listener_keep_file(struct listener *listener) {
+    free(listener->unlink_path);
+    listener->unlink_path = NULL;
+}
+
+static void take_options(struct service *service, const struct sync_options *options) {
+    service->options = *options;
+    if (options->transports == 0) {
+        service->options.transports = SYNC_STREAMS;
+    }
+}
+
 int listener_open(struct core *core, const char *host, uint32_t port,
                   const struct sync_options *options) {
     struct listener *listener = calloc(1, sizeof(*listener));
@@ -421,16 +477,16 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     }
     listener->service.core = core;
     listener->service.left = conn_left;
-    listener->service.options = *options;
-    if (options->transports == 0) {
-        listener->service.options.transports = SYNC_STREAMS;
-    }
+    take_options(&listener->service, options);
     listener->service.id = ++core->next_listener_id;
     listener->next = core->listeners;
     core->listeners = listener;
 
     int error = 0;
-    if (core->broker_fd && strcmp(host, "memory:") != 0) {
+    struct inherited *inherited = inherit_take(core, host, port);
+    if (inherited) {
+        error = adopt_sockets(listener, inherited);
+    } else if (core->broker_fd && strcmp(host, "memory:") != 0) {
         error = broker_ask(core, host, port, options->keepalive, add_socket, listener,
                            &listener->request);
     } else if (strncmp(host, "unix:", 5) == 0) {
@@ -453,6 +509,24 @@ int listener_open(struct core *core, const char *host, uint32_t port,
         return error;
     }
     return (int)listener->service.id;
+}
+
+/* Certificates stay until others take their place, who keep their tickets. */
+void listener_renew(struct listener *listener, const struct sync_options *options) {
+    struct service *service = &listener->service;
+    forget_settings(service);
+    take_options(service, options);
+    if (!(options->transports & SYNC_TLS)) {
+        tls_store_free(service->tls);
+        service->tls = NULL;
+    }
+    struct root **last = &listener->spare_roots;
+    while (*last) {
+        last = &(*last)->beside;
+    }
+    *last = service->root;
+    service->root = NULL;
+    listener_resume_all(listener->service.core); /* max_clients may have grown */
 }
 
 int listener_set_tls(struct listener *listener, const char *const *files, uint32_t count,
@@ -500,20 +574,40 @@ int listener_trust(struct listener *listener, const char *host, const char *cons
     return 0;
 }
 
-int listener_add_root(struct listener *listener, const char *path) {
+/* Files may be looked for in a folder that a listener had before it was renewed: its
+ * descriptor becomes the new folder's, and isn't closed. */
+static struct root *take_spare(struct listener *listener, int descriptor) {
+    struct root *root = listener->spare_roots;
+    if (dup3(descriptor, root->descriptor, O_CLOEXEC) < 0) {
+        return NULL;
+    }
+    listener->spare_roots = root->beside;
+    file_root_close(descriptor);
+    return root;
+}
+
+static struct root *root_new(struct listener *listener, int descriptor) {
     struct core *core = listener->service.core;
     struct root *root = malloc(sizeof(*root));
+    if (root) {
+        root->descriptor = descriptor;
+        root->next = core->roots;
+        core->roots = root;
+    }
+    return root;
+}
+
+int listener_add_root(struct listener *listener, const char *path) {
+    int descriptor = file_root_open(path);
+    if (descriptor < 0) {
+        return descriptor;
+    }
+    struct root *root = listener->spare_roots ? take_spare(listener, descriptor)
+                                              : root_new(listener, descriptor);
     if (!root) {
+        file_root_close(descriptor);
         return UV_ENOMEM;
     }
-    root->descriptor = file_root_open(path);
-    if (root->descriptor < 0) {
-        int error = root->descriptor;
-        free(root);
-        return error;
-    }
-    root->next = core->roots;
-    core->roots = root;
     root->beside = NULL;
     struct root **last = &listener->service.root;
     while (*last) {

@@ -12,8 +12,9 @@ struct listener {
         *request;      /* to the worker's parent, who has the sockets, too; or NULL */
     char *unlink_path; /* the file of a Unix socket, or NULL */
     uint32_t socket_count;
-    struct peer *full; /* to be told of when the poll ends, or NULL */
-    uint8_t notice;    /* enum sync_notice to be pushed when the poll ends, or 0 */
+    struct root *spare_roots; /* folders that it had before it was renewed */
+    struct peer *full;        /* to be told of when the poll ends, or NULL */
+    uint8_t notice;           /* enum sync_notice to be pushed when the poll ends, or 0 */
     bool closed;
     bool paused;
     bool told_paused; /* the last notice said so */
@@ -25,6 +26,14 @@ struct listener {
 /* See sync_listen. */
 int listener_open(struct core *core, const char *host, uint32_t port,
                   const struct sync_options *options);
+/* See sync_listener_renew. */
+void listener_renew(struct listener *listener, const struct sync_options *options);
+/* Writes its sockets, at most BIND_MOST; returns how many. */
+int listener_fds(const struct listener *listener, int *fds);
+/* The file of a Unix socket is this process's from now on; or another's, and stays when
+ * the listener closes. */
+void listener_own(struct listener *listener, const char *path);
+void listener_keep_file(struct listener *listener);
 struct listener *listener_find(struct core *core, uint32_t id);
 void listener_close(struct listener *listener);
 /* The same for good: a worker's parent needn't keep its sockets for it. */

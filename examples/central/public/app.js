@@ -126,7 +126,7 @@ const entry = new Entry((identity, wantedRoom) => {
     history.pushState(null, "", `#${encodeURIComponent(wantedRoom)}`);
   }
   const {me} = world;
-  const isOnlyName = me && me.hue === identity.hue && wantedRoom === room;
+  const isOnlyName = me && me.hue === identity.hue && wantedRoom === room && !identity.token;
   if (!isOnlyName) return enter();
   if (me.name !== identity.name) net.rename(identity.name).catch(failed);
 });

@@ -8,8 +8,8 @@ const $ = id => document.getElementById(id);
 // A page of a browser that keeps nothing asks each time.
 function load() {
   try {
-    const {name, hue} = JSON.parse(localStorage.getItem(KEY));
-    if (typeof name === "string" && name.trim() && Number.isFinite(hue)) return {name, hue};
+    const {name, hue, token} = JSON.parse(localStorage.getItem(KEY));
+    if (typeof name === "string" && name.trim() && Number.isFinite(hue)) return {name, hue, token};
   } catch {
     return undefined;
   }
@@ -23,6 +23,15 @@ function save(identity) {
   }
 }
 
+// The account's name and token, where Central knows examples/accounts.
+async function logIn(name, password) {
+  const response = await fetch("login", {method: "POST",
+    headers: {"content-type": "application/json"}, body: JSON.stringify({name, password})});
+  const said = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(said.problem ?? `the server says ${response.status}`);
+  return said;
+}
+
 /** The room that the address names. */
 export function roomOfAddress() {
   try {
@@ -33,7 +42,7 @@ export function roomOfAddress() {
 }
 
 export class Entry {
-  identity = load(); // {name, hue}
+  identity = load(); // {name, hue, token}: the token of a name that has a password
 
   #dialog = $("entry");
 
@@ -45,13 +54,9 @@ export class Entry {
     });
     this.#dialog.querySelector("form").addEventListener("submit", event => {
       event.preventDefault();
-      const name = $("name").value.trim();
-      if (!name) return $("name").focus();
-      this.identity = {name, hue: Number($("hue").value)};
-      save(this.identity);
-      this.#dialog.close();
-      chosen(this.identity, $("room").value.trim() || "lobby");
+      this.#choose(chosen);
     });
+    fetch("accounts").then(({ok}) => { $("secret").hidden = !ok; }, () => {});
     $("later").addEventListener("click", () => this.#dialog.close());
   }
 
@@ -69,6 +74,24 @@ export class Entry {
     this.#show();
     if (!this.#dialog.open) this.#dialog.showModal();
     if (matchMedia("(hover: hover)").matches) $("name").select();
+  }
+
+  async #choose(chosen) {
+    const [name, password] = [$("name").value.trim(), $("password").value];
+    if (!name) return $("name").focus();
+    const isSame = this.identity?.name === name;
+    let who = {name, token: isSame && !password ? this.identity.token : undefined};
+    try {
+      if (password) who = await logIn(name, password);
+    } catch (error) {
+      $("problem").textContent = `${error.message[0].toUpperCase()}${error.message.slice(1)}.`;
+      return;
+    }
+    this.identity = {...who, hue: Number($("hue").value)};
+    save(this.identity);
+    $("password").value = "";
+    this.#dialog.close();
+    chosen(this.identity, $("room").value.trim() || "lobby");
   }
 
   #show() {

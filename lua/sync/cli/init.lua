@@ -24,6 +24,10 @@ What stands behind the script's name is the script's own.
   --memory=SIZE     the memory that clients may use, as in 512M: near it none is accepted,
                     at it the heaviest are closed; off: none. By itself four fifths of
                     what the container or the service may have. Workers have shares
+  --watchdog=SECONDS
+                    log a handler that has not ended after so long, and where it is; off:
+                    none. By itself 1
+  --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -115,6 +119,17 @@ function actions.memory(value)
   if bytes == nil then return nil, problem end
   limit.bytes = bytes and math.floor(bytes / processes)
   return true
+end
+
+function actions.watchdog(value)
+  return require "sync.watchdog".configure(value)
+end
+
+function actions.drain(value)
+  local drain = require "sync.drain"
+  local problem
+  drain.onTerm, problem = drain.parse(value)
+  return drain.onTerm, problem
 end
 
 function actions.log(value)
@@ -226,8 +241,16 @@ local function check(script)
   return #problems == 0 and 0 or 1
 end
 
+-- The script's first version begins. One that is no file can't be read again.
+local function loadFirst(script)
+  require "sync.versions".begin(1, false)
+  if script == "-" then return load(script) end
+  require "sync.reload.declarations".watch()
+  return require "sync.reload.source".begin(script)
+end
+
 local function runScript(script)
-  local chunk, message = load(script)
+  local chunk, message = loadFirst(script)
   if not chunk then
     fail(message)
     return 1
@@ -292,7 +315,7 @@ local function apply(name, value)
 end
 
 -- Options that the parent of workers has, too.
-local OF_PARENTS = {log = true, ["log-file"] = true, memory = true}
+local OF_PARENTS = {log = true, ["log-file"] = true, memory = true, drain = true}
 
 -- Gives text for standard output to the thread that writes it, while the loop runs: then nobody
 -- waits for who reads it. Before and behind, a script is a program as any other. Returns whether it

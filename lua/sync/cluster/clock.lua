@@ -8,6 +8,8 @@ local loop = require "sync.loop"
 return {
   --- Seconds of a clock that never jumps.
   now = core.C.sync_now,
+  --- Seconds of a clock that goes on while the machine sleeps, and while the process is stopped.
+  awake = core.C.sync_awake,
   --- Starts a timer: `startTimer(delay, interval, fn)`.
   startTimer = loop.startTimer,
   --- Stops a timer.

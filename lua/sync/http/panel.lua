@@ -11,6 +11,7 @@
 local cjson = require "cjson"
 local compiler = require "sync.jit"
 local core = require "sync.core"
+local drain = require "sync.drain"
 local loop = require "sync.loop"
 
 local C, handle = core.C, core.handle
@@ -162,6 +163,8 @@ function panel.metrics()
   metric(lines, "accepted_total", "counter", "Connections that were accepted.", state.accepted)
   metric(lines, "refused_total", "counter", "Connections that maxPerAddress has refused.",
     state.refused)
+  metric(lines, "draining", "gauge", "Whether clients are sent elsewhere, for it is to end.",
+    drain.isOn() and 1 or 0)
   metric(lines, "messages_received_total", "counter", "Messages of clients.", state.messagesIn)
   metric(lines, "messages_sent_total", "counter", "Messages to clients.", state.messagesOut)
   metric(lines, "messages_dropped_total", "counter", "Messages that maxQueue has dropped.",

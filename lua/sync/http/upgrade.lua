@@ -132,6 +132,7 @@ local function refuse(exchange, status, text, more)
     return C.sync_end(handle, exchange.slot, code, text, math.min(#text, MOST_REASON))
   end
   if status == 401 then more = more or {["WWW-Authenticate"] = "Bearer"} end
+  if status == 503 then more = more or {["Retry-After"] = "1"} end
   exchange:say(status, text or "refused", more)
 end
 

@@ -468,6 +468,8 @@ end
 
 local function turnAway(self, id, why, status)
   auth.refused(getmetatable(self), why, self.address)
+  -- Without an answer, which clients take for a refusal: they try again.
+  if status == 503 then return self:close("busy", auth.TRY_AGAIN) end
   reply(self, id, refused(self, id, fault.UNAUTHORIZED, why))
   self:close("unauthorized", status == 403 and auth.FORBIDDEN or auth.UNAUTHORIZED)
 end
@@ -505,8 +507,10 @@ end
 -- A client shows another token of the same user, before the first one ends.
 local function renew(self, token)
   local class = getmetatable(self)
-  local user, more = auth.ask(class, token)
-  if not user then error(fault.new(fault.UNAUTHORIZED, more), 0) end
+  local user, more, status = auth.ask(class, token)
+  if not user then
+    error(fault.new(status == 503 and fault.BUSY or fault.UNAUTHORIZED, more), 0)
+  end
   if not auth.isSame(user, self.user) then
     error(fault.new(fault.UNAUTHORIZED, "the token is another user's"), 0)
   end

@@ -81,12 +81,14 @@ Remote.Set = events.Set
 -- are none.
 Remote.sessionStore = false
 
+Remote.keptByReload = {"sessions", "awayCount", "sessionGroup", "sessionStore"}
+
 --- Makes a class.
 function Remote:extend(name)
   local class = Rpc.extend(self, name)
-  class.sessions = {}  -- by token: instances, connected or away
-  class.awayCount = 0
-  class.sessionGroup = Session.group(name)
+  class.sessions = rawget(class, "sessions") or {}  -- by token: instances, connected or away
+  class.awayCount = rawget(class, "awayCount") or 0
+  class.sessionGroup = rawget(class, "sessionGroup") or Session.group(name)
   return class
 end
 
@@ -270,6 +272,12 @@ function Remote:abort()
   else
     Rpc.abort(self)
   end
+end
+
+--- Called when the server drains: the client is told to connect anew, and to leave when it has.
+-- @tparam number delay seconds until then
+function Remote:onGoAway(delay)
+  self:fire({late = false}, "sync.goaway", {delay = math.floor(delay * 1000)})
 end
 
 --- Called when a client of a class with `resumeTime` has lost its connection.

@@ -138,8 +138,8 @@ end
 -- @treturn boolean whether the client is kept for a while, though onAway may have ended that
 function resume.suspend(self, reason, code)
   local session, class = self._session, getmetatable(self)
-  if not session or session.moving or not MAY_RETURN[reason] or code == 1000 or
-    loop.isStopping() or class.awayCount >= self.maxAway then
+  if not session or session.moving or not self.resumeTime or not MAY_RETURN[reason] or
+    code == 1000 or loop.isStopping() or class.awayCount >= self.maxAway then
     return false
   end
   session.away = loop.startTimer(self.resumeTime, 0, function() resume.expire(self) end)
@@ -175,7 +175,7 @@ local function takeOver(self, newcomer)
   newcomer.closing = "resumed"
   self.slot, self.closing = slot, false
   self.address, self.port, self.transport = newcomer.address, newcomer.port, newcomer.transport
-  loop.clients[slot] = self
+  loop.seat(self, slot)
   endAbsence(self)
   if session.store then session.store:stop(session) end
   enterSets(self)

@@ -70,7 +70,12 @@ end
 local function make(client, class, params, found, id)
   local problem = mayMake(client, class)
   if problem then return found(nil, problem) end
-  found(making.make(class, params.options, id))
+  local node = id and nodes.own() or nodes.forNewRoom()
+  if node == nodes.own() then return found(making.make(class, params.options, id)) end
+  local text
+  text, problem = remote.write(params.options)
+  if not text then return found(nil, wrong("options: %s", problem)) end
+  found {id = directory.newId(node), node = node, class = class, made = text}
 end
 
 -- An address may ask for what there isn't so often.

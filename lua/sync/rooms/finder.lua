@@ -105,7 +105,8 @@ nodes.answers("match", function(node, said, answer)
   if isNew then
     if not said.mayCreate or count >= MOST_ROOMS then return answer {} end
     age = age + 1
-    room = {id = directory.newId(node), node = node, key = key, age = age, tickets = {}, taken = 0,
+    local home = said.home or node
+    room = {id = directory.newId(home), node = home, key = key, age = age, tickets = {}, taken = 0,
       most = said.most, values = {}, isOpen = true, given = said.given}
     remember(room)
   end
@@ -170,7 +171,8 @@ end)
 function finder.find(class, given, text, done)
   nodes.ask(nodes.list()[1], "match", {class = class.className,
     bucket = matching.bucket(class, matching.chosen(class, given)), given = text,
-    mayCreate = class.clientsCreate, sortBy = class.sortBy, most = class.maxMembers}, done)
+    mayCreate = class.clientsCreate, home = nodes.forNewRoom(),
+    sortBy = class.sortBy, most = class.maxMembers}, done)
 end
 
 return finder

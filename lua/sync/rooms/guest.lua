@@ -37,7 +37,7 @@ local function guestOf(id, node, class)
   if guest then return guest end
   local number = numbers.take()
   guest = Guest:new {id = id, node = node, class = class, number = number,
-    replica = Replica.new(class.state, number), clients = events.Set:new(),
+    schema = class.state, replica = Replica.new(class.state, number), clients = events.Set:new(),
     places = {}, count = 0}
   byId[id] = guest
   return guest
@@ -66,7 +66,7 @@ local function told(place, said)
   local guest = place.guest
   return {room = guest.number, id = guest.id, code = said.code, name = guest.class.className,
     member = said.member, epoch = 0, tickRate = said.tickRate, patchRate = said.patchRate,
-    start = now() - said.age, state = guest.class.state:told()}
+    start = now() - said.age, state = guest.schema:told()}
 end
 
 -- The home has let the client in.
@@ -172,7 +172,7 @@ end
 --- The functions of a class of rooms as those of places.
 -- @tparam table class
 function Guest.functions(class)
-  return functions.wrapped(class.remote, function(name)
+  return functions.wrapped(rawget(class, "guestRemote"), class, function(name)
     return function(place, ...) return forward(place, name, ...) end
   end)
 end

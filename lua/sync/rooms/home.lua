@@ -88,6 +88,7 @@ end
 
 --- Calls onCreate.
 -- @tparam any given
+-- @tparam function catch keeps what is raised
 -- @treturn boolean,any false and what was raised, as failure.catch keeps it
 function Home:open(given, catch)
   local room = self.room

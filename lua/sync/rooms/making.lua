@@ -23,6 +23,9 @@ function making.check(class)
   checked[class] = true
 end
 
+--- Has them looked at again.
+function making.forget(class) checked[class] = nil end
+
 --- Makes a room.
 -- @tparam table class
 -- @param given for onCreate

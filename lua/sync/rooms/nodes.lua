@@ -71,6 +71,30 @@ function nodes.newKey()
   return lastKey
 end
 
+-- Where new rooms live.
+
+local leaving = {} -- nodes that drain, by number
+local isLeaving = false
+
+--- This node drains: others have the rooms that are made from now on.
+function nodes.leave()
+  isLeaving = true
+  for _, number in ipairs(nodes.list()) do
+    if number ~= nodes.own() then nodes.tell(number, "leaves", {}) end
+  end
+end
+
+--- The node on which a room is to live that somebody here makes: this one, or, when it drains,
+-- another, if there is one.
+function nodes.forNewRoom()
+  if not isLeaving then return nodes.own() end
+  local others = {}
+  for _, number in ipairs(nodes.list()) do
+    if number ~= nodes.own() and not leaving[number] then others[#others + 1] = number end
+  end
+  return others[1] and others[1 + core.randomNumber(#others)] or nodes.own()
+end
+
 --- Takes a word.
 -- @tparam string word
 -- @tparam function fn of the number of the node that says it, and a table
@@ -174,12 +198,15 @@ function nodes.answers(word, fn)
   end
 end
 
+nodes.on("leaves", function(number) leaving[number] = true end)
+
 nodes.on("answer", function(number, said)
   local asked = questions[said.question]
   if asked and asked.node == number then settle(said.question)(said) end
 end)
 
 local function changed(number, isThere)
+  leaving[number] = nil
   if not isThere then
     local lost = {}
     for question, asked in pairs(questions) do

@@ -29,6 +29,7 @@ local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
+local shutdown = require "sync.rooms.shutdown"
 local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
@@ -88,17 +89,32 @@ Room.remote = {}
 --- The number of the last tick.
 -- @field tick
 
---- Whether nobody more may come in, by `lock`; whether it's joined by its code alone, by
--- `makePrivate`.
-Room.isLocked, Room.isPrivate = false, false
+--- Whether nobody more may come in, by `lock`.
+Room.isLocked = false
+
+--- Whether it's joined by its code alone, by `makePrivate`.
+Room.isPrivate = false
 
 -- The functions of a class as those of a member, which `invoke` calls.
 local function bound(class)
-  return functions.wrapped(class.remote, function(_, fn)
+  return functions.wrapped(rawget(class.memberClass, "remote"), class, function(_, fn)
     local inner = declared[fn] or fn
     local function call(member, ...) return inner(member.room, member, ...) end
     return inner ~= fn and waits.declare(call) or call
   end)
+end
+
+Room.keptByReload = {"memberClass", "guestRemote"}
+
+-- Rooms that live keep their pace: their members were told it. The shape of their state stays, too.
+function Room:_renewed(before)
+  making.forget(self)
+  for _, home in ipairs(directory.some(self)) do
+    for _, name in ipairs {"tickRate", "patchRate"} do
+      local was = before[name] or self.super[name]
+      if rawget(home.room, name) == nil then home.room[name] = was end
+    end
+  end
 end
 
 --- Makes a class of rooms.
@@ -106,7 +122,7 @@ end
 function Room:extend(name)
   local class = Class.extend(self, name)
   class.remote = setmetatable({}, {__index = self.remote})
-  class.memberClass = Member:extend(name)
+  class.memberClass = rawget(class, "memberClass") or Member:extend(name)
   class.memberClass.remote = bound(class)
   class.guestRemote = Guest.functions(class)
   directory.name(class)
@@ -144,6 +160,13 @@ function Room:onReturn(member) end -- luacheck: ignore member
 --- Called at each tick.
 -- @tparam number dt seconds that a tick lasts, always the same
 function Room:onTick(dt) end -- luacheck: ignore dt
+
+--- Called when the server drains (`sync.drain`, `--drain`): the room is locked. May wait, until a
+-- match is over: till then its members are not sent elsewhere, and then the room ends. A room
+-- without such a handler ends when the server stops; its members are told "drain".
+-- @tparam number seconds that it may take
+function Room:onShutdown(seconds) end -- luacheck: ignore seconds
+shutdown.watch(Room.onShutdown)
 
 --- Called when the room has ended. May wait.
 function Room:onEnd() end

@@ -8,6 +8,10 @@
 -- PEM, Ed25519 for the last). The caller says which one is right: what a token says of itself
 -- only has to agree, so "none" and a public key taken for a secret get nowhere.
 --
+-- Keys that an identity provider gives by a URL (JWKS) are fetched and kept:
+--
+--     Game.auth = sync.jwt.auth {keys = "https://login.example.com/jwks.json", audience = "game"}
+--
 -- No message has anything of a token or a key. Verifying takes some 5 µs (HS256) to 150 µs
 -- (ES256), signing by RS256 1 ms; both answer at once.
 -- @module sync.jwt
@@ -15,6 +19,7 @@
 local crypto = require "sync.secrets.crypto"
 local json = require "sync.json"
 local library = require "sync.secrets.library"
+local task = require "sync.task"
 
 local LONGEST = 16 * 1024
 local MOST_DEPTH = 16
@@ -59,9 +64,36 @@ local function checkKey(call, algorithm, key, level)
   end
 end
 
+-- Whether keys come by a URL: a text, or what jwt.keys has made.
+local function isSet(keys)
+  return type(keys) == "string" or type(keys) == "table" and type(keys.find) == "function"
+end
+
+-- That set. Its module is read when one is first wanted, for that opens the library of sync.http.
+local function setOf(given, level)
+  if type(given) == "table" and given.find then return given end
+  local ok, set = pcall(require "sync.secrets.keyset".of, given)
+  if not ok then error(set, level + 1) end
+  return set
+end
+
+local function checkPublic(call, algorithm, level)
+  for _, name in ipairs(type(algorithm) == "table" and algorithm or {algorithm}) do
+    if not PUBLIC[name] then
+      error(("%s: the algorithm %q of keys by a URL is none of RS256, ES256, EdDSA"):format(call,
+        tostring(name)), level + 1)
+    end
+  end
+end
+
 local function checkOptions(call, options, level)
-  if not options.keys then checkKey(call, options.algorithm, options.key, level + 1) end
-  for _, key in pairs(options.keys or {}) do checkKey(call, options.algorithm, key, level + 1) end
+  local keys = options.keys
+  if isSet(keys) then
+    setOf(keys, level + 1)
+    return checkPublic(call, options.algorithm, level + 1)
+  end
+  if not keys then checkKey(call, options.algorithm, options.key, level + 1) end
+  for _, key in pairs(keys or {}) do checkKey(call, options.algorithm, key, level + 1) end
 end
 
 local function signature(algorithm, key, bytes)
@@ -74,7 +106,8 @@ end
 
 local function isRight(algorithm, key, bytes, shown)
   if algorithm == "HS256" then return library.equal(library.hmac("sha256", key, bytes), shown) end
-  local public, problem = keyOf(key, false, algorithm)
+  local public, problem = key.key, nil
+  if not public then public, problem = keyOf(key, false, algorithm) end
   if not public then return nil, problem end
   return library.verify(public, bytes, shown)
 end
@@ -142,25 +175,48 @@ local function objection(claims, options)
   end
 end
 
-local function keyFor(options, head)
-  local keys = options.keys
-  if not keys then return options.key end
-  return type(head.kid) == "string" and keys[head.kid] or nil
+-- Whether the caller takes this algorithm. Of keys by a URL each is of one kind, so any will do
+-- where none is named.
+local function takes(options, name)
+  local wanted = options.algorithm
+  if type(wanted) == "string" then return name == wanted end
+  if wanted == nil then return PUBLIC[name] == true end
+  for _, each in ipairs(wanted) do
+    if name == each then return true end
+  end
+  return false
 end
 
-local function verify(token, options)
+local UNKNOWN = "the token is signed by a key that is not known"
+
+local function keyFor(options, head, level)
+  local keys = options.keys
+  if isSet(keys) then return setOf(keys, level + 1):find(head.alg, head.kid) end
+  local key = options.key
+  if keys then key = type(head.kid) == "string" and keys[head.kid] or nil end
+  return key, UNKNOWN
+end
+
+-- The parts of a token: what is signed, its head, its body and its signature.
+local function parts(token)
   if #token > LONGEST then return nil, "the token is too long" end
   local head, body, shown = token:match("^([%w_-]+)%.([%w_-]+)%.([%w_-]+)$")
-  if not head then return nil, "this is no signed token" end
-  local header, bytes = decodePart(head), crypto.fromBase64(shown)
+  local header, bytes = head and decodePart(head), shown and crypto.fromBase64(shown)
   if not header or not bytes or crypto.base64url(bytes) ~= shown then
     return nil, "this is no signed token"
   end
-  if header.alg ~= options.algorithm then return nil, "the token is signed by another algorithm" end
+  return head .. "." .. body, header, body, bytes
+end
+
+local function verify(token, options, level)
+  local signed, header, body, shown = parts(token)
+  if not signed then return nil, header end
+  if not takes(options, header.alg) then return nil, "the token is signed by another algorithm" end
   if header.crit ~= nil then return nil, "the token asks for an extension" end
-  local key = keyFor(options, header)
-  if not key then return nil, "the token is signed by a key that is not known" end
-  local right, problem = isRight(options.algorithm, key, head .. "." .. body, bytes)
+  local key, problem, status = keyFor(options, header, level + 1)
+  if not key then return nil, problem, status end
+  local right
+  right, problem = isRight(header.alg, key, signed, shown)
   if right == nil then return nil, problem end
   if not right then return nil, "the signature is wrong" end
   local claims = decodePart(body)
@@ -173,19 +229,36 @@ end
 --- Reads a token that was signed by the right key, and whose time is now.
 -- @param token anything that a client may have sent
 -- @tparam table options `algorithm`, the one that is right; `key`, the secret, or the public key
--- or a certificate, or instead `keys` by their ids (`kid`); `audience` and `issuer`, which must
--- be the token's; `leeway`, the seconds that clocks may differ (30); `endless = true` for
--- tokens without an end
+-- or a certificate, or instead `keys` by their ids (`kid`), or the URL of a key set, or what
+-- `keys` has made; `audience` and `issuer`, which must be the token's; `leeway`, the seconds that
+-- clocks may differ (30); `endless = true` for tokens without an end. With keys by a URL
+-- `algorithm` may be a list, or nil: then RS256, ES256 and EdDSA are taken
 -- @treturn table|nil the claims, or nil and what is wrong
+-- @raise for options that make no sense; with keys by a URL outside a function that may wait
 function jwt.verify(token, options)
   if type(options) ~= "table" then
     error("sync.jwt.verify(token, options): options must be a table", 2)
   end
   checkOptions("sync.jwt.verify", options, 2)
+  if isSet(options.keys) then task.needed("sync.jwt.verify with keys by a URL", 2) end
   if type(token) ~= "string" then return nil, "sync.jwt: there is no token" end
-  local claims, problem = verify(token, options)
+  local claims, problem = verify(token, options, 2)
   if not claims then return nil, "sync.jwt: " .. problem end
   return claims
+end
+
+--- The keys of a URL, with options: for `keys` of `verify` and `auth`. Where the URL alone is given
+-- there, all share what was fetched.
+-- @tparam table options `url`, of https:// (of http:// on this machine alone); times in seconds:
+-- `every` between two fetches (10), `least` (60) and `most` (a day) for what Cache-Control says,
+-- `usual` (300) where it says nothing, `keep` (a day) for which old keys serve while the URL is
+-- away; and those of sync.http, as `ca`, `token`, `proxy`, `forbid`
+-- @treturn table
+function jwt.keys(options)
+  if type(options) ~= "table" then
+    error("sync.jwt.keys(options): options must be a table, not " .. type(options), 2)
+  end
+  return setOf(options, 2)
 end
 
 --- Lets clients in by their tokens: `Game.auth = sync.jwt.auth {algorithm = "HS256", key = key}`.
@@ -201,8 +274,8 @@ function jwt.auth(options)
     error("sync.jwt.auth: user must be a function, not " .. type(userOf), 2)
   end
   return function(token, request)
-    local claims, problem = verify(token, options)
-    if not claims then return nil, problem, 401 end
+    local claims, problem, status = verify(token, options, 1)
+    if not claims then return nil, problem, status or 401 end
     local user = claims
     if userOf then
       user = userOf(claims, request)

@@ -44,6 +44,23 @@ TEST(watch_tells_what_a_descriptor_is_ready_for_as_long_as_it_is) {
     server_close(&server);
 }
 
+TEST(watch_that_is_unheld_lets_the_loop_end) {
+    struct server server;
+    int pair[2];
+    server_open(&server);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    uint32_t interest = SYNC_READABLE | SYNC_UNHELD;
+    CHECK(sync_watch_start(server.sync, pair[0], interest) > 0);
+    CHECK_INT(sync_poll(server.sync, 1), -1);
+    CHECK_INT(write(pair[1], "a", 1), 1);
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    CHECK(server_listen(&server, &options) > 0); /* which holds it */
+    WAIT(&server, server_saw(&server, SYNC_WATCH, 0) == 1);
+    server_close(&server);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 /* A pair of TCP sockets of which the second sends bytes and then a reset. */
 static void reset_behind(const char *bytes, size_t length, int *fd) {
     struct sockaddr_in address = {.sin_family = AF_INET,

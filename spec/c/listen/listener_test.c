@@ -234,3 +234,48 @@ TEST(listen_listener_that_closed_keeps_its_clients) {
     }
     server_close(&server);
 }
+
+TEST(listen_renewed_keeps_its_socket_and_its_clients) {
+    struct server server;
+    uint32_t port = server_open_echo(&server, "127.0.0.1", SYNC_FRAMING_LINE);
+    int before = client_connect(port);
+    WAIT(&server, server_saw(&server, SYNC_CONNECT, 1) == 1);
+    int waits = client_connect(port); /* not accepted yet */
+    struct sync_options options = server_options(SYNC_FRAMING_NULL);
+    CHECK_INT(sync_listener_renew(server.sync, 1, &options), 0);
+    CHECK_INT(sync_listener_port(server.sync, 1), port);
+    check_echo(&server, before); /* by lines, as it has begun */
+    CHECK(client_send(waits, "new", 4));
+    CHECK(client_gets(&server, waits, "new", 4));
+    close(waits);
+    sync_listener_close(server.sync, 1);
+    CHECK_INT(sync_listener_renew(server.sync, 1, &options), UV_EINVAL);
+    server_close(&server);
+}
+
+static int descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+TEST(listen_renewed_opens_no_more_folders_than_it_has) {
+    struct server server;
+    server_open_echo(&server, "127.0.0.1", SYNC_FRAMING_LINE);
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    CHECK_INT(sync_listener_root(server.sync, 1, "/tmp"), 0);
+    CHECK_INT(sync_listener_root(server.sync, 1, "/usr"), 0);
+    int open = descriptors();
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(sync_listener_renew(server.sync, 1, &options), 0);
+        CHECK_INT(sync_listener_root(server.sync, 1, "/no/such/folder"), UV_ENOENT);
+        CHECK_INT(sync_listener_root(server.sync, 1, "/usr"), 0);
+        CHECK_INT(sync_listener_renew(server.sync, 1, &options), 0);
+        CHECK_INT(sync_listener_root(server.sync, 1, "/etc"), 0);
+        CHECK_INT(sync_listener_root(server.sync, 1, "/tmp"), 0);
+    }
+    CHECK_INT(descriptors(), open);
+    server_close(&server);
+}
