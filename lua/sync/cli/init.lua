@@ -384,7 +384,7 @@ function cli.main(given)
     not wanted.help and not wanted.version and (script or wanted.execute) and
     not OTHERS[script] then
     if (tonumber(wanted["io-threads"]) or 0) > 0 then
-      fail("--workers and --io-threads both take cores: choose one; docs/scaling.md says when which")
+      fail("--workers and --io-threads both take cores: choose one; see docs/scaling.md")
       return 2
     end
     for _, option in ipairs(given) do
