@@ -73,9 +73,10 @@ bench-heap: deps-build ## measure an echo on top of a million live objects (QUIC
 	@$(MAKE) -s build bench-build
 	@python3 -B bench/runs/heap.py
 
-bench-rooms: deps-build ## measure broadcasts to 10,000 clients, plain, deflated and in TLS (QUICK=1: one short round)
+bench-rooms: deps-build ## measure broadcasts to 10,000 clients, plain, deflated and in TLS, and calls to a room on another worker (QUICK=1: one short round)
 	@$(MAKE) -s build bench-build
 	@python3 -B bench/runs/rooms.py
+	@python3 -B bench/runs/calls.py
 
 bench-remoting: deps-build ## measure a remote call beside npm's servers (QUICK=1: one short round)
 	@$(MAKE) -s build bench-build $(BUILD)/bench/remoting-npm/installed

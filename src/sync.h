@@ -166,10 +166,12 @@ struct sync_times {
     uint32_t bucket[SYNC_BUCKETS];
 };
 
-/* The public head of a core; read-only. */
+/* The public head of a core; read-only but for the cursor. */
 struct sync {
     struct sync_event *events; /* this tick's batch; it moves only at sync_poll */
     uint32_t event_count;
+    int32_t cursor;        /* the program's: how many events of this batch it has begun to
+                              handle, for the watchdog; sync_poll sets it to 0 */
     uint32_t client_count; /* connections that hold a slot */
     uint32_t client_limit; /* see sync_limit_clients */
     uint32_t http_count;   /* connections that speak HTTP */
@@ -628,6 +630,9 @@ void sync_door_refuse(int32_t visitor);
 /* The user who runs a process, or an error code: where its door is depends on that. */
 int32_t sync_door_owner(int32_t process);
 
+/* Whether a person reads and writes here: standard input and output are a terminal. */
+int32_t sync_at_terminal(void);
+
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
  * starts them. */
@@ -657,6 +662,27 @@ void sync_shares_close(struct sync *sync);
  * sockets from the parent. Returns its number and 65,536 times the count, 0 when it's no
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
+
+/* Starts a thread that logs an event whose handling takes so long or longer, in
+ * JSON if json != 0; one core of a process has one. It needs a cursor that is
+ * kept, and the signal SIGRTMIN + 6. Returns 0 or an error code. Call sync_watchdog_stop
+ * before another thread takes the core over. */
+int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json);
+void sync_watchdog_stop(struct sync *sync);
+
+/* For the callback of LuaJIT's profiler, whose signal the watchdog sends: for how many
+ * seconds an event is being handled, once, when the watchdog wants to know where; else 0.
+ * Who has logged that says so: then the watchdog needn't. */
+double sync_watchdog_asks(struct sync *sync);
+void sync_watchdog_told(struct sync *sync);
+
+/* Whether LuaJIT's profiler runs, or something else that takes its signal. */
+int32_t sync_is_profiled(void);
+
+/* What the watchdog's log calls a listener's class (UTF-8), and a connection's client: a
+ * whole number. Of names above 2^32 the part that is divisible by it is common to all. */
+int32_t sync_listener_name(struct sync *sync, uint32_t id, const char *name);
+void sync_name(struct sync *sync, uint32_t slot, double name);
 
 /* An upgrade: the next process goes on with this one's sockets and connections. What it
  * is handed is a parcel of items.

@@ -109,6 +109,7 @@ function Listener.open(host, port, class, settings)
     return nil, problem
   end
   loop.listeners[id] = listener
+  C.sync_listener_name(handle, id, class.className)
   return listener
 end
 

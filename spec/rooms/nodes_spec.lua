@@ -5,6 +5,7 @@ local Process = require "spec.support.process"
 local Program = require "spec.support.program"
 local Redis = require "spec.support.redis"
 local loop = require "sync.loop"
+local null = require "cjson".null
 local support = require "spec.support"
 local sync = require "sync"
 
@@ -140,6 +141,26 @@ local function suite(name, start)
         here:call("ask", "why")
         until_(function() return answer end)
         assert.equal("why!", answer)
+      end)
+    end)
+
+    it("get the same by calls from another node, also of functions that wait", function()
+      inTask(function()
+        local here, there = pair()
+        assert.equal("so, 2", there:call("slow", "so"))
+        local long = ("x"):rep(20000)
+        for _, arguments in ipairs {{}, {1}, {"a", false}, {1.5, null, "ü"}, {1, 2, 3, 4},
+          {1, null, 3, 4, {5, {six = "7"}}}, {{}, {a = 1}}, {long, long}, {sync.list()}} do
+          local own = here:call("echo", unpack(arguments))
+          assert.equal(#arguments, own.count)
+          assert.same(own, (there:call("echo", unpack(arguments))))
+        end
+        local answers = {} -- of one tick, in their order
+        for i = 1, 40 do
+          there:call("move", 1, function(x) answers[i] = x end)
+        end
+        until_(function() return #answers == 40 end)
+        for i = 1, 40 do assert.equal(i, answers[i]) end
       end)
     end)
 

@@ -34,6 +34,17 @@ Duel.remote.move = sync.method("x: number", {rate = 50}, function(room, member, 
   return p.x
 end)
 
+Duel.remote.slow = sync.waits(function(_, member, text)
+  sync.sleep(0.01)
+  return ("%s, %d"):format(text, member.id)
+end)
+
+function Duel.remote.echo(_, _, ...)
+  local all = {count = select("#", ...)}
+  for i = 1, all.count do all["a" .. i] = (select(i, ...)) end
+  return all
+end
+
 function Duel.remote.kick(_, member) member:kick "enough" end
 function Duel.remote.list() return sync.list() end
 

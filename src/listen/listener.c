@@ -134,6 +134,7 @@ static void free_if_done(struct listener *listener) {
     forget_settings(&listener->service);
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
+    free(listener->service.name);
     free(listener->unlink_path);
     free(listener->request);
     free(listener);

@@ -175,7 +175,7 @@ local function takeOver(self, newcomer)
   newcomer.closing = "resumed"
   self.slot, self.closing = slot, false
   self.address, self.port, self.transport = newcomer.address, newcomer.port, newcomer.transport
-  loop.clients[slot] = self
+  loop.seat(self, slot)
   endAbsence(self)
   if session.store then session.store:stop(session) end
   enterSets(self)

@@ -8,6 +8,7 @@ local Here = require "sync.rooms.here"
 local Membership = require "sync.rooms.membership"
 local Allowance = require "sync.rooms.allowance"
 local Remote = require "sync.remoting.remote"
+local Rpc = require "sync.remoting.jsonrpc"
 local arriving = require "sync.rooms.arriving"
 local code = require "sync.rooms.code"
 local core = require "sync.core"
@@ -311,11 +312,11 @@ local function call(client, params, id)
   end
   if place.ask then -- it's another node's
     if id == nil then return place:ask(name, params.params, input) end -- a notification
-    local answer
-    answer, problem = answering(client)
-    if not answer then return false, problem end
-    local isAsked, refusal = place:ask(name, params.params, input, answer)
-    if isAsked == false then answer(nil, refusal) end
+    local owed
+    owed, problem = client:defer()
+    if not owed then return false, problem end
+    local isAsked, refusal = place:ask(name, params.params, input, owed)
+    if isAsked == false then Rpc.settle(owed, nil, refusal) end
     return true
   end
   local ok, result = place:invoke(name, params.params)
