@@ -19,7 +19,7 @@ What stands behind the script's name is the script's own.
   console PID       ask a server that runs, and tell it: clients, rooms, memory, Lua; help
                     lists the commands. One behind the PID is said, and that is all
   reload PID        have a server run its script's files anew, under its clients
-  upgrade PID       have a new process, of the program and script as they are now, take over
+  upgrade PID       have a new process, of program and script as they are now, take over
                     all connections of a server; so does SIGUSR2
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
