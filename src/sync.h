@@ -630,6 +630,9 @@ void sync_door_refuse(int32_t visitor);
 /* The user who runs a process, or an error code: where its door is depends on that. */
 int32_t sync_door_owner(int32_t process);
 
+/* Whether a person reads and writes here: standard input and output are a terminal. */
+int32_t sync_at_terminal(void);
+
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
  * starts them. */

@@ -282,6 +282,17 @@ if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 core.worker = begun > 0 and begun % 65536 or nil
 core.workers = begun > 0 and math.floor(begun / 65536) or nil
 
+local visitor = ffi.new "struct sync_visitor"
+
+--- Takes one who has come to a door: see sync_door_accept.
+-- @treturn number a descriptor, or an error code
+-- @treturn number|nil the user
+-- @treturn number|nil the process
+function core.visitor(door)
+  local fd = C.sync_door_accept(door, visitor)
+  return fd, visitor.user, visitor.process
+end
+
 --- Where a file or folder really is, without links; nil: nowhere.
 function core.realPath(path)
   if C.sync_path_real(path, text, 1024) == 0 then return ffi.string(text) end

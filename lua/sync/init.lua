@@ -17,6 +17,7 @@ local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local core = require "sync.core"
 local declared = require "sync.declared"
+local door = require "sync.console.door"
 local drain = require "sync.drain"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
@@ -259,6 +260,16 @@ local function joinWorkers()
   bus:tellListening()
 end
 
+-- The console's commands, when somebody comes to say some.
+local function addCommands()
+  local server = {sync = sync, classes = classes, client = sync.client,
+    listeners = function() return opened end, reload = reload.begin}
+  for _, name in ipairs {"acts", "evaluate", "lists", "trace"} do
+    require("sync.console." .. name).attach(server)
+  end
+  require "sync.console.memory"
+end
+
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
 -- @raise when the server runs already, or nothing is there to begin with
@@ -268,6 +279,7 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
+  if versions.current() then door.open(addCommands) end -- else it's no server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()
@@ -278,6 +290,7 @@ function sync.start()
   local hadWork = not ok or loop.run()
   watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
+  door.close()
   endWatching()
   started = false
   opened = {}
