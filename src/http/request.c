@@ -321,7 +321,21 @@ static bool ran_out(struct conn *conn, int reason) {
     return true;
 }
 
+/* A request that is being answered is this process's to answer. */
+static bool carry(const struct conn *conn, struct record *record) {
+    const struct exchange *exchange = exchange_of(conn);
+    if (exchange->file || (conn->held && !exchange->answered)) {
+        return false;
+    }
+    if (!exchange->answered) {
+        http_carry(exchange->http, record);
+    }
+    return true;
+}
+
 static const struct protocol http_protocol = {.is_http = true,
+                                              .carried = CARRIED_HTTP,
+                                              .carry = carry,
                                               .take = take,
                                               .emptied = emptied,
                                               .clock = consider,

@@ -22,6 +22,7 @@
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "listen/detection.h"
+#include "listen/inherit.h"
 #include "listen/proxy.h"
 #include "net/bind.h"
 #include "net/network.h"
@@ -153,6 +154,7 @@ static void free_if_done(struct listener *listener) {
     forget_settings(&listener->service);
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
+    free(listener->service.name);
     free(listener->unlink_path);
     free(listener->request);
     free(listener);
@@ -475,6 +477,38 @@ static int add_socket(void *context, int fd, int transport) {
     return 0;
 }
 
+/* Goes on with what the process before has bound, whose a Unix socket's file stays until
+ * listener_own. Returns 0 or an error code. */
+static int adopt_sockets(struct listener *listener, struct inherited *inherited) {
+    int error = 0;
+    for (uint32_t i = 0; i < inherited->count; i++) {
+        if (error < 0) {
+            close(inherited->fds[i]);
+        } else {
+            error = add_socket(listener, inherited->fds[i], inherited->transports[i]);
+        }
+    }
+    free(inherited);
+    return error;
+}
+
+int listener_fds(const struct listener *listener, int *fds) {
+    for (uint32_t i = 0; i < listener->socket_count; i++) {
+        fds[i] = listener->sockets[i]->fd;
+    }
+    return (int)listener->socket_count;
+}
+
+void listener_own(struct listener *listener, const char *path) {
+    free(listener->unlink_path);
+    listener->unlink_path = strdup(path);
+}
+
+void listener_keep_file(struct listener *listener) {
+    free(listener->unlink_path);
+    listener->unlink_path = NULL;
+}
+
 static void take_options(struct service *service, const struct sync_options *options) {
     service->options = *options;
     if (options->transports == 0) {
@@ -500,7 +534,10 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     core->listeners = listener;
 
     int error = 0;
-    if (core->broker_fd && strcmp(host, "memory:") != 0) {
+    struct inherited *inherited = inherit_take(core, host, port);
+    if (inherited) {
+        error = adopt_sockets(listener, inherited);
+    } else if (core->broker_fd && strcmp(host, "memory:") != 0) {
         error = broker_ask(core, host, port, options->keepalive, add_socket, listener,
                            &listener->request);
     } else if (strncmp(host, "unix:", 5) == 0) {
