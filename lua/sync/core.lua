@@ -33,6 +33,18 @@ if refused < 0 then
     unknown and "this sync-lua has no such way to the kernel" or ffi.string(C.sync_io_why())), 0)
 end
 
+-- SYNC_IO_THREADS is how many threads uring has; sync-lua --io-threads sets it.
+local threads = os.getenv "SYNC_IO_THREADS"
+if threads and threads ~= "" then
+  local count = tonumber(threads)
+  if not count or count < 0 or count > C.SYNC_IO_THREADS_MOST or count % 1 ~= 0 then
+    error(("sync: SYNC_IO_THREADS=%s: it is a number from 0 to %d"):format(threads,
+      C.SYNC_IO_THREADS_MOST), 0)
+  elseif C.sync_choose_io_threads(count) < 0 then
+    error(("sync: SYNC_IO_THREADS=%s: %s"):format(threads, ffi.string(C.sync_io_why())), 0)
+  end
+end
+
 local handle = C.sync_open()
 if handle == nil then error("sync: not enough memory or files to start", 0) end
 
@@ -311,6 +323,11 @@ end
 --- How sockets reach the kernel: "uring", "epoll" or "poll"; and why that one.
 function core.io()
   return ffi.string(C.sync_io()), ffi.string(C.sync_io_why())
+end
+
+--- How many threads send and receive for this process, beside Lua's.
+function core.ioThreads()
+  return C.sync_io_threads()
 end
 
 function core.uvVersion()

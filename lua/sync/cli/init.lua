@@ -38,6 +38,8 @@ What stands behind the script's name is the script's own.
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
                     auto: epoll
+  --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
+                    one that runs Lua; see docs/scaling.md
   --watch           reload the script when a file of its folder has changed
   --console=on|off  the socket by which sync-lua console reaches the server
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
@@ -159,6 +161,8 @@ actions["log-file"] = function(path)
 end
 
 function actions.io() return true end -- src/main.c has seen to it, before there was a core
+
+actions["io-threads"] = actions.io
 
 actions.j = jitCommand
 
@@ -389,6 +393,10 @@ function cli.main(given)
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
     not wanted.help and not wanted.version and (script or wanted.execute) and
     not OTHERS[script] then
+    if (tonumber(wanted["io-threads"]) or 0) > 0 then
+      fail("--workers and --io-threads both take cores: choose one; see docs/scaling.md")
+      return 2
+    end
     for _, option in ipairs(given) do
       local code = OF_PARENTS[option[1]] and apply(unpack(option))
       if code then return code end
