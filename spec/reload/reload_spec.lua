@@ -307,8 +307,7 @@ describe("reload", function()
             return table.concat(look(), " ") == "one two two 1 50 1"
     end)
     assert.equal(50, call("was", {}))
-    local other = Program.connect(port) -- a room of the new shape, and the new pace
-    client, other = other, client
+    client = Program.connect(port) -- a room of the new shape, and the new pace
     room = call("sync.create", {room = "Duel", form = "json"}).room
     assert.equal("two", look()[1])
     assert.equal(10, look()[5])
