@@ -246,6 +246,13 @@ struct sync_websocket {
  * why. */
 int32_t sync_choose_io(const char *name);
 
+enum { SYNC_IO_THREADS_MOST = 64 };
+
+/* Says how many threads send and receive for each core that is made from now on, by
+ * "uring"; 0: none. Returns 0, or UV_ENOTSUP; sync_io_why then says why. */
+int32_t sync_choose_io_threads(uint32_t count);
+uint32_t sync_io_threads(void);
+
 /* The way that cores take, and why. */
 const char *sync_io(void);
 const char *sync_io_why(void);
@@ -629,6 +636,9 @@ void sync_door_refuse(int32_t visitor);
 
 /* The user who runs a process, or an error code: where its door is depends on that. */
 int32_t sync_door_owner(int32_t process);
+
+/* Whether a person reads and writes here: standard input and output are a terminal. */
+int32_t sync_at_terminal(void);
 
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
