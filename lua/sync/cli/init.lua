@@ -46,6 +46,7 @@ What stands behind the script's name is the script's own.
                     auto: epoll
   --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
                     one that runs Lua; see docs/scaling.md
+  --watch           reload the script when a file of its folder has changed
   --console=on|off  the socket by which sync-lua console reaches the server
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
@@ -158,6 +159,11 @@ end
 
 function actions.log(value)
   return require "sync.log".configure(value)
+end
+
+function actions.watch()
+  require "sync.reload.watch".want()
+  return true
 end
 
 actions["log-file"] = function(path)
@@ -301,7 +307,11 @@ local function runWorkers(text)
   local words, first = {}, 0
   while arg[first - 1] do first = first - 1 end
   for i = first, #arg do words[#words + 1] = arg[i] end
-  return workers.run(count, words)
+  local door = require "sync.console.door"
+  door.open(function() require "sync.console.parent" end)
+  local code = workers.run(count, words)
+  door.close()
+  return code
 end
 
 -- The exit code, 1 if listeners were opened and nobody was served.
