@@ -75,14 +75,16 @@ local function unpark(self)
 end
 
 --- The client is on its way to another node: for a while the member is kept for it.
-function There:park()
+-- @tparam[opt=15] number seconds
+function There:park(seconds)
   local home = self.home
+  unpark(self)
   home.lines[self.name] = self
   if self.isCounted then
     count(self, -1)
     self.isCounted = false
   end
-  self.parked = loop.startTimer(PARK_SECONDS, 0, function()
+  self.parked = loop.startTimer(seconds or PARK_SECONDS, 0, function()
     self.parked = false
     home:remove(self.member, "left")
   end)
@@ -225,7 +227,8 @@ end)
 
 nodes.answers("move", function(node, said, answer)
   local line = find(said.from, {id = said.id, key = said.old})
-  if line and line.hasBegun then line:move(node, said.key) end
+  local isRight = line and line.node == node and line.key == said.key and not line.parked
+  if line and line.hasBegun and not isRight then line:move(node, said.key) end
   answer {isThere = line ~= nil}
 end)
 
@@ -241,8 +244,10 @@ nodes.answers("call", function(node, said, answer)
     return answer {fault = remote.writeFault(fault.new(fault.ARGUMENTS,
       "room: this client is in no such room"))}
   end
+  if not line.home:goesOn() then return answer {fault = remote.writeFault(remote.paused())} end
   local ok, result = rooms.run(member, said.name, remote.read(said.params) or {})
   if said.input and member.number ~= 0 then
+    member.lastInput = math.max(member.lastInput or 0, said.input)
     C.sync_state_input(line.home.state.handle, member.number, said.input)
   end
   if not ok then return answer {fault = remote.writeFault(result)} end
@@ -263,7 +268,14 @@ local function takeOut(number, keys)
         end
       end
       for _, line in ipairs(lost) do
-        if line.entry then line.entry:cancel() else home:remove(line.member, "node") end
+        if line.entry then
+          line.entry:cancel()
+        elseif home.keep then -- that node, or this one, may just have been cut off
+          line:park()
+          home:away(line.member)
+        else
+          home:remove(line.member, "node")
+        end
       end
     end
   end
