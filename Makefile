@@ -185,6 +185,9 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua
 
+rooms-chaos: build ## 300 members in 30 rooms on three nodes: one killed, one stopped for 30 s, one cut off
+	@SYNC_CHAOS=whole ./sync-lua "$$(command -v busted)" spec/rooms/persist_spec.lua
+
 STEPS ?= 100000
 ROOMS ?= 100
 state-model: build ## random lives of rooms' states beside a model: STEPS in process (100000), ROOMS over sockets (100)

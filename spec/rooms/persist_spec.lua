@@ -38,7 +38,7 @@ local function inTasks(...)
   for _, fn in ipairs {...} do
     sync.spawn(function()
       local ok, err = xpcall(fn, debug.traceback)
-      if not ok then problems[#problems + 1] = err end
+      if not ok then problems[#problems + 1] = tostring(err) end
       left = left - 1
     end)
   end
@@ -100,7 +100,8 @@ local function watch(self, room, node, game)
     member.epoch, member.patched = room.epoch, sync.now()
     local name, number = room.id .. " " .. room.epoch, room.state.node
     if number ~= 0 and (self.owners[name] or number) ~= number then
-      table.insert(self.stale, name .. " has two homes")
+      table.insert(self.stale, ("%s has two homes, %d and %d: member %d at node %d"):format(name,
+        self.owners[name], number, room.member, node))
     end
     self.owners[name] = number ~= 0 and number or nil
   end)
@@ -212,7 +213,7 @@ end
 
 -- What nobody has seen, and nobody has done twice.
 local function check(self)
-  assert.same({}, self.stale)
+  assert(not self.stale[1], table.concat(self.stale, "\n", 1, math.min(20, #self.stale)))
   local seen, count = {}, 0
   for line in io.lines(self.applied) do
     local what = line:match "^(%S+ %d+ %d+) %d+$"
