@@ -226,7 +226,8 @@ nodes.on("park", function(node, said)
 end)
 
 nodes.answers("move", function(node, said, answer)
-  local line = find(said.from, {id = said.id, key = said.old})
+  -- A node that hears of the home twice asks twice.
+  local line = find(said.from, {id = said.id, key = said.old}) or find(node, said)
   local isRight = line and line.node == node and line.key == said.key and not line.parked
   if line and line.hasBegun and not isRight then line:move(node, said.key) end
   answer {isThere = line ~= nil}
