@@ -78,7 +78,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap rooms-chaos state-model state-check fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap rooms-chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -201,10 +201,19 @@ state-check: build $(BUILD)/asan/sync-lua ## state-model under sanitizers, and P
 	  spec/state/replica_spec.lua spec/remoting/joined_spec.lua
 	@FUZZ=$(PATCHES) node --test --test-reporter=dot clients/js/test/state.test.mjs
 
+# The strings of spec/support/hostile.lua as parameters, headers, fields, calls and tokens. The
+# program doesn't end by returning, so what it has is no leak.
+HOSTILE ?= 100000
+hostile: build $(BUILD)/asan/sync-lua ## 100,000 hostile strings wherever a client's come to, under sanitizers
+	@HOSTILE=$(HOSTILE) ASAN_OPTIONS=detect_leaks=0 $(BUILD)/asan/sync-lua "$$(command -v busted)" spec/http/hostile_spec.lua spec/auth_spec.lua
+	@HOSTILE=$(HOSTILE) ASAN_OPTIONS=detect_leaks=0 $(BUILD)/asan/sync-lua "$$(command -v busted)" --filter=hostile --filter=inject spec/sql spec/redis/init_spec.lua
+
 fuzz: deps-build-check build ## run each fuzz target for FUZZ_SECONDS (10)
 	@$(MAKE) -s fuzz-c
 	@./sync-lua spec/fuzz/frame.lua
 	@./sync-lua spec/fuzz/form.lua
+	@./sync-lua spec/fuzz/json.lua
+	@./sync-lua spec/fuzz/amf.lua 20000
 
 docs: deps-docs ## the manual of the Lua library as HTML, in build/docs
 	@ldoc --fatalwarnings .

@@ -39,6 +39,8 @@ floors.table = {
   }, {
     "src/listen/",           -- puts the above together for who comes, and whom we call
   }, {
+    "src/upgrade/",          -- hands all of it to the next process
+  }, {
     "src/sync.c",            -- the door
     "src/tick.c",            -- what happens behind it, in which order
     "src/main.c",            -- the program
@@ -67,6 +69,10 @@ floors.table = {
     "lua/sync/rooms/",       -- rooms, whose members are clients of remoting, on any node
   }, {
     "lua/sync/reload/",      -- another version of the script takes the place of the one that runs
+  }, {
+    "lua/sync/console/",     -- what those who run a server ask and tell it
+  }, {
+    "lua/sync/upgrade/",     -- hands all of this to the next process
   }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call

@@ -73,9 +73,14 @@ bench-heap: deps-build ## measure an echo on top of a million live objects (QUIC
 	@$(MAKE) -s build bench-build
 	@python3 -B bench/runs/heap.py
 
-bench-rooms: deps-build ## measure broadcasts to 10,000 clients, plain, deflated and in TLS (QUICK=1: one short round)
+bench-rooms: deps-build ## measure broadcasts to 10,000 clients, plain, deflated and in TLS, and calls to a room on another worker (QUICK=1: one short round)
 	@$(MAKE) -s build bench-build
 	@python3 -B bench/runs/rooms.py
+	@python3 -B bench/runs/calls.py
+
+bench-io: deps-build ## measure --io-threads=1 beside one thread, by thread (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/runs/io.py
 
 bench-remoting: deps-build ## measure a remote call beside npm's servers (QUICK=1: one short round)
 	@$(MAKE) -s build bench-build $(BUILD)/bench/remoting-npm/installed
@@ -101,7 +106,7 @@ bench-reconnect: deps-build ## kill a server under 200 clients, and see them ret
 
 -include $(shell find $(BUILD)/bench/obj -name '*.d' 2>/dev/null)
 
-.PHONY: bench bench-build bench-test bench-jit bench-tls bench-heap bench-rooms bench-remoting bench-scale \
+.PHONY: bench bench-build bench-test bench-jit bench-tls bench-heap bench-rooms bench-io bench-remoting bench-scale \
     bench-state bench-central bench-reconnect
 
 bench-waits: deps-build ## measure what handlers that wait cost others (QUICK=1: short rounds)

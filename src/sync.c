@@ -4,6 +4,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -20,6 +22,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "core/watchdog.h"
 #include "http/request.h"
 #include "jobs/jobs.h"
 #include "jobs/watch.h"
@@ -350,6 +353,13 @@ void sync_hold_accepting(struct sync *sync, int32_t hold) {
     }
 }
 
+void sync_drain(struct sync *sync) {
+    struct core *core = core_of(sync);
+    core->draining = true;
+    shares_tell(core);
+    listener_resume_all(core);
+}
+
 int32_t sync_timer_start(struct sync *sync, double delay, double interval) {
     return timer_start(core_of(sync), delay, interval);
 }
@@ -530,6 +540,63 @@ int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tic
     return patches_send(core_of(sync), state, tick);
 }
 
+/* For the watchdog, which knows no connections. */
+static void describe_client(struct core *core, uint32_t slot,
+                            struct watched_client *client) {
+    const struct conn *conn = core_conn(core, slot);
+    if (!conn) {
+        return;
+    }
+    if (conn->service->name) {
+        memccpy(client->class, conn->service->name, 0, sizeof(client->class) - 1);
+    }
+    client->port =
+        sync_peer(&core->public, slot, client->address, sizeof(client->address));
+    client->name = conn->name ? core->names + conn->name : 0;
+}
+
+int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json) {
+    return watchdog_start(core_of(sync), milliseconds, json != 0, describe_client);
+}
+
+void sync_watchdog_stop(struct sync *sync) {
+    watchdog_stop(core_of(sync));
+}
+
+double sync_watchdog_asks(struct sync *sync) {
+    return watchdog_asks(core_of(sync));
+}
+
+void sync_watchdog_told(struct sync *sync) {
+    watchdog_told(core_of(sync));
+}
+
+int32_t sync_is_profiled(void) {
+    return watchdog_sees_profiler();
+}
+
+int32_t sync_listener_name(struct sync *sync, uint32_t id, const char *name) {
+    struct listener *listener = listener_find(core_of(sync), id);
+    if (!listener || !sync_is_text(name, strlen(name))) {
+        return UV_EINVAL;
+    }
+    char *copy = strdup(name);
+    if (!copy) {
+        return UV_ENOMEM;
+    }
+    free(listener->service.name);
+    listener->service.name = copy;
+    return 0;
+}
+
+void sync_name(struct sync *sync, uint32_t slot, double name) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        conn->name = (uint32_t)(uint64_t)name;
+        core_of(sync)->names = name - conn->name;
+    }
+}
+
 const char *sync_error_name(int32_t code) {
     return uv_err_name(code);
 }
@@ -540,6 +607,14 @@ const char *sync_error_text(int32_t code) {
 
 int32_t sync_choose_io(const char *name) {
     return poller_choose(name);
+}
+
+int32_t sync_choose_io_threads(uint32_t count) {
+    return poller_choose_threads(count);
+}
+
+uint32_t sync_io_threads(void) {
+    return poller_threads();
 }
 
 const char *sync_io(void) {

@@ -166,10 +166,12 @@ struct sync_times {
     uint32_t bucket[SYNC_BUCKETS];
 };
 
-/* The public head of a core; read-only. */
+/* The public head of a core; read-only but for the cursor. */
 struct sync {
     struct sync_event *events; /* this tick's batch; it moves only at sync_poll */
     uint32_t event_count;
+    int32_t cursor;        /* the program's: how many events of this batch it has begun to
+                              handle, for the watchdog; sync_poll sets it to 0 */
     uint32_t client_count; /* connections that hold a slot */
     uint32_t client_limit; /* see sync_limit_clients */
     uint32_t http_count;   /* connections that speak HTTP */
@@ -243,6 +245,13 @@ struct sync_websocket {
  * UV_EINVAL for another name, UV_ENOTSUP for one that doesn't work; sync_io_why then says
  * why. */
 int32_t sync_choose_io(const char *name);
+
+enum { SYNC_IO_THREADS_MOST = 64 };
+
+/* Says how many threads send and receive for each core that is made from now on, by
+ * "uring"; 0: none. Returns 0, or UV_ENOTSUP; sync_io_why then says why. */
+int32_t sync_choose_io_threads(uint32_t count);
+uint32_t sync_io_threads(void);
 
 /* The way that cores take, and why. */
 const char *sync_io(void);
@@ -628,6 +637,9 @@ void sync_door_refuse(int32_t visitor);
 /* The user who runs a process, or an error code: where its door is depends on that. */
 int32_t sync_door_owner(int32_t process);
 
+/* Whether a person reads and writes here: standard input and output are a terminal. */
+int32_t sync_at_terminal(void);
+
 /* Workers: processes that are started as this one was, and share its ports. The parent
  * makes what they share (once, for `count` workers, at most SYNC_MOST_WORKERS), and
  * starts them. */
@@ -658,6 +670,117 @@ void sync_shares_close(struct sync *sync);
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
+/* Starts a thread that logs an event whose handling takes so long or longer, in
+ * JSON if json != 0; one core of a process has one. It needs a cursor that is
+ * kept, and the signal SIGRTMIN + 6. Returns 0 or an error code. Call sync_watchdog_stop
+ * before another thread takes the core over. */
+int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json);
+void sync_watchdog_stop(struct sync *sync);
+
+/* For the callback of LuaJIT's profiler, whose signal the watchdog sends: for how many
+ * seconds an event is being handled, once, when the watchdog wants to know where; else 0.
+ * Who has logged that says so: then the watchdog needn't. */
+double sync_watchdog_asks(struct sync *sync);
+void sync_watchdog_told(struct sync *sync);
+
+/* Whether LuaJIT's profiler runs, or something else that takes its signal. */
+int32_t sync_is_profiled(void);
+
+/* What the watchdog's log calls a listener's class (UTF-8), and a connection's client: a
+ * whole number. Of names above 2^32 the part that is divisible by it is common to all. */
+int32_t sync_listener_name(struct sync *sync, uint32_t id, const char *name);
+void sync_name(struct sync *sync, uint32_t slot, double name);
+
+/* An upgrade: the next process goes on with this one's sockets and connections. What it
+ * is handed is a parcel of items.
+ *
+ * Starts it, by the command line (see sync_spawn) that this one was started by: the
+ * program is looked for anew. *fd becomes a socket to it, whose other end is its
+ * descriptor 3. Returns its process id or an error code; SYNC_EXITED tells when it has
+ * ended. */
+int32_t sync_next_start(struct sync *sync, const char *const *arguments, int32_t *fd);
+
+/* Whether this process was started so; once. */
+int32_t sync_is_next(void);
+
+/* Reads no client any more that is open, and accepts none; or does again. */
+void sync_freeze(struct sync *sync, int32_t freeze);
+
+/* Says a text to the other process, and hears one, at most size - 1 bytes with a NUL
+ * behind them; waits at most so long. Return 0, or how many bytes; or an error code:
+ * UV_EAGAIN when nothing came, UV_EOF when there's nobody any more. */
+int32_t sync_next_say(int32_t fd, const char *text, uint32_t milliseconds);
+int32_t sync_next_hear(int32_t fd, char *text, uint32_t size, uint32_t milliseconds);
+void sync_next_close(int32_t fd);
+
+/* Writes a line to this socket of the abstract namespace, if somebody listens, and
+ * listens on it: who asks for an upgrade hears so what came of it. */
+void sync_answer(const char *name, const char *text);
+int32_t sync_answer_wait(const char *name);
+
+struct sync_parcel;
+enum sync_item_type { SYNC_ITEM_TEXT = 1, SYNC_ITEM_LISTENER, SYNC_ITEM_CLIENT };
+struct sync_item {
+    uint32_t type;  /* enum sync_item_type */
+    uint32_t value; /* a listener's port; the slot that a client had */
+    uint32_t length;
+    const char *data; /* a text; a listener's host, which ends at its NUL */
+};
+
+/* An empty one, or NULL. Free it. */
+struct sync_parcel *sync_parcel_new(void);
+void sync_parcel_free(struct sync_parcel *parcel);
+
+/* Add an item. Memory that can't be had is told by sync_parcel_send. The last one returns
+ * 1, or 0 when the connection must stay here: it is ending, or a request of it is being
+ * answered. Between two ticks. */
+void sync_parcel_text(struct sync_parcel *parcel, const char *bytes, size_t length);
+void sync_parcel_listener(struct sync *sync, struct sync_parcel *parcel, uint32_t id,
+                          const char *host, uint32_t port);
+int32_t sync_parcel_client(struct sync *sync, struct sync_parcel *parcel, uint32_t slot);
+
+/* Whether it could be added now. */
+int32_t sync_parcel_may(struct sync *sync, uint32_t slot);
+
+/* Sends all to the other process, or receives what that has sent. Return 0 or an error
+ * code. */
+int32_t sync_parcel_send(struct sync_parcel *parcel, int32_t fd, uint32_t milliseconds);
+int32_t sync_parcel_receive(struct sync_parcel **parcel, int32_t fd,
+                            uint32_t milliseconds);
+
+/* The next item of what was received: 1, 0 behind the last, or an error code. */
+int32_t sync_parcel_next(struct sync_parcel *parcel, struct sync_item *item);
+
+/* What becomes of it: the sockets of a listener wait for sync_listen with that host and
+ * port; a client is one of this listener from now on, without SYNC_CONNECT. Return 0, or
+ * the client's slot, or an error code. */
+int32_t sync_parcel_inherit(struct sync *sync, struct sync_parcel *parcel,
+                            const struct sync_item *item);
+int32_t sync_parcel_take(struct sync *sync, struct sync_parcel *parcel,
+                         const struct sync_item *item, uint32_t listener);
+
+/* Closes inherited sockets that nobody has listened on; returns of how many listeners. */
+uint32_t sync_disinherit(struct sync *sync);
+
+/* What was handed over is the other process's now: a client has gone from here without a
+ * word, and a listener doesn't accept. */
+void sync_let_go(struct sync *sync, uint32_t slot);
+void sync_listener_let_go(struct sync *sync, uint32_t id);
+
+/* The file of a Unix socket that was inherited is this process's to remove. */
+void sync_listener_own(struct sync *sync, uint32_t id, const char *path);
+
+/* This process's id. */
+int32_t sync_process(void);
+
+/* Sends a datagram to a Unix socket: a path, or behind "@" a name of the abstract
+ * namespace. Nobody may be there. */
+void sync_notify(const char *name, const char *text);
+
+/* Every connection that there is, one after the other: the next slot behind this one that
+ * is a connection, or 0. */
+uint32_t sync_next_slot(struct sync *sync, uint32_t slot);
+
 /* Bytes that are in use: of the C library, and in sync-lua of Lua's objects. */
 double sync_memory_used(void);
 
@@ -671,6 +794,11 @@ uint32_t sync_held(struct sync *sync, uint32_t slot);
 
 /* Accepts nobody, until it is called with hold = 0. Who comes waits. */
 void sync_hold_accepting(struct sync *sync, int32_t hold);
+
+/* From now on nobody is accepted, but for those who ask for /healthz, /readyz, /metrics
+ * or /panel, and hear so; others have 503, or a reset. A worker leaves all to the others,
+ * while they accept. */
+void sync_drain(struct sync *sync);
 
 /* Gives memory that was needed for many connections back to the system. */
 void sync_trim(struct sync *sync);

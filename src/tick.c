@@ -16,11 +16,13 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "core/watchdog.h"
 #include "fetch/owner.h"
 #include "http/file.h"
 #include "jobs/jobs.h"
 #include "jobs/watch.h"
 #include "listen/connect.h"
+#include "listen/inherit.h"
 #include "listen/listener.h"
 #include "websocket/broadcast.h"
 #include "websocket/send.h"
@@ -78,6 +80,7 @@ static void stop_timers(struct core *core) {
 
 void sync_close(struct sync *sync) {
     struct core *core = core_of(sync);
+    watchdog_stop(core);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
         if (conn) {
@@ -94,6 +97,7 @@ void sync_close(struct sync *sync) {
     shares_free(core);
     resolve_cancel_all(core);
     connect_cancel_all(core);
+    inherit_close(core);
     struct listener *next;
     for (struct listener *l = core->listeners; l; l = next) {
         next = l->next;
@@ -178,6 +182,7 @@ static void count_tick(struct core *core) {
 
 int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
+    core_beat(core, false);
     count_tick(core);
     end_tick(core);
     /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
@@ -198,6 +203,8 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     sync->events = core->batch.events;
     sync->event_count = core->batch.count;
     core->handed_out = uv_hrtime();
+    sync->cursor = 0;
+    core_beat(core, true);
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;
     }

@@ -51,6 +51,8 @@ const JOINING = {
 const OPEN = 1; // WebSocket's readyState
 const UNAUTHORIZED = 4401; // what a server closes with whose token isn't right, or has ended
 const GONE = "the server that it was sent to has gone: the call may have been done, or not";
+const MOVED = 4900; // what this client leaves a server with that sent it elsewhere, and may resume
+const PARTING = 1000; // ms that such a server has to say that it has read all
 const LONGEST_TIMER = 2 ** 31 - 1; // ms; a longer one would go off at once
 
 const now = () => performance.now();
@@ -190,6 +192,9 @@ export class Client {
   #socket;           // undefined while waiting and when closed
   #trouble;          // why there was no connection, as far as the WebSocket tells; browsers don't
   #retryTimer;
+  #moveTimer;        // until it looks for another server, told to go
+  #next;             // the socket to that one, until it opens
+  #former;           // the one before, until the session is at the other server
   #openTimer;        // limits a connection's way to "open"
   #heartbeat;
   #isSilent = false; // nothing has come since the last beat
@@ -695,6 +700,7 @@ export class Client {
     if (typeof method === "string") {
       if (method === "sync.left") this.#loseRoom(...toArguments(params));
       else if (method === "sync.moved") this.#renumber(...toArguments(params));
+      else if (method === "sync.goaway") this.#goAway(toArguments(params)[0]?.delay);
       else if (id === undefined) this.#emit(method, toArguments(params));
       else this.#serve(message);
     } else if (id !== undefined && (result !== undefined || typeof error?.code === "number")) {
@@ -741,10 +747,12 @@ export class Client {
     this.#become("connecting", {attempt: this.#attempt});
   }
 
+  #askWhere() { return Promise.all([ask(this.#where), ask(this.#options.token)]); }
+
   // What the functions throw is reported; the attempt has failed as if nobody had listened.
   async #askAndDial(dialling) {
     try {
-      const [url, token] = await Promise.all([ask(this.#where), ask(this.#options.token)]);
+      const [url, token] = await this.#askWhere();
       if (dialling !== this.#dialling) return;
       this.url = absolute(url);
       this.#dial(token);
@@ -757,7 +765,11 @@ export class Client {
 
   #dial(token) {
     const {WebSocket} = this.#options;
-    const socket = new WebSocket(this.url);
+    this.#use(new WebSocket(this.url), token);
+  }
+
+  // Makes a socket the client's.
+  #use(socket, token) {
     this.#shown = token;
     // A socket that was given up may still have something to say.
     const current = fn => event => this.#step(() => {
@@ -776,6 +788,76 @@ export class Client {
     });
     this.#socket = socket;
     this.#trouble = undefined;
+  }
+
+  // The server is about to end: another connection is made, by which this one is replaced. Until
+  // then it goes on; it may end first, and is then mended as always.
+  #goAway(delay = 0) {
+    if (!this.#reconnect || this.#moveTimer !== undefined) return;
+    this.#moveIn(Math.min(delay, LONGEST_TIMER), 0);
+  }
+
+  #moveIn(delay, attempt) {
+    this.#moveTimer = setTimeout(() => this.#move(this.#socket, attempt), delay);
+  }
+
+  async #move(socket, attempt) {
+    const isOver = () => socket !== this.#socket;
+    const {first, factor, most, jitter} = this.#reconnect;
+    const again = () => {
+      if (isOver()) return;
+      this.#next = undefined;
+      if (this.#state !== "open") this.#stay();
+      const wait = Math.min(most, first * factor ** attempt) * (1 - jitter * Math.random());
+      this.#moveIn(wait, attempt + 1);
+    };
+    try {
+      const [url, token] = await this.#askWhere();
+      if (isOver()) return;
+      const next = new this.#options.WebSocket(absolute(url));
+      this.#next = next;
+      next.onopen = () => { if (next === this.#next) this.#part(next, token); };
+      next.onerror = () => {}; // it closes, too
+      next.onclose = () => { if (next === this.#next) again(); };
+    } catch (error) {
+      this.#report(error);
+      again();
+    }
+  }
+
+  // Sends nothing more here, and goes over when what was sent has arrived: a ping says so.
+  #part(next, token) {
+    const held = []; // what the other server says until then
+    const go = () => { if (next === this.#next) this.#switch(next, token, held); };
+    next.onmessage = event => held.push(event);
+    this.#attempt = 0;
+    this.latency({timeout: PARTING}).then(go, go);
+    this.#become("connecting", {attempt: 0});
+  }
+
+  // The other connection has broken before it was needed.
+  #stay() {
+    this.#state = "open";
+    this.#flush();
+    this.#become("open", {resumed: true, missed: 0});
+  }
+
+  // The connection before is left when the session has moved: it would end with it.
+  #switch(next, token, held) {
+    const {connectTimeout} = this.#options;
+    this.#next = this.#moveTimer = this.#openedAt = undefined;
+    this.#former = this.#socket;
+    clearInterval(this.#heartbeat);
+    this.url = next.url;
+    this.#use(next, token);
+    this.#openTimer = setTimeout(() => this.#drop(`not open in ${connectTimeout} ms`), connectTimeout);
+    this.#opened();
+    for (const event of held) next.onmessage(event);
+  }
+
+  #leaveFormer() {
+    this.#former?.close(MOVED, "moved");
+    this.#former = undefined;
   }
 
   // What a socket says, in order.
@@ -885,6 +967,7 @@ export class Client {
   #ready(resumed, missed = 0) {
     const {heartbeat} = this.#options;
     clearTimeout(this.#openTimer);
+    this.#leaveFormer();
     this.#isSilent = false;
     if (heartbeat) {
       this.#heartbeat = setInterval(() => {
@@ -936,6 +1019,11 @@ export class Client {
   #forget() {
     clearTimeout(this.#openTimer);
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#moveTimer);
+    this.#leaveFormer();
+    const next = this.#next;
+    this.#next = this.#moveTimer = undefined;
+    next?.close();
     this.#dialling++;
     this.#isGuest = false;
     this.#socket = this.#early = this.#openedAt = undefined;

@@ -69,11 +69,11 @@ end
 
 --- Makes a socket that is connected already a connection.
 -- @tparam number fd
--- @treturn boolean|nil true, or nil and a message
+-- @treturn number|nil its slot, or nil and a message
 function Connector:adopt(fd)
   local slot = C.sync_adopt(handle, self.id, fd)
   if slot < 0 then return nil, select(2, core.problem(slot)) end
-  return true
+  return slot
 end
 
 --- Closes the connector; connections that it has made stay.

@@ -15,8 +15,11 @@ local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
+local arrival = require "sync.upgrade.arrival"
 local core = require "sync.core"
 local declared = require "sync.declared"
+local door = require "sync.console.door"
+local drain = require "sync.drain"
 local failure = require "sync.failure"
 require "sync.http" -- answers the loop's requests
 local log = require "sync.log"
@@ -28,9 +31,12 @@ local reload = require "sync.reload"
 local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
+local systemd = require "sync.systemd"
 local task = require "sync.task"
+local upgrade = require "sync.upgrade"
 local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
 
@@ -213,12 +219,32 @@ local function toldToStop(number)
     -- A terminal and a service manager tell every process; the parent says TERM once, and
     -- ends those that take too long itself.
     if stopped or number == SIGNALS.INT then return end
+    if drain.isOn() then return sync.stop() end
     loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
   else
     endWatching() -- the next one, of either kind, ends the process at once
   end
-  log.info(number == SIGNALS.INT and "interrupted: stopping" or "told to stop: stopping")
+  local does = drain.onTerm and "draining" or "stopping"
+  log.info((number == SIGNALS.INT and "interrupted: " or "told to stop: ") .. does)
+  if drain.onTerm then return sync.drain {seconds = drain.onTerm} end
   sync.stop()
+end
+
+-- SIGUSR2: the next process takes over.
+local function toldToUpgrade()
+  local words, first = {}, 0
+  while arg[first - 1] do first = first - 1 end
+  for i = first, #arg do words[#words + 1] = arg[i] end
+  upgrade.begin(words, opened, function(seconds)
+    stopped = true
+    loop.stop(seconds)
+  end)
+end
+
+local function watchUpgrade()
+  if sync.worker or not arg or loop.signals[SIGNALS.USR2] then return end
+  loop.signals[SIGNALS.USR2] = toldToUpgrade
+  C.sync_signal_start(handle, SIGNALS.USR2, 0)
 end
 
 -- An own handler goes before.
@@ -230,11 +256,12 @@ local function watchSignals()
     end
   end
   watchHangup()
+  watchUpgrade()
 end
 
 function endWatching()
   for number, fn in pairs(loop.signals) do
-    if fn == toldToStop or fn == hungUp then
+    if fn == toldToStop or fn == hungUp or fn == toldToUpgrade then
       loop.signals[number] = nil
       C.sync_signal_stop(handle, number)
     end
@@ -254,6 +281,16 @@ local function joinWorkers()
   bus:tellListening()
 end
 
+-- The console's commands, when somebody comes to say some.
+local function addCommands()
+  local server = {sync = sync, classes = classes, client = sync.client,
+    listeners = function() return opened end, reload = reload.begin}
+  for _, name in ipairs {"acts", "evaluate", "lists", "trace"} do
+    require("sync.console." .. name).attach(server)
+  end
+  require "sync.console.memory"
+end
+
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
 -- @raise when the server runs already, or nothing is there to begin with
@@ -263,14 +300,20 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
+  if versions.current() then door.open(addCommands) end -- else it's no server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
     reload.settle()
+    arrival.finish(opened)
   end, failure.trace)
+  if ok then systemd.ready() end
+  watchdog.start()
   local hadWork = not ok or loop.run()
+  watchdog.stop()
   for _, listener in ipairs(opened) do listener:stop() end
+  door.close()
   endWatching()
   started = false
   opened = {}
@@ -287,6 +330,7 @@ end
 function sync.stop(seconds)
   if not started or stopped then return end
   stopped = true
+  drain.stopped()
   for _, listener in ipairs(opened) do listener:stop() end
   for _, class in ipairs(classes()) do
     local ok, message = xpcall(function() class:onStop() end, failure.trace)
@@ -295,6 +339,21 @@ function sync.stop(seconds)
     end
   end
   loop.stop(seconds or STOP_SECONDS)
+end
+
+--- Ends the server without haste: nobody new is accepted, `/healthz` and `/readyz` say 503,
+-- `onShutdown` of classes and rooms is called, and clients are told to go elsewhere (`onGoAway`),
+-- some each second. When nobody is left, or in `seconds`, the server stops. With `--workers` it is
+-- this worker alone. One that drains already goes on as it does.
+-- @tparam[opt] table given `seconds` (30) that it takes at most, and `batch`: clients that are told
+-- in a second; by default as many as it takes to tell all in half of the time
+-- @treturn boolean false: the server doesn't run, or stops or drains already
+function sync.drain(given)
+  local problem = drain.problem(given or {})
+  if problem then error("sync.drain: " .. problem, 2) end
+  if not started or stopped or drain.isOn() then return false end
+  drain.begin({listeners = opened, classes = classes(), stop = sync.stop}, given or {})
+  return true
 end
 
 --- Makes this process a node of a cluster: what is sent to a class's clients or to a room
@@ -319,6 +378,25 @@ local function joinCluster(node)
   if package.loaded["sync.rooms.room"] then require "sync.rooms.nodes".begin(node) end
   panel.addSource("cluster", function() return node:state() end)
   for _, class in ipairs(classes()) do cluster:addClass(class) end
+end
+
+-- An upgrade hands over what is in this process; nodes of a cluster have more.
+upgrade.objections[1] = function()
+  if cluster then return "a node of a cluster can't hand over yet: drain it instead" end
+  local directory = package.loaded["sync.rooms.directory"]
+  if directory and directory.count() > 0 then
+    return "there are rooms of sync.Room, which can't be handed over yet"
+  end
+end
+
+-- The values of sync.shared, where this process keeps them itself.
+upgrade.parts[1] = function(parcel, add)
+  if own then add(parcel, {what = "shared", values = own.hub.store:pack()}, "sync.shared") end
+end
+
+function arrival.parts.shared(given)
+  own = own or require "sync.cluster.memory".open()
+  own.hub.store:unpack(given.values)
 end
 
 -- What keeps the values of sync.shared.
@@ -357,6 +435,13 @@ end
 -- @treturn boolean
 function sync.isRunning()
   return started
+end
+
+--- Whether this process is about to take over from one that runs (see docs/upgrade.md): what is
+-- to be begun only once, as rooms in `onStart`, comes from there.
+-- @treturn boolean
+function sync.takesOver()
+  return arrival.isNext
 end
 
 --- Whether listeners wait for `sync.start`.
@@ -405,7 +490,7 @@ reload.attach {
   open = function(...) return sync.openListener(...) end,
   setSignal = function(number, fn)
     C.sync_signal_stop(handle, number)
-    loop.signals[number] = fn ~= toldToStop and fn ~= hungUp and fn or nil
+    loop.signals[number] = fn ~= toldToStop and fn ~= hungUp and fn ~= toldToUpgrade and fn or nil
     if loop.signals[number] then C.sync_signal_start(handle, number, 0) end
     watchSignals()
   end,

@@ -9,6 +9,7 @@
 local luajit = require "jit"
 local opt = require "jit.opt"
 local util = require "jit.util"
+local sampler = require "sync.sampler"
 
 local compiler = {}
 
@@ -208,7 +209,7 @@ end
 local STATES = {N = "native", I = "interpreted"}
 
 local function onSample(thread, count, state)
-  local id = owner(require "jit.profile".dumpstack(thread, "pl\n", 12)) or "elsewhere"
+  local id = owner(sampler.stack(thread, 12)) or "elsewhere"
   local seen = samples[id] or {native = 0, interpreted = 0, other = 0}
   samples[id] = seen
   local kind = STATES[state] or "other"
@@ -221,7 +222,7 @@ function compiler.watch()
   watched = true
   luajit.attach(onTrace, "trace")
   luajit.attach(onRecord, "record")
-  require "jit.profile".start("li" .. SAMPLE_MS, onSample)
+  sampler.sample(SAMPLE_MS, onSample)
 end
 
 -- What to do about the reasons met most.

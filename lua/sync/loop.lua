@@ -81,6 +81,7 @@ local loop = {
   count = 0, -- connected clients
   links = 0, -- of which are connections to other nodes
   waiting = 0, -- functions of clients that wait
+  between = false, -- or a function that is called between two ticks, when all else was done
   --- The exit code of a worker that was told to stop: as by SIGTERM's default.
   TOLD = 128 + 15,
   --- The exit code of the program, when the script has come to its end.
@@ -88,7 +89,7 @@ local loop = {
 }
 
 local clients, timers = loop.clients, loop.timers
-local cursor, batch = 0, 0  -- next event, and how many this tick has
+local batch = 0             -- events that this tick has; handle.cursor is the next one
 local isBetween = false     -- ticks: no event is being handled
 local stopping = false
 local deadline              -- the timer that ends a stop that takes too long
@@ -96,6 +97,12 @@ local isLate = false        -- it has
 local nextId = 0
 local byId                  -- clients, once somebody has looked for one
 local firing                -- the timer whose function was called last
+
+--- Gives a client a connection.
+function loop.seat(client, slot)
+  clients[slot] = client
+  C.sync_name(handle, slot, client.id)
+end
 
 -- Makes a connection a client. A WebSocket's handshake is its request.
 local function connected(slot, listener, request)
@@ -109,7 +116,7 @@ local function connected(slot, listener, request)
     port = port,
     transport = TRANSPORTS[C.sync_transport(handle, slot)],
   }
-  clients[slot] = client
+  loop.seat(client, slot)
   if byId then byId[nextId] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
@@ -130,9 +137,43 @@ function loop.letIn(client, listener, request)
   client:begin(listener)
   if stopping and not client.isLink then
     client:close("stop")
+  elseif listener.isDraining then
+    client:close("drain")
   else
     client:onConnect(request)
   end
+end
+
+--- Makes a connection of the process before the client that it was: `onConnect` isn't called.
+-- @tparam number slot
+-- @tparam sync.Listener listener
+-- @tparam number id
+-- @treturn table
+function loop.adopt(slot, listener, id)
+  local address, port = core.peer(slot)
+  local client = listener.class:new {slot = slot, closing = false, id = id, address = address,
+    port = port, transport = TRANSPORTS[C.sync_transport(handle, slot)]}
+  clients[slot] = client
+  if byId then byId[id] = client end
+  loop.count = loop.count + 1
+  loop.continueFrom(id)
+  return client
+end
+
+--- A client is another process's: it goes from here without a word.
+function loop.release(client)
+  clients[client.slot] = nil
+  if byId then byId[client.id] = nil end
+  loop.count = loop.count - 1
+  client.slot, client.closing = 0, "upgraded"
+end
+
+--- The id of the last client.
+function loop.lastId() return nextId end
+
+--- Clients that come have ids behind that one.
+function loop.continueFrom(id)
+  nextId = math.max(nextId, id)
 end
 
 --- Clients that come have the ids behind `id`.
@@ -154,7 +195,7 @@ end
 -- request, which has no client.
 -- @treturn table|nil nil for nobody's, as a timer's
 function loop.cause()
-  local event = cursor > 0 and handle.events[cursor - 1]
+  local event = handle.cursor > 0 and handle.events[handle.cursor - 1]
   if not event then return nil end
   if event.type == REQUEST then return loop.listeners[C.sync_listener_of(handle, event.id)] end
   local client = (event.type == DATA or event.type == BYTES or event.type == CONNECT) and
@@ -392,6 +433,7 @@ end
 local function endTick()
   if last[1] then doLast() end
   if Set.needsEndTick() then Set.endTick() end
+  if loop.between then loop.between() end
   C.sync_flush_with_poll(handle)
 end
 
@@ -419,7 +461,8 @@ end
 
 --- The timer whose function runs, or nil.
 function loop.firing()
-  local event = loop.running and not isBetween and handle.events[cursor - 1]
+  local event = loop.running and not isBetween and handle.cursor > 0 and
+    handle.events[handle.cursor - 1]
   return event and event.type == TIMER and firing or nil
 end
 
@@ -436,9 +479,10 @@ end
 -- Handles `ticks` ticks, or ends when nothing is left that could happen.
 local function run(ticks, block)
   while true do
+    local cursor = handle.cursor
     if cursor < batch then
       local event = handle.events[cursor]
-      cursor = cursor + 1
+      handle.cursor = cursor + 1
       if event.type == DATA then
         local client = clients[event.id]
         if client and not client.closing then -- nil for a client that was detached in this tick
@@ -466,7 +510,6 @@ local function run(ticks, block)
         return
       end
       ticks = ticks - 1
-      cursor = 0
       batch = C.sync_poll(handle, block)
       if batch < 0 then return end
       isBetween, hasPolled = false, true
@@ -486,6 +529,27 @@ local NOBODYS = {
   [tonumber(C.SYNC_CLOSE)] = "the end of a client",
   [tonumber(C.SYNC_NOTICE)] = "a notice",
 }
+
+-- Handlers of events that are a client's.
+local HANDLERS = {
+  [CONNECT] = "onConnect", [DATA] = "onData", [BYTES] = "onBytes",
+  [tonumber(C.SYNC_DRAIN)] = "onDrain", [tonumber(C.SYNC_CLOSE)] = "onClose",
+  [REQUEST] = "the handler of a request", [FILE] = "the handler of a request",
+}
+
+--- What is being handled, for people: "onData of Echo", "a timer"; and the client, if there is one.
+-- @treturn string
+-- @treturn table|nil
+function loop.handled()
+  if isBetween or handle.cursor < 1 then return "what ends a tick" end
+  local event = handle.events[handle.cursor - 1]
+  local handler = HANDLERS[event.type]
+  if not handler then return NOBODYS[event.type] or "a handler" end
+  local client = clients[event.id]
+  local listener = loop.listeners[C.sync_listener_of(handle, event.id)]
+  local class = client and getmetatable(client) or listener and listener.class
+  return class and ("%s of %s"):format(handler, class.className) or handler, client
+end
 
 --- A handler of a client has raised an error: the client is closed.
 -- @tparam table client
@@ -507,7 +571,7 @@ loop.failed = clientFailed
 -- The event whose handler raised an error is the one before the cursor.
 local function handlerFailed(failure)
   if isBetween then return nobodysFailed("what ends a tick", failure) end
-  local event = handle.events[cursor - 1]
+  local event = handle.events[handle.cursor - 1]
   local what = NOBODYS[event.type]
   if what then return nobodysFailed(what, failure) end
   local client = clients[event.id]
@@ -518,7 +582,7 @@ end
 
 local function runGuarded(ticks, block)
   loop.running = true
-  cursor, batch = 0, 0
+  handle.cursor, batch = 0, 0
   repeat
     local ok, failure = xpcall(run, failures.catch, ticks, block)
     if not ok then
@@ -580,6 +644,13 @@ function loop.startTimer(delay, interval, fn)
   local timer = {id = id, fn = fn, once = interval == 0}
   timers[id] = timer
   return timer
+end
+
+--- Stops all timers.
+function loop.stopTimers()
+  local list = {}
+  for _, timer in pairs(timers) do list[#list + 1] = timer end
+  for _, timer in ipairs(list) do loop.stopTimer(timer) end
 end
 
 function loop.stopTimer(timer)

@@ -146,7 +146,7 @@ end
 -- Checking.
 
 local HANDLERS = {"onConnect", "onData", "onBytes", "onDrain", "onClose", "onError", "onStart",
-  "onStop", "onReload", "onUpgrade"}
+  "onStop", "onReload", "onUpgrade", "onShutdown", "onGoAway"}
 
 -- How many letters must be changed, added or taken away to make b of a (Levenshtein).
 local function distance(a, b)

@@ -23,6 +23,7 @@ local Set = require "sync.set"
 local auth = require "sync.auth"
 local core = require "sync.core"
 local log = require "sync.log"
+local loop = require "sync.loop"
 local options = require "sync.options"
 local packed = require "sync.packed"
 
@@ -118,6 +119,11 @@ settings.maxWaiting = setting {10000, options.wholeNumber(1, 10 ^ 6), onClass = 
 --- Handshakes of a class that wait at a time (onUpgrade, auth), in a process; more get 503.
 settings.maxHandshakes = setting {1000, options.wholeNumber(1, 10 ^ 6), onClass = true}
 
+--- Fields of a client that go with it to the next version of the server (an upgrade), and, with
+-- `resumeTime`, when it comes back to another node of a cluster, where it is another instance:
+-- names, of values that JSON can say.
+settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass = true}
+
 local TRANSPORTS = {tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
   policy = C.SYNC_POLICY}
 local someTransports = options.listOf('a list of "tcp", "websocket", "http", "policy"', TRANSPORTS)
@@ -193,7 +199,7 @@ Protocol.countsCalls = false
 local MOST_REASON = 123 -- bytes, of which a WebSocket's Close has room (RFC 6455 5.5)
 
 -- What a WebSocket is closed with when this side gives one of these reasons.
-local CODES = {stop = 1001, error = 1011}
+local CODES = {stop = 1001, error = 1011, drain = 1012}
 
 -- What `send` says, by what sync_send returns.
 local REFUSED = {
@@ -292,9 +298,9 @@ function Protocol:onDrain(dropped) end -- luacheck: ignore dropped
 -- @tparam string reason what `close` was given, or "closed" (by `close` without one),
 -- "aborted", "left" (the client ended it), "reset" (the connection broke), "idle",
 -- "timeout" (an unfinished message), "full" (maxQueue), "too long" (maxMessage),
--- "error" (in a handler), "stop" (the server stops), "memory", "protocol" (what a WebSocket
--- sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its byte stream
--- began with an HTTP request)
+-- "error" (in a handler), "stop" (the server stops), "drain" (it drains), "memory", "protocol"
+-- (what a WebSocket sent is none, or no UTF-8), "silent" (a ping was not answered), "refused" (its
+-- byte stream began with an HTTP request)
 -- @tparam number|nil code a WebSocket's closing code (RFC 6455 section 7.4): the client's,
 -- (1005 when its Close frame has none) or else what it was sent; 0 without a Close frame
 function Protocol:onClose(reason, code) end -- luacheck: ignore reason code
@@ -314,6 +320,36 @@ function Protocol:onReload(previous) self:onStart() end -- luacheck: ignore prev
 
 --- Called on the class when the server stops, while clients can still be sent to.
 function Protocol:onStop() end
+
+--- Called on the class when the server drains (`sync.drain`, `--drain`). May wait, as in
+-- sync.spawn: until it has returned, the class's clients are left alone.
+-- @tparam number seconds that it may take
+function Protocol:onShutdown(seconds) end -- luacheck: ignore seconds
+
+--- Called when the server drains and the client is to leave, to come back elsewhere: by default it
+-- is closed when `delay` has passed, a WebSocket by 1012. `sync.Remote` asks it to go instead. One
+-- that stays is closed when the server stops.
+-- @tparam number delay seconds that it is to wait, so that not all come back at once
+function Protocol:onGoAway(delay)
+  loop.startTimer(delay, 0, function() self:close("drain") end)
+end
+
+--- Called at an upgrade, when the next process is about to take the client over: it is told what
+-- this returns. By default that are the fields that `resumeFields` names. What it raises ends the
+-- attempt. See docs/upgrade.md.
+-- @return a value without functions and the like; nil: nothing
+function Protocol:onHandover()
+  local data = {}
+  for _, name in ipairs(self.resumeFields) do data[name] = self[name] end
+  return next(data) ~= nil and data or nil
+end
+
+--- Called in the next process, instead of `onConnect`, with what `onHandover` has returned, unless
+-- that was nil: the client is who it was, in the same rooms. By default the fields are set.
+-- @param data
+function Protocol:onTakeover(data)
+  for name, value in pairs(data) do self[name] = value end
+end
 
 local TOO_LONG = C.SYNC_TOO_LONG
 

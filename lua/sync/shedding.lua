@@ -151,6 +151,11 @@ function look()
   hold(act())
 end
 
+--- Whether nobody is accepted, for memory is near its limit.
+function shedding.holds()
+  return held
+end
+
 --- Called when the core says that much memory is used.
 function shedding.reached()
   if not limit.bytes or C.sync_memory_used() < nextLook then return end

@@ -401,6 +401,24 @@ async function resumes(movie, who, relay, friend, game) {
   });
 }
 
+// The server here is the same one, which takes the session from the connection before.
+async function goesAway(movie, who, friend) {
+  await check(`${who}: a server that drains sends it elsewhere, and its session goes on`, async () => {
+    const before = await movie.call(who, "whoAmI");
+    await movie.call(who, "goAway");
+    await friend.server.tell(who, "one");
+    await movie.toState(who, "connecting");
+    const asked = await movie.begin(who, "echo", ["on the way"]);
+    const {resumed} = await movie.toState(who, "open");
+    assert.equal(resumed, true);
+    assert.deepEqual(await movie.answer(asked), {result: "on the way"});
+    assert.equal((await movie.take(who, "told"))[0], "one");
+    await friend.server.tell(who, "two");
+    assert.equal((await movie.take(who, "told"))[0], "two");
+    assert.deepEqual(await movie.call(who, "whoAmI"), before);
+  });
+}
+
 // What a server's end does to clients
 
 async function restarts(movie, names, game, origin) {
@@ -879,6 +897,7 @@ async function main() {
   await mutated(movie);
   await rooms(movie, "ann", friend);
   await resumes(movie, "ann", relay, friend, game);
+  await goesAway(movie, "ann", friend);
   await limits(movie, game.port, deadPort, relay);
   await tokens(movie, game.guardedPort);
   await amfByHand(movie, stand);
@@ -889,6 +908,7 @@ async function main() {
   await isCalled(movie, "amy");
   await rooms(movie, "amy", friend);
   await resumes(movie, "amy", amfRelay, friend, game);
+  await goesAway(movie, "amy", friend);
   await restarts(movie, ["ann", "amy"], game, origin);
   await gateway(movie, game.port);
   await movie.page.close();
@@ -906,6 +926,7 @@ async function main() {
     if (who === "loaded") await patches(other);
     await rooms(other, who, friend);
     await resumes(other, who, relay, friend, game);
+    await goesAway(other, who, friend);
     await other.page.close();
   }
   await actionScript2(game.port, friend);

@@ -78,6 +78,8 @@ function Game.remote:askMe(name, ...)
 end
 
 -- Fires at the clients of a name, also at one that is away.
+function Game.remote:goAway() self:onGoAway(0.05) end
+
 function Game.remote:tell(name, text)
   self.clients:filter(function(client) return client.name == name end):fire("onTold", text)
 end

@@ -227,8 +227,10 @@ end
 
 -- What comes back.
 
+local MOST_ID = 128 -- bytes of a string that comes back as an id
+
 local function isIdOf(id)
-  return id == null or type(id) == "string" or isWhole(id)
+  return id == null or type(id) == "string" and #id <= MOST_ID or isWhole(id)
 end
 
 local function checkAnswer(answer)

@@ -1,4 +1,4 @@
--- 100,000 hostile strings as parameters, headers, cookies, form fields, calls and tokens.
+-- Hostile strings as parameters, headers, cookies, form fields, calls and tokens.
 
 local Http = require "spec.support.http"
 local cjson = require "cjson"
@@ -6,7 +6,6 @@ local hostile = require "spec.support.hostile"
 local support = require "spec.support"
 local sync = require "sync"
 
-local COUNT = 100000
 local PACK = 10 -- of which so many come together
 
 local ESCAPES = {}
@@ -64,7 +63,7 @@ describe("hostile strings", function()
   -- Calls a function with lists of so many of the strings.
   local function eachPack(fn)
     local pack = {}
-    hostile.each(COUNT, function(text, i)
+    hostile.each(function(text, i)
       pack[#pack + 1] = text:sub(1, 1000) -- a cookie has an end
       if #pack == PACK then
         fn(pack, i)
@@ -121,7 +120,7 @@ describe("hostile strings", function()
 
   it("as they are, where a request would have none, break only their own connection", function()
     local http = application()
-    hostile.each(COUNT / 10, function(text, i)
+    hostile.each(function(text, i)
       local answer
       if i % 3 == 0 then
         answer = http:exchange("GET /" .. text .. " HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -172,7 +171,7 @@ describe("hostile strings", function()
 
   it("are no tokens, and no text of a refusal has anything of them", function()
     local how = {algorithm = "HS256", key = ("k"):rep(32)}
-    hostile.each(COUNT, function(text, i)
+    hostile.each(function(text, i)
       local token = i % 2 == 0 and text or text .. "." .. text .. "." .. text
       local claims, why = sync.jwt.verify(token, how)
       assert(claims == nil and type(why) == "string")

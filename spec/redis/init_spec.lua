@@ -82,8 +82,8 @@ describe("sync.redis", function()
 
     may("inject nothing, whatever a string holds", function()
       local texts = {}
-      hostile.each(100000, function(text) texts[#texts + 1] = text end)
-      for from = 1, #texts, 5000 do
+      hostile.each(function(text) texts[#texts + 1] = text end)
+      for from = 1, #texts - 4999, 5000 do
         local answers = db:pipeline(function(p)
           for i = from, from + 4999 do p:echo(texts[i]) end
         end)

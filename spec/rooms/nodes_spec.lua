@@ -5,6 +5,7 @@ local Process = require "spec.support.process"
 local Program = require "spec.support.program"
 local Redis = require "spec.support.redis"
 local loop = require "sync.loop"
+local null = require "cjson".null
 local support = require "spec.support"
 local sync = require "sync"
 
@@ -143,16 +144,38 @@ local function suite(name, start)
       end)
     end)
 
+    it("get the same by calls from another node, also of functions that wait", function()
+      inTask(function()
+        local here, there = pair()
+        assert.equal("so, 2", there:call("slow", "so"))
+        local long = ("x"):rep(20000)
+        for _, arguments in ipairs {{}, {1}, {"a", false}, {1.5, null, "ü"}, {1, 2, 3, 4},
+          {1, null, 3, 4, {5, {six = "7"}}}, {{}, {a = 1}}, {long, long}, {sync.list()}} do
+          local own = here:call("echo", unpack(arguments))
+          assert.equal(#arguments, own.count)
+          assert.same(own, (there:call("echo", unpack(arguments))))
+        end
+        local answers = {} -- of one tick, in their order
+        for i = 1, 40 do
+          there:call("move", 1, function(x) answers[i] = x end)
+        end
+        until_(function() return #answers == 40 end)
+        for i = 1, 40 do assert.equal(i, answers[i]) end
+      end)
+    end)
+
     it("check what members call where these are", function()
       inTask(function()
         local _, there = pair()
         assert.matches("must be a number", select(2, there:call("move", "x")).message)
         assert.equal(-32601, select(2, there:call "none").code)
-        local refused
-        for _ = 1, 80 do
-          local _, problem = there:call("move", 0)
-          refused = refused or problem
+        local refused, answered = nil, 0
+        for _ = 1, 60 do -- at once, however slow the machine is
+          there:call("move", 0, function(_, problem)
+            refused, answered = refused or problem, answered + 1
+          end)
         end
+        until_(function() return answered == 60 end)
         assert.equal(-32001, refused and refused.code)
       end)
     end)
@@ -214,7 +237,10 @@ local function suite(name, start)
         local function plays(room, x, all)
           assert.equal(x, assert(room:call("move", 1)))
           for _, each in ipairs(all) do
-            until_(function() return each.state.players[room.member].x == x end)
+            until_(function()
+              local player = each.state.players[room.member]
+              return player and player.x == x
+            end)
             assert.is_true(each.state.players:isMine(each.member))
           end
         end
@@ -236,6 +262,29 @@ local function suite(name, start)
         assert.is_nil(table.concat(heard):find "gone")
         assert.same({1, 2}, {here.member, there.member})
         assert.equal(3, assert(world.connect(1):joinById(here.id)).member)
+      end)
+    end)
+
+    it("begin where the least is to do, if they are to", function()
+      inTask(function()
+        local function homeOf(room) return tonumber(room.id:match "^(%x+)n", 16) end
+        local ann, bob, counts = world.connect(1), world.connect(2), {}
+        local own = ann:call "node"
+        for _ = 1, 2 * world.count do -- at once: nobody has told yet
+          local home = homeOf(assert(ann:create "Spread"))
+          counts[home] = (counts[home] or 0) + 1
+        end
+        for node, count in pairs(counts) do assert.same({node, 2}, {node, count}) end
+        for _ = 1, 2 do
+          assert.equal(own, homeOf(assert(world.connect(1):create("Duel", {mode = "here"}))))
+        end
+        local most = ann:call("loadOf", own)
+        until_(function() return bob:call("loadOf", own) == most end)
+        for _ = 1, world.count - 1 do
+          local room = assert(bob:create "Spread")
+          assert.not_equal(own, homeOf(room))
+        end
+        assert.not_equal(own, homeOf(assert(bob:join("Spread", {mode = "new"}))))
       end)
     end)
 

@@ -34,6 +34,17 @@ Duel.remote.move = sync.method("x: number", {rate = 50}, function(room, member, 
   return p.x
 end)
 
+Duel.remote.slow = sync.waits(function(_, member, text)
+  sync.sleep(0.01)
+  return ("%s, %d"):format(text, member.id)
+end)
+
+function Duel.remote.echo(_, _, ...)
+  local all = {count = select("#", ...)}
+  for i = 1, all.count do all["a" .. i] = (select(i, ...)) end
+  return all
+end
+
 function Duel.remote.kick(_, member) member:kick "enough" end
 function Duel.remote.list() return sync.list() end
 
@@ -45,14 +56,18 @@ function Duel.remote.ask(room, member, question)
   end
 end
 
+local Spread = sync.Room:extend "Spread"
+Spread.home, Spread.filterBy = "least", {"mode"}
+
 local Game = sync.Remote:extend "Game"
-Game.rooms, Game.resumeFields, Game.createRate = {Duel}, {"nick"}, 1000
+Game.rooms, Game.resumeFields, Game.createRate = {Duel, Spread}, {"nick"}, 1000
 Game.resumeTime = 20
 
 function Game:onConnect() self.nick = "nobody" end
 function Game.remote:name(nick) self.nick = nick end
 function Game.remote:node() return sync.cluster:state().node end
 function Game.remote:others() return sync.cluster:state().others end
+function Game.remote:loadOf(node) return require "sync.rooms.placing".loadOf(node) end
 function Game.remote:count() return #Duel:all() end
 
 sync.enable("127.0.0.1", 0, Game)

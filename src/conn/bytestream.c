@@ -53,6 +53,7 @@ bool bytestream_ran_out(struct conn *conn, int reason) {
 }
 
 const struct protocol bytestream_protocol = {.is_client = true,
+                                             .carried = CARRIED_STREAM,
                                              .take = take,
                                              .clock = bytestream_consider,
                                              .ran_out = bytestream_ran_out};

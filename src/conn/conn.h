@@ -90,6 +90,7 @@ struct conn {
     bool had_message : 1;
     bool handed : 1; /* a message, in its tick */
     uint16_t port;
+    uint32_t name; /* see sync_name */
 };
 
 static inline const struct sync_options *conn_options(const struct conn *conn) {

@@ -36,3 +36,13 @@ void hold_pause(struct conn *conn, bool pause) {
         hold_release(conn);
     }
 }
+
+void hold_freeze(struct core *core, bool freeze) {
+    core->frozen = freeze;
+    for (uint32_t slot = 1; slot < core->conns.used && !freeze; slot++) {
+        struct conn *conn = core_conn(core, slot);
+        if (conn && conn->state != CONN_CLOSING) {
+            hold_watch(conn);
+        }
+    }
+}

@@ -11,7 +11,7 @@
 static inline bool hold_wants_bytes(const struct conn *conn) {
     switch (conn->state) {
     case CONN_OPEN:
-    case CONN_ENDING: return !conn->held;
+    case CONN_ENDING: return !conn->held && !conn->core->frozen;
     case CONN_LEAVING:
     case CONN_LEFT: return false;
     default: return true;
@@ -27,3 +27,7 @@ void hold_release(struct conn *conn);
 /* The program wants no more messages of a client, or wants them again. What was handed
  * out, and what the kernel has, is all that there is until then. */
 void hold_pause(struct conn *conn, bool pause);
+
+/* Reads none of the clients that are open, and hands out none of their messages; or does
+ * again. */
+void hold_freeze(struct core *core, bool freeze);

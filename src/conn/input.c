@@ -57,7 +57,10 @@ bool input_count(struct conn *conn) {
 ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes,
                   size_t length) {
     const struct sync_options *options = conn_options(conn);
-    const struct codec *codec = &codecs[conn->wire];
+    /* A byte stream keeps its framing when its listener's settings are others; that of a
+     * WebSocket's binary frames is no form in which it is sent all. */
+    bool is_stream = conn->wire < CODEC_COUNT;
+    const struct codec *codec = &codecs[is_stream ? conn->wire : options->framing];
     size_t taken = 0;
     while (taken < length) {
         if (!work_has_room(conn)) {
@@ -160,7 +163,7 @@ void input_client_ended(struct conn *conn) {
 
 static void resume(struct conn *conn) {
     work_begin(conn);
-    if (conn->owes_connect) {
+    if (conn->owes_connect || conn->core->frozen) {
         turn_wait(conn);
         return;
     }

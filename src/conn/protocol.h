@@ -12,10 +12,24 @@
 
 struct clock;
 struct conn;
+struct record;
+
+/* What the next process calls a protocol: see upgrade/carry.h. */
+enum carried {
+    CARRIED_NOT,
+    CARRIED_UNKNOWN,
+    CARRIED_GUESS,
+    CARRIED_FIRST_LINE,
+    CARRIED_BEHIND_PROXY,
+    CARRIED_STREAM,
+    CARRIED_HTTP,
+    CARRIED_WEBSOCKET
+};
 
 struct protocol {
     bool is_client; /* the program knows it as one, and may send it messages */
     bool is_http;
+    uint8_t carried; /* enum carried */
 
     /* Takes received bytes, which it may change. Returns how many; the rest is given
      * again when there is more, or when turn_wait has asked for that. */
@@ -45,6 +59,10 @@ struct protocol {
     /* TLS's handshake is done; TLS has failed, for this reason. */
     void (*secured)(struct conn *conn);
     void (*insecure)(struct conn *conn, const char *problem);
+
+    /* Writes what the next process needs to go on. Returns false when that can't be said
+     * now. NULL: there's nothing. */
+    bool (*carry)(const struct conn *conn, struct record *record);
 
     /* The connection has ended: SYNC_CLOSE comes next. */
     void (*gone)(struct conn *conn);

@@ -3,8 +3,8 @@
  *
  * When a core has as many connections as it may, listeners that serve HTTP go on
  * accepting, into a few places. Who is there has two seconds to ask for /healthz,
- * /metrics or /panel, and is refused otherwise: by 503, or a reset. One that has said
- * nothing makes room for who comes next. Where there is room for all again, they are
+ * /readyz, /metrics or /panel, and is refused otherwise: by 503, or a reset. One that has
+ * said nothing makes room for who comes next. Where there is room for all again, they are
  * connections as others are.
  */
 #pragma once

@@ -7,6 +7,7 @@ struct service {
     struct core *core;
     struct sync_options options;
     struct tls_store *tls;   /* its certificates, or what it trusts; or NULL */
+    char *name;              /* of what it serves, or NULL: see sync_listener_name */
     char *trusted_host;      /* of whom sync_connect demands one in TLS, or NULL */
     struct shared *policy;   /* Flash's, its NUL included, or NULL */
     struct shared *ping;     /* of byte streams, in their framing, or NULL */
@@ -21,7 +22,7 @@ struct service {
 /* Whether it may have one more connection. */
 static inline bool service_has_room(const struct service *service) {
     const struct core *core = service->core;
-    return !core->accept_held &&
+    return !core->accept_held && !core->draining &&
            service->clients - service->reserved < service->options.max_clients &&
            core_descriptors(core) < core->public.client_limit;
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@ struct conn;
 struct crew;
 struct deflater;
 struct fetcher;
+struct inherited;
 struct inflater;
 struct listener;
 struct offer;
@@ -58,6 +60,7 @@ struct core {
     struct slabs conn_slabs; /* of what stays: see slab.h */
     struct slabs websocket_slabs;
     uint32_t tick;
+    atomic_uint beats; /* odd while the program has a batch; for watchdog.c */
     uint32_t round; /* of reading: it lasts until each client was read that wanted it */
 
     struct table conns;   /* by slot */
@@ -82,10 +85,12 @@ struct core {
     uv_timer_cb on_deadline; /* what the timer calls */
 
     struct listener *listeners;
-    uv_timer_t retry_timer; /* after accept failed */
+    struct inherited *inherited; /* sockets of the process before */
+    uv_timer_t retry_timer;      /* after accept failed */
     uint32_t next_listener_id;
     bool accept_paused;                 /* some listener waits for a client to leave */
     bool accept_held;                   /* see sync_hold_accepting */
+    bool draining;                      /* see sync_drain */
     struct place reserve[CORE_RESERVE]; /* beyond the bound: see reserve.h */
     uint32_t reserved;
     uint32_t files; /* that requests have open: each takes the place of a connection */
@@ -117,12 +122,14 @@ struct core {
     struct watch *watches;   /* of other libraries' descriptors: see watch.h */
     struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
+    double names;        /* what clients' names have in common: see sync_name */
     uint64_t handed_out; /* when the last batch was, in ns */
 
     bool crowded; /* this tick had no room for a client whose turn it was */
     bool polling; /* libuv runs, and may sleep */
     bool filling; /* events may be pushed: the batch isn't handed out */
     bool trim;    /* at the end of the tick */
+    bool frozen;  /* clients that are open aren't read */
 };
 
 static inline struct core *core_of(struct sync *sync) {
@@ -141,6 +148,13 @@ static inline struct conn *core_conn(struct core *core, uint32_t slot) {
 /* Time in milliseconds, as libuv last read it; wraps. */
 static inline uint32_t core_now(const struct core *core) {
     return (uint32_t)uv_now(&core->loop);
+}
+
+/* The program has a batch from now on, or has it no more. One thread writes. */
+static inline void core_beat(struct core *core, bool has_batch) {
+    uint32_t beats = atomic_load_explicit(&core->beats, memory_order_relaxed);
+    atomic_store_explicit(&core->beats, has_batch ? beats | 1 : (beats + 1) & ~1U,
+                          memory_order_relaxed);
 }
 
 /* Keeps libuv from sleeping: there is something to hand out. */

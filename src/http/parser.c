@@ -9,9 +9,11 @@
  * request where this sees two lets a client smuggle the second past it. */
 #include "http/parser.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/record.h"
 #include "http/text.h"
 
 /* Its enum has the name HTTP_REQUEST, too. */
@@ -449,4 +451,70 @@ void http_next(struct http *http) {
         http->capacity = 0;
     }
     begin(http);
+}
+
+/* Going on elsewhere: the request again */
+
+static void add(struct record *record, const char *bytes, size_t length) {
+    char *place = record_claim(record, length);
+    if (place && length > 0) {
+        memcpy(place, bytes, length);
+    }
+}
+
+/* A line of the head, which is no longer than what came: the blank behind a header's
+ * colon may be ours. */
+static void add_line(struct record *record, const char *line, size_t length, bool first) {
+    const char *cut = first ? line + length - 3 : memchr(line, ':', length);
+    size_t begin = (size_t)(cut - line) + !first;
+    add(record, line, begin);
+    if (first) {
+        add(record, "HTTP/", 5);
+    }
+    add(record, line + begin + !first, length - begin - !first);
+    add(record, "\r\n", 2);
+}
+
+static void add_head(struct record *record, const char *head, size_t length) {
+    for (size_t at = 0; at < length;) {
+        const char *end = memchr(head + at, '\n', length - at);
+        size_t line = (size_t)(end - head) - at;
+        add_line(record, head + at, line, at == 0);
+        at += line + 1;
+    }
+}
+
+/* The chunks so far as one. */
+static void add_chunks(struct record *record, const struct http *http, const char *body,
+                       size_t length) {
+    char size[SIZE_DIGITS + 3];
+    bool ended = http->stage == STAGE_CHUNK_SIZE || http->stage == STAGE_TRAILER;
+    if (length > 0 || !ended) {
+        int digits =
+            snprintf(size, sizeof(size), "%zx\r\n", length + (size_t)http->remaining);
+        add(record, size, (size_t)digits);
+        add(record, body, length);
+        add(record, "\r\n", ended ? 2 : 0);
+    }
+    if (http->stage == STAGE_TRAILER) {
+        add(record, "0\r\n", 3);
+    }
+}
+
+void http_carry(const struct http *http, struct record *record) {
+    bool in_head = http->stage <= STAGE_HEADER;
+    size_t head = in_head ? http->line : http->request.head_length;
+    const char *bytes = http->bytes;
+    add_head(record, bytes, head);
+    if (!in_head) {
+        add(record, "\r\n", 2);
+        bool chunked = http->parser.flags & F_CHUNKED;
+        size_t body = http->line - head;
+        if (chunked) {
+            add_chunks(record, http, bytes + head, body);
+        } else {
+            add(record, bytes + head, body);
+        }
+    }
+    add(record, bytes + http->line, http->length - http->line);
 }

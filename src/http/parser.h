@@ -75,3 +75,8 @@ const struct http_request *http_request(const struct http *http);
 
 /* Makes ready for the next request, and gives a large buffer back. */
 void http_next(struct http *http);
+
+/* Appends what a reader needs to stand where this one does, of a request that isn't
+ * complete: the request as it might have come until here, without what doesn't count. */
+struct record;
+void http_carry(const struct http *http, struct record *record);

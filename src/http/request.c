@@ -82,7 +82,8 @@ void request_refuse(struct conn *conn, uint32_t status, const char *why,
 
 /* Whether a server that is full serves a request: it is an operator's. */
 static bool is_operators(const struct http_request *request) {
-    static const char *const paths[] = {"/healthz", "/metrics", "/panel", "/panel.json"};
+    static const char *const paths[] = {"/healthz", "/readyz", "/metrics", "/panel",
+                                        "/panel.json"};
     const char *target = memchr(request->bytes, ' ', request->head_length);
     size_t length = target ? strcspn(++target, "? ") : 0;
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && !request->upgrade; i++) {
@@ -97,7 +98,10 @@ static void push_request(struct conn *conn) {
     const struct http_request *request = http_request(exchange_of(conn)->http);
     struct core *core = conn->core;
     if (!reserve_admits(conn) && !is_operators(request)) {
-        request_refuse(conn, 503, "the server is full; try again later", SYNC_REFUSED);
+        request_refuse(conn, 503,
+                       core->draining ? "the server drains; come back elsewhere"
+                                      : "the server is full; try again later",
+                       SYNC_REFUSED);
         return;
     }
     batch_push(&core->batch, SYNC_REQUEST, conn->slot, (uint32_t)request->head_length,
@@ -317,7 +321,21 @@ static bool ran_out(struct conn *conn, int reason) {
     return true;
 }
 
+/* A request that is being answered is this process's to answer. */
+static bool carry(const struct conn *conn, struct record *record) {
+    const struct exchange *exchange = exchange_of(conn);
+    if (exchange->file || (conn->held && !exchange->answered)) {
+        return false;
+    }
+    if (!exchange->answered) {
+        http_carry(exchange->http, record);
+    }
+    return true;
+}
+
 static const struct protocol http_protocol = {.is_http = true,
+                                              .carried = CARRIED_HTTP,
+                                              .carry = carry,
                                               .take = take,
                                               .emptied = emptied,
                                               .clock = consider,

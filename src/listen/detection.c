@@ -136,6 +136,7 @@ static bool settle_in_time(struct conn *conn, int reason) {
 }
 
 static const struct protocol first_line = {.is_client = true,
+                                           .carried = CARRIED_FIRST_LINE,
                                            .take = take_first_line,
                                            .settle = settle_first_line,
                                            .clock = consider_first_line,
@@ -236,13 +237,15 @@ static void tell_insecure(struct conn *conn, const char *problem) {
                problem, strlen(problem));
 }
 
-static const struct protocol unknown = {.take = take_first_bytes,
+static const struct protocol unknown = {.carried = CARRIED_UNKNOWN,
+                                        .take = take_first_bytes,
                                         .settle = settle_first_bytes,
                                         .clock = consider_first_bytes,
                                         .ran_out = settle_in_time,
                                         .insecure = tell_insecure};
 
 static const struct protocol guess = {.is_client = true,
+                                      .carried = CARRIED_GUESS,
                                       .take = take_first_bytes,
                                       .settle = settle_first_bytes,
                                       .clock = consider_guess,
@@ -327,7 +330,24 @@ static bool settle_header(struct conn *conn) {
     return true;
 }
 
-static const struct protocol behind_proxy = {.take = take_header,
+static const struct protocol behind_proxy = {.carried = CARRIED_BEHIND_PROXY,
+                                             .take = take_header,
                                              .settle = settle_header,
                                              .clock = consider_first_bytes,
                                              .ran_out = settle_in_time};
+
+bool detection_resume(struct conn *conn, uint8_t carried, uint32_t pinged) {
+    const struct protocol *const protocols[] = {
+        [CARRIED_UNKNOWN] = &unknown,
+        [CARRIED_GUESS] = &guess,
+        [CARRIED_FIRST_LINE] = &first_line,
+        [CARRIED_BEHIND_PROXY] = &behind_proxy,
+        [CARRIED_STREAM] = &bytestream_protocol,
+    };
+    if (carried < CARRIED_UNKNOWN || carried > CARRIED_STREAM) {
+        return false;
+    }
+    conn_speak(conn, protocols[carried], NULL);
+    conn->pinged = pinged;
+    return true;
+}

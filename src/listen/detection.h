@@ -25,3 +25,7 @@ int detection_open_memory(struct service *service);
 
 /* The connection is a byte stream, which is told unless it was guessed before. */
 void detection_begin_stream(struct conn *conn);
+
+/* A connection of the process before goes on as a byte stream, or as what isn't known
+ * yet. Returns false for any other. */
+bool detection_resume(struct conn *conn, uint8_t carried, uint32_t pinged);

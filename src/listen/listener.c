@@ -21,6 +21,7 @@
 #include "conn/reserve.h"
 #include "http/file.h"
 #include "listen/detection.h"
+#include "listen/inherit.h"
 #include "listen/proxy.h"
 #include "net/bind.h"
 #include "net/network.h"
@@ -133,6 +134,7 @@ static void free_if_done(struct listener *listener) {
     forget_settings(&listener->service);
     tls_store_free(listener->service.tls);
     free(listener->service.trusted_host);
+    free(listener->service.name);
     free(listener->unlink_path);
     free(listener->request);
     free(listener);
@@ -235,7 +237,9 @@ static int admit(struct listener *listener, int fd, uint8_t transport,
     if (!room) {
         reserve_enter(conn);
         core->accept_paused = true; /* to tell when there's room */
-        note(listener, SYNC_ACCEPT_FULL);
+        if (!core->draining) {
+            note(listener, SYNC_ACCEPT_FULL);
+        }
     }
     return 0;
 }
@@ -248,7 +252,7 @@ static bool others_are_full(const struct core *core) {
 /* Whether a listener that has no room may accept nevertheless, into the reserve. */
 static bool may_reserve(const struct listener *listener) {
     struct core *core = listener->service.core;
-    bool full = core_descriptors(core) >= core->public.client_limit;
+    bool full = core->draining || core_descriptors(core) >= core->public.client_limit;
     return listener->service.options.transports & SYNC_HTTP && full &&
            others_are_full(core) && reserve_has_place(core);
 }
@@ -257,11 +261,18 @@ static bool may_accept(const struct listener *listener) {
     return service_has_room(&listener->service) || may_reserve(listener);
 }
 
-/* Nothing tells when a place of the reserve is silent for long enough. */
+/* Nothing tells when a place of the reserve is silent for long enough, nor that other
+ * workers drain, too. */
 static void wait_for_reserve(struct core *core) {
-    if (core->reserved > 0) {
+    if (core->reserved > 0 || core->draining) {
         uv_timer_start(&core->retry_timer, listener_on_retry, RETRY_WAIT, 0);
     }
+}
+
+/* Whether the program knows why nobody is accepted, or hears of it in this tick. */
+static bool is_explained(const struct listener *listener) {
+    const struct core *core = listener->service.core;
+    return core->accept_held || core->draining || is_pause(listener->notice);
 }
 
 /* Accepts one client. Returns whether to go on. */
@@ -270,8 +281,7 @@ static bool accept_one(struct listening *socket) {
     if (!may_accept(listener)) {
         pause_accepting(listener);
         wait_for_reserve(listener->service.core);
-        /* Else the program knows why, or heard that it is full, a moment ago. */
-        if (!listener->service.core->accept_held && !is_pause(listener->notice)) {
+        if (!is_explained(listener)) {
             note(listener, SYNC_ACCEPT_PAUSED);
         }
         return false;
@@ -416,6 +426,38 @@ static int add_socket(void *context, int fd, int transport) {
     return 0;
 }
 
+/* Goes on with what the process before has bound, whose a Unix socket's file stays until
+ * listener_own. Returns 0 or an error code. */
+static int adopt_sockets(struct listener *listener, struct inherited *inherited) {
+    int error = 0;
+    for (uint32_t i = 0; i < inherited->count; i++) {
+        if (error < 0) {
+            close(inherited->fds[i]);
+        } else {
+            error = add_socket(listener, inherited->fds[i], inherited->transports[i]);
+        }
+    }
+    free(inherited);
+    return error;
+}
+
+int listener_fds(const struct listener *listener, int *fds) {
+    for (uint32_t i = 0; i < listener->socket_count; i++) {
+        fds[i] = listener->sockets[i]->fd;
+    }
+    return (int)listener->socket_count;
+}
+
+void listener_own(struct listener *listener, const char *path) {
+    free(listener->unlink_path);
+    listener->unlink_path = strdup(path);
+}
+
+void listener_keep_file(struct listener *listener) {
+    free(listener->unlink_path);
+    listener->unlink_path = NULL;
+}
+
 static void take_options(struct service *service, const struct sync_options *options) {
     service->options = *options;
     if (options->transports == 0) {
@@ -441,7 +483,10 @@ int listener_open(struct core *core, const char *host, uint32_t port,
     core->listeners = listener;
 
     int error = 0;
-    if (core->broker_fd && strcmp(host, "memory:") != 0) {
+    struct inherited *inherited = inherit_take(core, host, port);
+    if (inherited) {
+        error = adopt_sockets(listener, inherited);
+    } else if (core->broker_fd && strcmp(host, "memory:") != 0) {
         error = broker_ask(core, host, port, options->keepalive, add_socket, listener,
                            &listener->request);
     } else if (strncmp(host, "unix:", 5) == 0) {

@@ -28,6 +28,12 @@ int listener_open(struct core *core, const char *host, uint32_t port,
                   const struct sync_options *options);
 /* See sync_listener_renew. */
 void listener_renew(struct listener *listener, const struct sync_options *options);
+/* Writes its sockets, at most BIND_MOST; returns how many. */
+int listener_fds(const struct listener *listener, int *fds);
+/* The file of a Unix socket is this process's from now on; or another's, and stays when
+ * the listener closes. */
+void listener_own(struct listener *listener, const char *path);
+void listener_keep_file(struct listener *listener);
 struct listener *listener_find(struct core *core, uint32_t id);
 void listener_close(struct listener *listener);
 /* The same for good: a worker's parent needn't keep its sockets for it. */

@@ -89,3 +89,7 @@ int32_t sync_door_owner(int32_t process) {
     snprintf(path, sizeof(path), "/proc/%d", process);
     return stat(path, &found) < 0 ? -errno : (int32_t)found.st_uid;
 }
+
+int32_t sync_at_terminal(void) {
+    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}

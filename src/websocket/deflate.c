@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ZLIB_CONST
 #include <zlib.h>
@@ -18,7 +19,9 @@ enum {
     FLUSH_BOUND = 15,
     /* What zlib says in data_type: no bits left over, and a block has ended that isn't
      * the last. */
-    AFTER_BLOCK = 128
+    AFTER_BLOCK = 128,
+    MOST_KEPT = 16 * 1024 * 1024, /* compressed bytes of an unfinished message */
+    SCRATCH = 16 * 1024
 };
 
 /* What ends each message, and isn't sent. */
@@ -31,6 +34,11 @@ struct deflater {
 struct inflater {
     z_stream stream;
     bool after_block; /* what came so far ends where a block and a byte end */
+    bool lost;        /* what was to be kept of the message is not */
+    char *kept;
+    size_t kept_length;
+    size_t kept_capacity;
+    size_t produced; /* by what is kept */
 };
 
 static bool is_window(int bits) {
@@ -136,6 +144,7 @@ struct inflater *inflater_new(int window_bits) {
 void inflater_free(struct inflater *inflater) {
     if (inflater) {
         inflateEnd(&inflater->stream);
+        free(inflater->kept);
         free(inflater);
     }
 }
@@ -204,4 +213,115 @@ enum inflated inflater_finish(struct inflater *inflater, bool keep_context, char
         inflateReset(&inflater->stream);
     }
     return state;
+}
+
+/* Going on elsewhere */
+
+void inflater_forget(struct inflater *inflater) {
+    if (inflater->kept_capacity > 0 || inflater->lost) {
+        free(inflater->kept);
+        inflater->kept = NULL;
+        inflater->kept_length = inflater->kept_capacity = inflater->produced = 0;
+        inflater->lost = false;
+    }
+}
+
+static bool has_room(struct inflater *inflater, size_t length) {
+    size_t needed = inflater->kept_length + length;
+    if (needed <= inflater->kept_capacity) {
+        return true;
+    }
+    size_t capacity = needed > MOST_KEPT / 2 ? (size_t)MOST_KEPT : 2 * needed;
+    char *grown = needed > MOST_KEPT ? NULL : realloc(inflater->kept, capacity);
+    if (grown) {
+        inflater->kept = grown;
+        inflater->kept_capacity = capacity;
+    }
+    return grown != NULL;
+}
+
+void inflater_keep(struct inflater *inflater, const char *bytes, size_t length,
+                   size_t produced) {
+    if (inflater->after_block) {
+        inflater_forget(inflater);
+    } else if (inflater->lost || !has_room(inflater, length)) {
+        inflater_forget(inflater);
+        inflater->lost = true;
+    } else if (length > 0 || produced > 0) {
+        memcpy(inflater->kept + inflater->kept_length, bytes, length);
+        inflater->kept_length += length;
+        inflater->produced += produced;
+    }
+}
+
+bool inflater_state(struct inflater *inflater, char *window,
+                    struct inflater_state *state) {
+    uInt length = 0;
+    inflateGetDictionary(&inflater->stream, (Bytef *)window, &length);
+    *state = (struct inflater_state){inflater->kept, inflater->kept_length,
+                                     inflater->produced, window, length};
+    return !inflater->lost;
+}
+
+/* The next symbol's bits may be taken where there is no room for what it says. */
+static enum inflated run_without_room(struct inflater *inflater, const char **bytes,
+                                      size_t *length, char *out) {
+    inflater->stream.next_out = (Bytef *)out;
+    inflater->stream.avail_out = 0;
+    size_t before = *length;
+    inflate_some(inflater, bytes, length);
+    return *length < before ? INFLATE_DONE : INFLATE_CORRUPT;
+}
+
+/* Has the inflater read what was kept, and give out as much as it did. */
+static bool read_again(struct inflater *inflater, const struct inflater_state *state) {
+    char out[SCRATCH];
+    const char *bytes = state->kept;
+    size_t length = state->length;
+    size_t due = state->produced;
+    while (length > 0 || due > 0) {
+        size_t before = length;
+        size_t size = due < sizeof(out) ? due : sizeof(out);
+        enum inflated said = size > 0
+                                 ? inflater_run(inflater, &bytes, &length, out, &size)
+                                 : run_without_room(inflater, &bytes, &length, out);
+        bool stands = size == 0 && length == before;
+        if (said == INFLATE_CORRUPT || said == INFLATE_NO_MEMORY || stands) {
+            return false;
+        }
+        due -= size;
+    }
+    return true;
+}
+
+/* A window that is full doesn't hold any more what was before the message. What is
+ * inflated again comes out wrong then, but what matters of it are the lengths and the
+ * codes: the window is put right behind that. */
+struct inflater *inflater_resume(int window_bits, const struct inflater_state *state) {
+    struct inflater *inflater = inflater_new(window_bits);
+    size_t most = (size_t)1 << window_bits;
+    char *blank = inflater ? calloc(1, most) : NULL;
+    bool full = state->window_length == most;
+    bool fine = blank && state->window_length <= most && state->length <= MOST_KEPT &&
+                (full || state->produced <= state->window_length);
+    if (fine && state->length > 0) {
+        const char *before = full ? blank : state->window;
+        size_t length = full ? most : state->window_length - state->produced;
+        fine = inflateSetDictionary(&inflater->stream, (const Bytef *)before,
+                                    (uInt)length) == Z_OK &&
+               read_again(inflater, state);
+        bool ended = inflater->after_block;
+        inflater->after_block = false; /* else nothing would be kept */
+        inflater_keep(inflater, state->kept, state->length, state->produced);
+        inflater->after_block = ended;
+    }
+    fine = fine && (!(full || state->length == 0) ||
+                    inflateSetDictionary(&inflater->stream, (const Bytef *)state->window,
+                                         (uInt)state->window_length) == Z_OK);
+    free(blank);
+    if (!fine) {
+        inflater_free(inflater);
+        return NULL;
+    }
+    return inflater;
 }

@@ -75,3 +75,28 @@ enum inflated inflater_run(struct inflater *inflater, const char **bytes, size_t
  * payload that ends within a block is corrupt. */
 enum inflated inflater_finish(struct inflater *inflater, bool keep_context, char *out,
                               size_t *out_length);
+
+/* The next process goes on where an inflater stands. zlib can't say that within a block:
+ * so of a message that is begun the payload's bytes are kept, back to where a block has
+ * last ended with a byte. inflater_keep is told, when the message is left unfinished,
+ * what inflater_run has used since it was told last, and how many bytes came out of that;
+ * inflater_forget, that the message has ended. */
+void inflater_keep(struct inflater *inflater, const char *bytes, size_t length,
+                   size_t produced);
+void inflater_forget(struct inflater *inflater);
+
+/* What inflater_resume makes an inflater of: what was kept, how much that became, and the
+ * window, into memory of at least 1 << DEFLATE_MOST_BITS bytes. Returns false when that
+ * can't be said: too much was to be kept, or there was no memory for it. */
+struct inflater_state {
+    const char *kept;
+    size_t length;
+    size_t produced;
+    const char *window;
+    size_t window_length;
+};
+bool inflater_state(struct inflater *inflater, char *window,
+                    struct inflater_state *state);
+
+/* Returns NULL when memory ran out, or what was said is impossible. */
+struct inflater *inflater_resume(int window_bits, const struct inflater_state *state);

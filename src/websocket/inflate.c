@@ -71,6 +71,8 @@ bool inflate_take(struct conn *conn, const char *bytes, size_t length, bool last
     struct backlog *to = stream ? &websocket->stream : &websocket->message;
     size_t most = (size_t)conn_options(conn)->max_message + (stream ? STREAM_SPARE : 0);
     struct inflater *inflater = get_inflater(conn);
+    const char *first = bytes;
+    size_t produced = 0;
     bool finishing = false;
     while (inflater) {
         size_t size = portion(length, most + 1 - to->length);
@@ -92,14 +94,19 @@ bool inflate_take(struct conn *conn, const char *bytes, size_t length, bool last
             return false;
         }
         work_add(conn, size / WORK_BYTES);
+        produced += size;
         if (state == INFLATE_DONE && (finishing || !last)) {
             if (finishing) {
+                inflater_forget(inflater);
                 give_inflater_back(conn);
+            } else {
+                inflater_keep(inflater, first, (size_t)(bytes - first), produced);
             }
             return true;
         }
         if (length > 0 && !work_has_room(conn)) {
             *rest = length;
+            inflater_keep(inflater, first, (size_t)(bytes - first), produced);
             turn_wait(conn);
             return true;
         }

@@ -56,3 +56,9 @@ static inline uint8_t websocket_wire(const struct conn *conn, bool binary) {
     }
     return WIRE_BINARY;
 }
+
+/* What the next process needs of one: see upgrade/carry.h. */
+bool websocket_carry(const struct conn *conn, struct record *record);
+/* Makes one that is new so. Returns 0 or an error code. */
+struct reading;
+int websocket_read(struct conn *conn, struct reading *reading);

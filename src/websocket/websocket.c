@@ -61,6 +61,8 @@ static bool ran_out(struct conn *conn, int reason) {
 }
 
 static const struct protocol websocket_protocol = {.is_client = true,
+                                                   .carried = CARRIED_WEBSOCKET,
+                                                   .carry = websocket_carry,
                                                    .take = receive_take,
                                                    .resume = receive_resume,
                                                    .clock = consider,
@@ -73,6 +75,18 @@ void websocket_begin(struct conn *conn, struct websocket *websocket, bool binary
     conn_speak(conn, &websocket_protocol, websocket);
     conn->tells = binary ? SYNC_KIND_BINARY : SYNC_KIND_TEXT;
     websocket_turn(conn, conn->tells);
+}
+
+int websocket_resume(struct conn *conn, struct reading *reading) {
+    struct sync_websocket none = {0};
+    struct websocket *websocket = websocket_new(conn, &none);
+    if (!websocket) {
+        return UV_ENOMEM;
+    }
+    conn_speak(conn, &websocket_protocol, websocket);
+    int error = websocket_read(conn, reading);
+    websocket_use(conn, SYNC_KIND_NONE);
+    return error;
 }
 
 void websocket_turn(struct conn *conn, uint32_t kind) {

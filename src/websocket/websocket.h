@@ -8,6 +8,7 @@
 
 #include "conn/conn.h"
 
+struct reading;
 struct websocket;
 
 /* What a connection needs to be a WebSocket, with what was agreed on; NULL when memory
@@ -32,3 +33,7 @@ uint32_t websocket_close_code(const struct conn *conn);
 
 /* Bytes that are held of messages that aren't complete; 0 for other connections. */
 uint32_t websocket_held(const struct conn *conn);
+
+/* A connection of the process before goes on as a WebSocket. Returns 0, UV_EINVAL when
+ * what is read isn't one, or UV_ENOMEM. */
+int websocket_resume(struct conn *conn, struct reading *reading);

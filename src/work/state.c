@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "core/batch.h"
+#include "core/luajit.h"
 #include "sync.h"
 /* It follows sync.h, as the text of the FFI does. */
-#include "work/luajit.h"
 #include "work/work.h"
 
 #ifndef sigev_notify_thread_id

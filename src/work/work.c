@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/luajit.h"
 #include "jobs/jobs.h"
 #include "work/state.h"
 /* It follows sync.h, as the text of the FFI does. */
@@ -59,6 +60,10 @@ static void on_closed(void *data) {
         state_free(&work->states[i]);
     }
     free(work);
+}
+
+int32_t sync_work_load(char *message, size_t size) {
+    return luajit_load(message, size);
 }
 
 struct sync_work *sync_work_open(struct sync *sync, uint32_t threads, uint32_t queue,

@@ -50,8 +50,8 @@ void shares_leave(struct core *core, uint32_t number) {
 
 void shares_tell(struct core *core) {
     if (core->shares && core->share < core->share_count) {
-        __atomic_store_n(&core->shares[core->share], core->public.client_count,
-                         __ATOMIC_RELAXED);
+        uint32_t count = core->draining ? UINT32_MAX : core->public.client_count;
+        __atomic_store_n(&core->shares[core->share], count, __ATOMIC_RELAXED);
     }
 }
 

@@ -70,21 +70,23 @@ static char **environment_with(char *variable) {
     return all;
 }
 
-static int start(struct worker *worker, const char *const *arguments, char *variable,
-                 const int32_t *fds) {
-    char program[PATH_MAX];
-    size_t size = sizeof(program);
+/* This program's own file. Returns 0 or an error code. */
+static int own_program(char *program, size_t size) {
     int error = uv_exepath(program, &size);
     if (error == 0 && access(program, X_OK) < 0) {
         static const char self[] = "/proc/self/exe"; /* a newer one has taken its place */
         memcpy(program, self, sizeof(self));
     }
+    return error;
+}
+
+/* `fds` are those from FD_BUS on, `count` of them. */
+static int start(struct worker *worker, const char *program, const char *const *arguments,
+                 char *variable, const int32_t *fds, int count) {
     char **environment = environment_with(variable);
-    if (error == 0 && !environment) {
-        error = UV_ENOMEM;
-    }
+    int error = environment ? 0 : UV_ENOMEM;
     uv_stdio_container_t stdio[FD_COUNT] = {{.flags = UV_IGNORE}};
-    for (int fd = 0; fd < FD_COUNT; fd++) {
+    for (int fd = 0; fd < FD_BUS + count; fd++) {
         stdio[fd].flags = UV_INHERIT_FD;
         stdio[fd].data.fd = fd < FD_BUS ? fd : fds[fd - FD_BUS];
     }
@@ -94,7 +96,7 @@ static int start(struct worker *worker, const char *const *arguments, char *vari
                                     .file = program,
                                     .args = words,
                                     .env = environment,
-                                    .stdio_count = FD_COUNT,
+                                    .stdio_count = FD_BUS + count,
                                     .stdio = stdio};
     if (error == 0) {
         error = uv_spawn(&worker->core->loop, &worker->process, &options);
@@ -103,8 +105,9 @@ static int start(struct worker *worker, const char *const *arguments, char *vari
     return error;
 }
 
-int spawn_worker(struct core *core, const char *const *arguments, uint32_t number,
-                 uint32_t count, const int32_t *fds) {
+/* Starts a process that is known from now on. Returns its id, or an error code. */
+static int spawn(struct core *core, const char *program, const char *const *arguments,
+                 char *variable, const int32_t *fds, int fd_count) {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (!worker || batch_reserve(&core->batch, 1) < 0) {
         free(worker);
@@ -118,16 +121,37 @@ int spawn_worker(struct core *core, const char *const *arguments, uint32_t numbe
         worker->next->link = &worker->next;
     }
     core->workers = worker;
-    char variable[sizeof(VARIABLE) + 32];
-    snprintf(variable, sizeof(variable), "%s=%u/%u", VARIABLE, number, count);
-    int error = start(worker, arguments, variable,
-                      (const int32_t[]){fds[0], fds[1], core->shares_fd});
+    int error = start(worker, program, arguments, variable, fds, fd_count);
     if (error < 0) {
         batch_unreserve(&core->batch, 1);
         forget(worker);
         return error;
     }
     return worker->process.pid;
+}
+
+int spawn_worker(struct core *core, const char *const *arguments, uint32_t number,
+                 uint32_t count, const int32_t *fds) {
+    char program[PATH_MAX];
+    char variable[sizeof(VARIABLE) + 32];
+    snprintf(variable, sizeof(variable), "%s=%u/%u", VARIABLE, number, count);
+    int error = own_program(program, sizeof(program));
+    if (error < 0) {
+        return error;
+    }
+    return spawn(core, program, arguments, variable,
+                 (const int32_t[]){fds[0], fds[1], core->shares_fd}, FD_COUNT - FD_BUS);
+}
+
+int spawn_next(struct core *core, const char *const *arguments, int32_t fd) {
+    char variable[] = SPAWN_NEXT "=1";
+    return spawn(core, arguments[0], arguments, variable, &fd, 1);
+}
+
+bool spawn_is_next(void) {
+    bool is = getenv(SPAWN_NEXT) != NULL;
+    unsetenv(SPAWN_NEXT);
+    return is && fcntl(FD_BUS, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 void spawn_forget_all(struct core *core) {

@@ -26,6 +26,7 @@ import sync.Settings.Options;
 **/
 class Client extends EventDispatcher {
     static inline var LONGEST_TIMER = 2147483647.; // ms
+    static inline var PARTING = 1000.; // ms that a server has, which sends us elsewhere, to read all
 
     /** "connecting", "open", "waiting" (to connect again) or "closed" (for good). **/
     public var state(default, null):String = "connecting";
@@ -37,6 +38,9 @@ class Client extends EventDispatcher {
     var settings:Settings;
     var transport:Transport;
     var retryTimer:Timer;
+    var next:Transport;        // to another server, told to go
+    var moveTimer:Timer;       // until it is looked for, and until it has answered
+    var former:Transport;      // the one before, until the session is at the other server
     var openTimer:Timer;       // limits a connection's way to "open"
     var heartbeat:Timer;
     var isSilent = false;      // nothing has come since the last beat
@@ -80,12 +84,21 @@ class Client extends EventDispatcher {
         settings = new Settings(options);
         events = new Events(report);
         handlers = new Handlers(report);
-        transport = settings.transport == "amf" ? new AmfTransport() : new XmlTransport();
-        transport.maxReceived = settings.maxReceived;
+        use(makeTransport());
+        open();
+    }
+
+    function makeTransport():Transport {
+        var made = settings.transport == "amf" ? new AmfTransport() : (new XmlTransport() : Transport);
+        made.maxReceived = settings.maxReceived;
+        return made;
+    }
+
+    function use(made:Transport) {
+        transport = made;
         transport.onOpen = opened;
         transport.onMessage = receive;
         transport.onLost = lost;
-        open();
     }
 
     /** Numbers to watch: {pending, queued, serving, received, unknown, unreadable, sessions}. **/
@@ -388,9 +401,9 @@ class Client extends EventDispatcher {
     }
 
     // Asks the server for life, whatever limit is reached.
-    function ping(onResult:Dynamic -> Void, onFault:Fault -> Void) {
+    function ping(onResult:Dynamic -> Void, onFault:Dynamic -> Void, timeout:Float = 0) {
         var call = new Call(++lastId, "sync.ping", onResult, onFault);
-        expect(call, settings.connectTimeout);
+        expect(call, timeout > 0 ? timeout : settings.connectTimeout);
         var entry = new Entry(compose(call.id, call.method, null), call, 0);
         entry.size = transport.sizeOf(entry.packed);
         send(entry);
@@ -539,6 +552,7 @@ class Client extends EventDispatcher {
             if (has(message, "id")) serve(message.id, message.method, args);
             else if (message.method == "sync.left") wasSentAway(args[0], args[1]);
             else if (message.method == "sync.moved") renumber(args[0], args[1]);
+            else if (message.method == "sync.goaway") goAway(args[0]);
             else events.emit(message.method, args);
         } else if (has(message, "id") && (has(message, "result") || has(message, "error"))) {
             answered(message.id, message.result, message.error);
@@ -689,6 +703,7 @@ class Client extends EventDispatcher {
         var readied = connection;
         openTimer.stop();
         early = null;
+        leaveFormer();
         isSilent = false;
         if (settings.heartbeat > 0) {
             heartbeat = new Timer(settings.heartbeat);
@@ -725,7 +740,7 @@ class Client extends EventDispatcher {
     }
 
     function lost(reason:String) {
-        if (openedAt >= 0 && now() - openedAt >= longestWait()) { // it held
+        if (openedAt >= 0 && now() - openedAt >= longestWait(attempt)) { // it held
             attempt = 0;
             asksAgain = false;
         }
@@ -738,15 +753,19 @@ class Client extends EventDispatcher {
         state = "waiting";
         if (token == null) failSent("the connection was lost");
         if (state == "closed") return; // somebody has closed us
-        var delay = longestWait() * (1 - settings.jitter * Math.random());
+        var delay = waitAt(attempt);
         attempt++;
         retryTimer = after(delay, retry);
         become("waiting", reason, delay);
     }
 
-    function longestWait():Float {
+    function longestWait(attempt:Int):Float {
         return Math.min(settings.longestWait,
             settings.firstWait * Math.pow(settings.waitFactor, attempt));
+    }
+
+    function waitAt(attempt:Int):Float {
+        return longestWait(attempt) * (1 - settings.jitter * Math.random());
     }
 
     function forget() {
@@ -755,6 +774,115 @@ class Client extends EventDispatcher {
         heartbeat = null;
         early = null;
         openedAt = -1;
+        forgetNext();
+        leaveFormer();
+    }
+
+    function forgetNext() {
+        if (moveTimer != null) moveTimer.stop();
+        if (next != null) next.shut();
+        moveTimer = null;
+        next = null;
+    }
+
+    function leaveFormer() {
+        if (former != null) former.shut();
+        former = null;
+    }
+
+    // The server is about to end: another connection is made, by which this one is replaced. Until
+    // then it goes on; it may end first, and is then mended as always.
+    function goAway(info:Dynamic) {
+        if (!settings.reconnect || moveTimer != null) return;
+        var delay:Float = isObject(info) && info.delay > 0 ? info.delay : 0;
+        moveIn(Math.min(delay, LONGEST_TIMER), 0);
+    }
+
+    function moveIn(delay:Float, tries:Int) {
+        moveTimer = after(delay, function() move(tries));
+    }
+
+    // The other server is there when it has said something: see `opened`.
+    function move(tries:Int) {
+        var made = makeTransport();
+        var held:Array<Dynamic> = [];
+        var again = function(_:String) {
+            if (next != made) return;
+            forgetNext();
+            if (state == "connecting") stay();
+            moveIn(waitAt(tries), tries + 1);
+        };
+        next = made;
+        moveTimer = after(settings.connectTimeout, function() again(""));
+        made.onLost = again;
+        made.onOpen = function() knock(made, again);
+        made.onMessage = function(message, size, problem) {
+            if (isObject(message) && message.id == "auth" && message.error != null) again("");
+            if (next != made) return;
+            held.push([message, size, problem]);
+            if (held.length == 1) part(made, held);
+        };
+        try {
+            made.open(host, port);
+        } catch (e:Error) {
+            again(e.message);
+        }
+    }
+
+    // A server that keeps sessions speaks first, if it wants no token.
+    function knock(made:Transport, failed:String -> Void) {
+        var first:Dynamic = settings.token == null
+            ? {jsonrpc: "2.0", id: "near", method: "sync.ping"}
+            : {jsonrpc: "2.0", id: "auth", method: "sync.auth", params: [shownToken()]};
+        if (settings.token == null && token != null) return;
+        try {
+            made.send(made.pack(first));
+        } catch (e:Error) {
+            failed(e.message);
+        }
+    }
+
+    // Sends nothing more here, and goes over when what was sent has arrived: a ping says so.
+    function part(made:Transport, held:Array<Dynamic>) {
+        moveTimer.stop();
+        var go = function(_:Dynamic) if (next == made) goOver(made, held);
+        ping(go, go, PARTING);
+        attempt = 0;
+        become("connecting");
+    }
+
+    // The other connection has broken before it was needed.
+    function stay() {
+        state = "open";
+        flush();
+        become("open");
+    }
+
+    // The connection before is left when the session has moved: it would end with it.
+    function goOver(made:Transport, held:Array<Dynamic>) {
+        next = null;
+        moveTimer = null;
+        former = transport;
+        former.onLost = function(_) {};
+        former.onMessage = function(_, _, _) {};
+        use(made);
+        connection++;
+        openTimer.stop();
+        openTimer = after(settings.connectTimeout, function() {
+            drop('not open in ${settings.connectTimeout} ms');
+        });
+        if (heartbeat != null) heartbeat.stop();
+        openedAt = -1;
+        arrived = sent;
+        isAsking = false;
+        early = [];
+        earlySize = 0;
+        greet();
+        for (each in held) {
+            var message:Dynamic = each[0];
+            var isAnswer = isObject(message) && (message.id == "auth" || message.id == "near");
+            if (transport == made && !isAnswer) receive(message, each[1], each[2]);
+        }
     }
 
     function retry() {

@@ -7,12 +7,20 @@ local HELP = [[
 usage: sync-lua [options] script [arguments]
        sync-lua [options] -e CODE
        sync-lua new NAME
+       sync-lua console PID [COMMAND]
+       sync-lua reload PID [back]
+       sync-lua upgrade PID
 
 Runs a Lua script with LuaJIT and SYNC: require "sync" needs no installation.
 What stands behind the script's name is the script's own.
 
   script            a file, or - for standard input
   new NAME          make a new project in a folder NAME; see sync-lua new --help
+  console PID       ask a server that runs, and tell it: clients, rooms, memory, Lua; help
+                    lists the commands. One behind the PID is said, and that is all
+  reload PID        have a server run its script's files anew, under its clients
+  upgrade PID       have a new process, of program and script as they are now, take over
+                    all connections of a server; so does SIGUSR2
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
   --check           load the script and report its mistakes, without serving
@@ -24,11 +32,18 @@ What stands behind the script's name is the script's own.
   --memory=SIZE     the memory that clients may use, as in 512M: near it none is accepted,
                     at it the heaviest are closed; off: none. By itself four fifths of
                     what the container or the service may have. Workers have shares
+  --watchdog=SECONDS
+                    log a handler that has not ended after so long, and where it is; off:
+                    none. By itself 1
+  --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
                     auto: epoll
+  --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
+                    one that runs Lua; see docs/scaling.md
+  --console=on|off  the socket by which sync-lua console reaches the server
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
   -j CMD, -O OPT    LuaJIT's own: -jv shows its traces, -jdump its code, -jp where time
@@ -115,6 +130,25 @@ function actions.memory(value)
   return true
 end
 
+function actions.console(value)
+  if value ~= "off" and value ~= "on" then
+    return nil, ("--console takes on or off, not %q"):format(value)
+  end
+  if value == "off" then require "sync.console.door".off() end
+  return true
+end
+
+function actions.watchdog(value)
+  return require "sync.watchdog".configure(value)
+end
+
+function actions.drain(value)
+  local drain = require "sync.drain"
+  local problem
+  drain.onTerm, problem = drain.parse(value)
+  return drain.onTerm, problem
+end
+
 function actions.log(value)
   return require "sync.log".configure(value)
 end
@@ -124,6 +158,8 @@ actions["log-file"] = function(path)
 end
 
 function actions.io() return true end -- src/main.c has seen to it, before there was a core
+
+actions["io-threads"] = actions.io
 
 actions.j = jitCommand
 
@@ -296,7 +332,12 @@ local function apply(name, value)
 end
 
 -- Options that the parent of workers has, too.
-local OF_PARENTS = {log = true, ["log-file"] = true, memory = true}
+local OF_PARENTS = {log = true, ["log-file"] = true, memory = true, drain = true,
+  console = true}
+
+-- What may stand in a script's place.
+local OTHERS = {new = "sync.cli.new", console = "sync.cli.console", reload = "sync.cli.console",
+  upgrade = "sync.cli.upgrade"}
 
 -- Gives text for standard output to the thread that writes it, while the loop runs: then nobody
 -- waits for who reads it. Before and behind, a script is a program as any other. Returns whether it
@@ -344,7 +385,12 @@ function cli.main(given)
   require "sync.jit"
   for _, option in ipairs(given) do wanted[option[1]] = option[2] end
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
-    not wanted.help and not wanted.version and (script or wanted.execute) and script ~= "new" then
+    not wanted.help and not wanted.version and (script or wanted.execute) and
+    not OTHERS[script] then
+    if (tonumber(wanted["io-threads"]) or 0) > 0 then
+      fail("--workers and --io-threads both take cores: choose one; see docs/scaling.md")
+      return 2
+    end
     for _, option in ipairs(given) do
       local code = OF_PARENTS[option[1]] and apply(unpack(option))
       if code then return code end
@@ -360,7 +406,11 @@ function cli.main(given)
     fail("no script was given; see sync-lua --help")
     return 2
   end
-  if script == "new" then return require "sync.cli.new".main(arg) end -- a script is ./new
+  local other = OTHERS[script] -- a script is ./new
+  if other then return require(other).main(arg, script) end
+  if script and not wanted.check and not wanted.ruffle then
+    require "sync.upgrade.arrival".begin()
+  end
   if script and wanted.check then return check(script) end
   if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0

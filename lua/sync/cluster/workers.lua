@@ -6,6 +6,7 @@
 -- @module sync.cluster.workers
 
 local core = require "sync.core"
+local drain = require "sync.drain"
 local hubs = require "sync.cluster.hub"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -107,7 +108,7 @@ local function killStuck()
   for _, worker in ipairs(list) do
     if worker.process then
       log.error(("worker %d didn't stop within %d s: it is killed"):format(worker.number,
-        STOP_SECONDS))
+        STOP_SECONDS + (drain.onTerm or 0)))
     end
   end
   killAll()
@@ -123,7 +124,7 @@ local function stop()
     end
     if worker.process then C.sync_kill(worker.process, TERM) end
   end
-  loop.startTimer(STOP_SECONDS, 0, killStuck)
+  loop.startTimer(STOP_SECONDS + (drain.onTerm or 0), 0, killStuck)
   C.sync_shares_close(handle) -- new clients are refused, as by one process that stops
   finish()
 end

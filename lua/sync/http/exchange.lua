@@ -8,6 +8,7 @@ local Class = require "sync.class"
 local core = require "sync.core"
 local date = require "sync.http.date"
 local cors = require "sync.http.cors"
+local drain = require "sync.drain"
 local headers = require "sync.http.headers"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -47,7 +48,7 @@ end
 
 -- Whether another request may follow on the connection.
 local function mayGoOn(exchange)
-  return keepsAlive(exchange.request) and not loop.isStopping()
+  return keepsAlive(exchange.request) and not loop.isStopping() and not drain.isOn()
 end
 
 --- Whether the request comes from a page that `origins` lets in.

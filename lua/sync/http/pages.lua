@@ -2,17 +2,29 @@
 -- that returns false has nothing there.
 -- @module sync.http.pages
 
+local drain = require "sync.drain"
 local loop = require "sync.loop"
 local origins = require "sync.http.origins"
 local policy = require "sync.flash.policy"
 local ruffle = require "sync.flash.ruffle"
+local shedding = require "sync.shedding"
 
 local pages = {}
 
-pages["/healthz"] = function(exchange)
-  local stopping = loop.isStopping()
-  exchange:say(stopping and 503 or 200, stopping and "stopping" or "ok",
-    {["Cache-Control"] = "no-store"})
+-- Whether the server is about to end.
+local function ending()
+  return loop.isStopping() and "stopping" or drain.isOn() and "draining" or nil
+end
+
+local function tell(exchange, problem)
+  exchange:say(problem and 503 or 200, problem or "ok", {["Cache-Control"] = "no-store"})
+end
+
+pages["/healthz"] = function(exchange) tell(exchange, ending()) end
+
+-- Whether clients are accepted, too.
+pages["/readyz"] = function(exchange)
+  tell(exchange, ending() or shedding.holds() and "memory is near its limit" or nil)
 end
 
 -- The JavaScript client, and the files that it imports.

@@ -11,6 +11,7 @@ local Class = require "sync.class"
 local Protocol = require "sync.protocol"
 local compiler = require "sync.jit"
 local core = require "sync.core"
+local drain = require "sync.drain"
 local failure = require "sync.failure"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -249,7 +250,7 @@ local function obstacle(back)
   if not source.isThere() or not versions.running() then
     return "only a script that is a file, run by sync-lua, can be reloaded, once it has called " ..
       "sync.start()"
-  elseif loop.isStopping() then
+  elseif loop.isStopping() or drain.isOn() then
     return "the server stops"
   elseif back and not before then
     return "there is no version before this one"

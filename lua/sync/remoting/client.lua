@@ -33,6 +33,8 @@ local task = require "sync.task"
 
 local now = core.C.sync_now
 
+local LONGEST_DELAY = 2 ^ 31 -- ms
+local PARTING_SECONDS = 1 -- that a server which sends us elsewhere has to read what was sent
 local GONE = "the server that it was sent to has gone: the call may have been done, or not"
 
 -- Calls by which a client comes into a room.
@@ -241,6 +243,12 @@ function Client:open()
 end
 
 function Client:connected(link)
+  if self.moving then return self:part(link) end
+  self:begin(link)
+end
+
+-- Has a connection, on which a session goes on or begins.
+function Client:begin(link)
   self.link = link
   self.silent = false
   if self.token or self.settings.token ~= "" then
@@ -308,6 +316,7 @@ end
 
 function Client:ready(resumed, missed)
   self:stopTimers()
+  self:leaveFormer()
   local settings = self.settings
   if settings.heartbeat and settings.heartbeat > 0 then
     self.heartbeatTimer = loop.startTimer(settings.heartbeat, settings.heartbeat, function()
@@ -336,6 +345,18 @@ function Client:probe()
   end)
 end
 
+-- A wait before attempt number `attempt`, and the longest that it can be: math.random is the same
+-- in every process, which would come back together.
+local function longestWait(self, attempt)
+  local settings = self.settings
+  return math.min(settings.longestWait, settings.firstWait * settings.waitFactor ^ attempt)
+end
+
+local function waitOf(self, attempt)
+  local chance = tonumber(core.randomHex(4), 16) / 2 ^ 32
+  return longestWait(self, attempt) * (1 - self.settings.jitter * chance)
+end
+
 -- Gives a connection up without waiting for the other side.
 function Client:drop(reason)
   local link = self.link
@@ -344,30 +365,91 @@ function Client:drop(reason)
 end
 
 function Client:lost(link, reason)
+  if self.coming == link then
+    self.coming, self.held, self.state = nil, nil, "open"
+    self:moveIn(waitOf(self, 0), 1)
+    self:flush()
+    self:become("open", {resumed = true, missed = 0})
+  end
   if self.link ~= link then return end
   self.link = nil
   self:away(reason)
 end
 
-local function longestWait(self)
-  local settings = self.settings
-  return math.min(settings.longestWait, settings.firstWait * settings.waitFactor ^ self.attempt)
+-- Going elsewhere.
+
+-- The server is about to end: another connection is made, by which this one is replaced. Until
+-- then it goes on; it may end first, and is then mended as always.
+function Client:goAway(params)
+  local said = type(params) == "table" and params[1]
+  local delay = type(said) == "table" and tonumber(said.delay) or 0
+  if not self.settings.reconnect or self.moveTimer or self.moving then return end
+  self:moveIn(math.min(math.max(delay, 0), LONGEST_DELAY) / 1000, 0)
+end
+
+function Client:moveIn(seconds, attempt)
+  self.moveTimer = loop.startTimer(seconds, 0, function()
+    self.moveTimer = nil
+    self:move(attempt)
+  end)
+end
+
+function Client:move(attempt)
+  self.moving = true
+  self.connector:connect(self.host, self.port, self.settings.connectTimeout, function()
+    self.moving = nil
+    self:moveIn(waitOf(self, attempt), attempt + 1)
+  end)
+end
+
+-- Another connection is there. Nothing more is sent here, and when what was sent has arrived, as a
+-- ping says, the client goes over.
+function Client:part(link)
+  self.moving, self.coming, self.held, self.attempt = nil, link, {}, 0
+  self:submit("sync.ping", {n = 0}, PARTING_SECONDS, "refuse", function()
+    if self.coming == link then self:goOver(link) end
+  end)
+  if self.coming == link then self:become("connecting", {attempt = 0}) end
+end
+
+-- The connection before is left when the session has moved: it would end with it.
+function Client:goOver(link)
+  local held = self.held
+  self:stopTimers()
+  self.former, self.coming, self.held, self.openedAt = self.link, nil, nil, nil
+  self:begin(link)
+  for _, data in ipairs(held) do self:received(link, data) end
+end
+
+function Client:leaveFormer()
+  local former = self.former
+  self.former = nil
+  if former then former:close "moved" end
+end
+
+-- Ends what is under way of that.
+function Client:stay()
+  if self.moveTimer then loop.stopTimer(self.moveTimer) end
+  self.moveTimer = nil
+  if self.moving then self.connector:giveUp() end
+  if self.coming then self.coming:close "moved" end
+  self.moving, self.coming, self.held = nil, nil, nil
+  self:leaveFormer()
 end
 
 -- There is no connection, or none any more.
 function Client:away(reason)
   self:stopTimers()
+  self:stay()
   local settings = self.settings
-  if self.openedAt and now() - self.openedAt >= longestWait(self) then
+  if self.openedAt and now() - self.openedAt >= longestWait(self, self.attempt) then
     self.attempt, self.asksAgain = 0, false
   end
   self.openedAt, self.early, self.isGuest = nil, nil, false
   local over = not settings.reconnect or self.attempt >= settings.attempts or loop.isStopping()
   if over or not self.token then self:failSent("the connection was lost: " .. reason) end
   if over then return self:finish(reason) end
-  -- math.random is the same in every process, which would come back together.
-  local chance = tonumber(core.randomHex(4), 16) / 2 ^ 32
-  local delay = longestWait(self) * (1 - settings.jitter * chance)
+  local delay = waitOf(self, self.attempt)
   self.attempt = self.attempt + 1
   self.retryTimer = loop.startTimer(delay, 0, function()
     self.retryTimer = nil
@@ -388,6 +470,7 @@ end
 
 function Client:finish(reason)
   self:stopTimers()
+  self:stay()
   if self.retryTimer then loop.stopTimer(self.retryTimer) end
   self.connector:close()
   self.queue, self.first, self.last = {}, 1, 0
@@ -745,6 +828,7 @@ function Client:emit(name, ...)
     if room then room:left(reason) end
   end
   if name == "sync.moved" then self:renumber(...) end
+  if name == "sync.goaway" then self:goAway {...} end
   if name:find("^sync%.") then return end -- of a protocol newer than this client
   for _, fn in ipairs {unpack(self.listeners[name] or {})} do guard("on " .. name, fn, ...) end
   for _, fn in ipairs {unpack(self.listeners["*"] or {})} do guard("on *", fn, name, ...) end
@@ -753,6 +837,7 @@ end
 -- What the server sends.
 
 function Client:received(link, data)
+  if self.coming == link then self.held[#self.held + 1] = data end
   if self.link ~= link then return end
   self.silent = false
   local ok, message, isBatch = link._wire.decode(data, link.maxDepth)

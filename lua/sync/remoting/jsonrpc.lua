@@ -276,7 +276,7 @@ function Call:done(isWhole, ok, result)
   local call = self.deferred
   if call then
     if not ok then
-      call.answer() -- is of no matter any more
+      Rpc.settle(call) -- is of no matter any more
     elseif call.done then
       ok, result = outcome(client, call, self.name)
     else
@@ -287,37 +287,48 @@ function Call:done(isWhole, ok, result)
   answerLate(client, self, ok, result)
 end
 
+--- Gives a call that was deferred what it is answered: the result, or nil and a fault.
+-- @tparam table call of `defer`
+function Rpc.settle(call, result, err)
+  if call.done then return end
+  local self = call.client
+  call.done, call.result, call.err = true, result, err
+  self._owed = self._owed - 1
+  if not call.name then return end -- within the call
+  waits.asKind(self, call.kind, answerLate, self, call, outcome(self, call, call.name))
+end
+
+--- Lets the answer of the call under way come later: `later` without a function.
+-- @treturn table|nil the call, for `settle`; or nil and a fault
+function Rpc:defer()
+  local own = task.current()
+  own = own and getmetatable(own) == Call and own.client == self and own or nil
+  if not own and caller ~= self then
+    error("later() answers the call under way: it belongs into a function of remote", 3)
+  end
+  local before
+  if own then before = own.deferred else before = deferred end
+  if before then return before end
+  local owed = (self._owed or 0) + 1
+  if owed > self.maxCalls then
+    return nil, fault.new(fault.BUSY, "too many calls wait for their answers")
+  end
+  self._owed = owed
+  -- All that it gets later has its place at once: a table that grows costs more.
+  local call = {client = self, kind = own and own.kind or messageKind, done = false, id = nil,
+    name = nil, result = nil, node = nil, due = nil, lost = nil}
+  if own then own.deferred = call else deferred = call end
+  return call
+end
+
 --- To be called in a function of `remote` whose answer isn't known yet: what it returns is
 -- then of no matter. In a batch, the others' answers wait for it, at most `callTimeout` seconds.
 -- @treturn function to be called once, with the result, or with nil and a fault; another
 -- error is logged, as if it were raised
 function Rpc:later()
-  local own = task.current()
-  own = own and getmetatable(own) == Call and own.client == self and own or nil
-  if not own and caller ~= self then
-    error("later() answers the call under way: it belongs into a function of remote", 2)
-  end
-  local before
-  if own then before = own.deferred else before = deferred end
-  if before then return before.answer end
-  local owed = (self._owed or 0) + 1
-  if owed > self.maxCalls then
-    error(fault.new(fault.BUSY, "too many calls wait for their answers"), 2)
-  end
-  self._owed = owed
-  local call = {kind = messageKind}
-  if own then
-    own.deferred, call.kind = call, own.kind
-  else
-    deferred = call
-  end
-  function call.answer(result, err)
-    if call.done then return end
-    call.done, call.result, call.err = true, result, err
-    self._owed = self._owed - 1
-    if not call.name then return end -- within the call
-    waits.asKind(self, call.kind, answerLate, self, call, outcome(self, call, call.name))
-  end
+  local call, problem = self:defer()
+  if not call then error(problem, 2) end
+  call.answer = call.answer or function(result, err) Rpc.settle(call, result, err) end
   return call.answer
 end
 
@@ -337,7 +348,7 @@ local function carryOut(self, id, name, params)
   end
   if not call then return ok, result end
   if not ok then
-    call.answer() -- is of no matter any more
+    Rpc.settle(call) -- is of no matter any more
     return false, result
   end
   if call.done then return outcome(self, call, name) end

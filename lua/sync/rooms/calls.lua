@@ -8,6 +8,7 @@ local Here = require "sync.rooms.here"
 local Membership = require "sync.rooms.membership"
 local Allowance = require "sync.rooms.allowance"
 local Remote = require "sync.remoting.remote"
+local Rpc = require "sync.remoting.jsonrpc"
 local arriving = require "sync.rooms.arriving"
 local code = require "sync.rooms.code"
 local core = require "sync.core"
@@ -19,6 +20,7 @@ local making = require "sync.rooms.making"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
 local options = require "sync.options"
+local placing = require "sync.rooms.placing"
 local remote = require "sync.rooms.remote"
 
 local C = core.C
@@ -70,7 +72,12 @@ end
 local function make(client, class, params, found, id)
   local problem = mayMake(client, class)
   if problem then return found(nil, problem) end
-  found(making.make(class, params.options, id))
+  local node = id and nodes.own() or placing.node(class)
+  if node == nodes.own() then return found(making.make(class, params.options, id)) end
+  local text
+  text, problem = remote.write(params.options)
+  if not text then return found(nil, wrong("options: %s", problem)) end
+  found {id = directory.newId(node), node = node, class = class, made = text}
 end
 
 -- An address may ask for what there isn't so often.
@@ -191,6 +198,7 @@ end
 
 nodes.answers("which", function(_, said, answer)
   local home = directory.byId(said.id)
+  if home and home.keep and not home:goesOn() then home = nil end -- another node may have it
   answer {id = home and said.id, class = home and home.class.className}
 end)
 
@@ -311,11 +319,11 @@ local function call(client, params, id)
   end
   if place.ask then -- it's another node's
     if id == nil then return place:ask(name, params.params, input) end -- a notification
-    local answer
-    answer, problem = answering(client)
-    if not answer then return false, problem end
-    local isAsked, refusal = place:ask(name, params.params, input, answer)
-    if isAsked == false then answer(nil, refusal) end
+    local owed
+    owed, problem = client:defer()
+    if not owed then return false, problem end
+    local isAsked, refusal = place:ask(name, params.params, input, owed)
+    if isAsked == false then Rpc.settle(owed, nil, refusal) end
     return true
   end
   local ok, result = place:invoke(name, params.params)

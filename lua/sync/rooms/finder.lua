@@ -11,10 +11,12 @@ local directory = require "sync.rooms.directory"
 local loop = require "sync.loop"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
+local placing = require "sync.rooms.placing"
 
 local now = core.C.sync_now
 
-local TICKET_SECONDS = 5
+-- A node that is slow, as with a thousand who join at once, must not begin rooms of its own.
+local ANSWER_SECONDS, TICKET_SECONDS = 15, 20
 local MOST_ROOMS = 50000 -- that the node knows of
 
 local finder = {}
@@ -108,7 +110,9 @@ nodes.answers("match", function(node, said, answer)
   if isNew then
     if not said.mayCreate or count >= MOST_ROOMS then return answer {} end
     age = age + 1
-    room = {id = directory.newId(node), node = node, epoch = 0, key = key, age = age, tickets = {},
+    local class = said.isLeast and directory.class(said.class)
+    local home = class and placing.node(class) or said.home or node
+    room = {id = directory.newId(home), node = home, epoch = 0, key = key, age = age, tickets = {},
       taken = 0,
       most = said.most, values = {}, isOpen = true, given = said.given}
     remember(room)
@@ -175,7 +179,9 @@ end)
 function finder.find(class, given, text, done)
   nodes.ask(nodes.list()[1], "match", {class = class.className,
     bucket = matching.bucket(class, matching.chosen(class, given)), given = text,
-    mayCreate = class.clientsCreate, sortBy = class.sortBy, most = class.maxMembers}, done)
+    mayCreate = class.clientsCreate, isLeast = class.home == "least",
+    home = class.home == "here" and placing.node(class) or nil,
+    sortBy = class.sortBy, most = class.maxMembers}, done, ANSWER_SECONDS)
 end
 
 return finder

@@ -12,12 +12,12 @@ local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
 local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
-local list = require "sync.list"
 local log = require "sync.log"
 local nodes = require "sync.rooms.nodes"
 local null = require "cjson".null
 local numbers = require "sync.rooms.numbers"
 local pieces = require "sync.state.pieces"
+local relay = require "sync.rooms.relay"
 local remote = require "sync.rooms.remote"
 
 local now = core.C.sync_now
@@ -142,41 +142,24 @@ function Place:cancel()
   self:say("quit", "left")
 end
 
---- Calls a function of the room, whose answer comes later; without `done` there is none. Arguments
--- and rates are checked here.
+--- Calls a function of the room, whose answer comes later, to `owed` (see Rpc:defer); without that
+-- there is none. Arguments and rates are checked here.
 -- @treturn boolean|nil,fault as Rpc.invoke, nil when the answer comes later
-function Place:ask(name, params, input, done)
-  self.asking = {input = input, done = done}
+function Place:ask(name, params, input, owed)
+  self.input, self.owed = input, owed
   local ok, result = Rpc.invoke(self, name, params)
-  self.asking = nil
+  self.input, self.owed = nil, nil
   if not ok then return false, result end
   return nil
-end
-
--- What `Rpc.invoke` calls for a function of the room.
-local function forward(place, name, ...)
-  local asking, count = place.asking, select("#", ...)
-  local arguments = list.new {...}
-  for i = 1, count do
-    if arguments[i] == nil then arguments[i] = null end
-  end
-  local text, problem = remote.write(arguments)
-  if not text then error(fault.new(fault.ARGUMENTS, problem), 0) end
-  local said = {id = place.guest.id, key = place.key, name = name, params = text,
-    input = asking.input}
-  if not asking.done then return nodes.tell(place.guest.node, "call", said) end
-  nodes.ask(place.guest.node, "call", said, function(answer)
-    if not answer then return asking.done(nil, remote.away()) end
-    if answer.fault then return asking.done(nil, remote.readFault(answer.fault)) end
-    asking.done(remote.read(answer.result))
-  end)
 end
 
 --- The functions of a class of rooms as those of places.
 -- @tparam table class
 function Guest.functions(class)
   return functions.wrapped(rawget(class, "guestRemote"), class, function(name)
-    return function(place, ...) return forward(place, name, ...) end
+    return function(place, ...)
+      relay.call(place.guest.node, place.key, name, place.input, place.owed, ...)
+    end
   end)
 end
 

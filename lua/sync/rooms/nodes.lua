@@ -99,6 +99,31 @@ function nodes.newKey()
   return lastKey
 end
 
+-- Where new rooms live.
+
+local leaving = {} -- nodes that drain, by number
+local isLeaving = false
+
+--- This node drains: others have the rooms that are made from now on.
+function nodes.leave()
+  isLeaving = true
+  for _, number in ipairs(nodes.list()) do
+    if number ~= nodes.own() then nodes.tell(number, "leaves", {}) end
+  end
+end
+
+--- The nodes on which rooms may begin, this one first: those that don't drain. If all do, this one.
+-- @treturn table a list
+function nodes.takers()
+  local own = nodes.own()
+  local takers = {not isLeaving and own or nil}
+  for _, number in ipairs(nodes.list()) do
+    if number ~= own and not leaving[number] then takers[#takers + 1] = number end
+  end
+  if not takers[1] then takers[1] = own end
+  return takers
+end
+
 --- Takes a word.
 -- @tparam string word
 -- @tparam function fn of the number of the node that says it, and a table
@@ -151,12 +176,38 @@ function nodes.tell(number, word, said)
   return true
 end
 
+--- A list that several parts add to, which a node gets as one word: the last of this tick, if that
+-- is this word, so that nothing comes out of its order; or a new one.
+-- @tparam number number
+-- @tparam string word
+-- @tparam number bytes by which it grows, about
+-- @treturn table|nil with `list` and `n`, its length; nil: the node isn't there
+function nodes.lot(number, word, bytes)
+  local queue = queued[number]
+  local lot = queue and queue[#queue]
+  if not lot or lot.word ~= word or not lot.n then
+    if not nodes.isAlive(number) then return nil end
+    lot = {word = word, list = {}, n = 0}
+    enqueue(number, lot)
+  elseif lengths[number] + bytes > MOST_LENGTH then
+    send(number)
+    return nodes.lot(number, word, bytes)
+  end
+  lengths[number] = lengths[number] + bytes
+  return lot
+end
+
+-- Ends the waiting for an answer. Returns who waits.
 local function settle(question)
   local asked = questions[question]
   if not asked then return nil end
   questions[question] = nil
   count = count - 1
-  return asked.done
+  return asked
+end
+
+local function lose(asked)
+  if asked then loop.guard("what waits for another node", asked.lost, asked) end
 end
 
 -- One timer for all questions: to start and stop one for each would cost more than the rest.
@@ -167,15 +218,40 @@ local function giveUp()
   for question, asked in pairs(questions) do
     if asked.due < time then late[#late + 1] = question end
   end
-  for _, question in ipairs(late) do
-    local done = settle(question)
-    if done then loop.guard("what waits for another node", done, nil) end
-  end
+  for _, question in ipairs(late) do lose(settle(question)) end
   if count == 0 then
     loop.stopTimer(timer)
     timer = nil
   end
 end
+
+--- Waits for an answer of a node, which somebody asks for in words of their own.
+-- @tparam number number
+-- @tparam table asked who waits: gets the fields `node`, `due` and `lost`
+-- @tparam function lost called with it, when there is no answer in time, or at once
+-- @tparam[opt] number seconds
+-- @treturn number|nil the number of the question; nil: too many wait, and it was lost
+function nodes.expect(number, asked, lost, seconds)
+  if count >= MOST_QUESTIONS then return lost(asked) end
+  last, count = last + 1, count + 1
+  asked.node, asked.due, asked.lost = number, now() + (seconds or nodes.ANSWER_SECONDS), lost
+  questions[last] = asked
+  timer = timer or loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, giveUp)
+  return last
+end
+
+--- Who waits for an answer, which a node has given; nil: nobody does any more.
+function nodes.settle(question, number)
+  local asked = questions[question]
+  if asked and asked.node == number then return settle(question) end
+end
+
+--- There will be no answer.
+function nodes.giveUp(question)
+  lose(settle(question))
+end
+
+local function unanswered(asked) asked.done(nil) end
 
 --- Asks a node. `done` gets the answer, a table; or nil, when there is none in time.
 -- @tparam number number
@@ -184,14 +260,10 @@ end
 -- @tparam function done
 -- @tparam[opt] number seconds
 function nodes.ask(number, word, said, done, seconds)
-  if count >= MOST_QUESTIONS then return done(nil) end
-  last, count = last + 1, count + 1
-  local question = last
-  questions[question] = {node = number, done = done,
-    due = now() + (seconds or nodes.ANSWER_SECONDS)}
-  timer = timer or loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, giveUp)
+  local question = nodes.expect(number, {done = done}, unanswered, seconds)
+  if not question then return end
   said.question = question
-  if not nodes.tell(number, word, said) then settle(question)(nil) end
+  if not nodes.tell(number, word, said) then nodes.giveUp(question) end
 end
 
 --- Takes a question: `fn(node, said, answer)`.
@@ -205,21 +277,21 @@ function nodes.answers(word, fn)
   end
 end
 
+nodes.on("leaves", function(number) leaving[number] = true end)
+
 nodes.on("answer", function(number, said)
-  local asked = questions[said.question]
-  if asked and asked.node == number then settle(said.question)(said) end
+  local asked = nodes.settle(said.question, number)
+  if asked then asked.done(said) end
 end)
 
 local function changed(number, isThere)
+  leaving[number] = nil
   if not isThere then
     local lost = {}
     for question, asked in pairs(questions) do
       if asked.node == number then lost[#lost + 1] = question end
     end
-    for _, question in ipairs(lost) do
-      local done = settle(question)
-      if done then done(nil) end
-    end
+    for _, question in ipairs(lost) do lose(settle(question)) end
   end
   for _, fn in ipairs(watchers) do loop.guard("rooms of another node", fn, number, isThere) end
 end

@@ -29,6 +29,7 @@ local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local making = require "sync.rooms.making"
 local options = require "sync.options"
+local shutdown = require "sync.rooms.shutdown"
 local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
@@ -62,6 +63,9 @@ settings.persist = setting {false, {check = function(value)
   return type(value) == "boolean" or type(value) == "number" and value >= 0.1 and value <= 3600,
     "a boolean, or seconds from 0.1 to 3600"
 end}, onClass = true}
+--- On which node a room begins that clients make: "here", that of who makes it, or "least", that
+-- whose rooms have the least to do (see lua/sync/rooms/placing.lua).
+settings.home = setting {"here", options.oneOf {"here", "least"}, onClass = true}
 --- Names of options that choose a room for who names none: those of the room's metadata are the
 -- same.
 settings.filterBy = setting {{}, options.listOf("a list of names"), onClass = true}
@@ -95,9 +99,11 @@ Room.remote = {}
 --- The number of the last tick.
 -- @field tick
 
---- Whether nobody more may come in, by `lock`; whether it's joined by its code alone, by
--- `makePrivate`.
-Room.isLocked, Room.isPrivate = false, false
+--- Whether nobody more may come in, by `lock`.
+Room.isLocked = false
+
+--- Whether it's joined by its code alone, by `makePrivate`.
+Room.isPrivate = false
 
 -- The functions of a class as those of a member, which `invoke` calls.
 local function bound(class)
@@ -164,6 +170,13 @@ function Room:onReturn(member) end -- luacheck: ignore member
 --- Called at each tick.
 -- @tparam number dt seconds that a tick lasts, always the same
 function Room:onTick(dt) end -- luacheck: ignore dt
+
+--- Called when the server drains (`sync.drain`, `--drain`): the room is locked. May wait, until a
+-- match is over: till then its members are not sent elsewhere, and then the room ends. A room
+-- without such a handler ends when the server stops; its members are told "drain".
+-- @tparam number seconds that it may take
+function Room:onShutdown(seconds) end -- luacheck: ignore seconds
+shutdown.watch(Room.onShutdown)
 
 --- Called when the room has ended. May wait.
 function Room:onEnd() end

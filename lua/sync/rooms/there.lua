@@ -14,7 +14,6 @@ local loop = require "sync.loop"
 local nodes = require "sync.rooms.nodes"
 local null = require "cjson".null
 local remote = require "sync.rooms.remote"
-local rooms = require "sync.rooms.running"
 
 local C = core.C
 
@@ -25,6 +24,30 @@ local There = Class:extend("There")
 
 local function nameOf(node, key) return node .. "/" .. key end
 There.nameOf = nameOf
+
+local byNode = {} -- by node and key: those of all homes
+
+--- The line of a client's place, or nil.
+-- @tparam number node
+-- @tparam number key
+function There.at(node, key)
+  local lines = byNode[node]
+  return lines and lines[key]
+end
+
+local function enlist(self)
+  self.home.lines[self.name] = self
+  byNode[self.node] = byNode[self.node] or {}
+  byNode[self.node][self.key] = self
+end
+
+local function strike(self)
+  self.home.lines[self.name] = nil
+  local lines = byNode[self.node]
+  if not lines then return end
+  lines[self.key] = nil
+  if next(lines) == nil then byNode[self.node] = nil end
+end
 
 --- Makes one.
 -- @tparam number node
@@ -47,7 +70,7 @@ function There:enter(entry, member)
   if code < 0 then error("sync_state_join: " .. core.problem(code), 0) end
   state:setElsewhere(code, member.id)
   member.number, self.member, self.entry = code, member, entry
-  self.home.lines[self.name] = self
+  enlist(self)
 end
 
 --- It is in: patches go to its node from now on.
@@ -79,7 +102,7 @@ end
 function There:park(seconds)
   local home = self.home
   unpark(self)
-  home.lines[self.name] = self
+  enlist(self)
   if self.isCounted then
     count(self, -1)
     self.isCounted = false
@@ -100,7 +123,7 @@ end
 
 --- The client has come here: the line ends, and the member stays.
 function There:release()
-  self.home.lines[self.name] = nil
+  strike(self)
   unpark(self)
   if self.isCounted then count(self, -1) end
   self.isCounted = false
@@ -112,7 +135,7 @@ function There:move(node, key)
   local home, member = self.home, self.member
   self:release()
   self.node, self.key, self.name = node, key, nameOf(node, key)
-  home.lines[self.name] = self
+  enlist(self)
   home.state:setElsewhere(member.number, member.id)
   self:begin()
   home:back(member)
@@ -123,7 +146,7 @@ function There:close(member, reason)
   local home = self.home
   unpark(self)
   C.sync_state_leave(home.state.handle, member.number)
-  home.lines[self.name] = nil
+  strike(self)
   if self.isCounted then count(self, -1) end
   self.isCounted = false
   if reason then
@@ -236,26 +259,6 @@ end)
 nodes.on("want", function(_, said)
   local home = directory.byId(said.id)
   if home and not home.ended then home.state:want() end
-end)
-
-nodes.answers("call", function(node, said, answer)
-  local line = find(node, said)
-  local member = line and line.hasBegun and line.member
-  if not member then
-    return answer {fault = remote.writeFault(fault.new(fault.ARGUMENTS,
-      "room: this client is in no such room"))}
-  end
-  if not line.home:goesOn() then return answer {fault = remote.writeFault(remote.paused())} end
-  local ok, result = rooms.run(member, said.name, remote.read(said.params) or {})
-  if said.input and member.number ~= 0 then
-    member.lastInput = math.max(member.lastInput or 0, said.input)
-    C.sync_state_input(line.home.state.handle, member.number, said.input)
-  end
-  if not ok then return answer {fault = remote.writeFault(result)} end
-  local text, problem = remote.write(result)
-  if text then return answer {result = text} end
-  rooms.complain(member, said.name, problem)
-  answer {fault = remote.writeFault(fault.new(fault.INTERNAL, "internal error"))}
 end)
 
 -- Takes out the members of a node but for those of these keys.

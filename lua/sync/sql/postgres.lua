@@ -43,11 +43,16 @@ local function done(self, failure)
   if resume then resume(failure) end
 end
 
--- Waits until what was begun has ended; raises what went wrong.
-local function await(self)
+-- Waits until what was begun has ended. Returns what went wrong.
+local function outcome(self)
   self.isBusy = true
   limits.start(self, self.options.timeout)
-  local failure = self:wait()
+  return self:wait()
+end
+
+-- The same; raises it.
+local function await(self)
+  local failure = outcome(self)
   if failure then error(failure, 0) end
 end
 
@@ -150,23 +155,23 @@ end
 
 -- A row has come. Returns false when no more are taken.
 local function takeRow(self, result)
-  local want = self.want
-  self.taken = self.taken + 1
-  if self.taken == 1 then describe(self, result) end
-  if self.taken > 1 and (want == "first" or want == "value") then return true end
-  for column = 0, #self.names - 1 do
-    self.bytes = self.bytes + lib.PQgetlength(result, 0, column)
-  end
+  local want, taken, bytes = self.want, self.taken + 1, self.bytes
+  self.taken = taken
+  if taken == 1 then describe(self, result) end
+  if taken > 1 and (want == "first" or want == "value") then return true end
   if want == "each" then
     self.rows[#self.rows + 1] = readRow(self, result)
     return true
-  elseif self.taken > self.options.maxRows or self.bytes > self.options.maxBytes then
+  end
+  for column = 0, #self.names - 1 do bytes = bytes + lib.PQgetlength(result, 0, column) end
+  self.bytes = bytes
+  if taken > self.options.maxRows or bytes > self.options.maxBytes then
     tooLarge(self)
     return false
-  elseif want == "rows" or want == "first" then
-    self.rows[self.taken] = readRow(self, result)
   elseif want == "value" then
     self.value = libpq.cell(result, 0, 0, self.reads[1])
+  elseif want == "rows" or want == "first" then
+    self.rows[taken] = readRow(self, result)
   end
   return true
 end
@@ -183,8 +188,10 @@ local function takeResult(self, result)
   elseif status ~= COMMAND_OK and status ~= TUPLES_OK then
     self.failure = self.failure or libpq.failed(result)
   end
-  self.changes = tonumber(toString(lib.PQcmdTuples(result))) or 0
-  self.tag = toString(lib.PQcmdStatus(result))
+  if self.want == "none" then -- else nobody asks
+    self.changes = tonumber(toString(lib.PQcmdTuples(result))) or 0
+    self.tag = toString(lib.PQcmdStatus(result))
+  end
   lib.PQclear(result)
   if status > TUPLES_OK and status < 5 then -- COPY, which has a protocol of its own
     self:lose(values.failure("misuse", "COPY is not for this"))
@@ -240,7 +247,7 @@ local function send(self, sent, want)
     self.isBroken = true
     error(failure, 0)
   end
-  self.want, self.taken, self.bytes, self.rows = want, 0, 0, {}
+  self.want, self.taken, self.bytes, self.rows = want, 0, 0, want ~= "value" and {} or nil
   self.failure, self.value, self.changes, self.isComplete = nil, nil, 0, false
   if want ~= "none" then lib.PQsetSingleRowMode(self.pg) end
   flush(self)
@@ -324,7 +331,9 @@ local function resultOf(self, want)
   return self.changes
 end
 
-local function execute(self, want, fn, sql, count, ...)
+-- Sends a statement, and waits for what comes; of `each` until there are some rows. Returns what
+-- the server has against it.
+local function execute(self, want, sql, count, ...)
   local statement = translate(sql)
   if statement.count ~= count then
     values.misuse("the statement has %d places for %d parameters", statement.count, count)
@@ -334,23 +343,25 @@ local function execute(self, want, fn, sql, count, ...)
   send(self, lib.PQsendQueryPrepared(self.pg, self.statement.name, count, libpq.texts,
     libpq.lengths, libpq.formats, 0), want)
   libpq.release(count)
-  await(self)
-  if want == "each" then return finishEach(self, pcall(give, self, fn)) end
-  return resultOf(self, want)
+  local failure = outcome(self)
+  return failure or self.isComplete and self.failure or nil
 end
 
---- Executes a statement. One that was prepared before a table changed is prepared anew: nothing
--- of it was done.
+--- Executes a statement. One that was prepared before a table changed is prepared anew, unless
+-- that has made a transaction fail: nothing of it was done.
 function PostgreSQL:query(want, fn, sql, count, ...)
-  local prepared = self.prepared[sql]
-  if not prepared or self:isInTransaction() then
-    return execute(self, want, fn, sql, count, ...)
+  local failure = execute(self, want, sql, count, ...)
+  if failure and failure.native == PLAN_CHANGED and not self.isBroken and
+    not self:isInTransaction() then
+    self.prepared[sql] = nil
+    failure = execute(self, want, sql, count, ...)
   end
-  local ok, a = pcall(execute, self, want, fn, sql, count, ...)
-  if ok then return a end
-  if type(a) ~= "table" or a.native ~= PLAN_CHANGED then error(a, 0) end
-  self.prepared[sql] = nil
-  return execute(self, want, fn, sql, count, ...)
+  if want == "each" then
+    finishEach(self, pcall(give, self, fn))
+  elseif failure then
+    error(failure, 0)
+  end
+  return resultOf(self, want)
 end
 
 function PostgreSQL:isInTransaction()

@@ -1,14 +1,10 @@
 /* luajit.c: LuaJIT's functions, found in this program. */
-#include "work/luajit.h"
+#include "core/luajit.h"
 
 #include <dlfcn.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdio.h>
-
-#include "sync.h"
-/* It follows sync.h, as the text of the FFI does. */
-#include "work/work.h"
 
 enum { MOST_RANGES = 512 };
 
@@ -53,15 +49,24 @@ static int range_of(uintptr_t address) {
     return -1;
 }
 
+void luajit_note_code(void) {
+    range_count = 0;
+    dl_iterate_phdr(note_ranges, NULL);
+}
+
+bool luajit_is_native(uintptr_t address) {
+    return range_of(address) >= 0 || range_count >= MOST_RANGES;
+}
+
 enum luajit_place luajit_place_of(uintptr_t address) {
     int range = range_of(address);
     if (range == own_range) {
         return LUAJIT_ITSELF;
     }
-    return range < 0 && range_count < MOST_RANGES ? LUAJIT_COMPILED : LUAJIT_ELSEWHERE;
+    return luajit_is_native(address) ? LUAJIT_ELSEWHERE : LUAJIT_COMPILED;
 }
 
-int32_t sync_work_load(char *message, size_t size) {
+int luajit_load(char *message, size_t size) {
     static bool loaded;
     if (loaded) {
         return 0;
@@ -77,7 +82,7 @@ int32_t sync_work_load(char *message, size_t size) {
     }
     LUAJIT_FUNCTIONS(FIND)
 #undef FIND
-    dl_iterate_phdr(note_ranges, NULL);
+    luajit_note_code();
     own_range = range_of((uintptr_t)luajit.lua_newstate);
     loaded = true;
     return 0;

@@ -1,7 +1,9 @@
-/* luajit.h: the functions of LuaJIT that states on threads need. They are found in this
- * program, whichever it is: sync-lua has LuaJIT in it, another has its library loaded. */
+/* luajit.h: the functions of LuaJIT that C needs to end what Lua runs, and to tell where
+ * a thread is. They are found in this program, whichever it is: sync-lua has LuaJIT in
+ * it, another has its library loaded. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +52,15 @@ typedef void luajit_hook(struct lua_State *L, void *what);
 #define LUAJIT_MEMBER(name, result, arguments) result(*name) arguments;
 extern struct luajit_functions { LUAJIT_FUNCTIONS(LUAJIT_MEMBER) } luajit;
 #undef LUAJIT_MEMBER
+
+/* Finds them, once, on the loop's thread. Returns 0, or -1 and what lacks. */
+int luajit_load(char *message, size_t size);
+
+/* Notes where the code of the program and of its libraries lies. */
+void luajit_note_code(void);
+
+/* Whether an address is in that; what isn't was made by LuaJIT. */
+bool luajit_is_native(uintptr_t address);
 
 /* Where a thread is: for who wants to end what it runs. */
 enum luajit_place {

@@ -1,0 +1,111 @@
+--- `sync-lua console PID` and `sync-lua reload PID`: the other side of a server's door (see
+-- lua/sync/console/door.lua).
+-- @module sync.cli.console
+
+local cjson = require "cjson.safe"
+local loop = require "sync.loop"
+local places = require "sync.console.places"
+local task = require "sync.task"
+local tcp = require "sync.socket.tcp"
+local terminal = require "sync.cli.terminal"
+
+local console = {}
+
+local HELP = [[
+usage: sync-lua console PID             asks for lines, and says what the server answers
+       sync-lua console PID COMMAND     says one line; exit code 1 when that has failed
+       sync-lua reload PID [back]       the same as sync-lua console PID reload [back]
+
+PID is the process of a server that this user runs, or anybody's for root. The server's log
+has each line. The command help lists what there is; what is none is evaluated as Lua.
+]]
+
+local function fail(code, ...)
+  io.stderr:write("sync-lua console: ", string.format(...), "\n")
+  return code
+end
+
+local function connect(process)
+  local list = places.find(process)
+  if not list then return nil, ("there is no process %d"):format(process) end
+  local problem
+  for _, place in ipairs(list) do
+    local connection = tcp.create()
+    local done, why = connection:connect("unix:" .. place.path)
+    if done then
+      connection:settimeout(nil)
+      return connection
+    end
+    if why ~= "No such file or directory" or not problem then problem = why end
+  end
+  return nil, ("process %d has no console: %s; is it a server of sync-lua, run by this user, " ..
+    "and without --console=off?"):format(process, problem)
+end
+
+-- Says a line and writes the answer. Returns whether it was done; nil: the server has gone.
+local function say(connection, line)
+  local sent = connection:send(line .. "\n")
+  while sent do
+    local text = connection:receive "*l"
+    local answer = text and cjson.decode(text)
+    if not answer then break end
+    if answer.ok ~= nil then
+      if not answer.ok then io.stdout:write("error: ", tostring(answer.problem), "\n") end
+      return answer.ok
+    end
+    io.stdout:write(tostring(answer.out), "\n")
+    io.stdout:flush()
+  end
+  io.stdout:write "the server has gone\n"
+end
+
+local function ask(connection, process)
+  local home = os.getenv "HOME"
+  local read, finish = terminal.open(("%d> "):format(process), home and
+    home .. "/.sync_lua_history")
+  local code = 0
+  for line in read do
+    local done = not line:find "%S" or say(connection, line)
+    if done == nil then
+      code = 1
+      break
+    end
+  end
+  finish()
+  return code
+end
+
+local function run(process, line)
+  local connection, problem = connect(process)
+  if not connection then return fail(1, "%s", problem) end
+  local code
+  if line then
+    code = say(connection, line) and 0 or 1
+  else
+    code = ask(connection, process)
+  end
+  connection:close()
+  return code
+end
+
+--- Does what the command line says.
+-- @tparam table words the command line, from 1 on
+-- @tparam string name "console" or "reload"
+-- @treturn number the exit code
+function console.main(words, name)
+  local process = tonumber(words[1])
+  if words[1] == "--help" or words[1] == "-h" then
+    io.stdout:write(HELP)
+    return 0
+  elseif not process or process < 1 or process % 1 ~= 0 then
+    return fail(2, "the PID of a server must be given; see sync-lua console --help")
+  end
+  local line = words[2] and table.concat(words, " ", 2)
+  if name == "reload" then line = line and "reload " .. line or "reload" end
+  local code = 1
+  task.spawn(function() code = run(process, line) end)
+  loop.run()
+  return code
+end
+
+return console

@@ -1,0 +1,179 @@
+-- The watchdog: which handler keeps all others waiting, and where it is.
+
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
+
+-- Its handlers are stuck until a file is there, each in another way.
+local SERVER = [[
+  local sync = require "sync"
+  local ffi = require "ffi"
+  ffi.cdef "int access(const char *path, int mode);"
+  local C, path = ffi.C, (...)
+  local Stuck = sync.Protocol:extend("Stuck")
+  Stuck.framing = "line"
+  local acts = {}
+  function acts.interpreted()
+    repeat local file = io.open(path) until file -- line 9
+  end
+  local function isThere(n) return n % 1000 == 0 and C.access(path, 0) == 0 end
+  function acts.compiled()
+    local n = 0
+    repeat
+      n = n + 1
+    until isThere(n) -- line 16
+  end
+  function acts.alone()
+    local n = 0
+    while n % 1000 > 0 or C.access(path, 0) ~= 0 do n = n + 1 end
+  end
+  function acts.read() return io.read("*l") end
+  function acts.find() return (("a"):rep(40)):find(("a?"):rep(40) .. ("a"):rep(40)) end
+  function acts.timer() sync.after(0, acts.interpreted) end
+  function acts.task()
+    sync.spawn(function()
+      sync.sleep(0.001)
+      acts.interpreted() -- line 28
+    end)
+  end
+  function acts.waits(client)
+    sync.sleep(0.001)
+    acts.interpreted() -- line 33
+    client:send("waited")
+  end
+  acts.waits = sync.waits(acts.waits)
+  function Stuck:onData(name)
+    if acts[name] then acts[name](self) end
+    self:send("done")
+  end
+  sync.enable("127.0.0.1", 0, Stuck)
+  sync.start()
+]]
+
+local STUCK = "a handler is stuck, nobody is served: "
+
+describe("the watchdog", function()
+  local released, server, port
+
+  local function start(...)
+    released = Process.file()
+    local arguments = {...}
+    arguments[#arguments + 1] = Process.file(SERVER)
+    arguments[#arguments + 1] = released
+    server = Program.start(unpack(arguments))
+    port = tonumber(server:expect("stderr", "listens on %S-:(%d+)"))
+  end
+
+  local function ask(name)
+    local client = Program.connect(port)
+    assert(client:send(name .. "\n"))
+    return client
+  end
+
+  local function release()
+    assert(io.open(released, "w")):close()
+  end
+
+  after_each(Process.cleanUp)
+
+  -- Lets a handler be stuck. What the log says of that, and of its end.
+  local function stuckIn(name, pattern)
+    local client = ask(name)
+    local found = {server:expect("stderr", pattern)}
+    release()
+    assert.equal("done", client:receive("*l"))
+    server:expect("stderr", "the handler that was stuck has ended after about [%d.]+ s")
+    os.remove(released)
+    return unpack(found)
+  end
+
+  it("names handlers, with the line that runs and the client", function()
+    start("--watchdog=0.2")
+    local line = stuckIn("interpreted", STUCK ..
+      "onData of Stuck has not ended for 0.%d s, at %S+:(%d+) address=127.0.0.1 client=1\n")
+    assert.equal("9", line)
+    line = stuckIn("compiled", STUCK .. "onData of Stuck has not ended for 0.%d s, at %S+:(%d+) " ..
+      "address=127.0.0.1 client=2\n")
+    assert.is_true(tonumber(line) >= 11 and tonumber(line) <= 16)
+  end)
+
+  it("names a loop that is compiled by its handler", function()
+    start("--watchdog=0.2")
+    stuckIn("alone", STUCK .. "onData of Stuck has not ended for 0.%d s address=127.0.0.1 " ..
+      "client=1 in=[^\n]*compiled code")
+  end)
+
+  it("names timers and functions that wait", function()
+    start("--watchdog=0.2")
+    for name, line in pairs {timer = 9, task = 28, waits = 33} do
+      local client = ask(name)
+      local trace = server:expect("stderr", STUCK .. "a timer has not ended for 0.%d s, at " ..
+        "%S+:9(.*)")
+      if line ~= 9 then assert.matches(":" .. line .. "\n", trace) end
+      release()
+      server:expect("stderr", "the handler that was stuck has ended")
+      client:close()
+      server:kill("KILL")
+      start("--watchdog=0.2")
+    end
+  end)
+
+  it("names calls of C, in a handler that waits for the system", function()
+    start("--watchdog=0.2")
+    local client = ask "read"
+    local calls = server:expect("stderr", STUCK .. "onData of Stuck has not ended for 0.%d s " ..
+      'address=127.0.0.1 client=1 in="(.-)"\n')
+    assert.matches("^%S*read%S* < ", calls)
+    server:write("\n")
+    assert.equal("done", client:receive("*l"))
+  end)
+
+  it("names a handler that hangs in C, also as JSON", function()
+    start("--watchdog=0.2", "--log=json")
+    ask "find"
+    local line = server:expect("stderr", '({[^\n]*a handler is stuck[^\n]*})\n')
+    local entry = require "cjson".decode(line)
+    assert.equal("error", entry.level)
+    assert.equal("127.0.0.1", entry.address)
+    assert.equal("1", entry.client)
+    assert.matches("^onData of Stuck", entry.message:sub(#STUCK + 1))
+    assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+Z$", entry.time)
+  end)
+
+  it("takes a pause of the machine for no stuck handler", function()
+    start("--watchdog=0.5")
+    local client = ask "interpreted"
+    local running = ask "nothing" -- nobody is served
+    server:kill("STOP")
+    require "socket".sleep(1.5)
+    release()
+    server:kill("CONT")
+    assert.equal("done", client:receive("*l"))
+    assert.equal("done", running:receive("*l"))
+    assert.not_matches("stuck", server:stderr())
+  end)
+
+  it("can be turned off, and refuses what is no time", function()
+    start("--watchdog=off")
+    local tasks = io.popen("ls /proc/" .. server.pid .. "/task | wc -l"):read("*n")
+    start("--watchdog=1")
+    assert.equal(tasks + 1, io.popen("ls /proc/" .. server.pid .. "/task | wc -l"):read("*n"))
+    local code, _, err = Program.run("--watchdog=soon", "-e", "")
+    assert.equal(2, code)
+    assert.matches('takes seconds from 0.05 to 86400, or off, not "soon"', err)
+  end)
+
+  it("leaves a profiler of the script's alone", function()
+    local _, out = Program.runCode([[
+      local sync = require "sync"
+      local seen = 0
+      require "jit.profile".start("i1", function(_, count) seen = seen + count end)
+      sync.after(0, function()
+        local last = os.clock() + 0.5
+        while os.clock() < last do end
+        print(seen > 0)
+      end)
+      sync.start()
+    ]], "--watchdog=0.05")
+    assert.matches("true", out)
+  end)
+end)

@@ -1,0 +1,85 @@
+/* entry.c: lines of the log that C makes itself, as lua/sync/log.lua makes them. */
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/log.h"
+#include "sync.h"
+
+enum { ENTRY = 4096 };
+
+struct entry {
+    char bytes[ENTRY];
+    size_t length;
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct entry *entry,
+                                                      const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    size_t room = ENTRY - 1 - entry->length;
+    int length = vsnprintf(entry->bytes + entry->length, room, format, arguments);
+    va_end(arguments);
+    if (length > 0) {
+        entry->length += (size_t)length < room ? (size_t)length : room - 1;
+    }
+}
+
+static bool is_plain(const char *text) {
+    return !strpbrk(text, " \t\"=") && *text;
+}
+
+/* Control characters become question marks; what may not stand in quotes is escaped. */
+static void put_text(struct entry *entry, const char *text, bool quoted) {
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        bool escaped = quoted && (byte == '"' || byte == '\\');
+        put(entry, escaped ? "\\%c" : "%c", byte < 0x20 || byte == 0x7f ? '?' : byte);
+    }
+}
+
+static void put_quoted(struct entry *entry, const char *text) {
+    put(entry, "\"");
+    put_text(entry, text, true);
+    put(entry, "\"");
+}
+
+static void make_json(struct entry *entry, const char *message,
+                      const struct log_field *fields, size_t count) {
+    put(entry, ",\"level\":\"error\",\"message\":");
+    put_quoted(entry, message);
+    for (size_t i = 0; i < count; i++) {
+        put(entry, ",\"%s\":", fields[i].name);
+        put_quoted(entry, fields[i].value);
+    }
+    put(entry, "}");
+}
+
+static void make_text(struct entry *entry, const char *message,
+                      const struct log_field *fields, size_t count) {
+    put(entry, " ERROR ");
+    put_text(entry, message, false);
+    for (size_t i = 0; i < count; i++) {
+        put(entry, " %s=", fields[i].name);
+        is_plain(fields[i].value) ? put_text(entry, fields[i].value, false)
+                                  : put_quoted(entry, fields[i].value);
+    }
+}
+
+void log_error(bool json, const char *message, const struct log_field *fields,
+               size_t count) {
+    struct entry entry = {.length = 0};
+    char when[32];
+    time_t now = time(NULL);
+    struct tm parts;
+    json ? gmtime_r(&now, &parts) : localtime_r(&now, &parts);
+    strftime(when, sizeof(when), json ? "{\"time\":\"%Y-%m-%dT%H:%M:%SZ\"" : "%H:%M:%S",
+             &parts);
+    put(&entry, "%s%s", sync_log_is_journal() ? "<3>" : "", when);
+    json ? make_json(&entry, message, fields, count)
+         : make_text(&entry, message, fields, count);
+    entry.bytes[entry.length++] = '\n';
+    sync_log_write(entry.bytes, entry.length, json);
+}

@@ -1,0 +1,14 @@
+/* log.h: lines of the log that are not the program's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct log_field {
+    const char *name; /* a plain word */
+    const char *value;
+};
+
+/* Writes an entry of level "error" as lua/sync/log.lua does. Texts are UTF-8. */
+void log_error(bool json, const char *message, const struct log_field *fields,
+               size_t count);

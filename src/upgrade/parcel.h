@@ -1,0 +1,61 @@
+/* parcel.h: what the next process is handed: items, each with bytes, and some with
+ * descriptors. Knows no connection.
+ *
+ * All bytes are in one memory file, so that they are written once and copied by nobody;
+ * the descriptors follow over the socket that both processes have.
+ */
+#pragma once
+
+#include "core/record.h"
+
+struct parcel {
+    struct record record; /* items, or what was received of them */
+    struct reading left;  /* of those that were received */
+    int *fds;
+    size_t fd_count;
+    size_t fd_capacity;
+    size_t fds_taken; /* by whom they were received for */
+    uint32_t fds_due; /* of the last item, and not taken */
+    void *mapped;     /* what was received, or NULL */
+    size_t mapped_size;
+};
+
+struct parcel *parcel_new(void);
+
+/* Frees it, and closes what was received and wasn't taken. */
+void parcel_free(struct parcel *parcel);
+
+/* Begins an item; its bytes are written into the record, and ended. */
+size_t parcel_begin(struct parcel *parcel, uint8_t type, uint32_t value);
+void parcel_end(struct parcel *parcel, size_t begun);
+
+/* Takes an item back. */
+void parcel_undo(struct parcel *parcel, size_t begun, size_t fd_count);
+
+/* The descriptor belongs to the item that was begun last. Stays the caller's. */
+void parcel_add_fd(struct parcel *parcel, int fd);
+
+/* Receiving and sending wait for the other side, at most so many ms. Returns 0 or an
+ * error code. */
+int parcel_set_patience(int socket, uint32_t ms);
+
+/* Sends all of it by a socket (SOCK_SEQPACKET). Waits at most so many ms for the other
+ * side. Returns 0 or an error code. */
+int parcel_send(const struct parcel *parcel, int socket, uint32_t ms);
+
+/* Receives one. Returns NULL, and sets *error. */
+struct parcel *parcel_receive(int socket, uint32_t ms, int *error);
+
+/* The next item. Descriptors of the one before that weren't taken are closed. Returns
+ * false behind the last, or where there's none: then left.failed. */
+struct parcel_item {
+    uint8_t type;
+    uint32_t value;
+    uint32_t fd_count;
+    const char *bytes;
+    size_t length;
+};
+bool parcel_next(struct parcel *parcel, struct parcel_item *item);
+
+/* Returns a descriptor that is the caller's, or -1. */
+int parcel_take_fd(struct parcel *parcel);
