@@ -190,7 +190,9 @@ local function survive(self, failing, isConnected)
   await(self.kind .. ": rooms are back", BACK_SECONDS, function(member)
     return failing[member.node] or member.room.epoch > epochs[member] and member.heard.onRoomBack
   end)
-  if isWhole then print(("%s: known after %.1f s, back after %.1f s"):format(self.kind, known, sync.now() - since))
+  if isWhole then
+    print(("%s: known after %.1f s, back after %.1f s"):format(self.kind, known, sync.now() - since))
+  end
 end
 
 -- Which node has each room now.
