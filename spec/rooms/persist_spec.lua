@@ -191,7 +191,8 @@ local function survive(self, failing, isConnected)
     return failing[member.node] or member.room.epoch > epochs[member] and member.heard.onRoomBack
   end)
   if isWhole then
-    print(("%s: known after %.1f s, back after %.1f s"):format(self.kind, known, sync.now() - since))
+    print(("%s: known after %.1f s, back after %.1f s"):format(self.kind, known,
+      sync.now() - since))
   end
 end
 
