@@ -87,6 +87,14 @@ function core.addresses(listener)
   return ffi.string(text, C.sync_listener_addresses(handle, listener, text, 1024))
 end
 
+--- Starts the watchdog, from a table of the fields of `struct sync_watchdog`.
+-- @treturn number 0 or an error code
+-- @treturn string what lacks, or ""
+function core.startWatchdog(fields)
+  local options = ffi.new("struct sync_watchdog", fields)
+  return C.sync_watchdog_start(handle, options, text, 1024), ffi.string(text)
+end
+
 --- A `struct sync_options` from a table of its fields.
 function core.options(fields)
   return ffi.new("struct sync_options", fields)

@@ -530,27 +530,6 @@ local NOBODYS = {
   [tonumber(C.SYNC_NOTICE)] = "a notice",
 }
 
--- Handlers of events that are a client's.
-local HANDLERS = {
-  [CONNECT] = "onConnect", [DATA] = "onData", [BYTES] = "onBytes",
-  [tonumber(C.SYNC_DRAIN)] = "onDrain", [tonumber(C.SYNC_CLOSE)] = "onClose",
-  [REQUEST] = "the handler of a request", [FILE] = "the handler of a request",
-}
-
---- What is being handled, for people: "onData of Echo", "a timer"; and the client, if there is one.
--- @treturn string
--- @treturn table|nil
-function loop.handled()
-  if isBetween or handle.cursor < 1 then return "what ends a tick" end
-  local event = handle.events[handle.cursor - 1]
-  local handler = HANDLERS[event.type]
-  if not handler then return NOBODYS[event.type] or "a handler" end
-  local client = clients[event.id]
-  local listener = loop.listeners[C.sync_listener_of(handle, event.id)]
-  local class = client and getmetatable(client) or listener and listener.class
-  return class and ("%s of %s"):format(handler, class.className) or handler, client
-end
-
 --- A handler of a client has raised an error: the client is closed.
 -- @tparam table client
 -- @tparam table failure as failure.catch makes it
