@@ -44,8 +44,10 @@ static void emptied(struct conn *conn) {
     }
 }
 
+/* Counted here, since the event that follows lets the program look. */
 static void gone(struct conn *conn) {
     struct conn *other = other_side(conn);
+    conn->core->public.relay_count--;
     if (other) {
         hold_pause(other, false);
         conn_end(other, SYNC_BY_SERVER);
@@ -54,7 +56,6 @@ static void gone(struct conn *conn) {
 
 static void free_side(struct conn *conn) {
     struct relay *relay = conn->protocol_data;
-    conn->core->public.relay_count--;
     relay->sides[relay->sides[1] == conn] = NULL;
     if (!relay->sides[0] && !relay->sides[1]) {
         free(relay);

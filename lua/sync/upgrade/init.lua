@@ -116,13 +116,18 @@ local function pack(self)
   return parcel
 end
 
---- Functions that add what else there is to a parcel.
-upgrade.parts = {}
+--- Functions that add what else there is to a parcel; that say what has to come to its end before,
+-- or nil; and that add to what the next process is told before it loads its script.
+upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
 
 -- Handing over.
 
 -- What still has to come to its end, or nil.
 local function unrest(self)
+  for _, unrestOf in ipairs(upgrade.unrests) do
+    local why = unrestOf()
+    if why then return why end
+  end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
   for _, client in pairs(loop.clients) do
     if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
@@ -222,6 +227,7 @@ local function introduce(self)
   for i, listener in ipairs(self.listeners) do
     told.listeners[i] = listener:describe()
   end
+  for _, add in ipairs(upgrade.hellos) do add(told) end
   addText(parcel, told, "hello")
   for _, listener in ipairs(self.listeners) do
     local name = listener:describe()
