@@ -36,7 +36,7 @@ function Home.create(room, id, number)
   local class = getmetatable(room)
   local self = Home:new {
     room = room, class = class,
-    number = numbers.take(number),       -- in this process, by which clients name the room
+    number = numbers.take(number), -- in this process, by which clients name the room
     lastMember = 0, byMember = {}, -- members by id
     entries = {}, entryCount = 0,  -- who is on the way in
     seats = {}, seatCount = 0,     -- timers, by secret

@@ -160,7 +160,8 @@ local function leave(self)
   finish(self)
   C.sync_freeze(handle, 0)
   loop.stopTimers()
-  log.info(("upgrade: process %d has taken over, with %d connections"):format(process, count))
+  log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms")
+    :format(process, count, 1000 * (now() - self.frozenAt)))
   answer(("done: process %d has taken over"):format(process))
   self.onLeft(REST_SECONDS)
   if handle.relay_count > 0 then
@@ -198,6 +199,7 @@ end
 -- From now on nothing is read; between two ticks everything is handed over.
 local function quieten(self)
   C.sync_freeze(handle, 1)
+  self.frozenAt = now()
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
   clients.loseCalls()
