@@ -78,7 +78,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak upgrade-check upgrade-check flap state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak upgrade-check flap rooms-chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
