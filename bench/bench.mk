@@ -78,6 +78,10 @@ bench-rooms: deps-build ## measure broadcasts to 10,000 clients, plain, deflated
 	@python3 -B bench/runs/rooms.py
 	@python3 -B bench/runs/calls.py
 
+bench-io: deps-build ## measure --io-threads=1 beside one thread, by thread (QUICK=1: one short round)
+	@$(MAKE) -s build bench-build
+	@python3 -B bench/runs/io.py
+
 bench-remoting: deps-build ## measure a remote call beside npm's servers (QUICK=1: one short round)
 	@$(MAKE) -s build bench-build $(BUILD)/bench/remoting-npm/installed
 	@python3 -B bench/runs/remoting.py
@@ -102,7 +106,7 @@ bench-reconnect: deps-build ## kill a server under 200 clients, and see them ret
 
 -include $(shell find $(BUILD)/bench/obj -name '*.d' 2>/dev/null)
 
-.PHONY: bench bench-build bench-test bench-jit bench-tls bench-heap bench-rooms bench-remoting bench-scale \
+.PHONY: bench bench-build bench-test bench-jit bench-tls bench-heap bench-rooms bench-io bench-remoting bench-scale \
     bench-state bench-central bench-reconnect
 
 bench-waits: deps-build ## measure what handlers that wait cost others (QUICK=1: short rounds)

@@ -38,11 +38,11 @@ static const struct known {
     {"workers", 0, 0, required_argument},   {"cluster", 0, 0, required_argument},
     {"jit", 0, 0, required_argument},       {"jit-report", 0, 0, no_argument},
     {"log", 0, 0, required_argument},       {"log-file", 0, 0, required_argument},
-    {"io", 0, 0, required_argument},        {"memory", 0, 0, required_argument},
-    {"console", 0, 0, required_argument},   {"drain", 0, 0, required_argument},
-    {"watchdog", 0, 0, required_argument},  {"execute", 'e', 1, required_argument},
-    {"library", 'l', 1, required_argument}, {"j", 'j', 1, required_argument},
-    {"O", 'O', 1, optional_argument},
+    {"io", 0, 0, required_argument},        {"io-threads", 0, 0, required_argument},
+    {"memory", 0, 0, required_argument},    {"console", 0, 0, required_argument},
+    {"drain", 0, 0, required_argument},     {"watchdog", 0, 0, required_argument},
+    {"execute", 'e', 1, required_argument}, {"library", 'l', 1, required_argument},
+    {"j", 'j', 1, required_argument},       {"O", 'O', 1, optional_argument},
 };
 
 enum {
@@ -91,6 +91,30 @@ static bool choose_io(const char *name) {
         return false;
     }
     setenv("SYNC_IO", name, 1);
+    if (strcmp(name, "uring") != 0) {
+        unsetenv("SYNC_IO_THREADS"); /* the others have none */
+    }
+    return true;
+}
+
+/* The same for threads; only uring has some. */
+static bool choose_threads(const char *text) {
+    char *end;
+    long count = strtol(text, &end, 10);
+    const char *io = getenv("SYNC_IO");
+    if (*text < '0' || *text > '9' || *end || count > SYNC_IO_THREADS_MOST) {
+        fprintf(stderr, "sync-lua: --io-threads takes a number from 0 to %d, not %s\n",
+                SYNC_IO_THREADS_MOST, text);
+        return false;
+    }
+    if (count > 0 && (!io || !*io || strcmp(io, "auto") == 0) && !choose_io("uring")) {
+        return false;
+    }
+    if (sync_choose_io_threads((uint32_t)count) < 0) {
+        fprintf(stderr, "sync-lua: --io-threads=%s: %s\n", text, sync_io_why());
+        return false;
+    }
+    setenv("SYNC_IO_THREADS", text, 1);
     return true;
 }
 
@@ -102,6 +126,7 @@ static int push_options(lua_State *L, int argc, char **argv) {
     char letters[3 * KNOWN + 2];
     int option;
     int count = 0;
+    const char *threads = NULL;
     describe_options(longs, letters);
     lua_newtable(L);
     while ((option = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
@@ -111,6 +136,9 @@ static int push_options(lua_State *L, int argc, char **argv) {
         if (optarg && strcmp(option_name(option), "io") == 0 && !choose_io(optarg)) {
             return -1;
         }
+        if (optarg && strcmp(option_name(option), "io-threads") == 0) {
+            threads = optarg; /* of the way that --io names, which may come behind */
+        }
         lua_createtable(L, 2, 0);
         lua_pushstring(L, option_name(option));
         lua_rawseti(L, -2, 1);
@@ -118,7 +146,7 @@ static int push_options(lua_State *L, int argc, char **argv) {
         lua_rawseti(L, -2, 2);
         lua_rawseti(L, -2, ++count);
     }
-    return optind;
+    return threads && !choose_threads(threads) ? -1 : optind;
 }
 
 static void set_arg(lua_State *L, int argc, char **argv, int script) {

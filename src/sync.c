@@ -609,6 +609,14 @@ int32_t sync_choose_io(const char *name) {
     return poller_choose(name);
 }
 
+int32_t sync_choose_io_threads(uint32_t count) {
+    return poller_choose_threads(count);
+}
+
+uint32_t sync_io_threads(void) {
+    return poller_threads();
+}
+
 const char *sync_io(void) {
     return poller_name();
 }

@@ -246,6 +246,13 @@ struct sync_websocket {
  * why. */
 int32_t sync_choose_io(const char *name);
 
+enum { SYNC_IO_THREADS_MOST = 64 };
+
+/* Says how many threads send and receive for each core that is made from now on, by
+ * "uring"; 0: none. Returns 0, or UV_ENOTSUP; sync_io_why then says why. */
+int32_t sync_choose_io_threads(uint32_t count);
+uint32_t sync_io_threads(void);
+
 /* The way that cores take, and why. */
 const char *sync_io(void);
 const char *sync_io_why(void);

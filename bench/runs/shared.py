@@ -133,12 +133,14 @@ class Server(Process):
         super().__init__(pinned(SERVER_CORE, command + [str(self.port)]), **options)
 
 
-def run_load(server, mode, options, warm_up, seconds, port=None, connecting=30):
+def run_load(server, mode, options, warm_up, seconds, port=None, connecting=30, pin=True):
     """Runs a mode of the load client; returns what it reports, as JSON. `connecting` is how many
     seconds it may take besides."""
     words = [LOAD, mode, f"127.0.0.1:{port or server.port}", "-p", server.pid, "-w", warm_up,
              "-t", seconds, "--json"] + list(options)
-    command = pinned(LOAD_CORE, [str(word) for word in words])
+    command = [str(word) for word in words]
+    if pin:
+        command = pinned(LOAD_CORE, command)
     try:
         done = subprocess.run(command, capture_output=True, text=True,
                               timeout=warm_up + seconds + connecting)

@@ -33,6 +33,18 @@ if refused < 0 then
     unknown and "this sync-lua has no such way to the kernel" or ffi.string(C.sync_io_why())), 0)
 end
 
+-- SYNC_IO_THREADS is how many threads uring has; sync-lua --io-threads sets it.
+local threads = os.getenv "SYNC_IO_THREADS"
+if threads and threads ~= "" then
+  local count = tonumber(threads)
+  if not count or count < 0 or count > C.SYNC_IO_THREADS_MOST or count % 1 ~= 0 then
+    error(("sync: SYNC_IO_THREADS=%s: it is a number from 0 to %d"):format(threads,
+      C.SYNC_IO_THREADS_MOST), 0)
+  elseif C.sync_choose_io_threads(count) < 0 then
+    error(("sync: SYNC_IO_THREADS=%s: %s"):format(threads, ffi.string(C.sync_io_why())), 0)
+  end
+end
+
 local handle = C.sync_open()
 if handle == nil then error("sync: not enough memory or files to start", 0) end
 
@@ -275,6 +287,48 @@ function core.copied(state, snapshot)
   if bytes ~= nil then return ffi.string(bytes, length[0]) end
 end
 
+--- A parcel for the next process: see sync_parcel_new.
+function core.parcel()
+  local parcel = C.sync_parcel_new()
+  if parcel == nil then error("sync: not enough memory for an upgrade", 0) end
+  return ffi.gc(parcel, C.sync_parcel_free)
+end
+
+--- A `struct sync_item`.
+function core.item() return ffi.new "struct sync_item" end
+
+--- Receives a parcel of the other process.
+-- @treturn cdata|nil or nil and why
+function core.receiveParcel(fd, milliseconds)
+  local parcel = ffi.new "struct sync_parcel *[1]"
+  local code = C.sync_parcel_receive(parcel, fd, milliseconds)
+  if code < 0 then return nil, ffi.string(C.sync_error_text(code)) end
+  return ffi.gc(parcel[0], C.sync_parcel_free)
+end
+
+--- Starts the next process: see sync_next_start.
+-- @treturn number its process id, or an error code
+-- @treturn number the file descriptor of the socket to it
+function core.startNext(words)
+  local list = ffi.new("const char *[?]", #words + 1)
+  for i, word in ipairs(words) do list[i - 1] = word end
+  list[#words] = nil
+  local fd = ffi.new "int32_t[1]"
+  return C.sync_next_start(handle, list, fd), fd[0]
+end
+
+--- Hears what the other process says.
+-- @treturn string|nil or nil and why, whether that's only that nothing came yet, and whether there
+-- is nobody any more
+function core.hear(fd, milliseconds)
+  local code = C.sync_next_hear(fd, text, 1024, milliseconds)
+  if code >= 0 then return ffi.string(text) end
+  local name = ffi.string(C.sync_error_name(code))
+  local isEarly = name == "EAGAIN"
+  return nil, isEarly and "it said nothing in time" or ffi.string(C.sync_error_text(code)), isEarly,
+    name == "EOF" or name == "ECONNRESET"
+end
+
 local begun = C.sync_worker_begin(handle)
 if begun < 0 then error("sync: this worker can't reach its parent", 0) end
 
@@ -311,6 +365,11 @@ end
 --- How sockets reach the kernel: "uring", "epoll" or "poll"; and why that one.
 function core.io()
   return ffi.string(C.sync_io()), ffi.string(C.sync_io_why())
+end
+
+--- How many threads send and receive for this process, beside Lua's.
+function core.ioThreads()
+  return C.sync_io_threads()
 end
 
 function core.uvVersion()

@@ -24,6 +24,11 @@ void server_open(struct server *server) {
         printf("SYNC_IO=%s: no such way to the kernel works here\n", io);
         abort();
     }
+    const char *threads = getenv("SYNC_IO_THREADS");
+    if (threads && sync_choose_io_threads((uint32_t)atoi(threads)) < 0) {
+        printf("SYNC_IO_THREADS=%s: %s\n", threads, sync_io_why());
+        abort();
+    }
     *server = (struct server){.sync = sync_open()};
     if (!server->sync) {
         abort();

@@ -152,6 +152,20 @@ describe("sync-lua", function()
     end)
   end)
 
+  it("--io-threads has uring's threads send and receive, as --version and /metrics say", function()
+    local code, out, err = run("--io-threads=1", "--version")
+    if code ~= 0 then
+      assert.matches("%-%-io%-threads=1: [^\n]+\n", err) -- one core, or no io_uring
+      return
+    end
+    assert.matches("io uring: it was chosen, with 1 thread%)", out)
+    local script = file [[print(require "sync.http.panel".metrics():match "sync_io_threads (%d+)")]]
+    local _, metrics = run("--io-threads=1", script)
+    assert.equal("1\n", metrics)
+    local _, none = run("--io=poll", "--io-threads=0", script)
+    assert.equal("0\n", none)
+  end)
+
   describe("refuses", function()
     local function refuses(code, pattern, ...)
       local exit, out, err = run(...)
@@ -164,6 +178,19 @@ describe("sync-lua", function()
     it("a way to the kernel that there isn't", function()
       refuses(2, "sync%-lua: %-%-io=smoke: there are auto, uring, epoll and poll", "--io=smoke",
         "--version")
+    end)
+
+    it("threads that there can't be", function()
+      refuses(2, "sync%-lua: %-%-io%-threads takes a number from 0 to 64, not many",
+        "--io-threads=many", "--version")
+      refuses(2, "%-%-io%-threads=1: only uring has threads, and this is poll\n",
+        "--io-threads=1", "--io=poll", "--version")
+      local cores = tonumber((io.popen "nproc":read "*a"))
+      if cores < 64 then
+        refuses(2, ("%%-%%-io%%-threads=%d: "):format(cores), "--io-threads=" .. cores, "--version")
+      end
+      refuses(2, "%-%-workers and %-%-io%-threads both take cores: choose one", "--workers=2",
+        "--io-threads=1", "x.lua")
     end)
 
     it("an unknown option, with exit code 2", function()

@@ -56,14 +56,18 @@ function Duel.remote.ask(room, member, question)
   end
 end
 
+local Spread = sync.Room:extend "Spread"
+Spread.home, Spread.filterBy = "least", {"mode"}
+
 local Game = sync.Remote:extend "Game"
-Game.rooms, Game.resumeFields, Game.createRate = {Duel}, {"nick"}, 1000
+Game.rooms, Game.resumeFields, Game.createRate = {Duel, Spread}, {"nick"}, 1000
 Game.resumeTime = 20
 
 function Game:onConnect() self.nick = "nobody" end
 function Game.remote:name(nick) self.nick = nick end
 function Game.remote:node() return sync.cluster:state().node end
 function Game.remote:others() return sync.cluster:state().others end
+function Game.remote:loadOf(node) return require "sync.rooms.placing".loadOf(node) end
 function Game.remote:count() return #Duel:all() end
 
 sync.enable("127.0.0.1", 0, Game)

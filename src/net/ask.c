@@ -3,11 +3,11 @@
 
 #ifdef SYNC_URING
 static bool ask_for_bytes(struct uring *uring, struct line *line) {
-    struct io_uring_sqe *entry = ring_entry(&uring->ring);
+    struct io_uring_sqe *entry = ring_entry(&lane_of(uring, line)->ring);
     if (!entry) {
         return false;
     }
-    ring_receive(&uring->ring, entry, line->fd);
+    ring_receive(&lane_of(uring, line)->ring, entry, line->fd);
     entry->user_data = line_name(line, OF_RECEIVE);
     line->receiving = true;
     return true;
@@ -16,7 +16,7 @@ static bool ask_for_bytes(struct uring *uring, struct line *line) {
 /* A poll for once would end at once for a client that has ended its side; this one tells
  * of changes only. */
 static bool ask_for_room(struct uring *uring, struct line *line) {
-    struct io_uring_sqe *entry = ring_entry(&uring->ring);
+    struct io_uring_sqe *entry = ring_entry(&lane_of(uring, line)->ring);
     if (!entry) {
         return false;
     }
@@ -27,7 +27,7 @@ static bool ask_for_room(struct uring *uring, struct line *line) {
 }
 
 static bool cancel(struct uring *uring, const struct line *line, uint32_t kind) {
-    struct io_uring_sqe *entry = ring_entry(&uring->ring);
+    struct io_uring_sqe *entry = ring_entry(&lane_of(uring, line)->ring);
     if (!entry) {
         return false;
     }
@@ -74,7 +74,7 @@ static void ask_of(struct uring *uring, struct queue *queue, uint32_t *left) {
 }
 
 void ask_all(struct uring *uring) {
-    uint32_t left = RING_BUFFERS;
+    uint32_t left = RING_BUFFERS * uring->lane_count;
     ask_of(uring, &uring->due, &left);
     ask_of(uring, &uring->due_late, &left);
 }

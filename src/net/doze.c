@@ -1,6 +1,8 @@
 /* doze.c: sleeps for the ring and for libuv. */
 #include "net/doze.h"
 
+#include "net/flight.h"
+
 #ifdef SYNC_URING
 int doze_open(struct uring *uring) {
     struct poller *poller = uring->poller;
@@ -16,7 +18,7 @@ void doze_close(struct uring *uring) {
 }
 
 static void ask_for_loop(struct uring *uring) {
-    struct io_uring_sqe *entry = uring->looping ? NULL : ring_entry(&uring->ring);
+    struct io_uring_sqe *entry = uring->looping ? NULL : ring_entry(uring->home);
     if (entry) {
         io_uring_prep_poll_add(entry, uv_backend_fd(uring->poller->loop), POLLIN);
         entry->user_data = OF_LOOP;
@@ -35,11 +37,35 @@ static int sleep_time(const struct uring *uring, bool block) {
     return uv_backend_timeout(loop);
 }
 
+/* Lanes with threads tell of completions by their rings' descriptors. Returns whether one
+ * has some already. */
+static bool ask_for_lanes(struct uring *uring) {
+    for (uint32_t i = 0; i < uring->lane_count; i++) {
+        struct lane *lane = &uring->lanes[i];
+        if (io_uring_cq_ready(&lane->ring.uring) > 0) {
+            return true;
+        }
+        struct io_uring_sqe *entry = lane->polled ? NULL : ring_entry(uring->home);
+        if (entry) {
+            io_uring_prep_poll_add(entry, lane->ring.uring.ring_fd, POLLIN);
+            entry->user_data = (uint64_t)i << 3 | OF_LANE;
+            lane->polled = true;
+        }
+    }
+    return false;
+}
+
 void doze(struct uring *uring, bool block) {
+    if (uring->threaded) {
+        flight_start(uring);
+    }
     ask_for_loop(uring);
     int time = sleep_time(uring, block);
+    if (uring->threaded && time != 0 && ask_for_lanes(uring)) {
+        time = 0;
+    }
     uring->hurries = false;
-    ring_wait(&uring->ring, time);
+    ring_wait(uring->home, time);
 }
 
 void doze_ended(struct uring *uring) {

@@ -11,7 +11,8 @@ static void add_bytes(struct uring *uring, struct line *line, char *bytes,
         line->last->length += length;
         return;
     }
-    struct run *run = &uring->runs[(bytes - uring->ring.buffers) / RING_BUFFER];
+    struct lane *lane = lane_of(uring, line);
+    struct run *run = &lane->runs[(bytes - lane->ring.buffers) / RING_BUFFER];
     *run = (struct run){.bytes = bytes, .length = length};
     if (line->last) {
         line->last->next = run;
@@ -42,7 +43,7 @@ void intake_received(struct uring *uring, struct line *line,
                      const struct io_uring_cqe *completion) {
     char *bytes = NULL;
     if (completion->flags & IORING_CQE_F_BUFFER) {
-        bytes = ring_take(&uring->ring, completion);
+        bytes = ring_take(&lane_of(uring, line)->ring, completion);
     }
     if (completion->res > 0 && bytes) {
         line->fed = uring->tick;
@@ -206,6 +207,8 @@ void intake_end_tick(struct uring *uring) {
         free(uring->spent);
         uring->spent = next;
     }
-    ring_give_back(&uring->ring);
+    for (uint32_t i = 0; i < uring->lane_count; i++) {
+        ring_give_back(&uring->lanes[i].ring);
+    }
 }
 #endif

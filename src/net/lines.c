@@ -34,6 +34,7 @@ void line_close_if_over(struct uring *uring, struct line *line) {
         return;
     }
     close(line->fd);
+    lane_of(uring, line)->lines--;
     line->stream->closing = false;
     line->stream = NULL;
     line->generation++;

@@ -1,7 +1,10 @@
 /* lines.h: what is known of each descriptor that io_uring serves, and who waits for what.
  *
- * A line is a descriptor's: what was asked of the kernel for it, and what came. Four
- * files work on lines, by concern: ask.c asks the kernel, intake.c takes what came,
+ * A line is a descriptor's: what was asked of the kernel for it, and what came. Each is
+ * on a lane, which is a ring, and who is on it. There is one lane; or there are several,
+ * each with a thread, and a ring to sleep in besides.
+ *
+ * Files work on lines by concern: ask.c asks the kernel, intake.c takes what came,
  * flight.c sends, doze.c sleeps; uring.c puts them together.
  */
 #pragma once
@@ -14,7 +17,16 @@
 enum { LINES_CHUNK = 1024 /* that are allocated at once */ };
 
 /* What a completion is of: the lowest bits of its name. */
-enum { OF_NOTHING, OF_LOOP, OF_RECEIVE, OF_ROOM, OF_SEND, NAME_KIND = 7 };
+enum {
+    OF_NOTHING,
+    OF_LOOP,
+    OF_LANE,
+    OF_MARK,
+    OF_RECEIVE,
+    OF_ROOM,
+    OF_SEND,
+    NAME_KIND = 7
+};
 
 /* Bytes of a client that lie together. */
 struct run {
@@ -43,7 +55,8 @@ struct line {
     uint64_t fed; /* the last tick in which something came */
     uint32_t generation;
     int32_t fd;
-    int32_t end;     /* what comes behind all bytes: UV_EOF, an error code, or 0 */
+    int32_t end; /* what comes behind all bytes: UV_EOF, an error code, or 0 */
+    uint32_t lane;
     uint32_t flying; /* bytes that are being sent */
     int32_t landed;  /* of which so many were, or an error code */
     bool receiving;
@@ -61,17 +74,30 @@ struct queue {
     struct line *last;
 };
 
+/* A ring, and who is on it. */
+struct lane {
+    struct ring ring;
+    struct run runs[RING_BUFFERS]; /* by the buffer that one begins in */
+    struct queue flown;            /* whose sends it was given */
+    struct queue marked;           /* a thread's: those before the mark */
+    uint32_t lines;
+    bool passed; /* the mark was */
+    bool polled; /* by the ring that sleeps */
+};
+
 struct uring {
     struct poller *poller;
-    struct ring ring;
+    struct lane *lanes;
+    uint32_t lane_count;
+    bool threaded;        /* each lane has a thread */
+    struct ring *home;    /* in which is slept: the only lane's, or */
+    struct ring sleeper;  /* with threads this one */
     struct line **chunks; /* by descriptor */
     size_t chunk_count;
-    struct run runs[RING_BUFFERS]; /* by the buffer that one begins in */
     struct kept *spent;
     struct queue waiting; /* have something to tell */
     struct queue due;     /* want entries; those that had nothing before the others */
     struct queue due_late;
-    struct queue flown;
     uint64_t tick;
     uint32_t open;
     bool looping; /* libuv's descriptor is polled */
@@ -101,6 +127,10 @@ static inline struct uring *uring_of(const struct poller *poller) {
 
 static inline struct line *line_at(const struct uring *uring, int fd) {
     return &uring->chunks[fd / LINES_CHUNK][fd % LINES_CHUNK];
+}
+
+static inline struct lane *lane_of(const struct uring *uring, const struct line *line) {
+    return &uring->lanes[line->lane];
 }
 
 static inline uint64_t line_name(const struct line *line, uint32_t kind) {

@@ -1,12 +1,14 @@
 /* poller.c: which backend there is, and what all have in common. */
 #include "net/poller.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/backends.h"
+#include "net/cores.h"
 
 static const struct backend *const backends[] = {
 #ifdef SYNC_EPOLL
@@ -21,6 +23,7 @@ static const struct backend *const backends[] = {
 
 static const struct backend *chosen; /* NULL: auto, and not looked for yet */
 static const char *why;
+static uint32_t threads;
 
 static const char *problem_of(const struct backend *backend) {
     return backend->problem ? backend->problem() : NULL;
@@ -39,6 +42,7 @@ static const struct backend *find(void) {
 }
 
 int poller_choose(const char *name) {
+    threads = 0;
     for (int i = 0; backends[i]; i++) {
         if (strcmp(name, backends[i]->name) == 0) {
             const char *problem = problem_of(backends[i]);
@@ -49,6 +53,42 @@ int poller_choose(const char *name) {
     }
     chosen = NULL;
     return strcmp(name, "auto") == 0 ? 0 : UV_EINVAL;
+}
+
+static const char *problem_of_threads(uint32_t count) {
+    static char text[128];
+    if (!find()->thread_problem) {
+        snprintf(text, sizeof(text), "only uring has threads, and this is %s",
+                 chosen->name);
+        return text;
+    }
+    if (count + 1 > cores_usable()) {
+        snprintf(text, sizeof(text),
+                 "it takes %u cores, one for Lua and one for each thread; there are %u",
+                 count + 1, cores_usable());
+        return text;
+    }
+    return chosen->thread_problem();
+}
+
+int poller_choose_threads(uint32_t count) {
+    static char text[64];
+    const char *problem = count > 0 ? problem_of_threads(count) : NULL;
+    if (problem) {
+        why = problem;
+        return UV_ENOTSUP;
+    }
+    threads = count;
+    if (count > 0) {
+        snprintf(text, sizeof(text), "it was chosen, with %u thread%s", count,
+                 count == 1 ? "" : "s");
+        why = text;
+    }
+    return 0;
+}
+
+uint32_t poller_threads(void) {
+    return threads;
 }
 
 const char *poller_name(void) {
@@ -67,6 +107,7 @@ int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
                               .ready = ready,
                               .sent = sent,
                               .handle = {.data = poller},
+                              .threads = threads,
                               .fd = -1};
     return poller->backend->open(poller);
 }

@@ -36,6 +36,9 @@ struct backend {
      * can. */
     const char *(*problem)(void);
 
+    /* The same for threads that send and receive. NULL: it has none. */
+    const char *(*thread_problem)(void);
+
     /* Makes what the poller needs. Returns 0 or an error code. */
     int (*open)(struct poller *poller);
 
@@ -88,6 +91,7 @@ struct poller {
     };
     void *state;
     int fd;
+    uint32_t threads; /* that send and receive for this one; 0: none */
     uint32_t watched; /* while there are any, libuv's loop is alive */
 };
 
@@ -95,6 +99,12 @@ struct poller {
  * one of those that are built in. Returns 0; UV_EINVAL for another name; or UV_ENOTSUP
  * for one that can't be used here, which poller_why then explains. */
 int poller_choose(const char *name);
+
+/* Says how many threads send and receive for each poller from now on, 0:
+ * none. Returns 0, or UV_ENOTSUP where the backend has no such, or there are too few
+ * cores for them and for who fills and drains their rings; poller_why then says why. */
+int poller_choose_threads(uint32_t count);
+uint32_t poller_threads(void);
 
 /* The backend that pollers get, and why that one. */
 const char *poller_name(void);

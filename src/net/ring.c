@@ -13,10 +13,22 @@
 enum {
     ENTRIES = 2048,     /* of the submission queue */
     COMPLETIONS = 8192, /* more are kept by the kernel until there is room */
+    MANY = 8,           /* times so many: a thread takes them when it comes to that */
     GROUP = 0,          /* of the buffers */
     FIRST_BUFFERS = 64, /* that are used from the beginning */
     MOST_LOOKS = 64     /* in a row */
 };
+
+static uint32_t entry_count(const struct ring *ring) {
+    return ring->kind == RING_THREAD ? MANY * ENTRIES : ENTRIES;
+}
+
+static int thread_init(struct ring *ring) {
+    struct io_uring_params params = {.flags = IORING_SETUP_COOP_TASKRUN |
+                                              IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+                                     .cq_entries = MANY * COMPLETIONS};
+    return io_uring_queue_init_params(entry_count(ring), &ring->uring, &params);
+}
 
 static int queue_init(struct ring *ring) {
     static const unsigned flags[] = {
@@ -50,9 +62,12 @@ static void unmap(void *memory, size_t size) {
 
 enum {
     ENTRIES_SIZE = RING_BUFFERS * sizeof(struct io_uring_buf),
-    BUFFERS_SIZE = RING_BUFFERS * RING_BUFFER,
-    MESSAGES_SIZE = ENTRIES * sizeof(struct ring_message)
+    BUFFERS_SIZE = RING_BUFFERS * RING_BUFFER
 };
+
+static size_t messages_size(const struct ring *ring) {
+    return entry_count(ring) * sizeof(struct ring_message);
+}
 
 static void add(struct ring *ring, uint32_t number, int offset) {
     io_uring_buf_ring_add(ring->entries, ring->buffers + (size_t)number * RING_BUFFER,
@@ -71,7 +86,7 @@ static void use_more(struct ring *ring, uint32_t count) {
 static int buffers_init(struct ring *ring) {
     ring->entries = map(ENTRIES_SIZE);
     ring->buffers = map(BUFFERS_SIZE);
-    ring->messages = map(MESSAGES_SIZE);
+    ring->messages = map(messages_size(ring));
     if (!ring->entries || !ring->buffers || !ring->messages) {
         return -ENOMEM;
     }
@@ -86,13 +101,16 @@ static int buffers_init(struct ring *ring) {
     return 0;
 }
 
-int ring_open(struct ring *ring, bool limits) {
-    *ring = (struct ring){.limits = limits};
-    int error = queue_init(ring);
-    if (error < 0) {
+int ring_open(struct ring *ring, enum ring_kind kind, bool limits) {
+    *ring = (struct ring){.kind = kind, .limits = limits};
+    int error = kind == RING_THREAD ? thread_init(ring) : queue_init(ring);
+    if (error < 0 || kind == RING_SLEEPER) {
         return error;
     }
     error = buffers_init(ring);
+    if (error == 0 && kind == RING_THREAD) {
+        error = pump_open(&ring->pump, &ring->uring);
+    }
     if (error < 0) {
         ring_close(ring);
     }
@@ -100,16 +118,19 @@ int ring_open(struct ring *ring, bool limits) {
 }
 
 void ring_close(struct ring *ring) {
+    if (ring->pump.uring) {
+        pump_close(&ring->pump);
+    }
     io_uring_queue_exit(&ring->uring);
     unmap(ring->entries, ENTRIES_SIZE);
     unmap(ring->buffers, BUFFERS_SIZE);
-    unmap(ring->messages, MESSAGES_SIZE);
+    unmap(ring->messages, messages_size(ring));
 }
 
 struct io_uring_sqe *ring_entry(struct ring *ring) {
     struct io_uring_sqe *entry = io_uring_get_sqe(&ring->uring);
     if (!entry) {
-        io_uring_submit(&ring->uring);
+        ring_submit(ring);
         entry = io_uring_get_sqe(&ring->uring);
     }
     return entry;
@@ -146,16 +167,33 @@ void ring_send(struct ring *ring, struct io_uring_sqe *entry, int fd,
     entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
+/* Entries are begun in their order, and these sends end where they begin. */
+void ring_mark(struct io_uring_sqe *entry) {
+    io_uring_prep_nop(entry);
+}
+
 void ring_submit(struct ring *ring) {
-    io_uring_submit(&ring->uring);
+    if (ring->kind == RING_THREAD) {
+        pump_submit(&ring->pump);
+    } else {
+        io_uring_submit(&ring->uring);
+    }
 }
 
 /* The kernel makes 20 deferred completions at a time. Not to wait, and to ask again,
  * costs less than to wait for many for no time, which sets a timer. */
-static void get_all(struct ring *ring) {
+void ring_get(struct ring *ring) {
     for (int i = 0; i < MOST_LOOKS && ring_has_more(ring); i++) {
         io_uring_get_events(&ring->uring);
     }
+}
+
+/* Only the thread hands entries over. */
+void ring_wait_for_one(struct ring *ring, int timeout) {
+    struct io_uring_cqe *completion;
+    struct __kernel_timespec time = {timeout / 1000, timeout % 1000 * 1000000LL};
+    io_uring_wait_cqe_timeout(&ring->uring, &completion, &time);
+    ring_get(ring);
 }
 
 void ring_wait(struct ring *ring, int timeout) {
@@ -172,7 +210,7 @@ void ring_wait(struct ring *ring, int timeout) {
     } else {
         io_uring_submit_and_wait_timeout(&ring->uring, &completion, 1, &time, NULL);
     }
-    get_all(ring);
+    ring_get(ring);
 }
 
 char *ring_take(struct ring *ring, const struct io_uring_cqe *completion) {

@@ -18,7 +18,12 @@ static bool completes(struct trial *trial, uint64_t name, int32_t result,
                       uint32_t *flags) {
     struct io_uring_cqe *completion = NULL;
     if (io_uring_peek_cqe(&trial->ring->uring, &completion) < 0) {
-        ring_wait(trial->ring, 1000);
+        if (trial->ring->kind == RING_THREAD) {
+            ring_submit(trial->ring);
+            ring_wait_for_one(trial->ring, 1000);
+        } else {
+            ring_wait(trial->ring, 1000);
+        }
         io_uring_peek_cqe(&trial->ring->uring, &completion);
     }
     if (!completion) {
@@ -60,32 +65,39 @@ static bool receives(struct trial *trial) {
     return total <= RING_CLIENT_MOST && !(flags & IORING_CQE_F_MORE);
 }
 
-/* A send that is done whole says nothing; one that isn't says how much was. */
+/* Sends, followed by a mark, which is named by 1 more. */
+static void send_marked(struct trial *trial, const struct iovec *pieces, int count,
+                        uint64_t name) {
+    struct io_uring_sqe *entry = ring_entry(trial->ring);
+    ring_send(trial->ring, entry, trial->pair[0], pieces, count);
+    io_uring_sqe_set_data64(entry, name);
+    entry = ring_entry(trial->ring);
+    ring_mark(entry);
+    io_uring_sqe_set_data64(entry, name + 1);
+    ring_submit(trial->ring);
+}
+
+/* A send that is done whole says nothing; one that isn't says how much was, before what
+ * marks the end. */
 static bool sends(struct trial *trial) {
     static char much[1024 * 1024];
-    struct ring *ring = trial->ring;
     uint32_t flags;
     char bytes[2] = {0};
     struct iovec pieces[2] = {{"c", 1}, {"d", 1}};
+    struct iovec large = {much, sizeof(much)};
     struct io_uring_cqe *completion;
-    struct io_uring_sqe *entry = ring_entry(ring);
-    ring_send(ring, entry, trial->pair[0], pieces, 2);
-    io_uring_sqe_set_data64(entry, 2);
-    ring_submit(ring);
-    if (io_uring_peek_cqe(&ring->uring, &completion) == 0 ||
-        read(trial->pair[1], bytes, 2) != 2 || memcmp(bytes, "cd", 2) != 0) {
+    send_marked(trial, pieces, 2, 2);
+    if (!completes(trial, 3, 0, &flags) || read(trial->pair[1], bytes, 2) != 2 ||
+        memcmp(bytes, "cd", 2) != 0) {
         return false;
     }
-    struct iovec large = {much, sizeof(much)};
-    entry = ring_entry(ring);
-    ring_send(ring, entry, trial->pair[0], &large, 1);
-    io_uring_sqe_set_data64(entry, 3);
-    ring_submit(ring);
-    if (io_uring_peek_cqe(&ring->uring, &completion) < 0) {
+    send_marked(trial, &large, 1, 2);
+    if (io_uring_wait_cqe(&trial->ring->uring, &completion) < 0) {
         return false;
     }
     int32_t part = completion->res;
-    return part > 0 && part < (int32_t)sizeof(much) && completes(trial, 3, part, &flags);
+    return part > 0 && part < (int32_t)sizeof(much) &&
+           completes(trial, 2, part, &flags) && completes(trial, 3, 0, &flags);
 }
 
 /* A poll and a receive can be cancelled by their names. */
@@ -148,11 +160,11 @@ static const char *why_not(int error) {
     }
 }
 
-static const char *find_problem(bool *limits) {
+static const char *find_problem(enum ring_kind kind, bool *limits) {
     const char *problem = NULL;
     for (int with = 1; with >= 0; with--) {
         struct ring ring;
-        int error = ring_open(&ring, with);
+        int error = ring_open(&ring, kind, with);
         if (error < 0) {
             return why_not(error);
         }
@@ -166,15 +178,17 @@ static const char *find_problem(bool *limits) {
     return problem;
 }
 
-const char *ring_problem(bool *limits) {
-    static bool looked;
-    static bool found;
-    static const char *problem;
-    if (!looked) {
-        looked = true;
-        problem = find_problem(&found);
+const char *ring_problem(enum ring_kind kind, bool *limits) {
+    static struct {
+        bool looked;
+        bool limits;
+        const char *problem;
+    } found[RING_SLEEPER];
+    if (!found[kind].looked) {
+        found[kind].looked = true;
+        found[kind].problem = find_problem(kind, &found[kind].limits);
     }
-    *limits = found;
-    return problem;
+    *limits = found[kind].limits;
+    return found[kind].problem;
 }
 #endif

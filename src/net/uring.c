@@ -13,18 +13,20 @@
 #include "net/doze.h"
 #include "net/flight.h"
 #include "net/intake.h"
+#include "net/lanes.h"
 
 static void complete(struct uring *uring, const struct io_uring_cqe *completion) {
     uint32_t kind = completion->user_data & NAME_KIND;
-    if (kind == OF_NOTHING) {
-        return;
-    }
-    if (kind == OF_LOOP) {
-        doze_ended(uring);
-        return;
+    uint32_t number = (uint32_t)(completion->user_data >> 3);
+    switch (kind) {
+    case OF_NOTHING: return;
+    case OF_LOOP: doze_ended(uring); return;
+    case OF_LANE: uring->lanes[number].polled = false; return;
+    case OF_MARK: flight_passed(&uring->lanes[number]); return;
+    default: break;
     }
     /* Its line is in use until this, the last of what it has asked for, is over. */
-    struct line *line = line_at(uring, (int)(uint32_t)(completion->user_data >> 3));
+    struct line *line = line_at(uring, (int)number);
     switch (kind) {
     case OF_RECEIVE: intake_received(uring, line, completion); break;
     case OF_ROOM: intake_room(uring, line, completion); break;
@@ -32,15 +34,28 @@ static void complete(struct uring *uring, const struct io_uring_cqe *completion)
     }
 }
 
-static void reap(struct uring *uring) {
+static void reap_ring(struct uring *uring, struct ring *ring) {
     struct io_uring_cqe *completion;
     unsigned head;
     unsigned count = 0;
-    io_uring_for_each_cqe(&uring->ring.uring, head, completion) {
+    io_uring_for_each_cqe(&ring->uring, head, completion) {
         complete(uring, completion);
         count++;
     }
-    io_uring_cq_advance(&uring->ring.uring, count);
+    io_uring_cq_advance(&ring->uring, count);
+}
+
+static void reap(struct uring *uring) {
+    if (uring->threaded) {
+        reap_ring(uring, uring->home);
+    }
+    for (uint32_t i = 0; i < uring->lane_count; i++) {
+        if (uring->threaded) {
+            ring_get(
+                &uring->lanes[i].ring); /* what its completion queue had no room for */
+        }
+        reap_ring(uring, &uring->lanes[i].ring);
+    }
 }
 
 static bool wait_in_ring(struct poller *poller, bool block) {
@@ -56,20 +71,46 @@ static bool wait_in_ring(struct poller *poller, bool block) {
     return uv_loop_alive(poller->loop);
 }
 
+static bool has_flown(const struct uring *uring) {
+    bool has = false;
+    for (uint32_t i = 0; i < uring->lane_count; i++) {
+        has |= uring->lanes[i].flown.first || uring->lanes[i].marked.first;
+    }
+    return has;
+}
+
+/* Waits until threads have passed their marks, which is as long as it takes to send. */
+static void await_marks(struct uring *uring) {
+    flight_start(uring);
+    for (uint32_t i = 0; i < uring->lane_count; i++) {
+        struct lane *lane = &uring->lanes[i];
+        while (lane->marked.first && !lane->passed) {
+            ring_wait_for_one(&lane->ring, 1000);
+            reap_ring(uring, &lane->ring);
+        }
+    }
+}
+
 static void push(struct poller *poller) {
     struct uring *uring = uring_of(poller);
     uring->outside = true;
-    if (uring->flown.first || uring->due.first || uring->due_late.first) {
+    if (has_flown(uring) || uring->due.first || uring->due_late.first) {
         ask_all(uring);
-        ring_wait(&uring->ring, 0);
         uring->pushed = true;
-        reap(uring);
+        if (uring->threaded) {
+            await_marks(uring);
+        } else {
+            ring_wait(uring->home, 0);
+            reap(uring);
+        }
         flight_land(uring);
     }
 }
 
+/* A thread's mark wakes by itself. */
 static void hurry(struct poller *poller) {
-    uring_of(poller)->hurries = true;
+    struct uring *uring = uring_of(poller);
+    uring->hurries |= !uring->threaded;
 }
 
 static int add(struct poller *poller, struct stream *stream) {
@@ -85,6 +126,8 @@ static int add(struct poller *poller, struct stream *stream) {
     line->fed = 0;
     line->has_room = false;
     line->broken = false;
+    line->lane = lanes_least(uring);
+    lane_of(uring, line)->lines++;
     if (uring->open++ == 0) {
         uv_ref(&poller->handle);
     }
@@ -118,16 +161,16 @@ static bool send_later(struct poller *poller, struct stream *stream,
 static void trim(struct poller *poller) {
     struct uring *uring = uring_of(poller);
     intake_end_tick(uring);
-    if (uring->ring.defers && io_uring_cq_ready(&uring->ring.uring) == 0) {
-        ring_trim(&uring->ring);
+    if (uring->home->defers && io_uring_cq_ready(&uring->home->uring) == 0) {
+        ring_trim(uring->home);
     }
 }
 
 static void remove_stream(struct poller *poller, struct stream *stream) {
     struct uring *uring = uring_of(poller);
     struct line *line = line_at(uring, stream->fd);
-    if (stream->flying) {
-        ring_submit(&uring->ring); /* as all that sync_flush has written */
+    if (stream->flying && !uring->threaded) {
+        ring_submit(uring->home); /* as all that sync_flush has written */
     }
     stream->closing = true;
     intake_drop(uring, line);
@@ -138,45 +181,49 @@ static void remove_stream(struct poller *poller, struct stream *stream) {
 }
 
 static int open_ring(struct poller *poller) {
-    bool limits;
-    struct uring *uring = ring_problem(&limits) ? NULL : calloc(1, sizeof(*uring));
+    struct uring *uring = calloc(1, sizeof(*uring));
     if (!uring) {
-        return UV_ENOTSUP;
+        return UV_ENOMEM;
     }
     uring->poller = poller;
-    int error = ring_open(&uring->ring, limits);
-    if (error < 0) {
-        free(uring);
-        return error;
-    }
-    error = doze_open(uring);
-    if (error < 0) {
-        ring_close(&uring->ring);
-        free(uring);
-        return error;
-    }
     uring->tick = 1;
     uring->outside = true;
     poller->state = uring;
-    return 0;
+    int error = lanes_open(uring, poller->threads);
+    if (error == 0) {
+        error = doze_open(uring);
+        if (error < 0) {
+            lanes_close(uring);
+        }
+    }
+    if (error < 0) {
+        free(uring);
+    }
+    return error;
 }
 
 static void close_ring(struct poller *poller) {
     struct uring *uring = uring_of(poller);
     intake_end_tick(uring);
     doze_close(uring);
-    ring_close(&uring->ring);
+    lanes_close(uring);
     line_free_all(uring);
     free(uring);
 }
 
+static const char *thread_problem(void) {
+    bool limits;
+    return ring_problem(RING_THREAD, &limits);
+}
+
 static const char *problem(void) {
     bool limits;
-    return ring_problem(&limits);
+    return ring_problem(RING_OWN, &limits);
 }
 
 const struct backend uring_backend = {.name = "uring",
                                       .problem = problem,
+                                      .thread_problem = thread_problem,
                                       .open = open_ring,
                                       .close = close_ring,
                                       .add = add,

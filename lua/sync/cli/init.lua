@@ -9,6 +9,7 @@ usage: sync-lua [options] script [arguments]
        sync-lua new NAME
        sync-lua console PID [COMMAND]
        sync-lua reload PID [back]
+       sync-lua upgrade PID
 
 Runs a Lua script with LuaJIT and SYNC: require "sync" needs no installation.
 What stands behind the script's name is the script's own.
@@ -18,6 +19,8 @@ What stands behind the script's name is the script's own.
   console PID       ask a server that runs, and tell it: clients, rooms, memory, Lua; help
                     lists the commands. One behind the PID is said, and that is all
   reload PID        have a server run its script's files anew, under its clients
+  upgrade PID       have a new process, of program and script as they are now, take over
+                    all connections of a server; so does SIGUSR2
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
   --check           load the script and report its mistakes, without serving
@@ -38,6 +41,8 @@ What stands behind the script's name is the script's own.
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
                     auto: epoll
+  --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
+                    one that runs Lua; see docs/scaling.md
   --console=on|off  the socket by which sync-lua console reaches the server
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
@@ -153,6 +158,8 @@ actions["log-file"] = function(path)
 end
 
 function actions.io() return true end -- src/main.c has seen to it, before there was a core
+
+actions["io-threads"] = actions.io
 
 actions.j = jitCommand
 
@@ -329,7 +336,8 @@ local OF_PARENTS = {log = true, ["log-file"] = true, memory = true, drain = true
   console = true}
 
 -- What may stand in a script's place.
-local OTHERS = {new = "sync.cli.new", console = "sync.cli.console", reload = "sync.cli.console"}
+local OTHERS = {new = "sync.cli.new", console = "sync.cli.console", reload = "sync.cli.console",
+  upgrade = "sync.cli.upgrade"}
 
 -- Gives text for standard output to the thread that writes it, while the loop runs: then nobody
 -- waits for who reads it. Before and behind, a script is a program as any other. Returns whether it
@@ -379,6 +387,10 @@ function cli.main(given)
   if wanted.workers and not isWorker and not wanted.check and not wanted.ruffle and
     not wanted.help and not wanted.version and (script or wanted.execute) and
     not OTHERS[script] then
+    if (tonumber(wanted["io-threads"]) or 0) > 0 then
+      fail("--workers and --io-threads both take cores: choose one; see docs/scaling.md")
+      return 2
+    end
     for _, option in ipairs(given) do
       local code = OF_PARENTS[option[1]] and apply(unpack(option))
       if code then return code end
@@ -396,6 +408,9 @@ function cli.main(given)
   end
   local other = OTHERS[script] -- a script is ./new
   if other then return require(other).main(arg, script) end
+  if script and not wanted.check and not wanted.ruffle then
+    require "sync.upgrade.arrival".begin()
+  end
   if script and wanted.check then return check(script) end
   if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0

@@ -111,6 +111,7 @@ function panel.state()
     bytesIn = handle.bytes_in, bytesOut = handle.bytes_out,
     queued = queued, slowest = slowest[1] and slowest or nil,
     ticks = handle.ticks, busy = handle.busy, cpu = os.clock(),
+    ioThreads = core.ioThreads(),
     bucketEnds = ends, tickTimes = tickTimes[1] and tickTimes or nil,
     timersLate = timersLate[1] and timersLate or nil,
     handlers = all[1] and all or nil, jit = compiler.isOn(),
@@ -174,6 +175,8 @@ function panel.metrics()
   metric(lines, "ticks_total", "counter", "Turns of the loop.", state.ticks)
   metric(lines, "busy_seconds_total", "counter", "Seconds that handlers took.", state.busy)
   metric(lines, "cpu_seconds_total", "counter", "Processor time of the process.", state.cpu)
+  metric(lines, "io_threads", "gauge", "Threads that send and receive beside Lua's.",
+    state.ioThreads)
   metric(lines, "lua_memory_bytes", "gauge", "Memory of Lua's values.", state.luaMemory)
   if state.memory then
     metric(lines, "resident_memory_bytes", "gauge", "Memory of the process.", state.memory)

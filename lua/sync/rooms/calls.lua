@@ -20,6 +20,7 @@ local making = require "sync.rooms.making"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
 local options = require "sync.options"
+local placing = require "sync.rooms.placing"
 local remote = require "sync.rooms.remote"
 
 local C = core.C
@@ -71,7 +72,7 @@ end
 local function make(client, class, params, found, id)
   local problem = mayMake(client, class)
   if problem then return found(nil, problem) end
-  local node = id and nodes.own() or nodes.forNewRoom()
+  local node = id and nodes.own() or placing.node(class)
   if node == nodes.own() then return found(making.make(class, params.options, id)) end
   local text
   text, problem = remote.write(params.options)

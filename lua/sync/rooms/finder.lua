@@ -11,6 +11,7 @@ local directory = require "sync.rooms.directory"
 local loop = require "sync.loop"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
+local placing = require "sync.rooms.placing"
 
 local now = core.C.sync_now
 
@@ -106,7 +107,8 @@ nodes.answers("match", function(node, said, answer)
   if isNew then
     if not said.mayCreate or count >= MOST_ROOMS then return answer {} end
     age = age + 1
-    local home = said.home or node
+    local class = said.isLeast and directory.class(said.class)
+    local home = class and placing.node(class) or said.home or node
     room = {id = directory.newId(home), node = home, key = key, age = age, tickets = {}, taken = 0,
       most = said.most, values = {}, isOpen = true, given = said.given}
     remember(room)
@@ -172,7 +174,8 @@ end)
 function finder.find(class, given, text, done)
   nodes.ask(nodes.list()[1], "match", {class = class.className,
     bucket = matching.bucket(class, matching.chosen(class, given)), given = text,
-    mayCreate = class.clientsCreate, home = nodes.forNewRoom(),
+    mayCreate = class.clientsCreate, isLeast = class.home == "least",
+    home = class.home == "here" and placing.node(class) or nil,
     sortBy = class.sortBy, most = class.maxMembers}, done, ANSWER_SECONDS)
 end
 

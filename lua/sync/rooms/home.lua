@@ -18,6 +18,7 @@ local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
 local numbers = require "sync.rooms.numbers"
 local pace = require "sync.rooms.pace"
+local placing = require "sync.rooms.placing"
 local task = require "sync.task"
 
 local FIRST_SECONDS = 10    -- that a room waits for its first member, whom nobody has brought
@@ -46,6 +47,7 @@ function Home.create(room, id)
     emptyTimer = false,
     clients = events.Set:new(),    -- of the members who are here
     lines = {}, guests = {},       -- of those who aren't, by node and key; how many, by node
+    load = 0,                      -- of the node's: see placing.lua
     seen = {},                     -- tickets, of which the finder isn't told yet
   }
   self.state = State.new(class.state, self.number)
@@ -139,6 +141,7 @@ function Home:offer()
     not self:isFull()
   directory.offer(self, isOpen and matching.bucket(self.class, room.metadata) or nil)
   finder.changed(self)
+  placing.changed(self)
 end
 
 --- Keeps a place.
@@ -270,6 +273,7 @@ function Home:vanish()
   self.ended = true
   directory.remove(self)
   finder.changed(self)
+  placing.changed(self)
   pace.stop(self)
   if self.emptyTimer then loop.stopTimer(self.emptyTimer) end
   for secret in pairs(self.seats) do self:release(secret) end

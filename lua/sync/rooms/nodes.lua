@@ -84,15 +84,16 @@ function nodes.leave()
   end
 end
 
---- The node on which a room is to live that somebody here makes: this one, or, when it drains,
--- another, if there is one.
-function nodes.forNewRoom()
-  if not isLeaving then return nodes.own() end
-  local others = {}
+--- The nodes on which rooms may begin, this one first: those that don't drain. If all do, this one.
+-- @treturn table a list
+function nodes.takers()
+  local own = nodes.own()
+  local takers = {not isLeaving and own or nil}
   for _, number in ipairs(nodes.list()) do
-    if number ~= nodes.own() and not leaving[number] then others[#others + 1] = number end
+    if number ~= own and not leaving[number] then takers[#takers + 1] = number end
   end
-  return others[1] and others[1 + core.randomNumber(#others)] or nodes.own()
+  if not takers[1] then takers[1] = own end
+  return takers
 end
 
 --- Takes a word.

@@ -56,6 +56,9 @@ settings.maxOpen = setting {10000, options.wholeNumber(1, directory.MOST), onCla
 settings.emptyTime = setting {0, options.orFalse(options.number(0, 86400)), onClass = true}
 --- Whether clients may make rooms of the class; if not, the server alone does, by `create`.
 settings.clientsCreate = setting {true, options.boolean, onClass = true}
+--- On which node a room begins that clients make: "here", that of who makes it, or "least", that
+-- whose rooms have the least to do (see lua/sync/rooms/placing.lua).
+settings.home = setting {"here", options.oneOf {"here", "least"}, onClass = true}
 --- Names of options that choose a room for who names none: those of the room's metadata are the
 -- same.
 settings.filterBy = setting {{}, options.listOf("a list of names"), onClass = true}

@@ -147,7 +147,7 @@ static void check_quiet_one_is_heard(uint32_t framing, size_t message) {
             CHECK(client_send(quiet, "me\n", 3));
             spoken = server.ticks;
         }
-        server_tick(&server, false);
+        server_tick(&server, true);
         if (!heard && server_saw(&server, SYNC_DATA, LOUD + 1)) {
             heard = server.ticks;
         }
@@ -164,7 +164,8 @@ static void check_quiet_one_is_heard(uint32_t framing, size_t message) {
         }
     }
     CHECK(heard > 0);
-    CHECK(heard - spoken <= 10);
+    /* Threads wake it for less, so its ticks are shorter. */
+    CHECK(heard - spoken <= (sync_io_threads() > 0 ? 40 : 10));
     for (int i = 0; i < LOUD; i++) {
         close(fds[i]);
     }
@@ -195,7 +196,9 @@ TEST(stream_reads_at_most_64_kib_of_a_client_a_tick) {
     for (int i = 0; i < 10; i++) {
         flood(fd, bytes, sizeof(bytes));
         double before = server.sync->bytes_in;
-        server_tick(&server, false);
+        for (int tick = 0; tick < 100 && server.sync->bytes_in == before; tick++) {
+            server_tick(&server, true); /* a thread may not have any yet */
+        }
         CHECK(server.sync->bytes_in > before);
         CHECK(server.sync->bytes_in - before <= 64 * 1024);
     }

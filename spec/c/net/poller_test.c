@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +60,9 @@ static void on_sent(struct stream *stream, ssize_t sent) {
 }
 
 static bool open_poller(const char *name) {
-    if (poller_choose(name) < 0) {
+    bool threaded = strcmp(name, "threads") == 0;
+    if (poller_choose(threaded ? "uring" : name) < 0 ||
+        (threaded && poller_choose_threads(1) < 0)) {
         return false;
     }
     places = 0;
@@ -75,6 +78,18 @@ static void close_poller(void) {
     poller_choose("auto");
 }
 
+/* Waits, without sleeping, until something is so; for some seconds at most. A thread
+ * that does the work has the core meanwhile. */
+#define UNTIL(condition)                                                                 \
+    do {                                                                                 \
+        uint64_t end_ = uv_hrtime() + 5000000000;                                        \
+        while (!(condition) && uv_hrtime() < end_) {                                     \
+            poller_wait(&poller, false);                                                 \
+            sched_yield();                                                               \
+        }                                                                                \
+        CHECK(condition);                                                                \
+    } while (0)
+
 static void open_end(struct end *end, size_t room) {
     int pair[2] = {-1, -1};
     *end = (struct end){.room = room};
@@ -86,23 +101,11 @@ static void open_end(struct end *end, size_t room) {
 
 static void close_end(struct end *end) {
     stream_close(&poller, &end->stream, false);
-    for (int i = 0; i < 100 && end->stream.closing; i++) {
-        poller_wait(&poller, false);
-    }
-    CHECK(!end->stream.closing);
+    UNTIL(!end->stream.closing);
     close(end->other);
 }
 
-/* Waits, without sleeping, until a number is reached; a second of it at most. */
-#define UNTIL(condition)                                                                 \
-    do {                                                                                 \
-        for (int wait_ = 0; wait_ < 10000 && !(condition); wait_++) {                    \
-            poller_wait(&poller, false);                                                 \
-        }                                                                                \
-        CHECK(condition);                                                                \
-    } while (0)
-
-static const char *const ways[] = {"uring", "epoll", "poll"};
+static const char *const ways[] = {"uring", "threads", "epoll", "poll"};
 
 #define EACH_WAY(name)                                                                   \
     static void run_##name(void);                                                        \
