@@ -16,6 +16,7 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local arrival = require "sync.upgrade.arrival"
+local bans = require "sync.bans"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local door = require "sync.console.door"
@@ -28,6 +29,7 @@ local options = require "sync.options"
 local panel = require "sync.http.panel"
 local policies = require "sync.http.policies"
 local reload = require "sync.reload"
+require "sync.reload.panel"
 local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
@@ -36,6 +38,7 @@ local task = require "sync.task"
 local upgrade = require "sync.upgrade"
 local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watch = require "sync.reload.watch"
 local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
@@ -57,6 +60,9 @@ local sync = {
   every = Timer.every,
   --- Declares a function that may wait: `sync.waits`.
   waits = waits.declare,
+  ban = bans.ban,
+  unban = bans.unban,
+  bans = bans.list,
   --- Seconds of a clock that never jumps.
   now = C.sync_now,
   --- Whether a string is valid UTF-8.
@@ -278,14 +284,17 @@ local function joinWorkers()
     log.error("the workers' parent has gone: stopping")
     sync.stop(ORPHAN_SECONDS)
   end)
+  bus:onReload(reload.here, reload.renumber)
+  reload.leaveTo(function(back, done) bus:askReload(back, done) end)
   bus:tellListening()
 end
 
 -- The console's commands, when somebody comes to say some.
 local function addCommands()
   local server = {sync = sync, classes = classes, client = sync.client,
-    listeners = function() return opened end, reload = reload.begin}
-  for _, name in ipairs {"acts", "evaluate", "lists", "trace"} do
+    listeners = function() return opened end, reload = reload.begin,
+    version = function() return ("version %d (%s)"):format(reload.version()) end}
+  for _, name in ipairs {"acts", "common", "evaluate", "lists", "trace"} do
     require("sync.console." .. name).attach(server)
   end
   require "sync.console.memory"
@@ -309,9 +318,11 @@ function sync.start()
     arrival.finish(opened)
   end, failure.trace)
   if ok then systemd.ready() end
+  local endWatch = (sync.worker or 1) == 1 and watch.start() or nil
   watchdog.start()
   local hadWork = not ok or loop.run()
   watchdog.stop()
+  if endWatch then endWatch() end
   for _, listener in ipairs(opened) do listener:stop() end
   door.close()
   endWatching()
