@@ -71,6 +71,9 @@ static struct watchdog {
     atomic_bool asks;        /* Lua for what runs there */
     atomic_bool told;        /* Lua has */
     _Atomic(double) seconds; /* that it is at this event */
+    uint32_t dwelt_count;    /* the most wakes at one event of a tick, */
+    atomic_uint dwelt_beats;
+    atomic_int dwelt; /* and which */
     struct finding finding;
 } dog;
 
@@ -120,7 +123,7 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     int before = errno;
     enum question question = atomic_load(&dog.question);
     if (dog.core && question == WHAT) {
-        finding_note(&dog.finding, dog.core, dog.describe);
+        finding_note(&dog.finding, dog.core, dog.core->public.cursor, dog.describe);
         ask_lua();
     } else if (dog.core && question == WHERE) {
         finding_trace(&dog.finding);
@@ -225,12 +228,23 @@ static void end_handler(struct watchdog *watchdog, struct spot spot) {
     }
 }
 
+/* For the panel: at which event of a tick it was longest. */
+static void note_dwelling(struct watchdog *watchdog, struct spot spot, uint32_t count) {
+    if (count > watchdog->dwelt_count ||
+        spot.beats != atomic_load(&watchdog->dwelt_beats)) {
+        watchdog->dwelt_count = count;
+        atomic_store(&watchdog->dwelt, spot.cursor);
+        atomic_store(&watchdog->dwelt_beats, spot.beats);
+    }
+}
+
 /* Looks at the loop once a wake. */
 static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) {
     struct spot now = spot_now(watchdog);
     double slice = watchdog->limit / 1000.0 / WAKES;
     if (is_handling(now) && is_same(now, *last)) {
         (*count)++;
+        note_dwelling(watchdog, now, *count);
         atomic_store(&watchdog->seconds, slice * *count);
         if (*count == WAKES) {
             tell(watchdog);
@@ -351,4 +365,10 @@ void watchdog_caught(void) {
     if (!atomic_load(&dog.insists)) {
         ending_end();
     }
+}
+
+int32_t watchdog_dwelt(struct core *core) {
+    bool knows =
+        dog.core == core && atomic_load(&dog.dwelt_beats) == atomic_load(&core->beats);
+    return knows ? atomic_load(&dog.dwelt) : 0;
 }
