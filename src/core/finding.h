@@ -14,6 +14,7 @@ struct finding {
     int call_count;
     char stack[FINDING_STACK]; /* where Lua is: lines of file:line, innermost first; empty
                                   when that is not known */
+    bool stands;               /* it is the event that was asked about */
     bool compiled;             /* they were made by compiled code */
 };
 
