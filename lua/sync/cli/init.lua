@@ -35,7 +35,11 @@ What stands behind the script's name is the script's own.
   --watchdog=SECONDS
                     log a handler that has not ended after so long, and where it is; off:
                     none. By itself 1
+  --handler-timeout=SECONDS
+                    end a handler after so long, by an error in it; off: none, which
+                    stands but for workers: 10
   --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
+  --bans=FILE       keep who is banned in FILE, over restarts
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -43,6 +47,7 @@ What stands behind the script's name is the script's own.
                     auto: epoll
   --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
                     one that runs Lua; see docs/scaling.md
+  --watch           reload the script when a file of its folder has changed
   --console=on|off  the socket by which sync-lua console reaches the server
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
@@ -54,7 +59,7 @@ What stands behind the script's name is the script's own.
 SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued, within 5 s,
 and exits with 0; the second signal ends it at once. SIGHUP has it read its certificates
 and open the log's file again. Exit codes: 0 done, 1 the script failed,
-2 the command line is wrong.
+2 the command line is wrong, 75 a handler could not be ended.
 ]]
 
 local function fail(message)
@@ -130,6 +135,11 @@ function actions.memory(value)
   return true
 end
 
+function actions.bans(path)
+  local worker = require "sync".worker -- the first writes for all
+  return require "sync.bans".keep(path, not worker or worker == 1)
+end
+
 function actions.console(value)
   if value ~= "off" and value ~= "on" then
     return nil, ("--console takes on or off, not %q"):format(value)
@@ -142,6 +152,10 @@ function actions.watchdog(value)
   return require "sync.watchdog".configure(value)
 end
 
+actions["handler-timeout"] = function(value)
+  return require "sync.watchdog".configureEnding(value)
+end
+
 function actions.drain(value)
   local drain = require "sync.drain"
   local problem
@@ -151,6 +165,11 @@ end
 
 function actions.log(value)
   return require "sync.log".configure(value)
+end
+
+function actions.watch()
+  require "sync.reload.watch".want()
+  return true
 end
 
 actions["log-file"] = function(path)
@@ -294,7 +313,11 @@ local function runWorkers(text)
   local words, first = {}, 0
   while arg[first - 1] do first = first - 1 end
   for i = first, #arg do words[#words + 1] = arg[i] end
-  return workers.run(count, words)
+  local door = require "sync.console.door"
+  door.open(function() require "sync.console.parent" end)
+  local code = workers.run(count, words)
+  door.close()
+  return code
 end
 
 -- The exit code, 1 if listeners were opened and nobody was served.

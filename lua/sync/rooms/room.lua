@@ -33,6 +33,7 @@ local shutdown = require "sync.rooms.shutdown"
 local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
+require "sync.rooms.takeover"
 
 local C = core.C
 
@@ -56,6 +57,12 @@ settings.maxOpen = setting {10000, options.wholeNumber(1, directory.MOST), onCla
 settings.emptyTime = setting {0, options.orFalse(options.number(0, 86400)), onClass = true}
 --- Whether clients may make rooms of the class; if not, the server alone does, by `create`.
 settings.clientsCreate = setting {true, options.boolean, onClass = true}
+--- Whether a room outlives its home, in a cluster: seconds between the snapshots from which another
+-- node goes on with it; true: 1.
+settings.persist = setting {false, {check = function(value)
+  return type(value) == "boolean" or type(value) == "number" and value >= 0.1 and value <= 3600,
+    "a boolean, or seconds from 0.1 to 3600"
+end}, onClass = true}
 --- On which node a room begins that clients make: "here", that of who makes it, or "least", that
 -- whose rooms have the least to do (see lua/sync/rooms/placing.lua).
 settings.home = setting {"here", options.oneOf {"here", "least"}, onClass = true}
@@ -174,6 +181,24 @@ shutdown.watch(Room.onShutdown)
 --- Called when the room has ended. May wait.
 function Room:onEnd() end
 
+--- Called, instead of `onCreate`, when the room has come up on this node with its state, as its
+-- home has died: all else of it is to be set here. Its members are there, and away. May wait.
+function Room:onRestore() end
+
+--- Called when another node has the room, which was thought dead here: this instance of it is over.
+-- What it has begun is to be ended, and nothing to be written anywhere.
+function Room:onTaken() end
+
+--- Called at an upgrade, when the next process is about to take the room over, which goes on there
+-- with its declared state and members: what this returns is told to `onTakeover`. See
+-- docs/upgrade.md.
+-- @return a value without functions and the like; nil: nothing
+function Room:onHandover() end
+
+--- Called there with it, instead of `onCreate`, unless it was nil.
+-- @param data
+function Room:onTakeover(data) end -- luacheck: ignore data
+
 -- Making and finding rooms, by their class.
 
 --- Makes a room. Without members it ends after 10 s, or `emptyTime` if that is longer.
@@ -285,12 +310,14 @@ end
 -- @tparam[opt] number x
 -- @tparam[opt] number y
 function Room:look(member, x, y)
+  self.inner.hasSights = true
   C.sync_state_look(self.inner.state.handle, member.number, x and 1 or 0, x or 0, y or 0)
 end
 
 local function setSight(self, call, member, entity, sight)
   local side = Record.side(entity)
   if not side then error(("%s(member, entity): this is no entity"):format(call), 3) end
+  self.inner.hasSights = true
   if side.number then
     C.sync_state_sight(self.inner.state.handle, member.number, side.table, side.number, sight)
   end
