@@ -16,6 +16,8 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local arrival = require "sync.upgrade.arrival"
+local console = require "sync.console"
+require "sync.console.web"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local door = require "sync.console.door"
@@ -294,7 +296,9 @@ local function addCommands()
     require("sync.console." .. name).attach(server)
   end
   require "sync.console.memory"
+  require "sync.console.profile"
 end
+console.whenFirst(addCommands)
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
@@ -305,7 +309,7 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
-  if versions.current() then door.open(addCommands) end -- else it's no server of sync-lua's
+  if versions.current() then door.open() end -- else it's no server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()

@@ -112,6 +112,16 @@ describe("console", function()
     assert.truthy(ask "trace Echo:nothing":find "^error: there is no handler")
   end)
 
+  it("shows where the processor's time goes", function()
+    local profile = Program.start("console", server.pid, "profile", "1")
+    while profile:isRunning() do ask "local x = 0 for i = 1, 3e6 do x = x + i end" end
+    assert.truthy(profile:stdout():find "^%d+.%d+ s of the processor in 1 s\n", profile:stdout())
+    assert.truthy(profile:stdout():find "%d+.%d %%  %a+\n")
+    assert.truthy(profile:stdout():find "%d+.%d %%  console:1\n", profile:stdout())
+    assert.truthy(ask "handlers":find "s  Echo.remote:say  ")
+    assert.truthy(ask "profile 1000":find "^error: ")
+  end)
+
   it("kicks, and changes the log's level", function()
     local other = Program.connect(port)
     other:send '{"jsonrpc":"2.0","id":1,"method":"say","params":["x"]}\n'
