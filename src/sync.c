@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conn/abuse.h"
 #include "conn/codec.h"
 #include "conn/conn.h"
 #include "conn/hold.h"
@@ -25,6 +26,7 @@
 #include "core/watchdog.h"
 #include "http/request.h"
 #include "jobs/jobs.h"
+#include "jobs/keep.h"
 #include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/detection.h"
@@ -270,6 +272,15 @@ int32_t sync_network(const char *text) {
     return network_read(&network, text);
 }
 
+int32_t sync_network_name(const char *text, char *name, size_t size) {
+    struct network network;
+    int error = network_read(&network, text);
+    if (error == 0) {
+        network_name(&network, name, size);
+    }
+    return error;
+}
+
 int32_t sync_listener_proxy(struct sync *sync, uint32_t id, const char *network) {
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_add_proxy(listener, network) : UV_EINVAL;
@@ -351,6 +362,42 @@ void sync_hold_accepting(struct sync *sync, int32_t hold) {
     if (!core->accept_held && core->accept_paused) {
         listener_resume_all(core);
     }
+}
+
+int32_t sync_keep_file(struct sync *sync, const char *path, const char *text,
+                       size_t length) {
+    return keep_file(core_of(sync), path, text, length);
+}
+
+void sync_fail(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        abuse_allows(conn->service, conn->peer, PEER_FAILS);
+    }
+}
+
+int32_t sync_ban(struct sync *sync, const char *text, double seconds) {
+    struct core *core = core_of(sync);
+    uint64_t now = uv_now(&core->loop);
+    struct network network;
+    int error = network_read(&network, text);
+    return error < 0 ? error
+                     : bans_set(&core->bans, &network,
+                                seconds > 0 ? now + (uint64_t)(seconds * 1000) : 0, now);
+}
+
+uint32_t sync_is_banned(struct sync *sync, const char *address) {
+    struct core *core = core_of(sync);
+    struct sockaddr_storage peer = {0};
+    return network_address(address, &peer) == 0 &&
+           bans_has(&core->bans, (const struct sockaddr *)&peer, uv_now(&core->loop));
+}
+
+uint32_t sync_kick(struct sync *sync, const char *text) {
+    struct network network;
+    return network_read(&network, text) < 0 || network.is_unix
+               ? 0
+               : abuse_kick(core_of(sync), &network);
 }
 
 void sync_drain(struct sync *sync) {
@@ -555,20 +602,25 @@ static void describe_client(struct core *core, uint32_t slot,
     client->name = conn->name ? core->names + conn->name : 0;
 }
 
-int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json) {
-    return watchdog_start(core_of(sync), milliseconds, json != 0, describe_client);
+int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *options,
+                            char *message, size_t size) {
+    return watchdog_start(core_of(sync), options, describe_client, message, size);
+}
+
+void sync_watchdog_caught(void) {
+    watchdog_caught();
 }
 
 void sync_watchdog_stop(struct sync *sync) {
     watchdog_stop(core_of(sync));
 }
 
-double sync_watchdog_asks(struct sync *sync) {
+int32_t sync_watchdog_asks(struct sync *sync) {
     return watchdog_asks(core_of(sync));
 }
 
-void sync_watchdog_told(struct sync *sync) {
-    watchdog_told(core_of(sync));
+void sync_watchdog_tell(struct sync *sync, const char *stack) {
+    watchdog_tell(core_of(sync), stack);
 }
 
 int32_t sync_is_profiled(void) {

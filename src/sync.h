@@ -68,7 +68,8 @@ enum sync_reason {
     SYNC_NO_PONG,        /* a ping was not answered */
     SYNC_REFUSED, /* it speaks a transport that the listener hasn't, or HTTP to a byte
                      stream */
-    SYNC_FLOODED  /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
+    SYNC_FLOODED, /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
+    SYNC_BANNED   /* its address is shut out: see sync_kick */
 };
 
 enum sync_notice {
@@ -80,7 +81,18 @@ enum sync_notice {
     SYNC_PROXY_FAILED, /* what a proxy says of its client; data: why */
     SYNC_ACCEPT_FULL,  /* the file limit is reached: others than operators are refused */
     SYNC_ADDRESS_FULL, /* data: who has max_per_address; more are refused, untold */
-    SYNC_MEMORY_HIGH   /* see sync_watch_memory; comes again and again */
+    SYNC_MEMORY_HIGH,  /* see sync_watch_memory; comes again and again */
+    SYNC_STEP_NOTICE =
+        32 /* and an enum sync_step: an address has reached it; data: who */
+};
+
+/* What happens to an address that does something too often, again and again. */
+enum sync_step {
+    SYNC_STEP_NONE,
+    SYNC_STEP_WARN, /* the program is told */
+    SYNC_STEP_SLOW, /* it may do a tenth */
+    SYNC_STEP_KICK, /* it has no more connections; the program closes those that it has */
+    SYNC_STEP_BAN   /* the program is to shut it out */
 };
 
 enum sync_framing {
@@ -181,7 +193,8 @@ struct sync {
     double bytes_out;
     double messages_dropped;
     double clients_accepted;
-    double clients_refused; /* their address had as many as it may */
+    double clients_refused; /* their address had as many as it may, or came too often */
+    double clients_banned;  /* the same of those that are shut out */
     double ticks;
     double busy; /* seconds that the program has had the batches in its hands */
     struct sync_times tick_times;  /* of which each tick had so much */
@@ -203,7 +216,16 @@ struct sync_options {
     uint32_t max_queue;   /* unsent bytes of one client */
     uint32_t high_water;  /* unsent bytes above which sends say SYNC_FULL */
     uint32_t max_clients;
-    uint32_t max_per_address; /* connections of the whole core; 0: any (see peers.h) */
+    uint32_t max_per_address;    /* connections of the whole core; 0: any (see peers.h) */
+    uint32_t connect_interval;   /* microseconds in which an address may connect once; 5 s
+                                    of them may come at once. 0: any */
+    uint32_t handshake_interval; /* the same of handshakes of TLS */
+    uint32_t failure_interval;   /* the same of those that fail, and of sync_fail */
+    uint32_t warn_at; /* strikes at which an address reaches a step; 0: never. One is what
+                         it does too often; one a second is forgotten */
+    uint32_t slow_at;
+    uint32_t kick_at;
+    uint32_t ban_at;
     uint32_t backlog;         /* for listen(2) */
     uint32_t idle_timeout;    /* no byte came */
     uint32_t first_timeout;   /* the first message was begun and isn't complete */
@@ -417,6 +439,9 @@ int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
 /* Whether a text is a network: a block ("10.0.0.0/8", "2001:db8::/32"), an address, or
  * "unix". Returns 0 or UV_EINVAL. */
 int32_t sync_network(const char *text);
+
+/* The same; writes it in one form, whatever it was written as. size is at least 64. */
+int32_t sync_network_name(const char *text, char *name, size_t size);
 
 /* Connections that are accepted from a network from now on are a proxy's, and may say
  * whose they are. Returns 0 or an error code. */
@@ -670,18 +695,29 @@ void sync_shares_close(struct sync *sync);
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
-/* Starts a thread that logs an event whose handling takes so long or longer, in
- * JSON if json != 0; one core of a process has one. It needs a cursor that is
- * kept, and the signal SIGRTMIN + 6. Returns 0 or an error code. Call sync_watchdog_stop
- * before another thread takes the core over. */
-int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json);
+struct sync_watchdog {
+    uint32_t limit;  /* milliseconds that the handling of an event may take */
+    uint32_t ending; /* milliseconds after which an error ends it; 0: none does */
+    uint32_t json;   /* the form of the log's lines */
+    double lua;      /* the address of a Lua state, for ending */
+    const char *own; /* what sources of code begin with in which no error is raised */
+};
+
+/* Starts a thread that logs an event whose handling takes so long or longer, and ends it;
+ * one core of a process has one. When it can't be ended, the process ends with 75. It
+ * needs a cursor that is kept, and the signal SIGRTMIN + 6. Returns 0 or an error code;
+ * the message is what lacks for ending. */
+int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *options,
+                            char *message, size_t size);
 void sync_watchdog_stop(struct sync *sync);
 
-/* For the callback of LuaJIT's profiler, whose signal the watchdog sends: for how many
- * seconds an event is being handled, once, when the watchdog wants to know where; else 0.
- * Who has logged that says so: then the watchdog needn't. */
-double sync_watchdog_asks(struct sync *sync);
-void sync_watchdog_told(struct sync *sync);
+/* For the callback of LuaJIT's profiler, whose signal the watchdog sends: whether it
+ * wants to know where Lua is, once. The answer is lines of file:line, innermost first. */
+int32_t sync_watchdog_asks(struct sync *sync);
+void sync_watchdog_tell(struct sync *sync, const char *stack);
+
+/* An error was caught where it does no harm: the watchdog raises none in this handler. */
+void sync_watchdog_caught(void);
 
 /* Whether LuaJIT's profiler runs, or something else that takes its signal. */
 int32_t sync_is_profiled(void);
@@ -794,6 +830,25 @@ uint32_t sync_held(struct sync *sync, uint32_t slot);
 
 /* Accepts nobody, until it is called with hold = 0. Who comes waits. */
 void sync_hold_accepting(struct sync *sync, int32_t hold);
+
+/* Begins to write a file anew, on a thread: it is the old one until the new one is on the
+ * disk. Returns a job, whose value is 0 or an error code. */
+int32_t sync_keep_file(struct sync *sync, const char *path, const char *text,
+                       size_t length);
+
+/* A connection's address has failed to log in. */
+void sync_fail(struct sync *sync, uint32_t slot);
+
+/* Shuts a network out (see sync_network; not "unix") for so many seconds, or with 0 lets
+ * it in again: connections are reset when they are accepted. Connections that are there
+ * stay. Returns 0 or an error code. */
+int32_t sync_ban(struct sync *sync, const char *network, double seconds);
+
+/* Whether an address is shut out. */
+uint32_t sync_is_banned(struct sync *sync, const char *address);
+
+/* Closes all connections of a network, by a reset. Returns how many there were. */
+uint32_t sync_kick(struct sync *sync, const char *network);
 
 /* From now on nobody is accepted, but for those who ask for /healthz, /readyz, /metrics
  * or /panel, and hear so; others have 503, or a reset. A worker leaves all to the others,

@@ -30,7 +30,7 @@
 #include "workers/shares.h"
 #include "workers/spawn.h"
 
-enum { CORE_EVENTS = 1 /* most in a tick that belong to none of its parts */ };
+enum { CORE_EVENTS = 2 /* most in a tick that belong to none of its parts */ };
 
 static void ignore_sigpipe(void) {
     struct sigaction action;
@@ -122,6 +122,8 @@ void sync_close(struct sync *sync) {
     }
     table_clear(&core->conns);
     table_clear(&core->timers);
+    peers_clear(&core->peers);
+    bans_clear(&core->bans);
     pool_clear(&core->pool);
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);

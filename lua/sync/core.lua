@@ -82,9 +82,22 @@ function core.peer(slot)
   return ffi.string(text), port
 end
 
+--- A network, or an address, in the one form that all its spellings have; nil for what is none.
+function core.network(name)
+  return C.sync_network_name(name, text, 64) == 0 and ffi.string(text) or nil
+end
+
 --- The addresses a listener is bound to, as text.
 function core.addresses(listener)
   return ffi.string(text, C.sync_listener_addresses(handle, listener, text, 1024))
+end
+
+--- Starts the watchdog, from a table of the fields of `struct sync_watchdog`.
+-- @treturn number 0 or an error code
+-- @treturn string what lacks, or ""
+function core.startWatchdog(fields)
+  local options = ffi.new("struct sync_watchdog", fields)
+  return C.sync_watchdog_start(handle, options, text, 1024), ffi.string(text)
 end
 
 --- A `struct sync_options` from a table of its fields.

@@ -16,6 +16,7 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local arrival = require "sync.upgrade.arrival"
+local bans = require "sync.bans"
 local console = require "sync.console"
 require "sync.console.web"
 local core = require "sync.core"
@@ -61,6 +62,9 @@ local sync = {
   every = Timer.every,
   --- Declares a function that may wait: `sync.waits`.
   waits = waits.declare,
+  ban = bans.ban,
+  unban = bans.unban,
+  bans = bans.list,
   --- Seconds of a clock that never jumps.
   now = C.sync_now,
   --- Whether a string is valid UTF-8.

@@ -35,6 +35,7 @@ local REASONS = {
   [tonumber(C.SYNC_NO_PONG)] = "silent",
   [tonumber(C.SYNC_REFUSED)] = "refused",
   [tonumber(C.SYNC_FLOODED)] = "flood",
+  [tonumber(C.SYNC_BANNED)] = "banned",
 }
 
 -- Reasons that the operator should know of, as the log tells them.
@@ -340,7 +341,7 @@ local function noticed(event)
   elseif what == C.SYNC_TLS_FAILED then
     log.limited("info", "tls", "a client's TLS handshake failed: " ..
       toString(event.data, event.length), where)
-  else
+  elseif what == C.SYNC_ACCEPT_FAILED then
     log.limited("error", "accept failed", "a client could not be accepted; trying again", where)
   end
 end
@@ -529,27 +530,6 @@ local NOBODYS = {
   [tonumber(C.SYNC_CLOSE)] = "the end of a client",
   [tonumber(C.SYNC_NOTICE)] = "a notice",
 }
-
--- Handlers of events that are a client's.
-local HANDLERS = {
-  [CONNECT] = "onConnect", [DATA] = "onData", [BYTES] = "onBytes",
-  [tonumber(C.SYNC_DRAIN)] = "onDrain", [tonumber(C.SYNC_CLOSE)] = "onClose",
-  [REQUEST] = "the handler of a request", [FILE] = "the handler of a request",
-}
-
---- What is being handled, for people: "onData of Echo", "a timer"; and the client, if there is one.
--- @treturn string
--- @treturn table|nil
-function loop.handled()
-  if isBetween or handle.cursor < 1 then return "what ends a tick" end
-  local event = handle.events[handle.cursor - 1]
-  local handler = HANDLERS[event.type]
-  if not handler then return NOBODYS[event.type] or "a handler" end
-  local client = clients[event.id]
-  local listener = loop.listeners[C.sync_listener_of(handle, event.id)]
-  local class = client and getmetatable(client) or listener and listener.class
-  return class and ("%s of %s"):format(handler, class.className) or handler, client
-end
 
 --- A handler of a client has raised an error: the client is closed.
 -- @tparam table client

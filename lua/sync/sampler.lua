@@ -23,6 +23,7 @@ local listeners = {}
 local function onSample(thread, count, state)
   for i = 1, #listeners do listeners[i].fn(thread, count, state) end
 end
+jit.off(onSample)
 
 -- What all together want. Starting the profiler anew forgets compiled code, so it is done only for
 -- what changes.

@@ -136,6 +136,18 @@ describe("console", function()
     assert.truthy(ask "log loud":find "^error: ")
   end)
 
+  it("bans", function()
+    assert.equal("192.0.2.0/24 is banned\n", (ask "ban 192.0.2.0/24 60 rude words"))
+    assert.equal("2001:db8::/64 is banned\n", (ask "ban 2001:db8::/64"))
+    local list = ask "bans"
+    assert.truthy(list:find "192.0.2.0/24  %d+ s  rude words\n", list)
+    assert.truthy(list:find "2001:db8::/64  8%d%d%d%d s", list)
+    assert.equal("192.0.2.0/24 is banned no more\n", (ask "unban 192.0.2.0/24"))
+    assert.equal("error: 192.0.2.0/24 is not banned\n", (ask "unban 192.0.2.0/24"))
+    assert.truthy(ask "ban nobody":find "^error: sync.ban: nobody is no address")
+    ask "unban 2001:db8::/64"
+  end)
+
   it("has each line in the log, with who has said it", function()
     ask "version"
     assert.truthy(server:stderr():find(("console: version process=%%d+ user=%s\n"):format(

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "core/bans.h"
 #include "core/batch.h"
 #include "core/out.h"
 #include "core/peers.h"
@@ -65,6 +66,7 @@ struct core {
 
     struct table conns;   /* by slot */
     struct peers peers;   /* whom they are of */
+    struct bans bans;     /* who is shut out, until when in ms of the loop */
     uint64_t weight;      /* bytes that they have at least */
     uint64_t most_weight; /* since SYNC_FREED, or memory was given back */
 
@@ -108,7 +110,8 @@ struct core {
     int shares_fd;  /* the parent's, or 0 */
     int broker_fd;  /* the worker's, or 0 */
     uint32_t broker_turns;
-    bool noted; /* some listener owes a notice */
+    bool noted;           /* some listener owes a notice */
+    struct crew *keepers; /* write files: see jobs/keep.h; or NULL */
 
     struct table timers;
     struct root *roots;  /* closed when all files are */

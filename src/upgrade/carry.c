@@ -136,9 +136,10 @@ static void count_peer(struct conn *conn) {
     memcpy(&ipv4.sin_addr, conn->address, sizeof(ipv4.sin_addr));
     memcpy(&ipv6.sin6_addr, conn->address, sizeof(ipv6.sin6_addr));
     if (conn->kind == SYNC_TRANSPORT_TCP || conn->forwarded) {
-        conn->peer =
-            peers_enter(&conn->core->peers, conn->ipv6 ? (const struct sockaddr *)&ipv6
-                                                       : (const struct sockaddr *)&ipv4);
+        conn->peer = peers_enter(&conn->core->peers,
+                                 conn->ipv6 ? (const struct sockaddr *)&ipv6
+                                            : (const struct sockaddr *)&ipv4,
+                                 uv_now(&conn->core->loop) * 1000);
     }
 }
 

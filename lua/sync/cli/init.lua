@@ -35,7 +35,11 @@ What stands behind the script's name is the script's own.
   --watchdog=SECONDS
                     log a handler that has not ended after so long, and where it is; off:
                     none. By itself 1
+  --handler-timeout=SECONDS
+                    end a handler after so long, by an error in it; off: none, which
+                    stands but for workers: 10
   --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
+  --bans=FILE       keep who is banned in FILE, over restarts
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -55,7 +59,7 @@ What stands behind the script's name is the script's own.
 SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued, within 5 s,
 and exits with 0; the second signal ends it at once. SIGHUP has it read its certificates
 and open the log's file again. Exit codes: 0 done, 1 the script failed,
-2 the command line is wrong.
+2 the command line is wrong, 75 a handler could not be ended.
 ]]
 
 local function fail(message)
@@ -131,6 +135,11 @@ function actions.memory(value)
   return true
 end
 
+function actions.bans(path)
+  local worker = require "sync".worker -- the first writes for all
+  return require "sync.bans".keep(path, not worker or worker == 1)
+end
+
 function actions.console(value)
   if value ~= "off" and value ~= "on" then
     return nil, ("--console takes on or off, not %q"):format(value)
@@ -141,6 +150,10 @@ end
 
 function actions.watchdog(value)
   return require "sync.watchdog".configure(value)
+end
+
+actions["handler-timeout"] = function(value)
+  return require "sync.watchdog".configureEnding(value)
 end
 
 function actions.drain(value)

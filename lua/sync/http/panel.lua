@@ -10,6 +10,7 @@
 
 local cjson = require "cjson"
 local compiler = require "sync.jit"
+local bans = require "sync.bans"
 local core = require "sync.core"
 local drain = require "sync.drain"
 local loop = require "sync.loop"
@@ -165,6 +166,9 @@ function panel.metrics()
     state.refused)
   metric(lines, "draining", "gauge", "Whether clients are sent elsewhere, for it is to end.",
     drain.isOn() and 1 or 0)
+  metric(lines, "banned_total", "counter", "Connections of who is banned, which were refused.",
+    handle.clients_banned)
+  metric(lines, "bans", "gauge", "Addresses and networks that are banned.", #bans.list())
   metric(lines, "messages_received_total", "counter", "Messages of clients.", state.messagesIn)
   metric(lines, "messages_sent_total", "counter", "Messages to clients.", state.messagesOut)
   metric(lines, "messages_dropped_total", "counter", "Messages that maxQueue has dropped.",

@@ -150,8 +150,8 @@ settings.panel = setting {false,
     return true
   end}
 
---- A secret of 16 letters or more, without spaces, and not the panel's, by which operators reach the
--- console as `POST /console`, over TLS alone; false: they don't. See `sync.http.operators`.
+--- A secret of 16 letters or more, without spaces, and not the panel's, by which operators reach
+-- the console as `POST /console`, over TLS alone; false: they don't. See `sync.http.operators`.
 settings.console = setting {false,
   {check = function(value)
     return value == false or type(value) == "string" and value:find "^%S+$" ~= nil and
