@@ -150,8 +150,8 @@ describe("console", function()
 
   it("has each line in the log, with who has said it", function()
     ask "version"
-    assert.truthy(server:stderr():find(("console: version process=%%d+ user=%s\n"):format(
-      io.popen "id -u":read "*l")))
+    server:expect("stderr", ("console: version process=%%d+ user=%s\n"):format(
+      io.popen "id -u":read "*l"))
   end)
 
   it("takes lines from a person, one after the other", function()
