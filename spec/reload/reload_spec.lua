@@ -313,6 +313,26 @@ describe("reload", function()
     assert.equal(10, look()[5])
   end)
 
+  it("loses, doubles and turns round no message meanwhile", function()
+    local folder = Folder.new(echo "one")
+    local process, port = folder:serve()
+    local clients = {}
+    for i = 1, 50 do clients[i] = Program.connect(port) end
+    local number, versions = 0, 0
+    while versions < 5 do
+      process:kill "USR1" -- while messages are on their way
+      for _ = 1, 10 do
+        number = number + 1
+        for _, client in ipairs(clients) do client:send(("%d\n%d\n"):format(number, number)) end
+        for _, client in ipairs(clients) do
+          assert.truthy((client:receive "*l"):find(("one %d %d "):format(number, number * 2 - 1)))
+          assert.truthy((client:receive "*l"):find(("one %d %d "):format(number, number * 2)))
+        end
+      end
+      versions = select(2, process:stderr():gsub("reloaded: version", ""))
+    end
+  end)
+
   it("leaves handlers as native code", function()
     local function script(word)
       return echo(word, [[
