@@ -27,14 +27,16 @@ describe("console by a URL", function()
     os.remove(key)
   end)
 
-  -- What curl has got: a status and a body.
-  local function curl(...)
+  -- What curl has got for a line: a status and a body.
+  local function say(line, ...)
     local process = Process.start {"curl", "-s", "--cacert", certificate, "-w", "\n%{http_code}",
-      "--data-binary", "Echo.className", ...}
+      "--data-binary", line, ...}
     process:wait()
     local body, status = process:stdout():match "^(.*)\n(%d+)$"
     return tonumber(status), body
   end
+
+  local function curl(...) return say("Echo.className", ...) end
 
   local function url(scheme, path)
     return ("%s://localhost:%d/%s"):format(scheme or "https", port, path or "console")
@@ -44,7 +46,7 @@ describe("console by a URL", function()
 
   it("answers a line, over TLS, to who has the secret", function()
     assert.same({200, '"Echo"\n'}, {curl("-H", HEADER, url())})
-    local status, body = curl("-H", HEADER, "--data-binary", " .nothing", url())
+    local status, body = say("nobody.nothing", "-H", HEADER, url())
     assert.equal(422, status)
     assert.truthy(body:find "error: .*nothing", body)
     server:expect("stderr", "console: Echo.className address=%S+\n")
