@@ -48,7 +48,7 @@ describe("console by a URL", function()
     assert.same({200, '"Echo"\n'}, {curl("-H", HEADER, url())})
     local status, body = say("nobody.nothing", "-H", HEADER, url())
     assert.equal(422, status)
-    assert.truthy(body:find "error: .*nothing", body)
+    assert.truthy(body:find "^error: .*nobody", body)
     server:expect("stderr", "console: Echo.className address=%S+\n")
   end)
 
