@@ -159,13 +159,15 @@ describe("the watchdog", function()
   end)
 
   it("takes a pause of the machine for no stuck handler", function()
-    start("--watchdog=0.5")
+    start("--watchdog=2")
     local client = ask "interpreted"
     local running = ask "nothing" -- nobody is served
+    require "socket".sleep(0.6) -- it has been seen, twice at least
     server:kill("STOP")
-    require "socket".sleep(1.5)
-    release()
+    require "socket".sleep(2.2)
     server:kill("CONT")
+    require "socket".sleep(0.3)
+    release()
     assert.equal("done", client:receive("*l"))
     assert.equal("done", running:receive("*l"))
     assert.not_matches("stuck", server:stderr())
