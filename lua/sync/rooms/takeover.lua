@@ -43,9 +43,10 @@ local function rank(id)
   return before
 end
 
-local function restored(home)
+local function restored(home, id)
+  if not home then return seeking.bury(id) end
   home:whenOpen(function(problem)
-    if problem or home.ended then return end
+    if problem or home.ended then return seeking.bury(id) end
     log.info(home.class.className .. ": a room whose home has died goes on here",
       {room = home.room.id, epoch = home.epoch})
     for _, node in ipairs(nodes.list()) do seeking.announce(node, {home}) end
@@ -62,8 +63,7 @@ local function take(id, class, token, done)
   end
   store.kept:take(id, token, function(record, bytes, about)
     if record then
-      local home = making.restore(class, record, bytes, about)
-      if home then restored(home) end
+      restored(making.restore(class, record, bytes, about), id)
     end
     done()
   end)
@@ -119,8 +119,7 @@ nodes.answers("inherit", function(_, said, answer)
   end
   store.kept:take(said.id, said.token, function(record, bytes, about)
     answer {isTaken = record ~= nil}
-    local home = record and making.restore(class, record, bytes, about)
-    if home then restored(home) end
+    if record then restored(making.restore(class, record, bytes, about), said.id) end
   end)
 end)
 
