@@ -227,11 +227,12 @@ end
 -- What nobody has seen, and nobody has done twice.
 local function check(self)
   assert(not self.stale[1], table.concat(self.stale, "\n", 1, math.min(20, #self.stale)))
-  local seen, count = {}, 0
+  local seen, epochs, count = {}, {}, 0
   for line in io.lines(self.applied) do
-    local what = line:match "^(%S+ %d+ %d+) %d+$"
+    local what, id, epoch = line:match "^((%S+) %d+ %d+) (%d+)$"
     assert(not seen[what], self.kind .. ": applied twice: " .. line)
-    seen[what], count = true, count + 1
+    assert(tonumber(epoch) >= (epochs[id] or 0), self.kind .. ": by a home of the past: " .. line)
+    seen[what], epochs[id], count = true, tonumber(epoch), count + 1
   end
   for _, member in ipairs(self.members) do
     for n = 1, member.sent do
