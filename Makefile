@@ -170,7 +170,8 @@ $(BUILD)/asan/sync-lua: $(BUILD)/asan/obj/main.o $(CORE:src/%.c=$(BUILD)/asan/ob
 check: deps-build-test-check ## run the C tests and the specs under sanitizers and valgrind, and test the conformance suite
 	@$(MAKE) -s build $(BUILD)/asan/sync-lua
 	@$(MAKE) -s check-c threads-c valgrind-c
-	@SYNC_LUA=$(BUILD)/asan/sync-lua sh spec/all --specs-only
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/leaks.txt:print_suppressions=0 \
+	  SYNC_LUA=$(BUILD)/asan/sync-lua sh spec/all --specs-only
 	@node spec/conformance/faults.mjs
 
 $(BUILD)/soak: spec/soak/soak.c
