@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "conn/codec.h"
+#include "codec.h"
 #include "fuzz.h"
 #include "sync.h"
 
