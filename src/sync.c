@@ -126,7 +126,7 @@ void sync_close_idle(struct sync *sync, int32_t at_once) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
-        if (!conn || conn->protocol->is_client) {
+        if (!conn || conn->protocol->is_client || conn->protocol->is_relay) {
             continue;
         }
         bool answered = !conn->held && conn->out.bytes == 0;
@@ -176,7 +176,7 @@ uint32_t sync_transport(struct sync *sync, uint32_t slot) {
 
 uint32_t sync_secure(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->transport->secure;
+    return conn && (conn->transport->secure || conn->relayed);
 }
 
 uint32_t sync_close_code(struct sync *sync, uint32_t slot) {

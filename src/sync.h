@@ -187,6 +187,7 @@ struct sync {
     uint32_t client_count; /* connections that hold a slot */
     uint32_t client_limit; /* see sync_limit_clients */
     uint32_t http_count;   /* connections that speak HTTP */
+    uint32_t relay_count;  /* those that pass on what is another process's */
     double messages_in;    /* totals since sync_open; doubles, as Lua has no others */
     double messages_out;
     double bytes_in;
@@ -775,6 +776,8 @@ void sync_parcel_listener(struct sync *sync, struct sync_parcel *parcel, uint32_
                           const char *host, uint32_t port);
 int32_t sync_parcel_client(struct sync *sync, struct sync_parcel *parcel, uint32_t slot);
 
+/* One in TLS stays here as a relay: the other process gets a socket to it. */
+
 /* Whether it could be added now. */
 int32_t sync_parcel_may(struct sync *sync, uint32_t slot);
 
@@ -799,8 +802,12 @@ int32_t sync_parcel_take(struct sync *sync, struct sync_parcel *parcel,
 uint32_t sync_disinherit(struct sync *sync);
 
 /* What was handed over is the other process's now: a client has gone from here without a
- * word, and a listener doesn't accept. */
-void sync_let_go(struct sync *sync, uint32_t slot);
+ * word, but for one in TLS, which is passed on; and a listener doesn't accept. The parcel
+ * is the one that the client was added to, or NULL for one that was received. */
+void sync_let_go(struct sync *sync, struct sync_parcel *parcel, uint32_t slot);
+
+/* Ends the connections that are passed on. */
+void sync_end_relays(struct sync *sync);
 void sync_listener_let_go(struct sync *sync, uint32_t id);
 
 /* The file of a Unix socket that was inherited is this process's to remove. */

@@ -394,11 +394,30 @@ end
 -- An upgrade hands over what is in this process; nodes of a cluster have more.
 upgrade.objections[1] = function()
   if cluster then return "a node of a cluster can't hand over yet: drain it instead" end
-  local directory = package.loaded["sync.rooms.directory"]
-  if directory and directory.count() > 0 then
-    return "there are rooms of sync.Room, which can't be handed over yet"
-  end
 end
+
+local function usesRooms()
+  return package.loaded["sync.rooms.room"] ~= nil
+end
+
+-- Rooms of sync.Room.
+upgrade.unrests[1] = function()
+  if usesRooms() then return require "sync.upgrade.rooms".unrest() end
+end
+
+upgrade.parts[2] = function(parcel, add)
+  if usesRooms() then require "sync.upgrade.rooms".pack(parcel, add) end
+end
+
+function arrival.parts.room(given)
+  require "sync.upgrade.rooms".restore(given)
+end
+
+-- Numbers of rooms that are made there don't clash with those that are handed over.
+upgrade.hellos[1] = function(hello)
+  if usesRooms() then hello.lastRoom = require "sync.rooms.numbers".last() end
+end
+
 
 -- The values of sync.shared, where this process keeps them itself.
 upgrade.parts[1] = function(parcel, add)
@@ -563,6 +582,8 @@ local LAZY = {
   Remote = function() return require "sync.remoting.remote" end,
   Room = function()
     local Room = require "sync.rooms.room"
+    local last = arrival.hello and arrival.hello.lastRoom
+    if last then require "sync.rooms.numbers".skip(last + 2 ^ 20) end
     if cluster then require "sync.rooms.nodes".begin(cluster) end
     return Room
   end,

@@ -506,7 +506,7 @@ local function run(ticks, block)
       if stopping then closeLinks() end
       endTick()
       if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 and
-        (loop.waiting == 0 or isLate) then
+        handle.relay_count == 0 and (loop.waiting == 0 or isLate) then
         C.sync_flush(handle) -- no poll follows
         return
       end

@@ -88,7 +88,8 @@ struct conn {
     bool reserved : 1;   /* beyond the bound: see reserve.h */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
-    bool handed : 1; /* a message, in its tick */
+    bool handed : 1;  /* a message, in its tick */
+    bool relayed : 1; /* another process does its TLS */
     uint16_t port;
     uint32_t name; /* see sync_name */
 };
