@@ -2,8 +2,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "conn/codec.h"
 #include "codec.h"
+#include "conn/codec.h"
 #include "fuzz.h"
 #include "sync.h"
 
