@@ -743,6 +743,9 @@ int32_t sync_is_next(void);
 /* Reads no client any more that is open, and accepts none; or does again. */
 void sync_freeze(struct sync *sync, int32_t freeze);
 
+/* Whether nothing of connections that are frozen is under way in the kernel any more. */
+int32_t sync_rests(struct sync *sync);
+
 /* Says a text to the other process, and hears one, at most size - 1 bytes with a NUL
  * behind them; waits at most so long. Return 0, or how many bytes; or an error code:
  * UV_EAGAIN when nothing came, UV_EOF when there's nobody any more. */

@@ -69,8 +69,8 @@ describe("an upgrade", function()
     return following
   end
 
-  it("keeps connections, and what is begun on them", function()
-    local server, port, rewrite = serve(SCRIPT)
+  local function keeps(io)
+    local server, port, rewrite = serve(SCRIPT, "--io=" .. io)
     local line, second = Program.connect(port), Program.connect(port)
     second:send "first\n"
     assert.equal("one 1 1 first", (second:receive "*l"))
@@ -124,7 +124,15 @@ describe("an upgrade", function()
     assert.equal("to all", (second:receive "*l"))
     assert.equal("three 1 3 again", (second:receive "*l"))
     assert.is_nil(server:stderr():find("ERROR", 1, true), server:stderr())
-  end)
+  end
+
+  for _, io in ipairs {"epoll", "uring", "poll"} do
+    it("keeps connections, and what is begun on them, by " .. io, function()
+      local code, _, err = Program.run("--io=" .. io, "--version")
+      if code ~= 0 then return pending(err) end
+      keeps(io)
+    end)
+  end
 
   it("that fails costs nothing", function()
     local server, port, rewrite = serve(SCRIPT)

@@ -35,6 +35,11 @@ enum { CARRY_FORMAT = 1 };
  * nothing of its own in this process, and no TLS. */
 bool carry_may(const struct conn *conn);
 
+/* Whether nothing of an open connection is under way in the kernel; and takes what was
+ * received of it. Returns 0 or an error code. */
+bool carry_rests(struct conn *conn);
+int carry_collect(struct conn *conn);
+
 /* Writes it. Returns false when it can't be said, or memory ran out; what was written is
  * then of no use. */
 bool carry_out(const struct conn *conn, struct record *record);
