@@ -366,6 +366,34 @@ describe("an upgrade", function()
     core.C.sync_next_close(fd)
   end)
 
+  it("isn't needed for sockets that systemd has: LISTEN_FDS", function()
+    local launcher = Process.file [[
+      local ffi = require "ffi"
+      ffi.cdef "int dup2(int, int); int setenv(const char *, const char *, int);"
+      ffi.cdef "int getpid(void); int execvp(const char *, char *const argv[]);"
+      local listener = assert(require "socket".bind("127.0.0.1", 0))
+      local program, script = ...
+      ffi.C.dup2(listener:getfd(), 3)
+      ffi.C.setenv("LISTEN_FDS", "1", 1)
+      ffi.C.setenv("LISTEN_PID", tostring(ffi.C.getpid()), 1)
+      ffi.C.setenv("PORT", select(2, listener:getsockname()), 1)
+      local words = ffi.new("const char *[3]", program, script, nil)
+      ffi.C.execvp(program, ffi.cast("char *const *", words))
+    ]]
+    local script = Process.file(HEAD .. [[
+      local Echo = sync.Protocol:extend("Echo")
+      function Echo:onData(data) self:send(data .. tostring(os.getenv "LISTEN_FDS")) end
+      print("bound", sync.enable("*", tonumber(os.getenv "PORT"), Echo).addresses)
+      sync.start()
+    ]])
+    local server = Process.start {"luajit", launcher, Program.path, script}
+    local port = tonumber((server:expect("stderr", "listens on %S-:(%d+)")))
+    assert.is_truthy(server:stdout():find "bound\t127.0.0.1\n", server:stdout()) -- and not *
+    local client = Program.connect(port)
+    client:send "hello "
+    assert.equal("hello nil", client:receive(9))
+  end)
+
   it("is refused to who asks in vain", function()
     local code, _, err = Program.run "upgrade"
     assert.equal(2, code)
