@@ -758,6 +758,10 @@ void sync_next_close(int32_t fd);
 void sync_answer(const char *name, const char *text);
 int32_t sync_answer_wait(const char *name);
 
+/* What both processes must know to understand each other: it changes with what parcels
+ * hold, here and in lua/sync/upgrade/. */
+enum { SYNC_HANDOVER_FORMAT = 1 };
+
 struct sync_parcel;
 enum sync_item_type { SYNC_ITEM_TEXT = 1, SYNC_ITEM_LISTENER, SYNC_ITEM_CLIENT };
 struct sync_item {

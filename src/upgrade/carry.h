@@ -1,6 +1,7 @@
 /* carry.h: a connection that goes on in the next process.
  *
- * What is written has this format, CARRY_FORMAT, numbers with the lowest byte first:
+ * What is written has this format, SYNC_HANDOVER_FORMAT, numbers with the lowest byte
+ * first:
  *
  *     1   what it speaks: enum carried
  *     1   0: it has a socket, 1: none (tests)
@@ -28,8 +29,6 @@
 
 #include "conn/conn.h"
 #include "core/record.h"
-
-enum { CARRY_FORMAT = 1 };
 
 /* Whether a connection can go on elsewhere now: between two ticks, one that is open, has
  * nothing of its own in this process, and no TLS. */

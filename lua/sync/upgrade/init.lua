@@ -27,7 +27,7 @@ local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
 local upgrade = {
   --- What both processes must know to understand each other.
-  FORMAT = 1,
+  FORMAT = tonumber(C.SYNC_HANDOVER_FORMAT),
 }
 
 local KILL = 9
