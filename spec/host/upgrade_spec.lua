@@ -168,6 +168,14 @@ describe("an upgrade", function()
     assert.equal(("three 1 %d c"):format(lines + 1), (client:receive "*l"))
   end)
 
+  it("fails where the two don't understand each other", function()
+    local old = serve('require "sync.upgrade".FORMAT = 99\n' .. SCRIPT)
+    local code, _, err = Program.run("upgrade", old.pid)
+    assert.equal(1, code)
+    assert.is_truthy(err:find "another format", err)
+    assert.is_true(old:isRunning())
+  end)
+
   it("waits for handlers that wait, though not for long", function()
     local script = SCRIPT:gsub("sync.enable", [[
       Line.onData = sync.waits(function(self, data)
