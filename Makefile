@@ -78,7 +78,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak flap rooms-chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -184,6 +184,9 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua
+
+rooms-chaos: build ## 300 members in 30 rooms on three nodes: one killed, one stopped for 30 s, one cut off
+	@SYNC_CHAOS=whole ./sync-lua "$$(command -v busted)" spec/rooms/persist_spec.lua
 
 STEPS ?= 100000
 ROOMS ?= 100

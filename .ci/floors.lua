@@ -72,6 +72,8 @@ floors.table = {
   }, {
     "lua/sync/console/",     -- what those who run a server ask and tell it
   }, {
+    "lua/sync/upgrade/",     -- hands all of this to the next process
+  }, {
     "lua/sync/amf.lua",      -- names that users know
     "lua/sync/init.lua",     -- the door: what users call
   }, {

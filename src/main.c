@@ -39,8 +39,9 @@ static const struct known {
     {"jit", 0, 0, required_argument},       {"jit-report", 0, 0, no_argument},
     {"log", 0, 0, required_argument},       {"log-file", 0, 0, required_argument},
     {"io", 0, 0, required_argument},        {"io-threads", 0, 0, required_argument},
-    {"memory", 0, 0, required_argument},    {"console", 0, 0, required_argument},
-    {"drain", 0, 0, required_argument},     {"watchdog", 0, 0, required_argument},
+    {"watch", 0, 0, no_argument},           {"memory", 0, 0, required_argument},
+    {"console", 0, 0, required_argument},   {"drain", 0, 0, required_argument},
+    {"watchdog", 0, 0, required_argument},  {"handler-timeout", 0, 0, required_argument},
     {"execute", 'e', 1, required_argument}, {"library", 'l', 1, required_argument},
     {"j", 'j', 1, required_argument},       {"O", 'O', 1, optional_argument},
 };

@@ -555,20 +555,25 @@ static void describe_client(struct core *core, uint32_t slot,
     client->name = conn->name ? core->names + conn->name : 0;
 }
 
-int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json) {
-    return watchdog_start(core_of(sync), milliseconds, json != 0, describe_client);
+int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *options,
+                            char *message, size_t size) {
+    return watchdog_start(core_of(sync), options, describe_client, message, size);
+}
+
+void sync_watchdog_caught(void) {
+    watchdog_caught();
 }
 
 void sync_watchdog_stop(struct sync *sync) {
     watchdog_stop(core_of(sync));
 }
 
-double sync_watchdog_asks(struct sync *sync) {
+int32_t sync_watchdog_asks(struct sync *sync) {
     return watchdog_asks(core_of(sync));
 }
 
-void sync_watchdog_told(struct sync *sync) {
-    watchdog_told(core_of(sync));
+void sync_watchdog_tell(struct sync *sync, const char *stack) {
+    watchdog_tell(core_of(sync), stack);
 }
 
 int32_t sync_is_profiled(void) {

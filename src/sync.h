@@ -670,18 +670,29 @@ void sync_shares_close(struct sync *sync);
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
 
-/* Starts a thread that logs an event whose handling takes so long or longer, in
- * JSON if json != 0; one core of a process has one. It needs a cursor that is
- * kept, and the signal SIGRTMIN + 6. Returns 0 or an error code. Call sync_watchdog_stop
- * before another thread takes the core over. */
-int32_t sync_watchdog_start(struct sync *sync, uint32_t milliseconds, int32_t json);
+struct sync_watchdog {
+    uint32_t limit;  /* milliseconds that the handling of an event may take */
+    uint32_t ending; /* milliseconds after which an error ends it; 0: none does */
+    uint32_t json;   /* the form of the log's lines */
+    double lua;      /* the address of a Lua state, for ending */
+    const char *own; /* what sources of code begin with in which no error is raised */
+};
+
+/* Starts a thread that logs an event whose handling takes so long or longer, and ends it;
+ * one core of a process has one. When it can't be ended, the process ends with 75. It
+ * needs a cursor that is kept, and the signal SIGRTMIN + 6. Returns 0 or an error code;
+ * the message is what lacks for ending. */
+int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *options,
+                            char *message, size_t size);
 void sync_watchdog_stop(struct sync *sync);
 
-/* For the callback of LuaJIT's profiler, whose signal the watchdog sends: for how many
- * seconds an event is being handled, once, when the watchdog wants to know where; else 0.
- * Who has logged that says so: then the watchdog needn't. */
-double sync_watchdog_asks(struct sync *sync);
-void sync_watchdog_told(struct sync *sync);
+/* For the callback of LuaJIT's profiler, whose signal the watchdog sends: whether it
+ * wants to know where Lua is, once. The answer is lines of file:line, innermost first. */
+int32_t sync_watchdog_asks(struct sync *sync);
+void sync_watchdog_tell(struct sync *sync, const char *stack);
+
+/* An error was caught where it does no harm: the watchdog raises none in this handler. */
+void sync_watchdog_caught(void);
 
 /* Whether LuaJIT's profiler runs, or something else that takes its signal. */
 int32_t sync_is_profiled(void);

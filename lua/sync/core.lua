@@ -87,6 +87,14 @@ function core.addresses(listener)
   return ffi.string(text, C.sync_listener_addresses(handle, listener, text, 1024))
 end
 
+--- Starts the watchdog, from a table of the fields of `struct sync_watchdog`.
+-- @treturn number 0 or an error code
+-- @treturn string what lacks, or ""
+function core.startWatchdog(fields)
+  local options = ffi.new("struct sync_watchdog", fields)
+  return C.sync_watchdog_start(handle, options, text, 1024), ffi.string(text)
+end
+
 --- A `struct sync_options` from a table of its fields.
 function core.options(fields)
   return ffi.new("struct sync_options", fields)
@@ -285,6 +293,48 @@ end
 function core.copied(state, snapshot)
   local bytes = C.sync_state_copied(state, snapshot, length)
   if bytes ~= nil then return ffi.string(bytes, length[0]) end
+end
+
+--- A parcel for the next process: see sync_parcel_new.
+function core.parcel()
+  local parcel = C.sync_parcel_new()
+  if parcel == nil then error("sync: not enough memory for an upgrade", 0) end
+  return ffi.gc(parcel, C.sync_parcel_free)
+end
+
+--- A `struct sync_item`.
+function core.item() return ffi.new "struct sync_item" end
+
+--- Receives a parcel of the other process.
+-- @treturn cdata|nil or nil and why
+function core.receiveParcel(fd, milliseconds)
+  local parcel = ffi.new "struct sync_parcel *[1]"
+  local code = C.sync_parcel_receive(parcel, fd, milliseconds)
+  if code < 0 then return nil, ffi.string(C.sync_error_text(code)) end
+  return ffi.gc(parcel[0], C.sync_parcel_free)
+end
+
+--- Starts the next process: see sync_next_start.
+-- @treturn number its process id, or an error code
+-- @treturn number the file descriptor of the socket to it
+function core.startNext(words)
+  local list = ffi.new("const char *[?]", #words + 1)
+  for i, word in ipairs(words) do list[i - 1] = word end
+  list[#words] = nil
+  local fd = ffi.new "int32_t[1]"
+  return C.sync_next_start(handle, list, fd), fd[0]
+end
+
+--- Hears what the other process says.
+-- @treturn string|nil or nil and why, whether that's only that nothing came yet, and whether there
+-- is nobody any more
+function core.hear(fd, milliseconds)
+  local code = C.sync_next_hear(fd, text, 1024, milliseconds)
+  if code >= 0 then return ffi.string(text) end
+  local name = ffi.string(C.sync_error_name(code))
+  local isEarly = name == "EAGAIN"
+  return nil, isEarly and "it said nothing in time" or ffi.string(C.sync_error_text(code)), isEarly,
+    name == "EOF" or name == "ECONNRESET"
 end
 
 local begun = C.sync_worker_begin(handle)

@@ -2,6 +2,7 @@
 -- script's own lines of the traceback.
 -- @module sync.failure
 
+local core = require "sync.core"
 local log = require "sync.log"
 local reserved = require "sync.reserved"
 
@@ -69,12 +70,14 @@ end
 --- A message handler of xpcall: keeps what was raised, and from where.
 -- @treturn table `raised` and `traceback`
 function failure.catch(raised)
+  core.C.sync_watchdog_caught()
   return {raised = raised, traceback = failure.fold(debug.traceback("", 2):sub(2))}
 end
 
 --- The same as one text.
 -- @treturn string
 function failure.trace(raised)
+  core.C.sync_watchdog_caught()
   return failure.describe(raised) .. "\n" .. failure.fold(debug.traceback("", 2):sub(2))
 end
 

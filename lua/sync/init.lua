@@ -15,6 +15,7 @@ local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
+local arrival = require "sync.upgrade.arrival"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local door = require "sync.console.door"
@@ -27,12 +28,16 @@ local options = require "sync.options"
 local panel = require "sync.http.panel"
 local policies = require "sync.http.policies"
 local reload = require "sync.reload"
+require "sync.reload.panel"
 local routes = require "sync.http.routes"
 local ruffle = require "sync.flash.ruffle"
 local shedding = require "sync.shedding"
+local systemd = require "sync.systemd"
 local task = require "sync.task"
+local upgrade = require "sync.upgrade"
 local versions = require "sync.versions"
 local waits = require "sync.waits"
+local watch = require "sync.reload.watch"
 local watchdog = require "sync.watchdog"
 
 local C, handle = core.C, core.handle
@@ -227,6 +232,23 @@ local function toldToStop(number)
   sync.stop()
 end
 
+-- SIGUSR2: the next process takes over.
+local function toldToUpgrade()
+  local words, first = {}, 0
+  while arg[first - 1] do first = first - 1 end
+  for i = first, #arg do words[#words + 1] = arg[i] end
+  upgrade.begin(words, opened, function(seconds)
+    stopped = true
+    loop.stop(seconds)
+  end)
+end
+
+local function watchUpgrade()
+  if sync.worker or not arg or loop.signals[SIGNALS.USR2] then return end
+  loop.signals[SIGNALS.USR2] = toldToUpgrade
+  C.sync_signal_start(handle, SIGNALS.USR2, 0)
+end
+
 -- An own handler goes before.
 local function watchSignals()
   for _, number in ipairs {SIGNALS.INT, SIGNALS.TERM} do
@@ -236,11 +258,12 @@ local function watchSignals()
     end
   end
   watchHangup()
+  watchUpgrade()
 end
 
 function endWatching()
   for number, fn in pairs(loop.signals) do
-    if fn == toldToStop or fn == hungUp then
+    if fn == toldToStop or fn == hungUp or fn == toldToUpgrade then
       loop.signals[number] = nil
       C.sync_signal_stop(handle, number)
     end
@@ -257,14 +280,17 @@ local function joinWorkers()
     log.error("the workers' parent has gone: stopping")
     sync.stop(ORPHAN_SECONDS)
   end)
+  bus:onReload(reload.here, reload.renumber)
+  reload.leaveTo(function(back, done) bus:askReload(back, done) end)
   bus:tellListening()
 end
 
 -- The console's commands, when somebody comes to say some.
 local function addCommands()
   local server = {sync = sync, classes = classes, client = sync.client,
-    listeners = function() return opened end, reload = reload.begin}
-  for _, name in ipairs {"acts", "evaluate", "lists", "trace"} do
+    listeners = function() return opened end, reload = reload.begin,
+    version = function() return ("version %d (%s)"):format(reload.version()) end}
+  for _, name in ipairs {"acts", "common", "evaluate", "lists", "trace"} do
     require("sync.console." .. name).attach(server)
   end
   require "sync.console.memory"
@@ -285,10 +311,14 @@ function sync.start()
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
     reload.settle()
+    arrival.finish(opened)
   end, failure.trace)
+  if ok then systemd.ready() end
+  local endWatch = (sync.worker or 1) == 1 and watch.start() or nil
   watchdog.start()
   local hadWork = not ok or loop.run()
   watchdog.stop()
+  if endWatch then endWatch() end
   for _, listener in ipairs(opened) do listener:stop() end
   door.close()
   endWatching()
@@ -357,6 +387,25 @@ local function joinCluster(node)
   for _, class in ipairs(classes()) do cluster:addClass(class) end
 end
 
+-- An upgrade hands over what is in this process; nodes of a cluster have more.
+upgrade.objections[1] = function()
+  if cluster then return "a node of a cluster can't hand over yet: drain it instead" end
+  local directory = package.loaded["sync.rooms.directory"]
+  if directory and directory.count() > 0 then
+    return "there are rooms of sync.Room, which can't be handed over yet"
+  end
+end
+
+-- The values of sync.shared, where this process keeps them itself.
+upgrade.parts[1] = function(parcel, add)
+  if own then add(parcel, {what = "shared", values = own.hub.store:pack()}, "sync.shared") end
+end
+
+function arrival.parts.shared(given)
+  own = own or require "sync.cluster.memory".open()
+  own.hub.store:unpack(given.values)
+end
+
 -- What keeps the values of sync.shared.
 local function sharedEngine()
   if cluster then return cluster.engine end
@@ -393,6 +442,13 @@ end
 -- @treturn boolean
 function sync.isRunning()
   return started
+end
+
+--- Whether this process is about to take over from one that runs (see docs/upgrade.md): what is
+-- to be begun only once, as rooms in `onStart`, comes from there.
+-- @treturn boolean
+function sync.takesOver()
+  return arrival.isNext
 end
 
 --- Whether listeners wait for `sync.start`.
@@ -441,7 +497,7 @@ reload.attach {
   open = function(...) return sync.openListener(...) end,
   setSignal = function(number, fn)
     C.sync_signal_stop(handle, number)
-    loop.signals[number] = fn ~= toldToStop and fn ~= hungUp and fn or nil
+    loop.signals[number] = fn ~= toldToStop and fn ~= hungUp and fn ~= toldToUpgrade and fn or nil
     if loop.signals[number] then C.sync_signal_start(handle, number, 0) end
     watchSignals()
   end,

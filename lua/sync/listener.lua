@@ -138,6 +138,19 @@ function Listener:loadCertificates()
   return done, problem
 end
 
+--- What the next process knows the listener by, and what must be the same there.
+-- @treturn table
+function Listener:describe()
+  return {host = bare(self.host), port = self.asked, framing = self.settings.framing,
+    encoding = self.settings.encoding}
+end
+
+--- It was another process's, and is this one's from now on.
+function Listener:own()
+  if self.port then return end
+  C.sync_listener_own(handle, self.id, self.host:sub(6))
+end
+
 --- Stops listening. Clients that are connected stay. Of workers each closes its own: the port
 -- is closed when all have.
 function Listener:close()

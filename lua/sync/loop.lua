@@ -81,6 +81,7 @@ local loop = {
   count = 0, -- connected clients
   links = 0, -- of which are connections to other nodes
   waiting = 0, -- functions of clients that wait
+  between = false, -- or a function that is called between two ticks, when all else was done
   --- The exit code of a worker that was told to stop: as by SIGTERM's default.
   TOLD = 128 + 15,
   --- The exit code of the program, when the script has come to its end.
@@ -141,6 +142,38 @@ function loop.letIn(client, listener, request)
   else
     client:onConnect(request)
   end
+end
+
+--- Makes a connection of the process before the client that it was: `onConnect` isn't called.
+-- @tparam number slot
+-- @tparam sync.Listener listener
+-- @tparam number id
+-- @treturn table
+function loop.adopt(slot, listener, id)
+  local address, port = core.peer(slot)
+  local client = listener.class:new {slot = slot, closing = false, id = id, address = address,
+    port = port, transport = TRANSPORTS[C.sync_transport(handle, slot)]}
+  clients[slot] = client
+  if byId then byId[id] = client end
+  loop.count = loop.count + 1
+  loop.continueFrom(id)
+  return client
+end
+
+--- A client is another process's: it goes from here without a word.
+function loop.release(client)
+  clients[client.slot] = nil
+  if byId then byId[client.id] = nil end
+  loop.count = loop.count - 1
+  client.slot, client.closing = 0, "upgraded"
+end
+
+--- The id of the last client.
+function loop.lastId() return nextId end
+
+--- Clients that come have ids behind that one.
+function loop.continueFrom(id)
+  nextId = math.max(nextId, id)
 end
 
 --- Clients that come have the ids behind `id`.
@@ -400,6 +433,7 @@ end
 local function endTick()
   if last[1] then doLast() end
   if Set.needsEndTick() then Set.endTick() end
+  if loop.between then loop.between() end
   C.sync_flush_with_poll(handle)
 end
 
@@ -496,27 +530,6 @@ local NOBODYS = {
   [tonumber(C.SYNC_NOTICE)] = "a notice",
 }
 
--- Handlers of events that are a client's.
-local HANDLERS = {
-  [CONNECT] = "onConnect", [DATA] = "onData", [BYTES] = "onBytes",
-  [tonumber(C.SYNC_DRAIN)] = "onDrain", [tonumber(C.SYNC_CLOSE)] = "onClose",
-  [REQUEST] = "the handler of a request", [FILE] = "the handler of a request",
-}
-
---- What is being handled, for people: "onData of Echo", "a timer"; and the client, if there is one.
--- @treturn string
--- @treturn table|nil
-function loop.handled()
-  if isBetween or handle.cursor < 1 then return "what ends a tick" end
-  local event = handle.events[handle.cursor - 1]
-  local handler = HANDLERS[event.type]
-  if not handler then return NOBODYS[event.type] or "a handler" end
-  local client = clients[event.id]
-  local listener = loop.listeners[C.sync_listener_of(handle, event.id)]
-  local class = client and getmetatable(client) or listener and listener.class
-  return class and ("%s of %s"):format(handler, class.className) or handler, client
-end
-
 --- A handler of a client has raised an error: the client is closed.
 -- @tparam table client
 -- @tparam table failure as failure.catch makes it
@@ -610,6 +623,13 @@ function loop.startTimer(delay, interval, fn)
   local timer = {id = id, fn = fn, once = interval == 0}
   timers[id] = timer
   return timer
+end
+
+--- Stops all timers.
+function loop.stopTimers()
+  local list = {}
+  for _, timer in pairs(timers) do list[#list + 1] = timer end
+  for _, timer in ipairs(list) do loop.stopTimer(timer) end
 end
 
 function loop.stopTimer(timer)

@@ -119,6 +119,11 @@ settings.maxWaiting = setting {10000, options.wholeNumber(1, 10 ^ 6), onClass = 
 --- Handshakes of a class that wait at a time (onUpgrade, auth), in a process; more get 503.
 settings.maxHandshakes = setting {1000, options.wholeNumber(1, 10 ^ 6), onClass = true}
 
+--- Fields of a client that go with it to the next version of the server (an upgrade), and, with
+-- `resumeTime`, when it comes back to another node of a cluster, where it is another instance:
+-- names, of values that JSON can say.
+settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass = true}
+
 local TRANSPORTS = {tcp = C.SYNC_STREAMS, websocket = C.SYNC_WEBSOCKET, http = C.SYNC_HTTP,
   policy = C.SYNC_POLICY}
 local someTransports = options.listOf('a list of "tcp", "websocket", "http", "policy"', TRANSPORTS)
@@ -327,6 +332,23 @@ function Protocol:onShutdown(seconds) end -- luacheck: ignore seconds
 -- @tparam number delay seconds that it is to wait, so that not all come back at once
 function Protocol:onGoAway(delay)
   loop.startTimer(delay, 0, function() self:close("drain") end)
+end
+
+--- Called at an upgrade, when the next process is about to take the client over: it is told what
+-- this returns. By default that are the fields that `resumeFields` names. What it raises ends the
+-- attempt. See docs/upgrade.md.
+-- @return a value without functions and the like; nil: nothing
+function Protocol:onHandover()
+  local data = {}
+  for _, name in ipairs(self.resumeFields) do data[name] = self[name] end
+  return next(data) ~= nil and data or nil
+end
+
+--- Called in the next process, instead of `onConnect`, with what `onHandover` has returned, unless
+-- that was nil: the client is who it was, in the same rooms. By default the fields are set.
+-- @param data
+function Protocol:onTakeover(data)
+  for name, value in pairs(data) do self[name] = value end
 end
 
 local TOO_LONG = C.SYNC_TOO_LONG

@@ -24,6 +24,9 @@ local REMOTE = {"_session", "_wire", "_mirrors", "_calls", "_owed", "_allowances
 -- Where this library's own modules lie.
 local ROOT = debug.getinfo(1, "S").source:gsub("reserved%.lua$", "")
 
+--- What sources of this library's code begin with.
+reserved.root = ROOT
+
 --- Whether code of a source is this library's.
 -- @tparam string source as debug.getinfo gives it
 function reserved.isOurs(source)

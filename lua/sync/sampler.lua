@@ -21,6 +21,7 @@ local listeners = {}     -- functions of a thread, the samples, and the state of
 local function onSample(thread, count, state)
   for i = 1, #listeners do listeners[i](thread, count, state) end
 end
+jit.off(onSample)
 
 -- Starting the profiler anew forgets compiled code, so it is done only for what changes.
 local function start(wanted, ms)

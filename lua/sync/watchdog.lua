@@ -17,6 +17,8 @@ local C, handle = core.C, core.handle
 local watchdog = {
   --- Seconds that a handler may take until it is told of; false: none is.
   seconds = 1,
+  --- Seconds after which a handler is ended by an error; false: none is.
+  handlerTimeout = core.worker and 10 or false,
 }
 
 local DEPTH = 40      -- of the stack that is looked at
@@ -37,51 +39,68 @@ local function scriptPlaces(stack)
   return places
 end
 
-local function report(thread, seconds)
-  local what, client = loop.handled()
-  local places = scriptPlaces(sampler.stack(thread, DEPTH))
-  local fields = {client = client and client.id, address = client and client.address}
-  if places[2] then
-    fields.traceback = "stack traceback:\n\t" .. table.concat(places, "\n\t")
-  end
-  log.error(("a handler is stuck, nobody is served: %s has not ended for %.1f s%s"):format(what,
-    seconds, places[1] and ", at " .. places[1] or ""), fields)
-  C.sync_watchdog_told(handle)
+-- Interpreted, and without a loop over pairs in what it calls: where a compiled one ends while the
+-- profiler calls, LuaJIT of March 2022 repeats it for ever.
+local function onSignal(thread)
+  if C.sync_watchdog_asks(handle) == 0 then return end
+  local found, places = pcall(scriptPlaces, sampler.stack(thread, DEPTH))
+  if found then C.sync_watchdog_tell(handle, table.concat(places, "\n")) end
 end
 
-local function onSignal(thread)
-  local seconds = C.sync_watchdog_asks(handle)
-  if seconds > 0 then pcall(report, thread, seconds) end
-end
+for _, fn in ipairs {scriptPlaces, onSignal} do jit.off(fn, true) end
 
 -- A profiler of somebody else's stays: `sync-lua -jp`, or the script's own.
 local function listen()
   if isListening or C.sync_is_profiled() ~= 0 and not sampler.isOn() then return end
   isListening = true
-  sampler.onSignal("f", onSignal)
+  sampler.onSignal(watchdog.handlerTimeout and "l" or "f", onSignal)
+end
+
+local function parse(option, value)
+  local seconds = tonumber(value)
+  if value == "off" then return false end
+  if seconds and seconds >= LEAST and seconds <= LONGEST then return seconds end
+  return nil, ("%s takes seconds from %g to %d, or off, not %q"):format(option, LEAST, LONGEST,
+    value)
 end
 
 --- Sets how long a handler may take, from the command line.
 -- @tparam string value seconds, or "off"
 -- @treturn boolean true, or nil and a message
 function watchdog.configure(value)
-  local seconds = tonumber(value)
-  if value ~= "off" and not (seconds and seconds >= LEAST and seconds <= LONGEST) then
-    return nil, ("--watchdog takes seconds from %g to %d, or off, not %q"):format(LEAST, LONGEST,
-      value)
-  end
-  watchdog.seconds = seconds or false
+  local seconds, problem = parse("--watchdog", value)
+  if problem then return nil, problem end
+  watchdog.seconds = seconds
   return true
 end
 
+--- The same for when it is ended.
+function watchdog.configureEnding(value)
+  local seconds, problem = parse("--handler-timeout", value)
+  if problem then return nil, problem end
+  watchdog.handlerTimeout = seconds
+  return true
+end
+
+-- Anchored: LuaJIT is reached by it from C.
+local state = coroutine.create(listen)
+
 --- Watches the loop from now on.
 function watchdog.start()
-  if not watchdog.seconds then return end
+  local limit, ending = watchdog.seconds, watchdog.handlerTimeout
+  if not limit then return end
   listen()
-  local isJson = log.format == "json" and 1 or 0
-  local code = C.sync_watchdog_start(handle, watchdog.seconds * 1000, isJson)
+  local code, problem = core.startWatchdog {
+    limit = math.min(limit, ending or limit) * 1000,
+    ending = (ending or 0) * 1000,
+    json = log.format == "json" and 1 or 0,
+    lua = tonumber((("%p"):format(state))),
+    own = reserved.root,
+  }
   if code < 0 then
     log.warn("the watchdog can't watch: " .. select(2, core.problem(code)))
+  elseif problem ~= "" then
+    log.warn("the watchdog can't end handlers: " .. problem)
   end
 end
 

@@ -98,7 +98,7 @@ describe("a join, by an engine that is far away,", function()
   end
 
   it("waits for the parent of workers, and for all topics that are owed", function()
-    local hub = hubs.open(2, function() end)
+    local hub = hubs.open(2, {onListens = function() end})
     local engine, ours, theirs = bus.open(), socketpair()
     engine:connect(ours, function() end)
     wait(function() return engine.link end)

@@ -8,6 +8,7 @@ local Echo = sync.Protocol:extend("Echo")
 Echo.transports = {"websocket"}
 Echo.maxMessage = 16 * 2 ^ 20
 Echo.maxQueue = 64 * 2 ^ 20
+Echo.messageTimeout = 600 -- byte by byte a message takes its time on a busy machine
 if arg[1] == "takeover" then
   Echo.sendTakeover, Echo.receiveTakeover, Echo.compressFrom = true, true, 1
 end

@@ -41,6 +41,23 @@ local SERVER = [[
     client:send("waited")
   end
   acts.waits = sync.waits(acts.waits)
+  function acts.forever() while true do end end
+  function acts.caught() while true do pcall(acts.forever) end end
+  function acts.coroutine() coroutine.wrap(acts.caught)() end
+  function acts.spawning() while true do sync.spawn(acts.forever) end end
+  function acts.ours(client) while true do client.clients:send("noise") end end
+  function acts.timerForever() sync.after(0, acts.forever) end
+  function acts.taskForever() sync.spawn(function() sync.sleep(0.001) acts.caught() end) end
+  acts.waitsForever = sync.waits(function() sync.sleep(0.001) acts.caught() end)
+  function acts.compiles()
+    local traces = 0
+    local function count(what) traces = traces + (what == "stop" and 1 or 0) end
+    jit.attach(count, "trace")
+    local sum = 0
+    for i = 1, 1000 do sum = sum + i % 7 end
+    jit.attach(count)
+    print("traces", traces > 0)
+  end
   function Stuck:onData(name)
     if acts[name] then acts[name](self) end
     self:send("done")
@@ -57,9 +74,11 @@ describe("the watchdog", function()
   local function start(...)
     released = Process.file()
     local arguments = {...}
-    arguments[#arguments + 1] = Process.file(SERVER)
+    local script = Process.file(SERVER)
+    arguments[#arguments + 1] = script
     arguments[#arguments + 1] = released
     server = Program.start(unpack(arguments))
+    server.script = script
     port = tonumber(server:expect("stderr", "listens on %S-:(%d+)"))
   end
 
@@ -134,7 +153,7 @@ describe("the watchdog", function()
     local entry = require "cjson".decode(line)
     assert.equal("error", entry.level)
     assert.equal("127.0.0.1", entry.address)
-    assert.equal("1", entry.client)
+    assert.equal(1, entry.client)
     assert.matches("^onData of Stuck", entry.message:sub(#STUCK + 1))
     assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+Z$", entry.time)
   end)
@@ -175,5 +194,87 @@ describe("the watchdog", function()
       sync.start()
     ]], "--watchdog=0.05")
     assert.matches("true", out)
+  end)
+
+  describe("ends handlers", function()
+    local ENDED = "the handler was ended: it has run for 0.4 s"
+
+    -- Somebody else is served.
+    local function check()
+      local other = ask "nothing"
+      assert.equal("done", other:receive("*l"))
+      other:close()
+    end
+
+    local function lastError()
+      return server:stderr():match(".*ERROR ([^\n]*" .. ENDED .. ")")
+    end
+
+    it("at the cost of their client, whatever they do", function()
+      start("--watchdog=0.2", "--handler-timeout=0.4")
+      for number, name in ipairs {"interpreted", "compiled", "forever", "caught", "coroutine",
+        "spawning", "ours", "read"} do
+        local client = ask(name)
+        repeat local line, why = client:receive("*l") until not line and assert.equal("closed", why)
+        check()
+        if number <= 4 then -- the log has more of a kind in 10 s not
+          assert.equal("error in a handler, its client is closed: " .. server.script,
+            lastError():match("^(.-): ?%d+: "), name)
+        end
+      end
+      ask "compiles"
+      assert.equal("true", server:expect("stdout", "traces%s+(%a+)"))
+    end)
+
+    it("that are nobody's, and functions that wait", function()
+      start("--watchdog=0.2", "--handler-timeout=0.4", "--jit=off")
+      for name, pattern in pairs {timerForever = "error in a timer, no client is closed: ",
+        taskForever = "error in a function of sync.spawn: "} do
+        local client = ask(name)
+        assert.equal("done", client:receive("*l"))
+        server:expect("stderr", pattern .. "[^\n]*" .. ENDED)
+        client:settimeout(0)
+        assert.equal("timeout", select(2, client:receive("*l"))) -- no client is closed
+        check()
+      end
+      local client = ask "waitsForever"
+      client:settimeout(Process.BOUND)
+      repeat local line, why = client:receive("*l") until not line and assert.equal("closed", why)
+      check()
+    end)
+
+    it("or the process, with code 75, which workers are started again after", function()
+      start("--watchdog=0.2", "--handler-timeout=0.4")
+      ask "find"
+      assert.equal(75, server:wait())
+      assert.matches("the handler can't be ended: the process ends with code 75\n$",
+        server:stderr())
+      start("--watchdog=0.2", "--handler-timeout=0.4", "--workers=1")
+      ask "find"
+      server:expect("stderr", "worker 1 ended with code 75; it is started again")
+      Process.eventually("the worker serves again", function()
+        local client = require "socket".connect("127.0.0.1", port)
+        if not client then return end
+        client:settimeout(1)
+        client:send("nothing\n")
+        return client:receive("*l")
+      end)
+    end)
+
+    it("of workers after 10 s by itself, and of one process never", function()
+      local CODE = [[
+        local sync = require "sync"
+        sync.Protocol:extend("Any")
+        print(require "sync.watchdog".handlerTimeout)
+        sync.after(0, function() sync.stop() end)
+        sync.start()
+      ]]
+      local _, out = Program.runCode(CODE)
+      assert.equal("false\n", out)
+      _, out = Program.runCode(CODE, "--workers=1")
+      assert.equal("10\n", out)
+      _, out = Program.runCode(CODE, "--workers=1", "--handler-timeout=off")
+      assert.equal("false\n", out)
+    end)
   end)
 end)

@@ -3,6 +3,7 @@
 local Folder = require "spec.support.folder"
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
+local cjson = require "cjson"
 local http = require "socket.http"
 
 -- A class that answers each line with a word, the client's count, and the class's.
@@ -267,6 +268,49 @@ describe("reload", function()
     assert.is_nil(folder:reload(script("four", same, metatype)))
     assert.truthy(folder:reload(script("five", same, metatype)):find("upgrade instead", 1, true))
     assert.equal("four 4", ask(client))
+  end)
+
+  it("changes the class of rooms that there are, and their pace not", function()
+    local function script(word, rate)
+      return ([[
+        local Game, Duel = sync.Remote:extend("Game"), sync.Room:extend("Duel")
+        Game.framing, Game.resumeTime = "line", 30
+        Duel.tickRate = %d
+        Duel.state = sync.state {%s = "uint8"}
+        function Duel:onJoin(member) member.score = 1 self.made = self.made or "%s" end
+        function Duel:onTick() self.ticked = "%s" end
+        function Duel.remote:look(member)
+          return {self.made, self.ticked or "none", "%s", member.score, self.tickRate, #Duel:all()}
+        end
+        function Duel:onReload(previous) self.was = previous.tickRate end
+        Game.rooms = {Duel}
+        function Game.remote:was() return Duel.was end
+        sync.enable("127.0.0.1", 0, Game)
+        sync.start()
+      ]]):format(rate, word, word, word, word)
+    end
+    local folder = Folder.new(script("one", 50))
+    local _, port = folder:serve()
+    local client = Program.connect(port)
+    local function call(method, params)
+      client:send(cjson.encode {jsonrpc = "2.0", id = 1, method = method, params = params} .. "\n")
+      while true do
+        local answer = cjson.decode((assert(client:receive "*l")))
+        if answer.id == 1 then return answer.result end
+      end
+    end
+    local room = call("sync.join", {room = "Duel", form = "json"}).room
+    local function look() return call("sync.call", {room = room, method = "look", params = {}}) end
+    assert.equal("one", look()[3])
+    assert.is_nil(folder:reload(script("two", 10)))
+    Process.eventually("a tick of the new class", function()
+            return table.concat(look(), " ") == "one two two 1 50 1"
+    end)
+    assert.equal(50, call("was", {}))
+    client = Program.connect(port) -- a room of the new shape, and the new pace
+    room = call("sync.create", {room = "Duel", form = "json"}).room
+    assert.equal("two", look()[1])
+    assert.equal(10, look()[5])
   end)
 
   it("leaves handlers as native code", function()

@@ -142,10 +142,14 @@ describe("a replica", function()
     replica = first
     home.state:setEpoch(4)
     home:join(3)
+    home.state.root.players[3].name, home.state.root.phase = "another", "again"
     local _, snapshot = home:patch()
     assert.equal("missed", replica:take((home:patch())))
     assert.equal("applied", replica:take(snapshot))
-    assert.same({4, true}, {patches(ann)[1].epoch, true})
+    -- Of a patch of the same number nothing is left.
+    assert.same({{room = 5, epoch = 4, tick = 1, input = 0, snapshot = true,
+      new = {[""] = {{0, "", {phase = "again"}}},
+        players = {{0, 3, {name = "another", hand = {3}}, true}}}}}, patches(ann))
     before.state.root.phase = "of the past"
     assert.equal("old", replica:take((before:patch())))
     assert.same({}, patches(ann))

@@ -24,7 +24,7 @@ function kinds.memory()
 end
 
 function kinds.bus()
-  local hub = hubs.open(2, function() end)
+  local hub = hubs.open(2, {onListens = function() end})
   return function()
     local engine, ours, theirs = bus.open(), socketpair()
     assert(hub:adopt(theirs))

@@ -10,9 +10,14 @@ local sync = require "sync"
 local Relay = {}
 Relay.__index = Relay
 
+local function pass(relay, data, send)
+  if relay.isClosed then return end
+  if relay.held then table.insert(relay.held, {data, send}) else send(data) end
+end
+
 local function later(self, data, send)
   local relay = self.relay
-  sync.after(relay.seconds, function() if not relay.isClosed then send(data) end end)
+  sync.after(relay.seconds, function() pass(relay, data, send) end)
 end
 
 --- Opens one, in this process.
@@ -57,6 +62,16 @@ function Relay.open(port, seconds)
   relay.listener = assert(sync.enable("127.0.0.1", 0, Near, settings))
   relay.port = relay.listener.port
   return relay
+end
+
+--- Holds all back that comes, as a network does that is cut: nobody is told.
+function Relay:hold() self.held = self.held or {} end
+
+--- Lets it go on, with what was held back.
+function Relay:release()
+  local held = self.held
+  self.held = nil
+  for _, each in ipairs(held or {}) do pass(self, each[1], each[2]) end
 end
 
 --- Ends it, with all that is on its way.

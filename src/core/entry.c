@@ -31,12 +31,22 @@ static bool is_plain(const char *text) {
     return !strpbrk(text, " \t\"=") && *text;
 }
 
-/* Control characters become question marks; what may not stand in quotes is escaped. */
+/* Control characters become question marks, ends of lines what stands for them; what may
+ * not stand in quotes is escaped. */
 static void put_text(struct entry *entry, const char *text, bool quoted) {
     for (; *text; text++) {
+        if (*text == '\n') {
+            put(entry, "%s", quoted ? "\\n" : "\n    ");
+            continue;
+        }
         unsigned char byte = (unsigned char)*text;
         bool escaped = quoted && (byte == '"' || byte == '\\');
-        put(entry, escaped ? "\\%c" : "%c", byte < 0x20 || byte == 0x7f ? '?' : byte);
+        if (quoted && byte == '\t') {
+            put(entry, "\\t");
+            continue;
+        }
+        put(entry, escaped ? "\\%c" : "%c",
+            (byte < 0x20 && byte != '\t') || byte == 0x7f ? '?' : byte);
     }
 }
 
@@ -47,18 +57,25 @@ static void put_quoted(struct entry *entry, const char *text) {
 }
 
 static void make_json(struct entry *entry, const char *message,
-                      const struct log_field *fields, size_t count) {
+                      const struct log_field *fields, size_t count,
+                      const char *traceback) {
     put(entry, ",\"level\":\"error\",\"message\":");
     put_quoted(entry, message);
     for (size_t i = 0; i < count; i++) {
         put(entry, ",\"%s\":", fields[i].name);
-        put_quoted(entry, fields[i].value);
+        fields[i].bare ? put(entry, "%s", fields[i].value)
+                       : put_quoted(entry, fields[i].value);
+    }
+    if (traceback) {
+        put(entry, ",\"traceback\":");
+        put_quoted(entry, traceback);
     }
     put(entry, "}");
 }
 
 static void make_text(struct entry *entry, const char *message,
-                      const struct log_field *fields, size_t count) {
+                      const struct log_field *fields, size_t count,
+                      const char *traceback) {
     put(entry, " ERROR ");
     put_text(entry, message, false);
     for (size_t i = 0; i < count; i++) {
@@ -66,10 +83,14 @@ static void make_text(struct entry *entry, const char *message,
         is_plain(fields[i].value) ? put_text(entry, fields[i].value, false)
                                   : put_quoted(entry, fields[i].value);
     }
+    if (traceback) {
+        put(entry, "\n    ");
+        put_text(entry, traceback, false);
+    }
 }
 
 void log_error(bool json, const char *message, const struct log_field *fields,
-               size_t count) {
+               size_t count, const char *traceback) {
     struct entry entry = {.length = 0};
     char when[32];
     time_t now = time(NULL);
@@ -78,8 +99,8 @@ void log_error(bool json, const char *message, const struct log_field *fields,
     strftime(when, sizeof(when), json ? "{\"time\":\"%Y-%m-%dT%H:%M:%SZ\"" : "%H:%M:%S",
              &parts);
     put(&entry, "%s%s", sync_log_is_journal() ? "<3>" : "", when);
-    json ? make_json(&entry, message, fields, count)
-         : make_text(&entry, message, fields, count);
+    json ? make_json(&entry, message, fields, count, traceback)
+         : make_text(&entry, message, fields, count, traceback);
     entry.bytes[entry.length++] = '\n';
     sync_log_write(entry.bytes, entry.length, json);
 }

@@ -7,8 +7,10 @@
 struct log_field {
     const char *name; /* a plain word */
     const char *value;
+    bool bare; /* a number */
 };
 
-/* Writes an entry of level "error" as lua/sync/log.lua does. Texts are UTF-8. */
+/* Writes an entry of level "error" as lua/sync/log.lua does, with a traceback unless that
+ * is NULL. Texts are UTF-8. */
 void log_error(bool json, const char *message, const struct log_field *fields,
-               size_t count);
+               size_t count, const char *traceback);

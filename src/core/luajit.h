@@ -17,7 +17,17 @@ enum {
 
 typedef void *luajit_alloc(void *context, void *block, size_t old_size, size_t size);
 typedef int luajit_function(struct lua_State *L);
-typedef void luajit_hook(struct lua_State *L, void *what);
+
+/* lua_Debug of Lua 5.1. */
+struct luajit_debug {
+    int event;
+    const char *name, *namewhat, *what, *source;
+    int currentline, nups, linedefined, lastlinedefined;
+    char short_src[60];
+    int private;
+};
+
+typedef void luajit_hook(struct lua_State *L, struct luajit_debug *place);
 
 /* name, result, arguments */
 #define LUAJIT_FUNCTIONS(F)                                                              \
@@ -26,6 +36,7 @@ typedef void luajit_hook(struct lua_State *L, void *what);
     F(lua_cpcall, int, (struct lua_State *, luajit_function *, void *))                  \
     F(lua_call, void, (struct lua_State *, int, int))                                    \
     F(lua_error, int, (struct lua_State *))                                              \
+    F(lua_getinfo, int, (struct lua_State *, const char *, struct luajit_debug *))       \
     F(lua_gc, int, (struct lua_State *, int, int))                                       \
     F(lua_sethook, int, (struct lua_State *, luajit_hook *, int, int))                   \
     F(lua_pushcclosure, void, (struct lua_State *, luajit_function *, int))              \

@@ -7,32 +7,38 @@
  *
  * It reads nothing of Lua's. It sends the loop's thread a signal, whose handler notes the
  * event and its client, and where the thread is. Then that asks Lua, by the signal of
- * LuaJIT's profiler, if there is one: Lua tells of its own line when it gets there, and
- * says so by watchdog_told. Where Lua doesn't get there, as in C or in a system call, the
- * thread tells instead, with the calls of C that the signal's handler has found.
+ * LuaJIT's profiler, if there is one: Lua tells of its own line, by watchdog_tell, when
+ * it gets there. Where Lua doesn't get there, as in C or in a system call, the calls of C
+ * are told instead, which the signal's handler has found.
+ *
+ * When the handler is to be ended, the signal's handler begins to raise errors
+ * (ending.c), has compiled code left by the profiler's signal, and interrupts system
+ * calls. What goes on all the same for a second ends the process.
  */
 #include "core/watchdog.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
-#include <unwind.h>
 
+#include "core/ending.h"
+#include "core/finding.h"
 #include "core/log.h"
 #include "core/luajit.h"
 
 enum {
-    WAKES = 8,        /* in the time that a handler may take */
-    MOST_FRAMES = 32, /* of C's calls that are looked at, */
-    MOST_TOLD = 8,    /* and told */
-    LUA_MS = 300,     /* that Lua gets to tell by itself */
-    ANSWER_MS = 500,  /* and the handler of the signal */
+    WAKES = 8,   /* in the time that a handler may take */
+    TRY_MS = 50, /* between two errors */
+    TRIES = 18,
+    LAST_WORDS_MS = 1000,
+    LUA_MS = 300,    /* that Lua gets to tell by itself */
+    ANSWER_MS = 500, /* and the handler of the signal */
     STACK = 256 * 1024,
     TEXT = 1024,
     NANO = 1000 * 1000
@@ -40,15 +46,12 @@ enum {
 
 #define SIGNAL (SIGRTMIN + 6)
 
-enum question { NOTHING, WHAT, WHERE };
+enum question { NOTHING, WHAT, WHERE, END };
 
-/* What the signal's handler has found. */
-struct finding {
-    struct watched_client client;
-    uint32_t type;             /* of the event; 0: none, the tick was about to end */
-    void *frames[MOST_FRAMES]; /* of C's calls, innermost first */
-    int frame_count;
-    bool compiled; /* they were called from compiled code */
+/* Where the loop is. */
+struct spot {
+    uint32_t beats;
+    int32_t cursor;
 };
 
 static struct watchdog {
@@ -60,19 +63,16 @@ static struct watchdog {
     uv_cond_t wake;
     bool stop;
     bool json;
-    uint32_t limit; /* ms */
+    uint32_t limit;  /* ms */
+    uint32_t ending; /* ms; 0: handlers are not ended */
+    struct spot condemned;
+    atomic_bool insists; /* on ending it, whoever catches the error */
     _Atomic(enum question) question;
     atomic_bool asks;        /* Lua for what runs there */
     atomic_bool told;        /* Lua has */
     _Atomic(double) seconds; /* that it is at this event */
     struct finding finding;
 } dog;
-
-/* Where the loop is. */
-struct spot {
-    uint32_t beats;
-    int32_t cursor;
-};
 
 static struct spot spot_now(const struct watchdog *watchdog) {
     struct core *core = watchdog->core;
@@ -90,19 +90,6 @@ static bool is_same(struct spot a, struct spot b) {
 
 /* The signal's handler, on the loop's thread: the batch stays as it is meanwhile. */
 
-static void note_event(struct core *core, struct finding *finding) {
-    const struct sync *sync = &core->public;
-    memset(finding, 0, sizeof(*finding));
-    if (core->filling || sync->cursor < 1 || (uint32_t)sync->cursor > sync->event_count) {
-        return;
-    }
-    const struct sync_event *event = &sync->events[sync->cursor - 1];
-    finding->type = event->type;
-    if (event->type < SYNC_TIMER) {
-        dog.describe(core, event->id, &finding->client);
-    }
-}
-
 bool watchdog_sees_profiler(void) {
     struct sigaction action;
     return sigaction(SIGPROF, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
@@ -110,28 +97,20 @@ bool watchdog_sees_profiler(void) {
 }
 
 /* Without a profiler the signal would end the process. */
-static void ask_lua(void) {
+static void leave_compiled_code(void) {
     if (watchdog_sees_profiler()) {
-        atomic_store(&dog.asks, true);
         raise(SIGPROF);
     }
 }
 
-/* The unwinder finds no way through compiled code, and may abort there. */
-static _Unwind_Reason_Code note_call(struct _Unwind_Context *context, void *argument) {
-    struct finding *finding = argument;
-    uintptr_t address = _Unwind_GetIP(context);
-    finding->compiled = !luajit_is_native(address);
-    if (finding->compiled || finding->frame_count == MOST_FRAMES) {
-        return _URC_END_OF_STACK;
-    }
-    finding->frames[finding->frame_count++] = (void *)address;
-    return _URC_NO_REASON;
+static void ask_lua(void) {
+    atomic_store(&dog.asks, watchdog_sees_profiler());
+    leave_compiled_code();
 }
 
-static void find_calls(struct finding *finding) {
-    finding->frame_count = 0;
-    _Unwind_Backtrace(note_call, finding);
+/* Whether what is to be ended is still under way. */
+static bool stands(void) {
+    return dog.core && is_same(spot_now(&dog), dog.condemned);
 }
 
 static void on_signal(int number, siginfo_t *info, void *context) {
@@ -141,10 +120,13 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     int before = errno;
     enum question question = atomic_load(&dog.question);
     if (dog.core && question == WHAT) {
-        note_event(dog.core, &dog.finding);
+        finding_note(&dog.finding, dog.core, dog.describe);
         ask_lua();
     } else if (dog.core && question == WHERE) {
-        find_calls(&dog.finding);
+        finding_trace(&dog.finding);
+    } else if (dog.core && question == END && stands()) {
+        ending_raise();
+        leave_compiled_code();
     }
     atomic_store(&dog.question, NOTHING);
     errno = before;
@@ -177,118 +159,70 @@ static bool lua_tells(struct watchdog *watchdog) {
     return atomic_load(&watchdog->told);
 }
 
-static const char *handler_of(uint32_t type) {
-    static const char *const names[] = {
-        [0] = "what ends a tick",
-        [SYNC_CONNECT] = "onConnect",
-        [SYNC_DATA] = "onData",
-        [SYNC_BYTES] = "onBytes",
-        [SYNC_REQUEST] = "the handler of a request",
-        [SYNC_FILE] = "the handler of a request",
-        [SYNC_DRAIN] = "onDrain",
-        [SYNC_OVERFLOW] = "onDrain",
-        [SYNC_CLOSE] = "onClose",
-        [SYNC_TIMER] = "a timer",
-        [SYNC_SIGNAL] = "a signal's handler",
-        [SYNC_CONNECT_FAILED] = "a connection's answer",
-        [SYNC_RESOLVED] = "a name look-up's answer",
-        [SYNC_EXITED] = "the end of a worker",
-        [SYNC_JOB] = "the end of a job",
-        [SYNC_WATCH] = "a watched descriptor",
-    };
-    const char *name = type < sizeof(names) / sizeof(*names) ? names[type] : NULL;
-    return name ? name : "a handler";
-}
-
-/* The base of a path. */
-static const char *base_of(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Names of files may be any bytes, and the log is UTF-8. */
-static void append(char text[TEXT], const char *more) {
-    size_t length = strlen(text);
-    for (; *more && length < TEXT - 1; more++) {
-        text[length++] = *more >= 0x20 && *more < 0x7f ? *more : '?';
-    }
-    text[length] = 0;
-}
-
-static void append_call(char text[TEXT], void *address) {
-    char call[160];
-    Dl_info info;
-    if (!dladdr(address, &info) || !info.dli_fname) {
-        snprintf(call, sizeof(call), "%p", address);
-    } else if (info.dli_sname) {
-        snprintf(call, sizeof(call), "%s+0x%zx", info.dli_sname,
-                 (size_t)((char *)address - (char *)info.dli_saddr));
-    } else {
-        snprintf(call, sizeof(call), "%s+0x%zx", base_of(info.dli_fname),
-                 (size_t)((char *)address - (char *)info.dli_fbase));
-    }
-    if (text[0]) {
-        append(text, " < ");
-    }
-    append(text, call);
-}
-
-/* The innermost calls of C. The handler of the signal is among the first, and the frame
- * that the kernel has put below it. */
-static void describe_calls(const struct finding *finding, char text[TEXT]) {
-    enum { OWN = 2 };
-    text[0] = 0;
-    for (int i = OWN; i < finding->frame_count && i < OWN + MOST_TOLD; i++) {
-        append_call(text, finding->frames[i]);
-    }
-    if (finding->compiled && finding->frame_count < OWN + MOST_TOLD) {
-        append(text, text[0] ? " < compiled code" : "compiled code");
-    }
-}
-
-static void say_stuck(const struct watchdog *watchdog) {
-    const struct finding *finding = &watchdog->finding;
-    const struct watched_client *client = &finding->client;
-    char message[256];
-    char calls[TEXT];
-    char name[24];
-    struct log_field fields[4];
-    size_t count = 0;
-    describe_calls(finding, calls);
-    snprintf(message, sizeof(message),
-             "a handler is stuck, nobody is served: %s%s%s has not ended for %.1f s",
-             handler_of(finding->type), client->class[0] ? " of " : "", client->class,
-             atomic_load(&watchdog->seconds));
-    if (client->address[0]) {
-        fields[count++] = (struct log_field){"address", client->address};
-    }
-    if (client->name > 0) {
-        snprintf(name, sizeof(name), "%.0f", client->name);
-        fields[count++] = (struct log_field){"client", name};
-    }
-    if (calls[0]) {
-        fields[count++] = (struct log_field){"in", calls};
-    }
-    log_error(watchdog->json, message, fields, count);
-}
-
 static void tell(struct watchdog *watchdog) {
     atomic_store(&watchdog->told, false);
     if (!ask(watchdog, WHAT)) {
-        log_error(watchdog->json, "the loop is stuck, and answers no signal", NULL, 0);
+        log_error(watchdog->json, "the loop is stuck, and answers no signal", NULL, 0,
+                  NULL);
         return;
     }
     if (!lua_tells(watchdog)) {
         ask(watchdog, WHERE);
-        say_stuck(watchdog);
     }
+    finding_say(&watchdog->finding, watchdog->json, atomic_load(&watchdog->seconds));
 }
 
 static void say_moved(const struct watchdog *watchdog, double seconds) {
     char message[128];
     snprintf(message, sizeof(message),
              "the handler that was stuck has ended after about %.1f s", seconds);
-    log_error(watchdog->json, message, NULL, 0);
+    log_error(watchdog->json, message, NULL, 0, NULL);
+}
+
+/* Signals interrupt system calls, or not. */
+static void set_signal(bool interrupts) {
+    struct sigaction action = {.sa_flags = SA_SIGINFO | (interrupts ? 0 : SA_RESTART)};
+    action.sa_sigaction = on_signal;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGNAL, &action, NULL);
+}
+
+/* Another process must go on. What has been logged is written. */
+static void give_up(const struct watchdog *watchdog) {
+    log_error(watchdog->json, "the handler can't be ended: the process ends with code 75",
+              NULL, 0, NULL);
+    sync_print_flush(LAST_WORDS_MS);
+    sync_log_flush(LAST_WORDS_MS);
+    _exit(EX_TEMPFAIL);
+}
+
+/* Raises errors until the handler is left. One that this library has caught leaves some
+ * time for what is done then, but once: it may be in a loop of the script's. */
+static void end_handler(struct watchdog *watchdog, struct spot spot) {
+    char why[96];
+    snprintf(why, sizeof(why), "the handler was ended: it has run for %g s",
+             watchdog->ending / 1000.0);
+    ending_explain(why);
+    watchdog->condemned = spot;
+    set_signal(true);
+    uint32_t caught = ending_caught();
+    int rests = 0;
+    for (int tries = TRIES; tries > 0 && is_same(spot_now(watchdog), spot); tries--) {
+        if (ending_caught() != caught && !atomic_exchange(&watchdog->insists, true)) {
+            tries = TRIES;
+            rests = TRIES / 2;
+        }
+        if (rests-- <= 0) {
+            ask(watchdog, END);
+        }
+        rest(TRY_MS);
+    }
+    atomic_store(&watchdog->insists, false);
+    ending_end();
+    set_signal(false);
+    if (is_same(spot_now(watchdog), spot) && is_handling(spot)) {
+        give_up(watchdog);
+    }
 }
 
 /* Looks at the loop once a wake. */
@@ -300,6 +234,9 @@ static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) 
         atomic_store(&watchdog->seconds, slice * *count);
         if (*count == WAKES) {
             tell(watchdog);
+        }
+        if (watchdog->ending && slice * *count * 1000 >= watchdog->ending) {
+            end_handler(watchdog, now);
         }
         return;
     }
@@ -330,7 +267,6 @@ static void watch(void *argument) {
 /* From the loop's thread. */
 
 static int take_signal(void) {
-    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_RESTART};
     struct sigaction before;
     sigaction(SIGNAL, NULL, &before);
     if (!(before.sa_flags & SA_SIGINFO) && before.sa_handler != SIG_DFL &&
@@ -338,10 +274,9 @@ static int take_signal(void) {
         return UV_EBUSY; /* it is somebody else's */
     }
     luajit_note_code();
-    find_calls(&(struct finding){0}); /* the first time may load a library */
-    action.sa_sigaction = on_signal;
-    sigemptyset(&action.sa_mask);
-    return sigaction(SIGNAL, &action, NULL) == 0 ? 0 : UV_EINVAL;
+    finding_trace(&(struct finding){0}); /* the first time may load a library */
+    set_signal(false);
+    return 0;
 }
 
 /* The thread takes no signals: those are the loop's. */
@@ -356,8 +291,8 @@ static int start_thread(struct watchdog *watchdog) {
     return error;
 }
 
-int watchdog_start(struct core *core, uint32_t milliseconds, bool json,
-                   watchdog_describe *describe) {
+int watchdog_start(struct core *core, const struct sync_watchdog *options,
+                   watchdog_describe *describe, char *message, size_t size) {
     if (dog.core) {
         return UV_EBUSY;
     }
@@ -373,8 +308,12 @@ int watchdog_start(struct core *core, uint32_t milliseconds, bool json,
     dog.describe = describe;
     dog.loop = pthread_self();
     dog.stop = false;
-    dog.json = json;
-    dog.limit = milliseconds;
+    dog.json = options->json != 0;
+    dog.limit = options->limit;
+    struct lua_State *lua = options->ending ? (void *)(uintptr_t)options->lua : NULL;
+    message[0] = 0;
+    bool ends = ending_use(lua, options->own, stands, message, size) == 0;
+    dog.ending = ends ? options->ending : 0;
     if ((error = start_thread(&dog)) < 0) {
         dog.core = NULL;
         uv_cond_destroy(&dog.wake);
@@ -397,15 +336,19 @@ void watchdog_stop(struct core *core) {
     dog.core = NULL;
 }
 
-double watchdog_asks(struct core *core) {
-    if (dog.core != core || !atomic_exchange(&dog.asks, false)) {
-        return 0;
-    }
-    return atomic_load(&dog.seconds);
+bool watchdog_asks(struct core *core) {
+    return dog.core == core && atomic_exchange(&dog.asks, false);
 }
 
-void watchdog_told(struct core *core) {
-    if (dog.core == core) {
+void watchdog_tell(struct core *core, const char *stack) {
+    if (dog.core == core && !atomic_load(&dog.told)) {
+        snprintf(dog.finding.stack, sizeof(dog.finding.stack), "%s", stack);
         atomic_store(&dog.told, true);
+    }
+}
+
+void watchdog_caught(void) {
+    if (!atomic_load(&dog.insists)) {
+        ending_end();
     }
 }

@@ -19,9 +19,10 @@ typedef void watchdog_describe(struct core *core, uint32_t slot,
                                struct watched_client *client);
 
 /* See sync_watchdog_start. */
-int watchdog_start(struct core *core, uint32_t milliseconds, bool json,
-                   watchdog_describe *describe);
+int watchdog_start(struct core *core, const struct sync_watchdog *options,
+                   watchdog_describe *describe, char *message, size_t size);
+void watchdog_caught(void);
 void watchdog_stop(struct core *core);
-double watchdog_asks(struct core *core);
-void watchdog_told(struct core *core);
+bool watchdog_asks(struct core *core);
+void watchdog_tell(struct core *core, const char *stack);
 bool watchdog_sees_profiler(void);

@@ -189,6 +189,10 @@ int32_t entities_add_as(struct entities *entities, uint32_t number, const void *
     for (uint32_t i = 0; i < entities->field_count; i++) {
         entities->changed[number * entities->field_count + i] = patch;
     }
+    /* The numbers of a copy's patches go back when its home is another. */
+    for (int kind = 0; kind < RUN_KINDS; kind++) {
+        entities->runs[kind][number].patch = 0;
+    }
     bit_set(entities->live, number);
     bit_set(entities->fresh, number);
     entities->count++;

@@ -303,6 +303,7 @@ static void empty(struct sync_state *state) {
         for (uint32_t i = 0; i < entities->capacity; i++) {
             sync_state_remove(state, t, i);
         }
+        state->tables[t].same_patch = 0;
     }
 }
 

@@ -2,6 +2,7 @@
 #include "upgrade/parcel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -98,7 +99,9 @@ void parcel_add_fd(struct parcel *parcel, int fd) {
 
 /* Sending */
 
-static int set_patience(int socket, uint32_t ms) {
+int parcel_set_patience(int socket, uint32_t ms) {
+    int flags = fcntl(socket, F_GETFL);
+    fcntl(socket, F_SETFL, flags & ~O_NONBLOCK); /* libuv's watching has set it */
     struct timeval time = {ms / 1000, ms % 1000 * 1000};
     if (setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)) < 0 ||
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)) < 0) {
@@ -159,7 +162,7 @@ int parcel_send(const struct parcel *parcel, int socket, uint32_t ms) {
     if (parcel->record.failed) {
         return -ENOMEM;
     }
-    int error = set_patience(socket, ms);
+    int error = parcel_set_patience(socket, ms);
     int file = error < 0 ? error : memory_file(&parcel->record);
     if (file < 0) {
         return file;
@@ -259,7 +262,7 @@ static int receive(struct parcel *parcel, int socket) {
 
 struct parcel *parcel_receive(int socket, uint32_t ms, int *error) {
     struct parcel *parcel = parcel_new();
-    *error = parcel ? set_patience(socket, ms) : -ENOMEM;
+    *error = parcel ? parcel_set_patience(socket, ms) : -ENOMEM;
     if (*error == 0) {
         *error = receive(parcel, socket);
     }

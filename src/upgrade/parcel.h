@@ -35,6 +35,10 @@ void parcel_undo(struct parcel *parcel, size_t begun, size_t fd_count);
 /* The descriptor belongs to the item that was begun last. Stays the caller's. */
 void parcel_add_fd(struct parcel *parcel, int fd);
 
+/* Receiving and sending wait for the other side, at most so many ms. Returns 0 or an
+ * error code. */
+int parcel_set_patience(int socket, uint32_t ms);
+
 /* Sends all of it by a socket (SOCK_SEQPACKET). Waits at most so many ms for the other
  * side. Returns 0 or an error code. */
 int parcel_send(const struct parcel *parcel, int socket, uint32_t ms);

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -42,14 +41,8 @@ void sync_freeze(struct sync *sync, int32_t freeze) {
     hold_freeze(core_of(sync), freeze != 0);
 }
 
-static void set_patience(int fd, uint32_t ms) {
-    struct timeval time = {ms / 1000, ms % 1000 * 1000};
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
-}
-
 int32_t sync_next_say(int32_t fd, const char *text, uint32_t milliseconds) {
-    set_patience(fd, milliseconds);
+    parcel_set_patience(fd, milliseconds);
     ssize_t sent;
     do {
         sent = send(fd, text, strlen(text), MSG_NOSIGNAL);
@@ -58,7 +51,7 @@ int32_t sync_next_say(int32_t fd, const char *text, uint32_t milliseconds) {
 }
 
 int32_t sync_next_hear(int32_t fd, char *text, uint32_t size, uint32_t milliseconds) {
-    set_patience(fd, milliseconds);
+    parcel_set_patience(fd, milliseconds);
     int how = milliseconds == 0 ? MSG_DONTWAIT : 0;
     ssize_t count;
     do {

@@ -192,7 +192,7 @@ static bool begin_frame(struct conn *conn, const struct ws_header *header) {
         websocket->opcode = header->opcode;
         websocket->compressed = header->compressed;
         websocket->utf8 = (struct utf8){0};
-        input_unfinished(conn, true);
+        conn->unfinished = false; /* its time begins where it isn't whole at once */
     }
     bool stream = websocket->opcode == WS_BINARY && websocket_has_stream(conn);
     if (!stream && !websocket->compressed &&

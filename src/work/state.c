@@ -127,8 +127,8 @@ static void free_blocks(struct state *state) {
 
 static _Thread_local struct state *current;
 
-static void raise_late(struct lua_State *L, void *what) {
-    (void)what;
+static void raise_late(struct lua_State *L, struct luajit_debug *place) {
+    (void)place;
     luajit.lua_pushlstring(L, "late", 4);
     luajit.lua_error(L);
 }

@@ -9,6 +9,7 @@ usage: sync-lua [options] script [arguments]
        sync-lua new NAME
        sync-lua console PID [COMMAND]
        sync-lua reload PID [back]
+       sync-lua upgrade PID
 
 Runs a Lua script with LuaJIT and SYNC: require "sync" needs no installation.
 What stands behind the script's name is the script's own.
@@ -18,6 +19,8 @@ What stands behind the script's name is the script's own.
   console PID       ask a server that runs, and tell it: clients, rooms, memory, Lua; help
                     lists the commands. One behind the PID is said, and that is all
   reload PID        have a server run its script's files anew, under its clients
+  upgrade PID       have a new process, of program and script as they are now, take over
+                    all connections of a server; so does SIGUSR2
   -e CODE           run CODE; may be given several times, before a script or without one
   -l NAME           require a module first
   --check           load the script and report its mistakes, without serving
@@ -32,6 +35,9 @@ What stands behind the script's name is the script's own.
   --watchdog=SECONDS
                     log a handler that has not ended after so long, and where it is; off:
                     none. By itself 1
+  --handler-timeout=SECONDS
+                    end a handler after so long, by an error in it; off: none, which
+                    stands but for workers: 10
   --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
@@ -40,6 +46,7 @@ What stands behind the script's name is the script's own.
                     auto: epoll
   --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
                     one that runs Lua; see docs/scaling.md
+  --watch           reload the script when a file of its folder has changed
   --console=on|off  the socket by which sync-lua console reaches the server
   --log=WORDS       debug, info, warn or error; text or json; both as in --log=warn,json
   --log-file=FILE   write the log to the end of FILE instead of standard error
@@ -51,7 +58,7 @@ What stands behind the script's name is the script's own.
 SIGINT and SIGTERM stop a server: it stops accepting, writes what is queued, within 5 s,
 and exits with 0; the second signal ends it at once. SIGHUP has it read its certificates
 and open the log's file again. Exit codes: 0 done, 1 the script failed,
-2 the command line is wrong.
+2 the command line is wrong, 75 a handler could not be ended.
 ]]
 
 local function fail(message)
@@ -139,6 +146,10 @@ function actions.watchdog(value)
   return require "sync.watchdog".configure(value)
 end
 
+actions["handler-timeout"] = function(value)
+  return require "sync.watchdog".configureEnding(value)
+end
+
 function actions.drain(value)
   local drain = require "sync.drain"
   local problem
@@ -148,6 +159,11 @@ end
 
 function actions.log(value)
   return require "sync.log".configure(value)
+end
+
+function actions.watch()
+  require "sync.reload.watch".want()
+  return true
 end
 
 actions["log-file"] = function(path)
@@ -291,7 +307,11 @@ local function runWorkers(text)
   local words, first = {}, 0
   while arg[first - 1] do first = first - 1 end
   for i = first, #arg do words[#words + 1] = arg[i] end
-  return workers.run(count, words)
+  local door = require "sync.console.door"
+  door.open(function() require "sync.console.parent" end)
+  local code = workers.run(count, words)
+  door.close()
+  return code
 end
 
 -- The exit code, 1 if listeners were opened and nobody was served.
@@ -333,7 +353,8 @@ local OF_PARENTS = {log = true, ["log-file"] = true, memory = true, drain = true
   console = true}
 
 -- What may stand in a script's place.
-local OTHERS = {new = "sync.cli.new", console = "sync.cli.console", reload = "sync.cli.console"}
+local OTHERS = {new = "sync.cli.new", console = "sync.cli.console", reload = "sync.cli.console",
+  upgrade = "sync.cli.upgrade"}
 
 -- Gives text for standard output to the thread that writes it, while the loop runs: then nobody
 -- waits for who reads it. Before and behind, a script is a program as any other. Returns whether it
@@ -404,6 +425,9 @@ function cli.main(given)
   end
   local other = OTHERS[script] -- a script is ./new
   if other then return require(other).main(arg, script) end
+  if script and not wanted.check and not wanted.ruffle then
+    require "sync.upgrade.arrival".begin()
+  end
   if script and wanted.check then return check(script) end
   if script and wanted.ruffle then return printRuffle(script) end
   local code = script and runScript(script) or 0

@@ -15,6 +15,7 @@ local ANSWER_SECONDS = 5
 local bus = {
   PUBLISH = 1, SUBSCRIBE = 2, UNSUBSCRIBE = 3, REQUEST = 4, ANSWER = 5, DROPPED = 6,
   LISTENS = 7,
+  RELOAD = 8, RELOADED = 9, -- asked by either, and answered
   --- The operation that the parent answers by itself: that it has come so far.
   SETTLE = "settle",
   --- Topics that a worker may hear of.
@@ -49,7 +50,9 @@ function bus.open(handlers)
     unsettled = {},                   -- functions that wait until none is owed
     topics = {}, topicCount = 0,
     pending = {}, pendingCount = 0,   -- operations that wait for answers, by number
-    calls = {}, first = 1, last = 0}  -- the same, in the order of their times
+    calls = {}, first = 1, last = 0,  -- the same, in the order of their times
+    reloads = {}, reloadCount = 0,    -- functions that wait for an answer, by number
+    version = 1, reload = false}      -- see onReload
 end
 
 -- The connection.
@@ -81,6 +84,44 @@ end
 
 on[bus.DROPPED] = function(engine, data)
   engine.dropped = engine.dropped + buffer.decode(data:sub(2))[1]
+end
+
+on[bus.RELOAD] = function(engine, data)
+  local said = buffer.decode(data:sub(2))
+  if not said.number then return engine.renumber(said.version) end
+  engine.reload(said.back, function(ok, problem, texts)
+    local answer = {number = said.number, ok = ok, problem = problem,
+      texts = said.wantsTexts and texts or nil}
+    local bytes = buffer.encode(answer)
+    if #bytes > bus.settings.maxMessage / 2 then -- then others read the files themselves
+      answer.texts = nil
+      bytes = buffer.encode(answer)
+    end
+    engine:put(char(bus.RELOADED) .. bytes)
+  end, said.version, said.texts)
+end
+
+on[bus.RELOADED] = function(engine, data)
+  local said = buffer.decode(data:sub(2))
+  local done = engine.reloads[said.number]
+  engine.reloads[said.number] = nil
+  if done then engine:guard("an answer", done, said.ok, said.problem) end
+end
+
+--- Has the parent's wish for another version of the script heard.
+-- @tparam function reload called with `back`, `done`, the number that the version gets, and texts
+-- @tparam function renumber called with the number that the version of the others has
+function Bus:onReload(reload, renumber)
+  self.reload, self.renumber = reload, renumber
+end
+
+--- Asks the parent for another version of the script, in all workers.
+function Bus:askReload(back, done)
+  local number = self.reloadCount + 1
+  self.reloadCount, self.reloads[number] = number, done
+  if self:put(char(bus.RELOAD) .. buffer.encode {number = number, back = back}) then return end
+  self.reloads[number] = nil
+  done(nil, "the workers' parent is away")
 end
 
 function Link:onDrain()
@@ -127,6 +168,10 @@ function Bus:lost()
 end
 
 function Bus:failAll()
+  for number, done in pairs(self.reloads) do
+    self.reloads[number] = nil
+    self:guard("an answer", done, nil, "the workers' parent is away")
+  end
   local calls, waiting = self.pending, self.unsettled
   self.pending, self.pendingCount, self.unsettled = {}, 0, {}
   for _, call in pairs(calls) do

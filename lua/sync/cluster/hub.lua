@@ -48,7 +48,26 @@ on[bus.REQUEST] = function(self, data)
 end
 
 on[bus.LISTENS] = function(self)
-  self.onListens()
+  self.handlers.onListens(self.slot)
+end
+
+on[bus.RELOAD] = function(self, data)
+  local said = buffer.decode(data:sub(2))
+  self.handlers.onReload(said.back, function(ok, problem)
+    self:send(string.char(bus.RELOADED) .. buffer.encode {number = said.number, ok = ok,
+      problem = problem})
+  end)
+end
+
+on[bus.RELOADED] = function(self, data)
+  local said = buffer.decode(data:sub(2))
+  self.handlers.onReloaded(said.number, said.ok, said.problem, said.texts)
+end
+
+--- Asks a worker for another version of the script; without a number, tells which the others have.
+-- @tparam table said `number`, `back`, `version`, `wantsTexts` and `texts`
+function Worker:askReload(said)
+  self:send(string.char(bus.RELOAD) .. buffer.encode(said))
 end
 
 function Worker:onData(data)
@@ -62,11 +81,13 @@ end
 
 --- Opens one.
 -- @tparam number count of workers
--- @tparam function onListens called when a worker's script has said that it is right
+-- @tparam table handlers `onListens(slot)`, called when a worker's script has said that it is
+-- right, `onReload(back, done)`, when one asks for another version, and
+-- `onReloaded(number, ok, problem, texts)`
 -- @treturn table whose `adopt(fd)` makes the other end of a worker's socket one of its own
-function hub.open(count, onListens)
+function hub.open(count, handlers)
   local class = Worker:extend("Bus")
-  class.onListens = onListens
+  class.handlers = handlers
   class.stores = {
     [VALUES] = Store.new(),
     [EVENTS] = Store.new {maxKeys = 100000, drops = true},

@@ -157,6 +157,22 @@ function Store:remove(key, done)
   (done or nothing)(find(self, key) ~= nil and drop(self, key))
 end
 
+--- All values, for the next process: a list of {key, value, seconds that it has left or nil}.
+function Store:pack()
+  local list, time = {}, self.clock.now()
+  for key, entry in pairs(self.entries) do
+    if entry.value and (not entry.due or entry.due > time) then
+      list[#list + 1] = {key, entry.value, entry.due and entry.due - time}
+    end
+  end
+  return list
+end
+
+--- Takes them.
+function Store:unpack(list)
+  for _, entry in ipairs(list) do put(self, entry[1], entry[2], entry[3]) end
+end
+
 -- Logs are entries without a value.
 
 -- Drops one of the next logs, the largest, for one that has a key.

@@ -10,6 +10,7 @@ local drain = require "sync.drain"
 local hubs = require "sync.cluster.hub"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local reloads = require "sync.cluster.reloads"
 
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
@@ -67,6 +68,7 @@ function start(worker)
     worker.process = process
     local adopted
     adopted, problem = hub:adopt(fd)
+    worker.slot = adopted
     if adopted then return end
     C.sync_kill(process, KILL) -- it is started again when it has ended
   end
@@ -145,6 +147,7 @@ local function onExited(event)
   end
   if not worker then return end
   worker.process = nil
+  reloads.gone(worker)
   C.sync_shares_leave(handle, worker.number)
   if stopping then return finish() end
   if how == 0 then -- the script has come to its end
@@ -187,6 +190,20 @@ local function watchSignals()
   end
 end
 
+--- The workers: tables with `number` and, of one that runs, `process`.
+function workers.list() return list end
+
+--- Has all workers reload, one first.
+-- @tparam boolean back whether the version before is wanted
+-- @tparam function done called with true, or with nil and what is wrong
+function workers.reload(back, done)
+  if stopping then return done(nil, "the workers stop") end
+  reloads.begin(list, back, done)
+end
+
+--- The number of the version that workers have.
+workers.version = reloads.version
+
 --- How many workers an option asks for.
 -- @tparam string text a number, or "auto": one for each core this process may use
 -- @treturn number|nil or nil and a message
@@ -209,10 +226,14 @@ function workers.run(count, words)
     return 1
   end
   arguments = words
-  hub = hubs.open(count, function()
-    hasListened = true
-    startOthers()
-  end)
+  hub = hubs.open(count, {
+    onListens = function(slot)
+      hasListened = true
+      reloads.tell(slot)
+      startOthers()
+    end,
+    onReload = workers.reload, onReloaded = reloads.answered,
+  })
   for number = 1, count do list[number] = {number = number, failures = 0} end
   watchSignals()
   log.info(("%d workers"):format(count))

@@ -26,6 +26,8 @@ local reload = {}
 local STARTED = {}     -- what the lines of a script end with
 local server           -- what a reload has to do with the server: see `attach`
 local attempt = false  -- the reload that is under way
+local lastProblem      -- of the last one, nil where it has gone well
+local elsewhere        -- who is asked, in place of this process alone
 local before           -- the texts of the version before the one that runs
 
 --- Hands over what belongs to the server.
@@ -171,7 +173,7 @@ end
 
 local function name(number, hash) return ("version %d (%s)"):format(number, hash) end
 
-local function begin(from)
+local function begin(from, wanted)
   local old = versions.running()
   local listeners, taking, signals = server.listeners(), {}, {}
   for _, listener in ipairs(listeners) do taking[listener] = takesBytes(listener.class) end
@@ -180,7 +182,7 @@ local function begin(from)
     taken = {}, pending = {}, renewed = {}, made = {}, names = compiler.forget(),
     texts = source.texts(), hash = source.hash(), were = served(listeners)}
   server.setListeners(attempt.opened)
-  attempt.version = versions.begin(old.number + 1, true)
+  attempt.version = versions.begin(wanted or old.number + 1, true)
   local back, chunk, problem = source.renew(from)
   attempt.back = back
   return chunk, problem
@@ -228,9 +230,9 @@ local function undo()
 end
 
 -- Does it, in a turn of the loop of its own.
-local function run(from)
+local function run(from, number)
   local old, began = versions.running(), now()
-  local ok, problem = xpcall(try, told, begin(from))
+  local ok, problem = xpcall(try, told, begin(from, number))
   if ok then finish(old) else undo() end
   local wasHash = attempt.hash
   attempt = false
@@ -257,18 +259,48 @@ local function obstacle(back)
   end
 end
 
---- Reloads this process's script, behind what is handled now.
+--- Reloads this process's script alone, behind what is handled now.
 -- @tparam boolean back whether the version before is wanted, and not the files as they are
--- @tparam function done called with true, or with nil and what is wrong
-function reload.begin(back, done)
+-- @tparam function done called with true, nil and the texts of the version's files, or with nil and
+-- what is wrong
+-- @tparam[opt] number number that the version gets
+-- @tparam[opt] table texts of its files by path, which another process has loaded
+function reload.here(back, done, number, texts)
   loop.startTimer(0, 0, function()
-    local problem = obstacle(back)
+    local problem, ok = obstacle(back and not texts), nil
     if problem then
       log.error("the reload has failed: " .. problem)
-      return done(nil, problem)
+    else
+      ok, problem = run(texts or back and before or nil, number)
     end
-    done(run(back and before or nil))
+    lastProblem = problem
+    done(ok, problem, ok and source.texts())
   end)
+end
+
+--- The same for all workers, where this process is one.
+function reload.begin(back, done)
+  if not elsewhere then return reload.here(back, done) end
+  elsewhere(back, function(ok, problem)
+    lastProblem = problem
+    done(ok, problem)
+  end)
+end
+
+--- Has another asked, who asks all that belong together.
+-- @tparam function ask called with `back` and `done`
+function reload.leaveTo(ask) elsewhere = ask end
+
+--- What was wrong with the last reload, or nil.
+function reload.problem() return lastProblem end
+
+--- Whether there is a version before the one that runs.
+function reload.canGoBack() return before ~= nil end
+
+--- The version that runs has another number: others have been reloaded before this process began.
+function reload.renumber(number)
+  local version = versions.running()
+  if version then version.number = number end
 end
 
 --- What runs.

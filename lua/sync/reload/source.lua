@@ -14,6 +14,7 @@ local modules = {} -- paths of modules that were loaded, by name
 local texts        -- of the version that loads or runs, by path
 local counted      -- those of them that it had when it began to run
 local known        -- their hash
+local seen = {}    -- paths that some version has had, as keys: a broken one, too
 local given        -- what a version is to be made of, by path; nil: what the files have
 
 local function read(path)
@@ -29,7 +30,7 @@ end
 local function compile(path)
   local text, problem = read(path)
   if not text then return nil, problem end
-  texts[path] = text
+  texts[path], seen[path] = text, true
   return loadstring(text:gsub("^#[^\n]*", ""), "@" .. path) -- a first line for the system's shell
 end
 
@@ -41,7 +42,7 @@ local function prune()
   for name, path in pairs(modules) do
     local real = core.realPath(path)
     if real and real:sub(1, #(folder or "")) ~= folder then
-      modules[name], texts[path] = nil, nil
+      modules[name], texts[path], seen[path] = nil, nil, nil
     end
   end
 end
@@ -125,10 +126,10 @@ function source.hash()
   return hash
 end
 
---- Numbers that are others when files of the version have changed, by path.
+--- Numbers that are others when files have changed that a version has had, by path.
 function source.stamps()
   local stamps, C = {}, require "sync.core".C
-  for path in pairs(texts or {}) do stamps[path] = C.sync_path_stamp(path) end
+  for path in pairs(seen) do stamps[path] = C.sync_path_stamp(path) end
   return stamps
 end
 

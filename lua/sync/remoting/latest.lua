@@ -53,6 +53,15 @@ local function look()
   end
 end
 
+--- What waits is queued: it goes to the next process as all that is unsent.
+function latest.flush()
+  local list = {}
+  for client, held in pairs(waiting) do list[#list + 1] = {client, held} end
+  for _, entry in ipairs(list) do
+    if isOver(entry[1]) then waiting[entry[1]] = nil else sendAll(entry[1], entry[2]) end
+  end
+end
+
 local function hold(client, key, text, event)
   local held = waiting[client]
   if not held then

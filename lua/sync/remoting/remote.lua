@@ -57,9 +57,6 @@ settings.resumeMessages = setting {false, options.orFalse(options.wholeNumber(0,
 settings.resumeTotal = setting {64 * 1024 * 1024, options.bytes(0), onClass = true}
 --- Clients of the class that may be away at a time; more are let go.
 settings.maxAway = setting {10000, options.wholeNumber(0, 10 ^ 7), onClass = true}
---- Fields of a client that go with it when it comes back to another node of a cluster, where
--- it is another instance: names, of values that JSON can say.
-settings.resumeFields = setting {{}, options.listOf("a list of names"), onClass = true}
 --- Headers of Flash Remoting that a class looks at, in `self.request.amfHeaders`: names. A call
 -- that demands another to be understood is refused.
 settings.understands = setting {{}, options.listOf("a list of names"), onClass = true}
@@ -233,8 +230,8 @@ function Remote:takesOther()
   tellSets(self, "isOpen")
 end
 
--- Called before onConnect.
-function Remote:begin(listener)
+-- Called before onConnect, or when the client was taken over from another process.
+function Remote:begin(listener, told)
   Rpc.begin(self, listener)
   if self.onBinary then self.clients.kind = core.kinds.text end
   local class = getmetatable(self)
@@ -242,7 +239,11 @@ function Remote:begin(listener)
     tellSets(class, "isOpen")
     tellSets(class, "mixed")
   end
-  if self.resumeTime then resume.begin(self, listener) end
+  if told and told.lastCall then
+    self._calls = Calls.new()
+    self._calls.last = told.lastCall
+  end
+  if self.resumeTime then resume.begin(self, listener, told) end
 end
 
 function Remote:loseAnswers()

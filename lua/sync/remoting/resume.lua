@@ -29,6 +29,8 @@ local try = require "sync.remoting.try"
 
 local resume = {}
 
+local now = core.C.sync_now
+
 local TOKEN_BYTES = 16
 -- A connection that ended so was not ended on purpose, and its client may come back.
 local MAY_RETURN = {left = true, reset = true, silent = true, timeout = true, idle = true,
@@ -51,11 +53,14 @@ local function boundsOf(self, listener)
   return known
 end
 
---- Begins a client's session.
-function resume.begin(self, listener)
-  local store = self.sessionStore
-  local token = core.randomHex(TOKEN_BYTES)
-  if store then token = store:prefix() .. token end
+--- Begins a client's session, or goes on with what it was in the process before.
+-- @tparam sync.Remote self
+-- @tparam sync.Listener listener
+-- @tparam[opt] table told of `clients.pack`, in lua/sync/upgrade/clients.lua
+function resume.begin(self, listener, told)
+  local store, before = self.sessionStore, told and told.session
+  local token = before and before.token or core.randomHex(TOKEN_BYTES)
+  if store and not before then token = store:prefix() .. token end
   local group = self.sessionGroup
   group.most, group.time = self.resumeTotal, self.resumeTime
   local session = Session.new(group, token, boundsOf(self, listener), store)
@@ -63,7 +68,11 @@ function resume.begin(self, listener)
   self.sessions[token] = self
   if store then store:begin(self) end
   self.clients:remember()
-  greet(self, session)
+  if before then
+    session:unpack(before, told.texts)
+  else
+    greet(self, session)
+  end
 end
 
 --- Ends it.
@@ -110,11 +119,39 @@ local function enterSets(self)
   end
 end
 
+local function startAbsence(self, seconds)
+  local session, class = self._session, getmetatable(self)
+  session.away = loop.startTimer(seconds, 0, function() resume.expire(self) end)
+  session.awayUntil = now() + seconds
+  class.awayCount = class.awayCount + 1
+  loop.away[self] = true
+end
+
+--- A client of the process before is away here, too.
+-- @tparam sync.Remote self
+-- @tparam table told of `Session:pack`
+function resume.absent(self, told)
+  self.clients:remember(self)
+  startAbsence(self, math.max(told.awayUntil - now(), 0.001))
+end
+
+--- One that is away is in a room.
+function resume.rejoin(self, name, value)
+  self.joined = self.joined or {count = 0, rooms = {}}
+  local joined = self.joined
+  joined.rooms[name], joined.count = self:room(name), joined.count + 1
+  if value ~= nil then
+    joined.values = joined.values or {}
+    joined.values[name] = value
+  end
+  joined.rooms[name]:remember(self)
+end
+
 -- The client is away no more.
 local function endAbsence(self)
   local session, class = self._session, getmetatable(self)
   loop.stopTimer(session.away)
-  session.away = false
+  session.away, session.awayUntil = false, nil
   loop.away[self] = nil
   class.awayCount = class.awayCount - 1
 end
@@ -142,12 +179,10 @@ function resume.suspend(self, reason, code)
     code == 1000 or loop.isStopping() or class.awayCount >= self.maxAway then
     return false
   end
-  session.away = loop.startTimer(self.resumeTime, 0, function() resume.expire(self) end)
+  startAbsence(self, self.resumeTime)
   leaveSets(self, true)
   self.slot = 0
   session.reason, session.code = reason, code
-  class.awayCount = class.awayCount + 1
-  loop.away[self] = true
   try("onAway", self, self.onAway, self)
   return true
 end

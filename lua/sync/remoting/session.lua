@@ -186,6 +186,58 @@ function Session:keep(text, event)
   if self.store then self.store:kept(self, text, event) end
 end
 
+--- What the session keeps, for the next process. Events that others keep, too, are told once: a
+-- run of them is its first's number and how many there are.
+-- @tparam table texts `list` of events' texts, and `count`; more are added
+-- @treturn table
+function Session:pack(texts)
+  local kept, run = {}, nil
+  for number = self.first, self.last do
+    local entry = self.ring[band(number, self.mask) + 1]
+    if type(entry) == "table" then
+      local place = texts[entry]
+      if not place then
+        place = texts.count + 1
+        texts.count, texts[entry], texts.list[place] = place, place, entry.text
+      end
+      if run and run[1] + run[2] == place then
+        run[2] = run[2] + 1
+      else
+        run = {place, 1}
+        kept[#kept + 1] = run
+      end
+    else
+      kept[#kept + 1], run = entry, nil
+    end
+  end
+  return {token = self.token, first = self.first, kept = kept, reason = self.reason,
+    code = self.code, awayUntil = self.awayUntil}
+end
+
+--- Events of the texts that sessions have packed.
+function Session.shared(list)
+  local events = {}
+  for i, text in ipairs(list) do events[i] = Session.event(text, false) end
+  return events
+end
+
+--- Makes a session what another process's was.
+-- @tparam table told of `pack`
+-- @tparam table events of `shared`
+function Session:unpack(told, events)
+  self.first, self.last = told.first, told.first - 1
+  for _, entry in ipairs(told.kept) do
+    if type(entry) == "string" then
+      self:keep(entry)
+    else
+      for place = entry[1], entry[1] + entry[2] - 1 do
+        self:keep(events[place].text, events[place])
+      end
+    end
+  end
+  self.reason, self.code = told.reason, told.code
+end
+
 --- Whether all is kept that a client with so many messages has missed. If not, the log says why.
 -- @tparam number received
 -- @treturn boolean

@@ -36,7 +36,8 @@ local function homeOf(said)
   end
   if not home then
     if said.ticket then
-      nodes.tell(nodes.list()[1], "offer", {id = said.id, isOver = true, seen = {}})
+      nodes.tell(nodes.list()[1], "offer", {id = said.id, epoch = 0, isOver = true,
+        seen = {}})
     end
     return nil, missing()
   end
@@ -64,7 +65,7 @@ nodes.answers("enter", function(node, said, answer)
   local line = There.create(node, said.key, home, describe(said.about))
   Entry.begin(home, line, remote.read(said.given), isInvited, function(told, problem)
     if not told then return answer {fault = remote.writeFault(problem)} end
-    answer {member = told.member, code = told.code, tickRate = told.tickRate,
+    answer {member = told.member, code = told.code, epoch = told.epoch, tickRate = told.tickRate,
       patchRate = told.patchRate, age = now() - home.start}
   end)
 end)

@@ -129,6 +129,43 @@ function finders.create(client, params, class, found)
   make(client, class, params, found)
 end
 
+-- Whether the client's rooms may be on another node than that of their ids.
+local function mayMove(client)
+  for _, class in ipairs(client.rooms) do
+    if class.persist then return true end
+  end
+  return false
+end
+
+-- Asks nodes which of them has a room, all at once.
+local function askThese(client, asked, word, said, target, found)
+  local left, isOver = #asked, false
+  local function answered(node, answer)
+    left = left - 1
+    if isOver then return end
+    local class = answer and answer.class and classOf(client, {room = answer.class})
+    if class then
+      isOver = true
+      found {id = answer.id, node = node, class = class, isInvited = target.isInvited,
+        secret = target.secret}
+    elseif left == 0 then
+      isOver = true
+      found(nil, missing(client))
+    end
+  end
+  if left == 0 then return found(nil, missing(client)) end
+  for _, node in ipairs(asked) do
+    local question = {}
+    for name, value in pairs(said) do question[name] = value end
+    nodes.ask(node, word, question, function(answer) answered(node, answer) end)
+  end
+end
+
+local function mayAsk(client)
+  if guesses:take(client.address or client, ELSEWHERE) then return true end
+  return false, fault.new(fault.TOO_OFTEN, "rooms are asked for too often")
+end
+
 function finders.joinById(client, params, _, found)
   local id, secret = tostring(params.id):match "^(%w+)%.?(%w*)$"
   local home = id and directory.byId(id)
@@ -138,43 +175,15 @@ function finders.joinById(client, params, _, found)
     if secret == "" and not home.room.isPrivate then return found(home) end
   end
   local node = id and not home and directory.nodeOf(id)
-  if not node or node == nodes.own() or not nodes.isAlive(node) then
+  local asked = {node}
+  if node and mayMove(client) then
+    asked = nodes.others()
+  elseif not node or node == nodes.own() or not nodes.isAlive(node) then
     return found(nil, missing(client))
   end
-  if not guesses:take(client.address or client, ELSEWHERE) then
-    return found(nil, fault.new(fault.TOO_OFTEN, "rooms are asked for too often"))
-  end
-  nodes.ask(node, "which", {id = id}, function(said)
-    class = said and said.class and classOf(client, {room = said.class})
-    if not class then return found(nil, missing(client)) end
-    found {id = id, node = node, class = class, secret = secret ~= "" and secret or nil}
-  end)
-end
-
--- Asks other nodes for a code, all at once.
-local function askCode(client, text, found)
-  local left, isOver = 0, false
-  local function answered(node, said)
-    left = left - 1
-    if isOver then return end
-    local class = said and said.class and classOf(client, {room = said.class})
-    if class then
-      isOver = true
-      found {id = said.id, node = node, class = class, isInvited = true}
-    elseif left == 0 then
-      isOver = true
-      found(nil, missing(client))
-    end
-  end
-  local others = {}
-  for _, node in ipairs(nodes.list()) do
-    if node ~= nodes.own() then others[#others + 1] = node end
-  end
-  left = #others
-  if left == 0 then return found(nil, missing(client)) end
-  for _, node in ipairs(others) do
-    nodes.ask(node, "code", {code = text}, function(said) answered(node, said) end)
-  end
+  local isAllowed, problem = mayAsk(client)
+  if not isAllowed then return found(nil, problem) end
+  askThese(client, asked, "which", {id = id}, {secret = secret ~= "" and secret or nil}, found)
 end
 
 function finders.joinByCode(client, params, _, found)
@@ -182,15 +191,15 @@ function finders.joinByCode(client, params, _, found)
   local home = text and directory.byCode(text)
   if home and classOf(client, {room = home.class.className}) then return found(home) end
   if not text or home or nodes.isAlone() then return found(nil, missing(client)) end
-  if not guesses:take(client.address or client, ELSEWHERE) then
-    return found(nil, fault.new(fault.TOO_OFTEN, "rooms are asked for too often"))
-  end
-  askCode(client, text, found)
+  local isAllowed, problem = mayAsk(client)
+  if not isAllowed then return found(nil, problem) end
+  askThese(client, nodes.others(), "code", {code = text}, {isInvited = true}, found)
 end
 
 nodes.answers("which", function(_, said, answer)
   local home = directory.byId(said.id)
-  answer {class = home and home.class.className}
+  if home and home.keep and not home:goesOn() then home = nil end -- another node may have it
+  answer {id = home and said.id, class = home and home.class.className}
 end)
 
 -- Answers a call of a client's: at once, or when something has been waited for.
@@ -248,10 +257,7 @@ end
 
 -- What all nodes have, of which each has some seconds to answer.
 local function gather(class, filter, answer)
-  local found, others = list.new(arriving.list(class, filter)), {}
-  for _, node in ipairs(nodes.list()) do
-    if node ~= nodes.own() then others[#others + 1] = node end
-  end
+  local found, others = list.new(arriving.list(class, filter)), nodes.others()
   local left = #others
   for _, node in ipairs(others) do
     nodes.ask(node, "rooms", {class = class.className, filter = remote.write(filter)},

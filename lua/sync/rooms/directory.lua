@@ -44,6 +44,14 @@ function directory.name(class) named[class.className] = class end
 --- The class of a name.
 function directory.class(name) return named[name] end
 
+--- Whether rooms of one of the classes outlive their home.
+function directory.persists()
+  for _, class in pairs(named) do
+    if class.persist then return true end
+  end
+  return false
+end
+
 --- Notes a room.
 function directory.add(home)
   local rooms = ofClass(home.class)

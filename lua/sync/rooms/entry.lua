@@ -36,6 +36,7 @@ Entry.catch = catch
 -- Why nobody may come in now, or nil.
 local function objection(home, line, isInvited)
   if home.ended then return "the room has ended" end
+  if home.keep and home.keep.hasBegun and not home:goesOn() then return "the room is paused" end
   if line:isIn() then return "the client is in the room already" end
   if home.room.isLocked and not isInvited then return "the room is locked" end
   if home:isFull() then return "the room is full" end

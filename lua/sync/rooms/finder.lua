@@ -54,6 +54,8 @@ end
 -- A home tells of a room; without a bucket nobody more is to be brought there.
 nodes.on("offer", function(node, said)
   local room = known[said.id]
+  -- A home that has lost its room to another node doesn't know that yet.
+  if room and room.node ~= node and said.epoch <= room.epoch then return end
   if not said.bucket then
     if room and said.isOver then forget(room) end
     if room and not said.isOver then
@@ -70,9 +72,10 @@ nodes.on("offer", function(node, said)
   if not room then
     if count >= MOST_ROOMS then return end
     age = age + 1
-    room = {id = said.id, node = node, key = key, age = age, tickets = {}}
+    room = {id = said.id, key = key, age = age, tickets = {}}
     remember(room)
   end
+  room.node, room.epoch = node, said.epoch
   room.isOpen, room.taken, room.most, room.values = true, said.taken, said.most, said.values
   for _, ticket in ipairs(said.seen) do room.tickets[ticket] = nil end
 end)
@@ -109,7 +112,8 @@ nodes.answers("match", function(node, said, answer)
     age = age + 1
     local class = said.isLeast and directory.class(said.class)
     local home = class and placing.node(class) or said.home or node
-    room = {id = directory.newId(home), node = home, key = key, age = age, tickets = {}, taken = 0,
+    room = {id = directory.newId(home), node = home, epoch = 0, key = key, age = age, tickets = {},
+      taken = 0,
       most = said.most, values = {}, isOpen = true, given = said.given}
     remember(room)
   end
@@ -138,7 +142,8 @@ local function offer(home)
     if type(value) == "number" or type(value) == "string" then values[i] = value end
   end
   nodes.tell(nodes.list()[1], "offer", {id = room.id, class = home.class.className,
-    bucket = home.bucket, isOver = home.ended, taken = home:taken(), most = room.maxMembers,
+    bucket = home.bucket, epoch = home.epoch, isOver = home.ended, taken = home:taken(),
+    most = room.maxMembers,
     values = values, seen = seen})
 end
 

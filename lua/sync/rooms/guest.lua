@@ -36,7 +36,7 @@ local function guestOf(id, node, class)
   local guest = byId[id]
   if guest then return guest end
   local number = numbers.take()
-  guest = Guest:new {id = id, node = node, class = class, number = number,
+  guest = Guest:new {id = id, node = node, class = class, number = number, epoch = 0,
     schema = class.state, replica = Replica.new(class.state, number), clients = events.Set:new(),
     places = {}, count = 0}
   byId[id] = guest
@@ -65,24 +65,27 @@ end
 local function told(place, said)
   local guest = place.guest
   return {room = guest.number, id = guest.id, code = said.code, name = guest.class.className,
-    member = said.member, epoch = 0, tickRate = said.tickRate, patchRate = said.patchRate,
+    member = said.member, epoch = said.epoch, tickRate = said.tickRate, patchRate = said.patchRate,
     start = now() - said.age, state = guest.schema:told()}
+end
+
+-- A client that is in hears what is fired at all.
+local function listen(guest, client)
+  if client.resumeTime then guest.clients:remember() end
+  if client._wire ~= json then guest.clients.mixed = true end
+  guest.clients.kind = client.clients.kind
+  if client.slot == 0 then guest.clients:remember(client) else guest.clients:add(client) end
 end
 
 -- The home has let the client in.
 local function enter(place, said, done)
   local client, guest = place.client, place.guest
   place.id = said.member
+  guest.epoch = math.max(guest.epoch, said.epoch)
   place.membership:add(guest.number, place)
   done(told(place, said))
-  if client.resumeTime then guest.clients:remember() end
-  if client._wire ~= json then guest.clients.mixed = true end
-  guest.clients.kind = client.clients.kind
-  if client.slot == 0 then
-    guest.clients:remember(client)
-    return place:say "away"
-  end
-  guest.clients:add(client)
+  listen(guest, client)
+  if client.slot == 0 then return place:say "away" end
   guest.replica:join(place.id, client.slot, place.form)
 end
 
@@ -228,6 +231,49 @@ function Guest.adopt(client, packed, class)
   end)
 end
 
+--- A client was in a room whose home was this node, and is another by now, which has to be found.
+-- @tparam sync.Remote client
+-- @tparam table about `id`, `class`, `epoch`, `form`, `member`, `old` (the room's number until
+-- now), and `key`, by which the home knows the place
+-- @treturn Guest
+function Guest.follow(client, about)
+  local membership = Membership.of(client)
+  local guest = guestOf(about.id, false, about.class)
+  local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
+    form = about.form, membership = membership, number = guest.number,
+    remote = about.class.guestRemote, id = about.member, address = client.address,
+    oldKey = about.key}
+  guest.epoch = math.max(guest.epoch, about.epoch)
+  add(guest, place)
+  listen(guest, client)
+  membership:adopt(about.old, guest.number, place)
+  if client.slot ~= 0 then guest.replica:join(place.id, client.slot, place.form) end
+  return guest
+end
+
+Guest.drop = drop
+
+--- The room of an id, or nil.
+function Guest.find(id) return byId[id] end
+
+--- The rooms that are on a node.
+-- @treturn table a list
+function Guest.on(node)
+  local found = {}
+  for _, guest in pairs(byId) do
+    if guest.node == node then found[#found + 1] = guest end
+  end
+  return found
+end
+
+--- The client's room is lost.
+function Place:lose()
+  local guest, client = self.guest, self.client
+  drop(self)
+  client:fire("onRoomLost", guest.id, guest.class.className)
+  client:fire("sync.left", guest.number, "lost")
+end
+
 -- What homes say.
 
 -- The room of a word of its home.
@@ -318,14 +364,10 @@ end
 -- A home has gone: its rooms are lost.
 nodes.watch(function(number, isThere)
   if isThere then return tellPlaces(number) end
-  for _, guest in pairs(byId) do
-    if guest.node == number then
+  for _, guest in ipairs(Guest.on(number)) do
+    if not guest.class.persist then -- those may come up elsewhere: lua/sync/rooms/seeking.lua
       for _, place in pairs(guest.places) do
-        if place.id then
-          drop(place)
-          place.client:fire("onRoomLost", guest.id, guest.class.className)
-          place.client:fire("sync.left", guest.number, "lost")
-        end
+        if place.id then place:lose() end
       end
     end
   end

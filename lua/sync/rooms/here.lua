@@ -11,6 +11,7 @@ local There = require "sync.rooms.there"
 local core = require "sync.core"
 local fault = require "sync.remoting.fault"
 local json = require "sync.remoting.json"
+local remote = require "sync.rooms.remote"
 
 local C = core.C
 
@@ -111,13 +112,15 @@ end
 --- Calls a function of the room.
 -- @treturn boolean,any as Rpc.invoke
 function Here:invoke(name, params)
+  if not self.home:goesOn() then return false, remote.paused() end
   return self.member:invoke(name, params)
 end
 
 --- An input was taken.
 function Here:input(number)
   local member = self.member
-  if member.number ~= 0 then
+  if member.number ~= 0 and self.home:goesOn() then
+    member.lastInput = math.max(member.lastInput or 0, number)
     C.sync_state_input(self.home.state.handle, member.number, number)
   end
 end

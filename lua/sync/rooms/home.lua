@@ -13,6 +13,7 @@ local core = require "sync.core"
 local directory = require "sync.rooms.directory"
 local events = require "sync.remoting.events"
 local finder = require "sync.rooms.finder"
+local keeping = require "sync.rooms.keeping"
 local loop = require "sync.loop"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
@@ -40,6 +41,7 @@ function Home.create(room, id)
     seats = {}, seatCount = 0,     -- timers, by secret
     busy = 0,                      -- handlers that wait
     isOpening = false,             -- onCreate waits
+    keep = false, epoch = 0,       -- of a room that outlives its home: lua/sync/rooms/keep.lua
     waiting = {},                  -- for it: functions
     hasBegun = false,              -- somebody has come
     bucket = false, place = false, -- in the directory
@@ -83,29 +85,48 @@ function Home:handle(what, after, fn, ...)
   if not pcall(task.spawn, run, ...) then run(...) end -- too many functions wait
 end
 
---- Calls a function when onCreate has ended: at once, or later.
-function Home:whenOpen(fn)
-  if self.isOpening then self.waiting[#self.waiting + 1] = fn else fn() end
+-- Whether it hasn't begun yet.
+local function isComing(self)
+  return self.isOpening or self.keep and not self.keep.hasBegun
 end
 
---- Calls onCreate.
--- @tparam any given
--- @tparam function catch keeps what is raised
+--- Calls a function when onCreate has ended: at once, or later.
+function Home:whenOpen(fn)
+  if isComing(self) then self.waiting[#self.waiting + 1] = fn else fn() end
+end
+
+--- Calls what has waited for that, if there is no more to wait for.
+-- @param[opt] problem that has ended the room
+function Home:letIn(problem)
+  if not problem and isComing(self) then return end
+  local waiting = self.waiting
+  self.waiting = {}
+  for _, fn in ipairs(waiting) do fn(problem) end
+end
+
+--- Whether it may go on: always, but where another node may have a room that outlives its home.
+function Home:goesOn()
+  local keep = self.keep
+  return not keep or keep:holds()
+end
+
+--- Calls onCreate or onRestore.
+-- @tparam string name of the handler
+-- @tparam function catch
+-- @param given
 -- @treturn boolean,any false and what was raised, as failure.catch keeps it
-function Home:open(given, catch)
+function Home:open(name, catch, given)
   local room = self.room
   local failed
   self.isOpening = true
   self.busy = self.busy + 1
   local function run()
-    local ok, problem = xpcall(room.onCreate, catch, room, given)
+    local ok, problem = xpcall(room[name], catch, room, given)
     self.isOpening = false
     self.busy = self.busy - 1
     if not ok then failed = problem end
     if not ok and not self.ended then self:vanish() end
-    local waiting = self.waiting
-    self.waiting = {}
-    for _, fn in ipairs(waiting) do fn(failed) end
+    self:letIn(failed)
     clear(self)
     if not self.ended then
       self:offer()
@@ -137,8 +158,8 @@ end
 --- Says whether somebody who names no room may be brought here.
 function Home:offer()
   local room = self.room
-  local isOpen = not self.ended and not room.isLocked and not room.isPrivate and
-    not self:isFull()
+  local isPaused = self.keep and self.keep.isPaused and self.keep.hasBegun
+  local isOpen = not (self.ended or isPaused or room.isLocked or room.isPrivate or self:isFull())
   directory.offer(self, isOpen and matching.bucket(self.class, room.metadata) or nil)
   finder.changed(self)
   placing.changed(self)
@@ -219,6 +240,7 @@ end
 --- Fires an event at all members, but for one.
 -- @tparam sync.Member|nil skipped
 function Home:fire(skipped, ...)
+  if not self:goesOn() then return false, "paused" end
   local line = skipped and skipped.line
   local set = line and line.client and self.clients:except(line.client) or self.clients
   local sent = set:fire(...)
@@ -244,7 +266,7 @@ end
 function Home:describe(member)
   local room = self.room
   return {room = self.number, id = room.id, code = room.code, name = self.class.className,
-    member = member.id, epoch = 0, tickRate = room.tickRate, patchRate = room.patchRate,
+    member = member.id, epoch = self.epoch, tickRate = room.tickRate, patchRate = room.patchRate,
     start = self.start, state = self.state.schema:told()}
 end
 
@@ -275,8 +297,32 @@ function Home:vanish()
   finder.changed(self)
   placing.changed(self)
   pace.stop(self)
+  if self.keep then keeping.remove(self) end
   if self.emptyTimer then loop.stopTimer(self.emptyTimer) end
   for secret in pairs(self.seats) do self:release(secret) end
+end
+
+--- It can't begin: who waits is told why.
+function Home:fail(problem)
+  self:vanish()
+  self:letIn(problem)
+  clear(self)
+end
+
+--- Another node has the room: it's over here.
+-- @treturn table a list of `{line, id}` of those who were its members
+function Home:abandon()
+  self:vanish()
+  for entry in pairs(self.entries) do entry:cancel("the room is on another node by now") end
+  local left, room = {}, self.room
+  for i, member in ipairs(room.members) do
+    left[i] = {line = member.line, id = member.id}
+    member:leave(false)
+    member.room = nil
+  end
+  room.members, self.byMember = {}, {}
+  self:handle("onTaken", function() end, room.onTaken, room)
+  return left
 end
 
 --- Ends the room, with whoever is in it.

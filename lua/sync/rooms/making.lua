@@ -3,9 +3,11 @@
 
 local Entry = require "sync.rooms.entry"
 local Home = require "sync.rooms.home"
+local carried = require "sync.rooms.carried"
 local compiler = require "sync.jit"
 local directory = require "sync.rooms.directory"
 local fault = require "sync.remoting.fault"
+local keeping = require "sync.rooms.keeping"
 local matching = require "sync.rooms.matching"
 local options = require "sync.options"
 
@@ -38,9 +40,35 @@ function making.make(class, given, id)
     return nil, fault.new(fault.REFUSED, "there are too many rooms")
   end
   local home = Home.create(class:new {metadata = matching.chosen(class, given)}, id)
-  ok, problem = home:open(given, Entry.catch)
+  keeping.add(home)
+  ok, problem = home:open("onCreate", Entry.catch, given)
   if ok then return home end
   return nil, Entry.tell(problem, class.className .. ":onCreate")
+end
+
+--- Makes a room what it was on a node that has died. One with which that can't be done has ended.
+-- @tparam table class
+-- @tparam Record record of which this node has taken possession
+-- @tparam string|nil bytes
+-- @tparam table about
+-- @treturn Home|nil
+function making.restore(class, record, bytes, about)
+  local home
+  local ok, problem = xpcall(function()
+    making.check(class)
+    home = Home.create(class:new {metadata = {}}, record.id)
+    keeping.add(home, record)
+    if not bytes then error("what was kept of it is lost", 0) end
+    local isFilled, why = carried.fill(home, bytes, about)
+    if not isFilled then error(why, 0) end
+  end, Entry.catch)
+  if ok then
+    ok, problem = home:open("onRestore", Entry.catch)
+  elseif home then
+    home:vanish()
+  end
+  if ok then return home end
+  Entry.tell(problem, class.className .. ":onRestore")
 end
 
 return making

@@ -41,6 +41,7 @@ function Member:fire(name, ...)
     early[#early + 1] = {count = select("#", ...), name, ...}
     return true
   end
+  if self.room and not self.room.inner:goesOn() then return false, "paused" end
   return self.line:fire(name, ...)
 end
 

@@ -25,7 +25,7 @@ local ABOUT = 64               -- of a word, beside its texts
 
 local cluster = false
 local queued, lengths = {}, {} -- by node: words, and their bytes
-local words, watchers = {}, {}
+local words, watchers, beginners = {}, {}, {}
 local questions, count, last = {}, 0, 0
 
 --- This node's number; 0: it is alone.
@@ -56,6 +56,34 @@ function nodes.list()
   end
   table.sort(list)
   return list
+end
+
+--- The others that are there.
+function nodes.others()
+  local list = {}
+  for number, peer in pairs(cluster and cluster.nodes or {}) do
+    if peer.alive then list[#list + 1] = number end
+  end
+  return list
+end
+
+--- The engine that links the nodes; nil: this one is alone.
+function nodes.engine()
+  return cluster and cluster.engine or nil
+end
+
+--- A name that no other process has as a node.
+function nodes.name()
+  return ("%d.%d"):format(cluster.node, cluster.epoch)
+end
+
+--- Seconds since the node of such a name was heard; of one that isn't there, endless.
+function nodes.silence(name)
+  local epoch = tonumber(name:match "^%d+%.(%d+)$")
+  for _, peer in pairs(cluster and cluster.nodes or {}) do
+    if peer and peer.alive and peer.epoch == epoch then return cluster.clock.now() - peer.heard end
+  end
+  return math.huge
 end
 
 --- Bytes that wait for the engine.
@@ -100,6 +128,9 @@ end
 -- @tparam string word
 -- @tparam function fn of the number of the node that says it, and a table
 function nodes.on(word, fn) words[word] = fn end
+
+--- Calls a function when this process is a node.
+function nodes.whenBegun(fn) beginners[#beginners + 1] = fn end
 
 --- Calls a function with the number of a node that has come or gone, and whether it's there.
 function nodes.watch(fn) watchers[#watchers + 1] = fn end
@@ -283,6 +314,7 @@ function nodes.begin(of)
     end,
     changed = changed,
   }
+  for _, fn in ipairs(beginners) do fn() end
 end
 
 return nodes

@@ -57,7 +57,7 @@ local function ticks(home)
   local rate = room.tickRate
   local due = math.floor((now() - home.start) * rate + 1e-3)
   room.tick = math.max(room.tick, due - MOST_CATCH_UP)
-  while room.tick < due and not home.ended do
+  while room.tick < due and not home.ended and home:goesOn() do
     room.tick = room.tick + 1
     if not home.isOpening then loop.guard("onTick", room.onTick, room, 1 / rate) end
   end
@@ -65,6 +65,7 @@ end
 
 --- Does what is due.
 function pace.run(home)
+  if not home:goesOn() then return end
   local room = home.room
   if room.tickRate == 0 then
     room.tick = room.tick + 1
@@ -72,7 +73,7 @@ function pace.run(home)
   end
   ticks(home)
   local due = math.floor(room.tick * math.min(1, room.patchRate / room.tickRate))
-  if due > home.patched and not home.ended then
+  if due > home.patched and not home.ended and home:goesOn() then
     home.patched = due
     patch(home)
   end

@@ -131,6 +131,7 @@ local hand = {} -- the call in hand: a function that waits has a copy
 local function run(line, name, input, count, a, b, c, d)
   local member = line and line.hasBegun and line.member
   if not member then return answer(hand, false, fault.new(fault.ARGUMENTS, NOT_IN)) end
+  if not line.home:goesOn() then return answer(hand, false, remote.paused()) end
   hand.member, hand.name = member, name
   if count == PACKED then
     running.run(member, name, answer, hand, running.arguments(remote.read(a)))
@@ -138,6 +139,7 @@ local function run(line, name, input, count, a, b, c, d)
     running.run(member, name, answer, hand, count, given(a), given(b), given(c), given(d))
   end
   if input ~= 0 and member.number ~= 0 then
+    member.lastInput = math.max(member.lastInput or 0, input)
     C.sync_state_input(line.home.state.handle, member.number, input)
   end
 end

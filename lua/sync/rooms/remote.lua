@@ -26,6 +26,11 @@ function remote.readFault(said)
   return fault.new(said.code, said.message, remote.read(said.data))
 end
 
+--- What a client is told whose room is paused.
+function remote.paused()
+  return fault.new(fault.BUSY, "the room is paused")
+end
+
 --- What a client is told whose room's node doesn't answer.
 function remote.away()
   return fault.new(fault.BUSY, "the room's node doesn't answer")

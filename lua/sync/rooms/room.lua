@@ -33,6 +33,7 @@ local shutdown = require "sync.rooms.shutdown"
 local waits = require "sync.waits"
 require "sync.rooms.calls"
 require "sync.rooms.looking"
+require "sync.rooms.takeover"
 
 local C = core.C
 
@@ -56,6 +57,12 @@ settings.maxOpen = setting {10000, options.wholeNumber(1, directory.MOST), onCla
 settings.emptyTime = setting {0, options.orFalse(options.number(0, 86400)), onClass = true}
 --- Whether clients may make rooms of the class; if not, the server alone does, by `create`.
 settings.clientsCreate = setting {true, options.boolean, onClass = true}
+--- Whether a room outlives its home, in a cluster: seconds between the snapshots from which another
+-- node goes on with it; true: 1.
+settings.persist = setting {false, {check = function(value)
+  return type(value) == "boolean" or type(value) == "number" and value >= 0.1 and value <= 3600,
+    "a boolean, or seconds from 0.1 to 3600"
+end}, onClass = true}
 --- On which node a room begins that clients make: "here", that of who makes it, or "least", that
 -- whose rooms have the least to do (see lua/sync/rooms/placing.lua).
 settings.home = setting {"here", options.oneOf {"here", "least"}, onClass = true}
@@ -173,6 +180,14 @@ shutdown.watch(Room.onShutdown)
 
 --- Called when the room has ended. May wait.
 function Room:onEnd() end
+
+--- Called, instead of `onCreate`, when the room has come up on this node with its state, as its
+-- home has died: all else of it is to be set here. Its members are there, and away. May wait.
+function Room:onRestore() end
+
+--- Called when another node has the room, which was thought dead here: this instance of it is over.
+-- What it has begun is to be ended, and nothing to be written anywhere.
+function Room:onTaken() end
 
 -- Making and finding rooms, by their class.
 

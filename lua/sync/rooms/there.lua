@@ -98,14 +98,16 @@ local function unpark(self)
 end
 
 --- The client is on its way to another node: for a while the member is kept for it.
-function There:park()
+-- @tparam[opt=15] number seconds
+function There:park(seconds)
   local home = self.home
+  unpark(self)
   enlist(self)
   if self.isCounted then
     count(self, -1)
     self.isCounted = false
   end
-  self.parked = loop.startTimer(PARK_SECONDS, 0, function()
+  self.parked = loop.startTimer(seconds or PARK_SECONDS, 0, function()
     self.parked = false
     home:remove(self.member, "left")
   end)
@@ -247,8 +249,10 @@ nodes.on("park", function(node, said)
 end)
 
 nodes.answers("move", function(node, said, answer)
-  local line = find(said.from, {id = said.id, key = said.old})
-  if line and line.hasBegun then line:move(node, said.key) end
+  -- A node that hears of the home twice asks twice.
+  local line = find(said.from, {id = said.id, key = said.old}) or find(node, said)
+  local isRight = line and line.node == node and line.key == said.key and not line.parked
+  if line and line.hasBegun and not isRight then line:move(node, said.key) end
   answer {isThere = line ~= nil}
 end)
 
@@ -268,7 +272,14 @@ local function takeOut(number, keys)
         end
       end
       for _, line in ipairs(lost) do
-        if line.entry then line.entry:cancel() else home:remove(line.member, "node") end
+        if line.entry then
+          line.entry:cancel()
+        elseif home.keep then -- that node, or this one, may just have been cut off
+          line:park()
+          home:away(line.member)
+        else
+          home:remove(line.member, "node")
+        end
       end
     end
   end

@@ -237,6 +237,20 @@ local function read(state, given, ownerOf)
   return extra
 end
 
+--- The `extra` of bytes, before a state is filled with them.
+-- @tparam string given what `write` has made
+-- @treturn any|nil nil: they can't be read
+-- @treturn nil|string why
+function saved.extra(given)
+  local ok, extra = pcall(function()
+    local reader = patches.reader(given)
+    readHeader(reader)
+    return readValue(reader, MOST_DEPTH)
+  end)
+  if ok then return extra end
+  return nil, tostring(extra)
+end
+
 --- Fills a state that has nothing yet.
 -- @tparam State state
 -- @tparam string given what `write` has made

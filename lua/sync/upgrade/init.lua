@@ -1,0 +1,284 @@
+--- An upgrade: the next process is started, tried, and handed what this one has.
+--
+--     SIGUSR2 ─► start the next ─► it has loaded the script, and says "ready"
+--       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken" ─► "go"
+--
+-- What this process hands over stays its own until "taken" was said: whatever goes wrong before,
+-- the next process is killed, which has read nothing, and this one goes on. See docs/upgrade.md;
+-- the other side is lua/sync/upgrade/arrival.lua.
+-- @module sync.upgrade
+
+local clients = require "sync.upgrade.clients"
+local core = require "sync.core"
+local latest = require "sync.remoting.latest"
+local log = require "sync.log"
+local loop = require "sync.loop"
+local systemd = require "sync.systemd"
+local values = require "sync.cluster.values"
+
+local C, handle, now = core.C, core.handle, core.C.sync_now
+
+local TRIAL_SECONDS = 60  -- that the next process has to load its script
+local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
+local LOOK_SECONDS = 0.005
+local PATIENCE_MS = 10000 -- for a parcel to be taken
+local REST_SECONDS = 30   -- that answers have that are under way
+
+local upgrade = {
+  --- What both processes must know to understand each other.
+  FORMAT = 1,
+}
+
+local KILL = 9
+
+local current -- the upgrade under way, or nil
+
+--- Where who asks for an upgrade hears what came of it.
+function upgrade.answerName(process)
+  return "sync-upgrade-" .. process
+end
+
+local function answer(text)
+  C.sync_answer(upgrade.answerName(C.sync_process()), text)
+end
+
+local function finish(self)
+  current, loop.between = nil, nil
+  if self.watch then C.sync_watch_stop(handle, self.watch) end
+  for _, timer in pairs {self.trial, self.look} do loop.stopTimer(timer) end
+  C.sync_next_close(self.fd)
+end
+
+-- The next process isn't wanted: this one goes on.
+local function fail(self, why)
+  C.sync_kill(self.process, KILL)
+  finish(self)
+  C.sync_freeze(handle, 0)
+  log.error(("upgrade: %s; this process goes on"):format(why))
+  answer("failed: " .. why)
+end
+
+-- What is wrong where something raises, or nil.
+local function problemOf(fn, ...)
+  local ok, problem = pcall(fn, ...)
+  if not ok then return tostring(problem) end
+  return problem
+end
+
+-- Packing.
+
+local function addText(parcel, told, what)
+  local text, problem = values.encode(told)
+  if not text then error(("%s: %s"):format(what, problem), 0) end
+  C.sync_parcel_text(parcel, text, #text)
+end
+
+local function listenerOf(self, slot)
+  return self.places[tonumber(C.sync_listener_of(handle, slot))]
+end
+
+-- Those that are on their way out stay here.
+local function addConnection(self, parcel, slot, texts)
+  local client, place = loop.clients[slot], listenerOf(self, slot)
+  if not place or client and client.closing or C.sync_parcel_may(handle, slot) == 0 then return end
+  local told = client and clients.pack(client, texts) or {}
+  told.what, told.place = "client", place
+  addText(parcel, told, client and tostring(client) or "a connection")
+  if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
+    if client then error(tostring(client) .. ": too much of its message is unfinished", 0) end
+    return
+  end
+  self.slots[#self.slots + 1] = slot
+end
+
+local function addAway(self, parcel, texts)
+  for client in pairs(loop.away) do
+    local told = clients.pack(client, texts)
+    told.what, told.class = "away", getmetatable(client).className
+    told.address, told.port, told.transport = client.address, client.port, client.transport
+    told.place = self.classes[getmetatable(client)]
+    if told.place then addText(parcel, told, tostring(client)) end
+  end
+end
+
+local function pack(self)
+  local parcel, texts = core.parcel(), {count = 0, list = {}}
+  addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
+  local slot = C.sync_next_slot(handle, 0)
+  while slot ~= 0 do
+    addConnection(self, parcel, slot, texts)
+    slot = C.sync_next_slot(handle, slot)
+  end
+  addAway(self, parcel, texts)
+  for _, add in ipairs(upgrade.parts) do add(parcel, addText) end
+  addText(parcel, {what = "end", texts = texts.list}, "events")
+  return parcel
+end
+
+--- Functions that add what else there is to a parcel.
+upgrade.parts = {}
+
+-- Handing over.
+
+-- What still has to come to its end, or nil.
+local function unrest(self)
+  if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
+  for _, client in pairs(loop.clients) do
+    if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
+      if client:isSecure() then return "a client has TLS, which can't be handed over yet" end
+      if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
+    end
+  end
+end
+
+local function letGo(self)
+  for _, slot in ipairs(self.slots) do
+    local client = loop.clients[slot]
+    if client then loop.release(client) end
+    C.sync_let_go(handle, slot)
+  end
+  for client in pairs(loop.away) do
+    loop.away[client] = nil
+    client.closing = "upgraded"
+  end
+  for _, listener in ipairs(self.listeners) do
+    C.sync_listener_let_go(handle, listener.id)
+    listener.closed = true
+  end
+end
+
+-- What this process has left are connections that end, and answers under way.
+local function leave(self)
+  systemd.tell(("MAINPID=%d"):format(self.process))
+  letGo(self)
+  local process, count = self.process, #self.slots
+  finish(self)
+  loop.stopTimers()
+  log.info(("upgrade: process %d has taken over, with %d connections"):format(process, count))
+  answer(("done: process %d has taken over"):format(process))
+  self.onLeft(REST_SECONDS)
+end
+
+local function give(self)
+  self.slots = {}
+  local parcel = pack(self)
+  local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
+  if code < 0 then error("the parcel can't be sent: " .. select(2, core.problem(code)), 0) end
+  local said, why = core.hear(self.fd, PATIENCE_MS)
+  if said ~= "taken" then
+    error(said or "the next process didn't take over: " .. why, 0)
+  end
+  code = C.sync_next_say(self.fd, "go", PATIENCE_MS)
+  if code < 0 then error("the next process has died", 0) end
+end
+
+local function handOver()
+  local self = current
+  loop.between = nil
+  local why = unrest(self)
+  if why then
+    if now() > self.quietUntil then fail(self, why) end
+    return
+  end
+  local problem = problemOf(give, self)
+  if problem then return fail(self, problem) end
+  leave(self)
+end
+
+-- From now on nothing is read; between two ticks everything is handed over.
+local function quieten(self)
+  C.sync_freeze(handle, 1)
+  self.quietUntil = now() + QUIET_SECONDS
+  latest.flush()
+  clients.loseCalls()
+  loop.between = handOver
+  self.look = loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, function() loop.between = handOver end)
+end
+
+local function heard(event)
+  local self = current
+  if not self or event.id ~= self.watch then return end
+  local said, why, isEarly = core.hear(self.fd, 0)
+  if isEarly then return end
+  C.sync_watch_stop(handle, self.watch)
+  self.watch = nil
+  if said == "ready" then return quieten(self) end
+  fail(self, said or "the next process has ended before it was ready; its own log says why (" ..
+    why .. ")")
+end
+
+loop.on(C.SYNC_WATCH, heard)
+
+-- The first parcel: what the next process needs to load its script.
+local function introduce(self)
+  local parcel = core.parcel()
+  local told = {what = "hello", format = upgrade.FORMAT, generation = upgrade.generation + 1,
+    listeners = {}}
+  for i, listener in ipairs(self.listeners) do
+    told.listeners[i] = listener:describe()
+  end
+  addText(parcel, told, "hello")
+  for _, listener in ipairs(self.listeners) do
+    local name = listener:describe()
+    C.sync_parcel_listener(handle, parcel, listener.id, name.host, name.port)
+  end
+  return C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
+end
+
+--- How many upgrades led to this process.
+upgrade.generation = 0
+
+local function objection()
+  if C.sync_process() == 1 then
+    return "process 1 can't be replaced: start it with --workers, whose parent stays"
+  elseif core.io() == "uring" then
+    return "--io=uring can't hand over yet; run with --io=epoll"
+  end
+  for _, why in ipairs(upgrade.objections) do
+    local text = why()
+    if text then return text end
+  end
+end
+
+--- Functions that return why there can be no upgrade, or nil.
+upgrade.objections = {}
+
+local function start(self, words)
+  self.process, self.fd = core.startNext(words)
+  if self.process < 0 then
+    return ("%s can't be started: %s"):format(words[1], select(2, core.problem(self.process)))
+  end
+  current = self
+  local code = introduce(self)
+  if code < 0 then
+    fail(self, "the next process can't be told of this one: " .. select(2, core.problem(code)))
+    return
+  end
+  self.watch = C.sync_watch_start(handle, self.fd, C.SYNC_READABLE)
+  self.trial = loop.startTimer(TRIAL_SECONDS, 0, function()
+    fail(self, ("the next process wasn't ready within %d s"):format(TRIAL_SECONDS))
+  end)
+end
+
+--- Begins an upgrade.
+-- @tparam table words the command line of this process
+-- @tparam table listeners that are open
+-- @tparam function onLeft called when the next process has taken over, with seconds that what is
+-- left has to end
+function upgrade.begin(words, listeners, onLeft)
+  local why = current and "an upgrade is under way already" or objection()
+  local self = {listeners = {}, places = {}, classes = {}, onLeft = onLeft}
+  for _, listener in ipairs(listeners) do
+    if not listener.closed then
+      self.listeners[#self.listeners + 1] = listener
+      self.places[listener.id] = #self.listeners
+      self.classes[listener.class] = self.classes[listener.class] or #self.listeners
+    end
+  end
+  why = why or start(self, words)
+  if not why then return end
+  log.error(("upgrade: %s; this process goes on"):format(why))
+  answer("failed: " .. why)
+end
+
+return upgrade

@@ -1,0 +1,272 @@
+-- Upgrades: another process takes over, and clients notice nothing.
+
+local Process = require "spec.support.process"
+local Program = require "spec.support.program"
+local WebSocket = require "spec.support.websocket"
+local cjson = require "cjson"
+local ffi = require "ffi"
+
+local TEXT = WebSocket.TEXT
+
+-- Each version of a script ends by itself, for its parent may have gone.
+local HEAD = [[
+local sync = require "sync"
+io.stdout:setvbuf "line"
+sync.after(60, sync.stop)
+]]
+
+local SCRIPT = [[
+local Line = sync.Protocol:extend("Line")
+Line.framing = "line"
+Line.resumeFields = {"count"}
+Line.maxQueue = 2 ^ 22
+Line.routes = {["POST /echo"] = function(request) return VERSION .. request.body end}
+function Line:onConnect()
+  self.count = 0
+  self:join "all"
+end
+function Line:onData(data, kind)
+  self.count = self.count + 1
+  if data == "much" then return self:send(("x"):rep(2 ^ 21)) end
+  if data == "all" then return self:room "all":send("to all") end
+  self:send(("%s %d %d %s"):format(VERSION, self.id, self.count, data), kind)
+end
+sync.enable("127.0.0.1", PORT, Line)
+sync.start()
+]]
+
+describe("an upgrade", function()
+  local started = {} -- processes that aren't ours to wait for
+
+  after_each(function()
+    for _, process in ipairs(started) do ffi.C.kill(process, 9) end
+    started = {}
+    Process.cleanUp()
+  end)
+
+  local function write(path, version, port, script)
+    local file = assert(io.open(path, "w"))
+    file:write(HEAD .. ("local VERSION, PORT = %q, %d\n"):format(version, port) .. script)
+    file:close()
+  end
+
+  local function serve(script, ...)
+    local path, port = Process.file("", ".lua"), Process.freePort()
+    write(path, "one", port, script)
+    local arguments = {...}
+    arguments[#arguments + 1] = path
+    local server = Program.start(unpack(arguments))
+    server:expect("stderr", "listens on")
+    return server, port, function(version, code) write(path, version, port, code or script) end
+  end
+
+  -- Has a process replaced; returns the next one's id.
+  local function upgrade(process)
+    local code, out, err = Program.run("upgrade", process)
+    assert.equal(0, code, out .. err)
+    local following = tonumber(out:match "process (%d+) has taken over")
+    started[#started + 1] = following
+    return following
+  end
+
+  it("keeps connections, and what is begun on them", function()
+    local server, port, rewrite = serve(SCRIPT)
+    local line, second = Program.connect(port), Program.connect(port)
+    second:send "first\n"
+    assert.equal("one 1 1 first", (second:receive "*l"))
+    line:send "a\nb\nhal"
+    assert.equal("one 2 1 a", (line:receive "*l"))
+    assert.equal("one 2 2 b", (line:receive "*l"))
+    local page = assert(WebSocket.connect(port))
+    page:send(TEXT, "hel", true)
+    local frame = WebSocket.frame(0, "lo you")
+    page.socket:send(frame:sub(1, 9))
+    local slow = Program.connect(port)
+    slow:send "much\n"
+    local poster = Program.connect(port)
+    poster:send "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc"
+    local silent = Program.connect(port)
+    Process.eventually("all are there", function()
+      local probe = Program.connect(port)
+      probe:send "x\n"
+      local id = tonumber((probe:receive "*l"):match "^one (%d+)")
+      probe:close()
+      return id >= 5
+    end)
+    rewrite "two"
+
+    local process = upgrade(server.pid)
+    assert.equal(0, (server:wait()), server:stderr())
+    line:send "f\n"
+    assert.equal("two 2 3 half", (line:receive "*l"))
+    page.socket:send(frame:sub(10))
+    local _, text = page:receive()
+    assert.equal("two 3 1 hello you", text)
+    assert.equal(2 ^ 21 + 1, #slow:receive(2 ^ 21 + 1))
+    poster:send "def"
+    assert.equal("HTTP/1.1 200 OK", (poster:receive "*l"))
+    Process.eventually("its body", function()
+      return (poster:receive "*l") == "" and poster:receive(9) == "twoabcdef"
+    end)
+    silent:send "late\n"
+    assert.is_truthy((silent:receive "*l"):find "^two %d+ 1 late$")
+    second:send "all\n"
+    assert.equal("to all", (line:receive "*l"))
+    local _, told = page:receive()
+    assert.equal("to all", told)
+    local new = Program.connect(port)
+    new:send "new\n"
+    assert.is_true(tonumber((new:receive "*l"):match "^two (%d+) 1 new$") > 5)
+
+    rewrite "three" -- and once more, from a process that has taken over
+    upgrade(process)
+    second:send "again\n"
+    assert.equal("to all", (second:receive "*l"))
+    assert.equal("three 1 3 again", (second:receive "*l"))
+    assert.is_nil(server:stderr():find("ERROR", 1, true), server:stderr())
+  end)
+
+  it("that fails costs nothing", function()
+    local server, port, rewrite = serve(SCRIPT)
+    local client = Program.connect(port)
+    client:send "a\n"
+    assert.equal("one 1 1 a", (client:receive "*l"))
+    local lines = 1
+    for _, case in ipairs {
+      {"error 'not today'", "has ended before it was ready"},
+      {"local = 1", "has ended before it was ready"},
+      {"os.exit(3)", "has ended before it was ready"},
+      {SCRIPT:gsub("PORT, Line", "0, Line"), "doesn't enable 127.0.0.1 port %d+ any more"},
+      {SCRIPT:gsub('"line"', '"null"'), "has another framing"},
+      {SCRIPT:gsub("sync.enable", "function Line:onTakeover() error 'oh' end sync.enable"),
+        "error in onTakeover of Line: .*oh"},
+      {SCRIPT:gsub("sync.enable", "function Line:onStart() error 'oh' end sync.enable"),
+        "has ended before it was ready"},
+      {SCRIPT:gsub("sync.enable",
+        "function Line:onTakeover() local C = require 'ffi'.C C.sync_kill(C.sync_process(), 9) " ..
+        "end sync.enable"), "didn't take over"},
+    } do
+      rewrite("two", case[1])
+      local code, _, err = Program.run("upgrade", server.pid)
+      assert.equal(1, code)
+      assert.is_truthy(err:find(case[2]), err)
+      lines = lines + 1
+      client:send "b\n"
+      assert.equal(("one 1 %d b"):format(lines), (client:receive "*l"))
+    end
+    rewrite "three"
+    upgrade(server.pid)
+    client:send "c\n"
+    assert.equal(("three 1 %d c"):format(lines + 1), (client:receive "*l"))
+  end)
+
+  it("waits for handlers that wait, though not for long", function()
+    local script = SCRIPT:gsub("sync.enable", [[
+      Line.onData = sync.waits(function(self, data)
+        sync.sleep(tonumber(data))
+        self:send(VERSION .. " slept " .. data)
+      end)
+      sync.enable]])
+    local server, port, rewrite = serve(script)
+    local client = Program.connect(port)
+    client:send "1.8\n"
+    rewrite "two"
+    local code, _, err = Program.run("upgrade", server.pid)
+    assert.equal(1, code)
+    assert.is_truthy(err:find "1 handlers wait", err)
+    assert.equal("one slept 1.8", (client:receive "*l"))
+    client:send "0.2\n0.01\n"
+    upgrade(server.pid)
+    assert.is_truthy((client:receive "*l"):find " slept 0.2")
+    assert.is_truthy((client:receive "*l"):find " slept 0.01")
+  end)
+
+  it("keeps sessions, also of clients that are away, and sync.shared", function()
+    local server, port, rewrite = serve [[
+      local Game = sync.Remote:extend("Game")
+      Game.resumeTime, Game.resumeFields = 30, {"name"}
+      local shared = sync.shared "scores"
+      function Game.remote:call(name)
+        self.name = name
+        self:join "arena"
+        shared:set(name, #name)
+        return VERSION
+      end
+      function Game.remote:say(text) self:room "arena":fire("onSay", VERSION, text) end
+      Game.remote.score = sync.method("name: string", {waits = true}, function(self, name)
+        return shared:get(name), self.name
+      end)
+      sync.enable("127.0.0.1", PORT, Game)
+      sync.start()
+    ]]
+    local function join(name)
+      local client = assert(WebSocket.connect(port))
+      local _, text = client:receive()
+      local session = cjson.decode(text)
+      assert.equal("sync.session", session.method)
+      client.token = session.params[1].token
+      client:send(TEXT, ('{"jsonrpc":"2.0","id":1,"method":"call","params":["%s"]}'):format(name))
+      _, text = client:receive()
+      assert.equal("one", cjson.decode(text).result, text)
+      return client
+    end
+    local stays, goes = join "ann", join "bob"
+    goes.socket:close()
+    stays:send(TEXT, '{"jsonrpc":"2.0","method":"say","params":["before"]}')
+    local _, text = stays:receive()
+    assert.same({"one", "before"}, cjson.decode(text).params)
+    rewrite "two"
+    upgrade(server.pid)
+
+    stays:send(TEXT, '{"jsonrpc":"2.0","method":"say","params":["after"]}')
+    _, text = stays:receive()
+    assert.same({"two", "after"}, cjson.decode(text).params)
+    stays:send(TEXT, '{"jsonrpc":"2.0","id":2,"method":"score","params":["bob"]}')
+    _, text = stays:receive()
+    assert.equal(3, cjson.decode(text).result)
+
+    local back = assert(WebSocket.connect(port))
+    back:receive() -- its own session
+    back:send(TEXT, cjson.encode {jsonrpc = "2.0", id = 9, method = "sync.resume",
+      params = {goes.token, 1}})
+    local seen = {}
+    for i = 1, 3 do
+      _, text = back:receive()
+      seen[i] = cjson.decode(text)
+    end
+    assert.same({resumed = true, missed = 2}, seen[1].result)
+    assert.same({"one", "before"}, seen[2].params)
+    assert.same({"two", "after"}, seen[3].params)
+    back:send(TEXT, '{"jsonrpc":"2.0","method":"say","params":["both"]}')
+    _, text = stays:receive()
+    assert.same({"two", "both"}, cjson.decode(text).params)
+  end)
+
+  it("tells systemd", function()
+    local name = ("sync-spec-%d"):format(Process.freePort())
+    local core = require "sync.core"
+    local fd = core.C.sync_answer_wait(name)
+    assert.is_true(fd > 0)
+    local server = Process.start {"env", "NOTIFY_SOCKET=@" .. name, "WATCHDOG_USEC=100000",
+      Program.path, "-e", HEAD .. SCRIPT:gsub("PORT, Line", "0, Line"):gsub("VERSION", "1")}
+    local function hears(pattern)
+      return Process.eventually(pattern, function()
+        return (core.hear(fd, 1000) or ""):match(pattern)
+      end)
+    end
+    assert.equal(server.pid, tonumber((hears "^MAINPID=(%d+)\nREADY=1$")))
+    hears "^WATCHDOG=1$"
+    core.C.sync_next_close(fd)
+  end)
+
+  it("is refused to who asks in vain", function()
+    local code, _, err = Program.run "upgrade"
+    assert.equal(2, code)
+    assert.is_truthy(err:find "usage: sync%-lua upgrade PID", err)
+    local other = Process.start {"sleep", "60"}
+    code, _, err = Program.run("upgrade", other.pid)
+    assert.equal(1, code)
+    assert.is_truthy(err:find "takes no SIGUSR2", err)
+    assert.is_true(other:isRunning())
+  end)
+end)
