@@ -78,7 +78,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak flap rooms-chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak upgrade-check flap rooms-chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -154,7 +154,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@$(MAKE) -s build
 	@sh spec/all
 
-include src/nats/nats.mk
+include src/nats/nats.mk packages/packages.mk
 -include spec/c/c.mk bench/bench.mk bench/instructions/instructions.mk
 
 # The same program with the address and undefined-behaviour sanitizers.
@@ -181,6 +181,13 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 	@$(MAKE) -s build $(BUILD)/soak
 	@$(BUILD)/soak ./sync-lua spec/soak/server.lua
 	@./sync-lua spec/soak/budgets.lua
+
+$(BUILD)/upgrade-load: spec/upgrade/load.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< -lz -lssl -lcrypto
+
+upgrade-check: build $(BUILD)/upgrade-load ## 2,000 clients whose server is replaced ten times in a minute
+	@./sync-lua spec/upgrade/check.lua
 
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -11,11 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conn/abuse.h"
 #include "conn/codec.h"
 #include "conn/conn.h"
 #include "conn/hold.h"
 #include "conn/memory.h"
 #include "conn/output.h"
+#include "conn/watched.h"
 #include "core/core.h"
 #include "core/json.h"
 #include "core/resolve.h"
@@ -25,6 +28,7 @@
 #include "core/watchdog.h"
 #include "http/request.h"
 #include "jobs/jobs.h"
+#include "jobs/keep.h"
 #include "jobs/watch.h"
 #include "listen/connect.h"
 #include "listen/detection.h"
@@ -124,7 +128,7 @@ void sync_close_idle(struct sync *sync, int32_t at_once) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
-        if (!conn || conn->protocol->is_client) {
+        if (!conn || conn->protocol->is_client || conn->protocol->is_relay) {
             continue;
         }
         bool answered = !conn->held && conn->out.bytes == 0;
@@ -157,11 +161,7 @@ uint32_t sync_held(struct sync *sync, uint32_t slot) {
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
     struct conn *conn = core_conn(core_of(sync), slot);
     text[0] = '\0';
-    if (!conn || (conn->kind != SYNC_TRANSPORT_TCP && !conn->forwarded)) {
-        return 0;
-    }
-    inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
-    return conn->port;
+    return conn ? conn_address(conn, text, size) : 0;
 }
 
 uint32_t sync_transport(struct sync *sync, uint32_t slot) {
@@ -174,7 +174,7 @@ uint32_t sync_transport(struct sync *sync, uint32_t slot) {
 
 uint32_t sync_secure(struct sync *sync, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    return conn && conn->transport->secure;
+    return conn && (conn->transport->secure || conn->relayed);
 }
 
 uint32_t sync_close_code(struct sync *sync, uint32_t slot) {
@@ -270,6 +270,15 @@ int32_t sync_network(const char *text) {
     return network_read(&network, text);
 }
 
+int32_t sync_network_name(const char *text, char *name, size_t size) {
+    struct network network;
+    int error = network_read(&network, text);
+    if (error == 0) {
+        network_name(&network, name, size);
+    }
+    return error;
+}
+
 int32_t sync_listener_proxy(struct sync *sync, uint32_t id, const char *network) {
     struct listener *listener = listener_find(core_of(sync), id);
     return listener ? listener_add_proxy(listener, network) : UV_EINVAL;
@@ -351,6 +360,42 @@ void sync_hold_accepting(struct sync *sync, int32_t hold) {
     if (!core->accept_held && core->accept_paused) {
         listener_resume_all(core);
     }
+}
+
+int32_t sync_keep_file(struct sync *sync, const char *path, const char *text,
+                       size_t length) {
+    return keep_file(core_of(sync), path, text, length);
+}
+
+void sync_fail(struct sync *sync, uint32_t slot) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (conn) {
+        abuse_allows(conn->service, conn->peer, PEER_FAILS);
+    }
+}
+
+int32_t sync_ban(struct sync *sync, const char *text, double seconds) {
+    struct core *core = core_of(sync);
+    uint64_t now = uv_now(&core->loop);
+    struct network network;
+    int error = network_read(&network, text);
+    return error < 0 ? error
+                     : bans_set(&core->bans, &network,
+                                seconds > 0 ? now + (uint64_t)(seconds * 1000) : 0, now);
+}
+
+uint32_t sync_is_banned(struct sync *sync, const char *address) {
+    struct core *core = core_of(sync);
+    struct sockaddr_storage peer = {0};
+    return network_address(address, &peer) == 0 &&
+           bans_has(&core->bans, (const struct sockaddr *)&peer, uv_now(&core->loop));
+}
+
+uint32_t sync_kick(struct sync *sync, const char *text) {
+    struct network network;
+    return network_read(&network, text) < 0 || network.is_unix
+               ? 0
+               : abuse_kick(core_of(sync), &network);
 }
 
 void sync_drain(struct sync *sync) {
@@ -540,24 +585,9 @@ int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tic
     return patches_send(core_of(sync), state, tick);
 }
 
-/* For the watchdog, which knows no connections. */
-static void describe_client(struct core *core, uint32_t slot,
-                            struct watched_client *client) {
-    const struct conn *conn = core_conn(core, slot);
-    if (!conn) {
-        return;
-    }
-    if (conn->service->name) {
-        memccpy(client->class, conn->service->name, 0, sizeof(client->class) - 1);
-    }
-    client->port =
-        sync_peer(&core->public, slot, client->address, sizeof(client->address));
-    client->name = conn->name ? core->names + conn->name : 0;
-}
-
 int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *options,
                             char *message, size_t size) {
-    return watchdog_start(core_of(sync), options, describe_client, message, size);
+    return watchdog_start(core_of(sync), options, watched_describe, message, size);
 }
 
 void sync_watchdog_caught(void) {
@@ -574,6 +604,11 @@ int32_t sync_watchdog_asks(struct sync *sync) {
 
 void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
+}
+
+uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size) {
+    int length = snprintf(text, size, "%s", core_of(sync)->longest_handler);
+    return (uint32_t)length < size ? (uint32_t)length : (uint32_t)size - 1;
 }
 
 int32_t sync_is_profiled(void) {

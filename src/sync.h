@@ -68,7 +68,8 @@ enum sync_reason {
     SYNC_NO_PONG,        /* a ping was not answered */
     SYNC_REFUSED, /* it speaks a transport that the listener hasn't, or HTTP to a byte
                      stream */
-    SYNC_FLOODED  /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
+    SYNC_FLOODED, /* it sent more than its rate, with SYNC_FLOOD_CLOSE */
+    SYNC_BANNED   /* its address is shut out: see sync_kick */
 };
 
 enum sync_notice {
@@ -80,7 +81,18 @@ enum sync_notice {
     SYNC_PROXY_FAILED, /* what a proxy says of its client; data: why */
     SYNC_ACCEPT_FULL,  /* the file limit is reached: others than operators are refused */
     SYNC_ADDRESS_FULL, /* data: who has max_per_address; more are refused, untold */
-    SYNC_MEMORY_HIGH   /* see sync_watch_memory; comes again and again */
+    SYNC_MEMORY_HIGH,  /* see sync_watch_memory; comes again and again */
+    SYNC_STEP_NOTICE =
+        32 /* and an enum sync_step: an address has reached it; data: who */
+};
+
+/* What happens to an address that does something too often, again and again. */
+enum sync_step {
+    SYNC_STEP_NONE,
+    SYNC_STEP_WARN, /* the program is told */
+    SYNC_STEP_SLOW, /* it may do a tenth */
+    SYNC_STEP_KICK, /* it has no more connections; the program closes those that it has */
+    SYNC_STEP_BAN   /* the program is to shut it out */
 };
 
 enum sync_framing {
@@ -175,15 +187,18 @@ struct sync {
     uint32_t client_count; /* connections that hold a slot */
     uint32_t client_limit; /* see sync_limit_clients */
     uint32_t http_count;   /* connections that speak HTTP */
+    uint32_t relay_count;  /* those that pass on what is another process's */
     double messages_in;    /* totals since sync_open; doubles, as Lua has no others */
     double messages_out;
     double bytes_in;
     double bytes_out;
     double messages_dropped;
     double clients_accepted;
-    double clients_refused; /* their address had as many as it may */
+    double clients_refused; /* their address had as many as it may, or came too often */
+    double clients_banned;  /* the same of those that are shut out */
     double ticks;
-    double busy; /* seconds that the program has had the batches in its hands */
+    double busy;         /* seconds that the program has had the batches in its hands */
+    double longest_tick; /* seconds, of these: see sync_longest_handler */
     struct sync_times tick_times;  /* of which each tick had so much */
     struct sync_times timers_late; /* when they fired */
 };
@@ -203,7 +218,16 @@ struct sync_options {
     uint32_t max_queue;   /* unsent bytes of one client */
     uint32_t high_water;  /* unsent bytes above which sends say SYNC_FULL */
     uint32_t max_clients;
-    uint32_t max_per_address; /* connections of the whole core; 0: any (see peers.h) */
+    uint32_t max_per_address;    /* connections of the whole core; 0: any (see peers.h) */
+    uint32_t connect_interval;   /* microseconds in which an address may connect once; 5 s
+                                    of them may come at once. 0: any */
+    uint32_t handshake_interval; /* the same of handshakes of TLS */
+    uint32_t failure_interval;   /* the same of those that fail, and of sync_fail */
+    uint32_t warn_at; /* strikes at which an address reaches a step; 0: never. One is what
+                         it does too often; one a second is forgotten */
+    uint32_t slow_at;
+    uint32_t kick_at;
+    uint32_t ban_at;
     uint32_t backlog;         /* for listen(2) */
     uint32_t idle_timeout;    /* no byte came */
     uint32_t first_timeout;   /* the first message was begun and isn't complete */
@@ -417,6 +441,9 @@ int32_t sync_listener_policy(struct sync *sync, uint32_t id, const char *text,
 /* Whether a text is a network: a block ("10.0.0.0/8", "2001:db8::/32"), an address, or
  * "unix". Returns 0 or UV_EINVAL. */
 int32_t sync_network(const char *text);
+
+/* The same; writes it in one form, whatever it was written as. size is at least 64. */
+int32_t sync_network_name(const char *text, char *name, size_t size);
 
 /* Connections that are accepted from a network from now on are a proxy's, and may say
  * whose they are. Returns 0 or an error code. */
@@ -694,6 +721,10 @@ void sync_watchdog_tell(struct sync *sync, const char *stack);
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
 void sync_watchdog_caught(void);
 
+/* Whose handler made the longest tick: "onData of Echo", or "12 events" where that is not
+ * known. Returns the length of the text, which ends at a NUL. */
+uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size);
+
 /* Whether LuaJIT's profiler runs, or something else that takes its signal. */
 int32_t sync_is_profiled(void);
 
@@ -750,6 +781,8 @@ void sync_parcel_listener(struct sync *sync, struct sync_parcel *parcel, uint32_
                           const char *host, uint32_t port);
 int32_t sync_parcel_client(struct sync *sync, struct sync_parcel *parcel, uint32_t slot);
 
+/* One in TLS stays here as a relay: the other process gets a socket to it. */
+
 /* Whether it could be added now. */
 int32_t sync_parcel_may(struct sync *sync, uint32_t slot);
 
@@ -774,8 +807,12 @@ int32_t sync_parcel_take(struct sync *sync, struct sync_parcel *parcel,
 uint32_t sync_disinherit(struct sync *sync);
 
 /* What was handed over is the other process's now: a client has gone from here without a
- * word, and a listener doesn't accept. */
-void sync_let_go(struct sync *sync, uint32_t slot);
+ * word, but for one in TLS, which is passed on; and a listener doesn't accept. The parcel
+ * is the one that the client was added to, or NULL for one that was received. */
+void sync_let_go(struct sync *sync, struct sync_parcel *parcel, uint32_t slot);
+
+/* Ends the connections that are passed on. */
+void sync_end_relays(struct sync *sync);
 void sync_listener_let_go(struct sync *sync, uint32_t id);
 
 /* The file of a Unix socket that was inherited is this process's to remove. */
@@ -805,6 +842,25 @@ uint32_t sync_held(struct sync *sync, uint32_t slot);
 
 /* Accepts nobody, until it is called with hold = 0. Who comes waits. */
 void sync_hold_accepting(struct sync *sync, int32_t hold);
+
+/* Begins to write a file anew, on a thread: it is the old one until the new one is on the
+ * disk. Returns a job, whose value is 0 or an error code. */
+int32_t sync_keep_file(struct sync *sync, const char *path, const char *text,
+                       size_t length);
+
+/* A connection's address has failed to log in. */
+void sync_fail(struct sync *sync, uint32_t slot);
+
+/* Shuts a network out (see sync_network; not "unix") for so many seconds, or with 0 lets
+ * it in again: connections are reset when they are accepted. Connections that are there
+ * stay. Returns 0 or an error code. */
+int32_t sync_ban(struct sync *sync, const char *network, double seconds);
+
+/* Whether an address is shut out. */
+uint32_t sync_is_banned(struct sync *sync, const char *address);
+
+/* Closes all connections of a network, by a reset. Returns how many there were. */
+uint32_t sync_kick(struct sync *sync, const char *network);
 
 /* From now on nobody is accepted, but for those who ask for /healthz, /readyz, /metrics
  * or /panel, and hear so; others have 503, or a reset. A worker leaves all to the others,

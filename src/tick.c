@@ -9,6 +9,7 @@
 #include "conn/input.h"
 #include "conn/output.h"
 #include "conn/ready.h"
+#include "conn/watched.h"
 #include "core/core.h"
 #include "core/heap.h"
 #include "core/memory.h"
@@ -30,7 +31,7 @@
 #include "workers/shares.h"
 #include "workers/spawn.h"
 
-enum { CORE_EVENTS = 1 /* most in a tick that belong to none of its parts */ };
+enum { CORE_EVENTS = 2 /* most in a tick that belong to none of its parts */ };
 
 static void ignore_sigpipe(void) {
     struct sigaction action;
@@ -122,6 +123,8 @@ void sync_close(struct sync *sync) {
     }
     table_clear(&core->conns);
     table_clear(&core->timers);
+    peers_clear(&core->peers);
+    bans_clear(&core->bans);
     pool_clear(&core->pool);
     slab_trim(&core->conn_slabs);
     slab_trim(&core->websocket_slabs);
@@ -176,14 +179,15 @@ static void count_tick(struct core *core) {
         uint64_t spent = uv_hrtime() - core->handed_out;
         core->public.ticks++;
         core->public.busy += (double)spent / 1e9;
+        watched_tick(core, (double)spent / 1e9);
         times_add(&core->public.tick_times, spent / 1000);
     }
 }
 
 int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
-    core_beat(core, false);
     count_tick(core);
+    core_beat(core, false);
     end_tick(core);
     /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
      */

@@ -26,7 +26,7 @@ HEARERS = 32
 SIZE = 64      # bytes of a message
 SECONDS = 120  # for an answer under callgrind
 ROUNDS = count_rounds(3)
-WORKS = {f"{work}-{wire}": (work, wire) for work in ("echo", "bytes", "broadcast")
+WORKS = {f"{work}-{wire}": (work, wire) for work in ("echo", "beside", "bytes", "broadcast")
          for wire in ("null", "websocket")}
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
 

@@ -13,7 +13,7 @@ import time
 
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-READY_SECONDS, END_SECONDS = 20, 10
+READY_SECONDS, END_SECONDS = 60, 10
 SERVER_CORE, LOAD_CORE = 0, 1
 LOAD = "build/bench/load"
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")

@@ -124,6 +124,19 @@ def postgres():
         server.wait()
 
 
+def plain():
+    """What a handler that doesn't wait costs in a program with others that do."""
+    if not shutil.which("valgrind"):
+        print("a handler that doesn't wait: skipped, there is no valgrind")
+        return
+    text = run(sys.executable, "-B", "bench/instructions/run.py",
+               env={**os.environ, "ONLY": "echo-null,beside-null"})
+    alone, beside_all = (float(re.search(rf"{name}-null\W+all\W+([\d.]+)", text)[1])
+                         for name in ("echo", "beside"))
+    judge("instructions of a handler that doesn't wait", f"{beside_all / alone:.3f} x", "1.01 x",
+          beside_all / alone <= 1.01, f"; {beside_all:.0f} and {alone:.0f} a message")
+
+
 only = sys.argv[1:]  # names of parts; all without
 
 
@@ -132,6 +145,7 @@ def part(name, fn, *arguments):
         fn(*arguments)
 
 
+part("plain", plain)
 part("idle", beside, "idle")
 part("logins", beside, "logins")
 part("stopped", beside, "postgres")

@@ -11,6 +11,7 @@
 -- another. No text here has anything of a token.
 -- @module sync.auth
 
+local core = require "sync.core"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
@@ -138,8 +139,9 @@ function auth.isSame(a, b)
   return id ~= nil and id == identity(b)
 end
 
---- Tells the log of a token that was refused.
-function auth.refused(class, why, address)
+--- Tells the log, and counts as a failure of the address, that a token was refused.
+function auth.refused(class, why, address, slot)
+  if slot then core.C.sync_fail(core.handle, slot) end
   log.limited("info", "auth", ("a client of %s was refused: %s"):format(class.className, why),
     {address = address})
 end

@@ -82,6 +82,11 @@ function core.peer(slot)
   return ffi.string(text), port
 end
 
+--- A network, or an address, in the one form that all its spellings have; nil for what is none.
+function core.network(name)
+  return C.sync_network_name(name, text, 64) == 0 and ffi.string(text) or nil
+end
+
 --- The addresses a listener is bound to, as text.
 function core.addresses(listener)
   return ffi.string(text, C.sync_listener_addresses(handle, listener, text, 1024))
@@ -93,6 +98,11 @@ end
 function core.startWatchdog(fields)
   local options = ffi.new("struct sync_watchdog", fields)
   return C.sync_watchdog_start(handle, options, text, 1024), ffi.string(text)
+end
+
+--- Whose handler made the longest tick.
+function core.longestHandler()
+  return ffi.string(text, C.sync_longest_handler(handle, text, 1024))
 end
 
 --- A `struct sync_options` from a table of its fields.

@@ -16,6 +16,7 @@ local Listener = require "sync.listener"
 local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local arrival = require "sync.upgrade.arrival"
+local bans = require "sync.bans"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local door = require "sync.console.door"
@@ -59,6 +60,9 @@ local sync = {
   every = Timer.every,
   --- Declares a function that may wait: `sync.waits`.
   waits = waits.declare,
+  ban = bans.ban,
+  unban = bans.unban,
+  bans = bans.list,
   --- Seconds of a clock that never jumps.
   now = C.sync_now,
   --- Whether a string is valid UTF-8.
@@ -220,8 +224,7 @@ local function toldToStop(number)
   if sync.worker then
     -- A terminal and a service manager tell every process; the parent says TERM once, and
     -- ends those that take too long itself.
-    if stopped or number == SIGNALS.INT then return end
-    if drain.isOn() then return sync.stop() end
+    if stopped or drain.isOn() or number == SIGNALS.INT then return end
     loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
   else
     endWatching() -- the next one, of either kind, ends the process at once
@@ -390,11 +393,30 @@ end
 -- An upgrade hands over what is in this process; nodes of a cluster have more.
 upgrade.objections[1] = function()
   if cluster then return "a node of a cluster can't hand over yet: drain it instead" end
-  local directory = package.loaded["sync.rooms.directory"]
-  if directory and directory.count() > 0 then
-    return "there are rooms of sync.Room, which can't be handed over yet"
-  end
 end
+
+local function usesRooms()
+  return package.loaded["sync.rooms.room"] ~= nil
+end
+
+-- Rooms of sync.Room.
+upgrade.unrests[1] = function()
+  if usesRooms() then return require "sync.upgrade.rooms".unrest() end
+end
+
+upgrade.parts[2] = function(parcel, add)
+  if usesRooms() then require "sync.upgrade.rooms".pack(parcel, add) end
+end
+
+function arrival.parts.room(given)
+  require "sync.upgrade.rooms".restore(given)
+end
+
+-- Numbers of rooms that are made there don't clash with those that are handed over.
+upgrade.hellos[1] = function(hello)
+  if usesRooms() then hello.lastRoom = require "sync.rooms.numbers".last() end
+end
+
 
 -- The values of sync.shared, where this process keeps them itself.
 upgrade.parts[1] = function(parcel, add)
@@ -559,6 +581,8 @@ local LAZY = {
   Remote = function() return require "sync.remoting.remote" end,
   Room = function()
     local Room = require "sync.rooms.room"
+    local last = arrival.hello and arrival.hello.lastRoom
+    if last then require "sync.rooms.numbers".skip(last + 2 ^ 20) end
     if cluster then require "sync.rooms.nodes".begin(cluster) end
     return Room
   end,

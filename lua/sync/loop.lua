@@ -35,6 +35,7 @@ local REASONS = {
   [tonumber(C.SYNC_NO_PONG)] = "silent",
   [tonumber(C.SYNC_REFUSED)] = "refused",
   [tonumber(C.SYNC_FLOODED)] = "flood",
+  [tonumber(C.SYNC_BANNED)] = "banned",
 }
 
 -- Reasons that the operator should know of, as the log tells them.
@@ -340,7 +341,7 @@ local function noticed(event)
   elseif what == C.SYNC_TLS_FAILED then
     log.limited("info", "tls", "a client's TLS handshake failed: " ..
       toString(event.data, event.length), where)
-  else
+  elseif what == C.SYNC_ACCEPT_FAILED then
     log.limited("error", "accept failed", "a client could not be accepted; trying again", where)
   end
 end
@@ -505,7 +506,7 @@ local function run(ticks, block)
       if stopping then closeLinks() end
       endTick()
       if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 and
-        (loop.waiting == 0 or isLate) then
+        handle.relay_count == 0 and (loop.waiting == 0 or isLate) then
         C.sync_flush(handle) -- no poll follows
         return
       end

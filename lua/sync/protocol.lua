@@ -32,6 +32,11 @@ local C, handle = core.C, core.handle
 local Protocol = Class:extend("Protocol")
 
 local setting, settings = options.setting, {}
+
+-- Of addresses: a rate, which the core gets as microseconds, and a number of strikes.
+local aSecond = options.orFalse {check = options.number(0.001, 10 ^ 5).check,
+  forCore = function(value) return math.floor(10 ^ 6 / value) end}
+local strikes = options.orFalse(options.wholeNumber(1, 10 ^ 6))
 local seconds, orFalse = options.seconds, options.orFalse
 
 --- How the byte stream is cut into messages: "raw" (chunks as they come), "null" (each
@@ -75,6 +80,24 @@ settings.onFlood = setting {"close", options.oneOf({"close", "pause"}, "SYNC_FLO
 -- aren't counted, for many may be behind them: a proxy on the same network counts itself.
 settings.maxPerAddress = setting {1000, orFalse(options.wholeNumber(1, 10 ^ 7)),
   core = "max_per_address"}
+--- Connections a second of one address, counted as above: 5 s of them may come at once, and more
+-- are refused by a reset. false: any number.
+settings.connectRate = setting {false, aSecond, core = "connect_interval"}
+--- The same of handshakes of TLS, before they cost anything.
+settings.handshakeRate = setting {false, aSecond, core = "handshake_interval"}
+--- The same of what fails: handshakes of TLS, tokens that are refused, floods, and what
+-- `client:failed()` is called for.
+settings.failureRate = setting {false, aSecond, core = "failure_interval"}
+--- What is beyond these rates is a strike, of which one is forgotten each second. Strikes at which
+-- an address is told of in the log; false: never.
+settings.warnAt = setting {1, strikes, core = "warn_at"}
+--- At which its rates are a tenth.
+settings.slowAt = setting {10, strikes, core = "slow_at"}
+--- At which its connections are closed, and it may have none until its strikes are forgotten.
+settings.kickAt = setting {30, strikes, core = "kick_at"}
+--- At which it is banned (`sync.ban`), for `banTime` seconds.
+settings.banAt = setting {60, strikes, core = "ban_at"}
+settings.banTime = setting {600, options.seconds}
 --- Most clients of a listener; false: the file limit less 64. More wait to be accepted; at
 -- the file limit a listener that serves HTTP answers operators and refuses others.
 settings.maxClients = setting {false, orFalse(options.wholeNumber(1, 10 ^ 7))}
@@ -439,6 +462,13 @@ function Protocol:abort()
   if self.slot == 0 then return end
   self.closing = "aborted"
   C.sync_abort(handle, self.slot)
+end
+
+--- Says that the client has failed to show who it is, as by a wrong password: its address may do so
+-- as often as `failureRate` says.
+function Protocol:failed()
+  Class.needColon(self, "failed()")
+  C.sync_fail(handle, self.slot)
 end
 
 --- Whether this client's connection is encrypted.

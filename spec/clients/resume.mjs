@@ -301,7 +301,7 @@ await check("cut anywhere, nothing is lost and nothing comes twice",
       const rarest = Math.min(...Object.values(proxy.cuts));
       const leastOpened = Math.min(...players.map(({opened}) => opened));
       return Date.now() > end && count(proxy) > 200 && rarest > 5 && leastOpened > 1;
-    }, 30_000);
+    }, 60_000);
     proxy.isRough = false;
     await scene.control.server.halt();
     await settled(players);

@@ -242,6 +242,105 @@ describe("an upgrade", function()
     assert.same({"two", "both"}, cjson.decode(text).params)
   end)
 
+  it("keeps rooms: their state, members and codes", function()
+    local server, port, rewrite = serve [[
+      local Duel = sync.Room:extend("Duel")
+      Duel.tickRate = 50
+      Duel.state = sync.state {moves = "uint32", secret = sync.server "any",
+        players = sync.map {x = "float32", name = "string"}}
+      function Duel:onCreate()
+        self:makePrivate()
+        self.state.secret = {deck = {3, 1, 2}}
+        self.note = "made by " .. VERSION
+      end
+      function Duel:onJoin(member)
+        self.state.players[member.id] = {owner = member, name = member.name or "nobody"}
+      end
+      function Duel:onHandover() return {note = self.note} end
+      function Duel:onTakeover(data) self.note = data.note end
+      function Duel.remote.move(room, member)
+        local player, away = room.state.players[member.id], 0
+        player.x = player.x + 1
+        room.state.moves = room.state.moves + 1
+        for _, other in ipairs(room.members) do away = away + (other.isAway and 1 or 0) end
+        return ("%s %d %d %s %s deck %d, %d members, %d away, owner %d"):format(VERSION,
+          room.state.moves, player.x, room.code, room.note, room.state.secret.deck[1],
+          #room.members, away, player.owner.id)
+      end
+      local Game = sync.Remote:extend("Game")
+      Game.rooms, Game.resumeTime, Game.resumeFields = {Duel}, 30, {"name"}
+      function Game:onConnect() self.name = "player " .. self.id end
+      sync.enable("127.0.0.1", PORT, Game)
+      sync.start()
+    ]]
+    local function play(call)
+      local player = Program.start("-e", HEAD .. ([[
+        local game = sync.connect("tcp://127.0.0.1:%d")
+        game:%s function(room, err)
+          if err then return print("failed", err) end
+          print("joined", room.code, room.id)
+          room:onLeft(function(reason) print("left", reason) end)
+          room:onPatch(function()
+            local own = room.state.players[room.member]
+            local text = "saw %%d moves, at %%d, %%s"
+            if own then print(text:format(room.state.moves, own.x, own.name)) end
+          end)
+          sync.every(0.02, function() room:call("move", print) end)
+        end)
+        sync.start()
+      ]]):format(port, call))
+      return player, player:expect("stdout", "joined\t(%S+)")
+    end
+    local first, code = play 'join("Duel", {},'
+    local second = play(('joinByCode("%s", {},'):format(code))
+    second:expect("stdout", "one %d+ 5 ")
+    second:kill "KILL"
+    second:wait()
+    first:expect("stdout", "2 members, 1 away")
+    rewrite "two"
+    upgrade(server.pid)
+
+    local moves = tonumber((first:expect("stdout", ("two (%%d+) %%d+ %s made by one deck 3, " ..
+      "2 members, 1 away, owner 1"):format(code))))
+    assert.is_truthy(first:stdout():find(("one %d "):format(moves - 1), 1, true))
+    Process.eventually("patches come", function()
+      local seen = first:stdout():match "two .*saw (%d+) moves, at %d+, player 1"
+      return seen and tonumber(seen) > moves
+    end)
+    local third = play(('joinByCode("%s", {},'):format(code))
+    third:expect("stdout", "two %d+ 2 .*3 members, 1 away, owner 3")
+    assert.is_nil(first:stdout():find "left")
+  end)
+
+  it("keeps clients in TLS, and does so again", function()
+    local certificate, key = Process.file(), Process.file()
+    assert.equal(0, (Process.start {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+      "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+      "-addext", "subjectAltName=DNS:localhost", "-days", "2", "-keyout",
+      key, "-out", certificate}:wait()))
+    local script = SCRIPT:gsub("PORT, Line%)",
+      ("PORT, Line, {tls = {certificate = %q, key = %q}})"):format(certificate, key))
+    local server, port, rewrite = serve(script)
+    local client = Process.start {"openssl", "s_client", "-quiet", "-connect",
+      "127.0.0.1:" .. port}
+    client:write "a\nhal"
+    client:expect("stdout", "one 1 1 a")
+    rewrite "two"
+    local process = upgrade(server.pid)
+    client:write "f\n"
+    client:expect("stdout", "two 1 2 half")
+    assert.is_true(server:isRunning()) -- it has the keys
+    rewrite "three"
+    upgrade(process)
+    client:write "b\nmuch\n"
+    client:expect("stdout", "three 1 3 b")
+    Process.eventually("all of it comes", function() return #client:stdout() > 2 ^ 21 end)
+    client:write "c\n"
+    client:expect("stdout", "three 1 5 c")
+    client:kill "KILL"
+    assert.equal(0, (server:wait())) -- for there is nobody any more for whom it stays
+  end)
+
   it("tells systemd", function()
     local name = ("sync-spec-%d"):format(Process.freePort())
     local core = require "sync.core"

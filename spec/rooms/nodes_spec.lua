@@ -164,6 +164,41 @@ local function suite(name, start)
       end)
     end)
 
+    it("send a patch to each node once, however many members are there", function()
+      inTask(function()
+        local here, there = pair()
+        local all = {there}
+        for i = 2, 3 do all[i] = assert(world.connect(2):joinByCode(here.code)) end
+        local home = here.client
+        home:call "carried"
+        here:call("move", 1)
+        until_(function() return there.state.moves == 1 end)
+        local patches, moves = {0, 0, 0}, 1
+        for i, room in ipairs(all) do
+          room:onPatch(function() patches[i] = patches[i] + 1 end)
+        end
+        local function round()
+          local before, seen = home:call "carried", {unpack(patches)}
+          for _ = 1, 10 do
+            here:call("move", 1)
+            moves = moves + 1
+            for _, room in ipairs(all) do
+              until_(function() return room.state.moves == moves end)
+            end
+          end
+          for i = 1, 3 do seen[i] = patches[i] - seen[i] end
+          return {home:call "carried" - before, unpack(seen)}
+        end
+        -- In the first ones there may be snapshots, for who has just come.
+        local found
+        for _ = 1, 5 do
+          found = round()
+          if found[1] == 10 then break end
+        end
+        assert.same({10, 10, 10, 10}, found)
+      end)
+    end)
+
     it("check what members call where these are", function()
       inTask(function()
         local _, there = pair()

@@ -52,16 +52,18 @@ local function connect(port)
   return game
 end
 
--- Three nodes, each linked to the engine by a relay of its own.
-local function begin(kind)
+-- Three nodes, each linked to the engine by a relay of its own, or without one.
+local function begin(kind, isDirect)
   local port = kind == "redis" and Redis.start().port or Nats.start().port
-  local self = {kind = kind, nodes = {}, applied = Process.file(""), members = {}}
+  local self = {kind = kind, nodes = {}, applied = Process.file(""), members = {},
+    games = {}} -- one at each node
   for i = 1, 3 do
     local relay = Relay.open(port, 0)
     relays[#relays + 1] = relay
     local process = Process.start {"env", "SYNC_APPLIED=" .. self.applied, Program.path, "-e",
       "package.cpath = 'build/?.so;' .. package.cpath",
-      ("--cluster=%s://127.0.0.1:%d"):format(kind, relay.port), "spec/rooms/keeper.lua"}
+      ("--cluster=%s://127.0.0.1:%d"):format(kind, isDirect and port or relay.port),
+      "spec/rooms/keeper.lua"}
     self.nodes[i] = {process = process, relay = relay}
   end
   for i, node in ipairs(self.nodes) do
@@ -72,6 +74,7 @@ local function begin(kind)
   end
   for i, node in ipairs(self.nodes) do
     local game = connect(node.port)
+    self.games[i] = game
     sleepUntil("node " .. i .. " knows the others", 20, function()
       return game:call "others" == 2
     end)
@@ -196,6 +199,13 @@ local function survive(self, failing, isConnected)
   end
 end
 
+-- The node that has a room: its place in the list.
+local function findHome(self, room)
+  for i, node in ipairs(self.nodes) do
+    if connect(node.port):call "node" == room.state.node then return i end
+  end
+end
+
 -- Which node has each room now.
 local function findHomes(self)
   local numbers = {}
@@ -290,6 +300,27 @@ describe("rooms that outlive their home", function()
       check(self)
     end
   end
+
+  it("go to another node when their home drains or stops", function()
+    inTasks(function()
+      local self = begin("redis", true)
+      local ann, bob, cid = unpack(self.games)
+      local room = assert(ann:create("Field", {private = true}))
+      local there, other = assert(bob:joinByCode(room.code)), assert(cid:joinByCode(room.code))
+      for n = 1, 5 do assert(there:call("add", n)) end
+      ann:call "drain"
+      sleepUntil("the room is on another node", 5, function() return there.epoch == 2 end)
+      assert.equal(5, there.state.players[there.member].last) -- nothing is lost
+      sleepUntil("the client of the old home is there", 5, function()
+        local told = there:call "look"
+        return told and told.away == 0 and told.members == 3 and told.code == room.code
+      end)
+      local home = findHome(self, there)
+      if home == 2 then there = other end
+      self.nodes[home].process:kill "TERM"
+      sleepUntil("the room is on a third one", 6, function() return there.epoch == 3 end)
+    end)
+  end)
 
   it("come up on another node, of which members are told, with their members", function()
     inTasks(run "redis", run "nats")

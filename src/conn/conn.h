@@ -88,7 +88,8 @@ struct conn {
     bool reserved : 1;   /* beyond the bound: see reserve.h */
     bool unfinished : 1; /* the backlog begins with a part of a message */
     bool had_message : 1;
-    bool handed : 1; /* a message, in its tick */
+    bool handed : 1;  /* a message, in its tick */
+    bool relayed : 1; /* another process does its TLS */
     uint16_t port;
     uint32_t name; /* see sync_name */
 };
@@ -129,6 +130,9 @@ int conn_open(struct service *service, const struct protocol *protocol,
 
 /* Whose address it has from now on. */
 void conn_keep_peer(struct conn *conn, const struct sockaddr *peer);
+
+/* Writes its IP address, if it has one, and returns its port. */
+uint32_t conn_address(const struct conn *conn, char *text, size_t size);
 
 /* Closes gracefully, for a reason of ours; because the client ended its side; or at
  * once, a TCP client seeing a reset if `reset`. */

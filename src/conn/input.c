@@ -7,6 +7,8 @@
  */
 #include "conn/input.h"
 
+#include "conn/abuse.h"
+
 #include "conn/calls.h"
 #include "conn/clock.h"
 #include "conn/codec.h"
@@ -46,6 +48,7 @@ bool input_count(struct conn *conn) {
         return true;
     }
     if (conn_options(conn)->flood == SYNC_FLOOD_CLOSE) {
+        abuse_allows(conn->service, conn->peer, PEER_FAILS);
         input_end(conn, SYNC_FLOODED);
     } else {
         conn->held = true;

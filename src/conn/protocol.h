@@ -29,6 +29,7 @@ enum carried {
 struct protocol {
     bool is_client; /* the program knows it as one, and may send it messages */
     bool is_http;
+    bool is_relay;   /* it ends when its other side does: see upgrade/relay.h */
     uint8_t carried; /* enum carried */
 
     /* Takes received bytes, which it may change. Returns how many; the rest is given

@@ -1,6 +1,8 @@
 /* rate.c: how many messages a client may send. */
 #include "conn/rate.h"
 
+#include "core/bucket.h"
+
 static uint64_t now_us(const struct conn *conn) {
     return uv_now(&conn->core->loop) * 1000;
 }
@@ -11,13 +13,7 @@ bool rate_count(struct conn *conn) {
     if (interval == 0) {
         return true;
     }
-    uint64_t now = now_us(conn);
-    uint64_t until = (conn->rate_until > now ? conn->rate_until : now) + interval;
-    if (until - now > interval * options->message_burst) {
-        return false;
-    }
-    conn->rate_until = until;
-    return true;
+    return bucket_take(&conn->rate_until, now_us(conn), interval, options->message_burst);
 }
 
 uint32_t rate_due(const struct conn *conn) {

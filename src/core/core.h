@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "core/bans.h"
 #include "core/batch.h"
 #include "core/out.h"
 #include "core/peers.h"
@@ -65,6 +66,7 @@ struct core {
 
     struct table conns;   /* by slot */
     struct peers peers;   /* whom they are of */
+    struct bans bans;     /* who is shut out, until when in ms of the loop */
     uint64_t weight;      /* bytes that they have at least */
     uint64_t most_weight; /* since SYNC_FREED, or memory was given back */
 
@@ -108,7 +110,8 @@ struct core {
     int shares_fd;  /* the parent's, or 0 */
     int broker_fd;  /* the worker's, or 0 */
     uint32_t broker_turns;
-    bool noted; /* some listener owes a notice */
+    bool noted;           /* some listener owes a notice */
+    struct crew *keepers; /* write files: see jobs/keep.h; or NULL */
 
     struct table timers;
     struct root *roots;  /* closed when all files are */
@@ -122,8 +125,9 @@ struct core {
     struct watch *watches;   /* of other libraries' descriptors: see watch.h */
     struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
-    double names;        /* what clients' names have in common: see sync_name */
-    uint64_t handed_out; /* when the last batch was, in ns */
+    char longest_handler[96]; /* of the longest tick */
+    double names;             /* what clients' names have in common: see sync_name */
+    uint64_t handed_out;      /* when the last batch was, in ns */
 
     bool crowded; /* this tick had no room for a client whose turn it was */
     bool polling; /* libuv runs, and may sleep */

@@ -8,7 +8,14 @@
 #include <string.h>
 #include <uv.h>
 
-enum { FIRST_BITS = 6 };
+#include "core/bucket.h"
+
+enum {
+    FIRST_BITS = 6,
+    SECOND = 1000000, /* microseconds */
+    BURST = 5,        /* s of a rate that may come at once, and how many at least */
+    SLOWER = 10       /* times that one is slower who is slowed down */
+};
 
 /* Multicast, as which nobody connects: so these are no /64 of anyone. */
 static const uint64_t IPV4 = 0xffffULL << 48;
@@ -86,8 +93,8 @@ static int grow(struct peers *peers) {
     if (peers->buckets && peers->count >> peers->bits == 0) {
         return 0;
     }
-    struct peers more = {.bits = peers->buckets ? peers->bits + 1 : FIRST_BITS,
-                         .count = peers->count};
+    struct peers more = *peers;
+    more.bits = peers->buckets ? peers->bits + 1 : FIRST_BITS;
     if (uv_random(NULL, NULL, &more.seed, sizeof(more.seed), 0, NULL) < 0) {
         return -1;
     }
@@ -116,24 +123,24 @@ static struct peer *find(const struct peers *peers, uint64_t key) {
     return peer;
 }
 
-struct peer *peers_enter(struct peers *peers, const struct sockaddr *address) {
-    uint64_t key = key_of(address);
-    struct peer *peer = key ? find(peers, key) : NULL;
-    if (!peer && key && grow(peers) == 0 && (peer = calloc(1, sizeof(*peer)))) {
-        peer->key = key;
-        put(peers, peer);
-        peers->count++;
-    }
-    if (peer) {
-        peer->count++;
-    }
-    return peer;
+/* Those without a connection, the oldest first. */
+
+static void unlink_idle(struct peers *peers, struct peer *peer) {
+    *(peer->older ? &peer->older->newer : &peers->oldest) = peer->newer;
+    *(peer->newer ? &peer->newer->older : &peers->newest) = peer->older;
+    peer->older = peer->newer = NULL;
+    peers->idle--;
 }
 
-void peers_leave(struct peers *peers, struct peer *peer) {
-    if (!peer || --peer->count > 0) {
-        return;
-    }
+static void link_idle(struct peers *peers, struct peer *peer, uint64_t now) {
+    peer->left = now;
+    peer->older = peers->newest;
+    *(peers->newest ? &peers->newest->newer : &peers->oldest) = peer;
+    peers->newest = peer;
+    peers->idle++;
+}
+
+static void drop(struct peers *peers, struct peer *peer) {
     struct peer **link = bucket_of(peers, peer->key);
     while (*link != peer) {
         link = &(*link)->next;
@@ -141,8 +148,135 @@ void peers_leave(struct peers *peers, struct peer *peer) {
     *link = peer->next;
     free(peer);
     if (--peers->count == 0) {
-        peers_clear(peers);
+        free(peers->buckets);
+        *peers = (struct peers){0};
     }
+}
+
+/* Forgets those that have gone long ago, or are too many. One who owes waits. */
+static void sweep(struct peers *peers, uint64_t now) {
+    uint64_t time = (uint64_t)PEERS_IDLE_TIME * SECOND;
+    struct peer *peer;
+    while ((peer = peers->oldest) && !peer->owes &&
+           (peer->left + time <= now || peers->idle > PEERS_IDLE_MOST)) {
+        unlink_idle(peers, peer);
+        drop(peers, peer);
+    }
+}
+
+/* Whether something of it has to be known when it comes back. */
+static bool is_worth_keeping(const struct peer *peer, uint64_t now) {
+    bool busy = peer->strikes > 0 || peer->owes;
+    for (int act = 0; act < PEER_ACTS; act++) {
+        busy = busy || peer->until[act] > now;
+    }
+    return busy;
+}
+
+struct peer *peers_enter(struct peers *peers, const struct sockaddr *address,
+                         uint64_t now) {
+    uint64_t key = key_of(address);
+    sweep(peers, now);
+    struct peer *peer = key ? find(peers, key) : NULL;
+    if (!peer && key && grow(peers) == 0 && (peer = calloc(1, sizeof(*peer)))) {
+        peer->key = key;
+        put(peers, peer);
+        peers->count++;
+    } else if (peer && peer->count == 0) {
+        unlink_idle(peers, peer);
+    }
+    if (peer) {
+        peer->count++;
+    }
+    return peer;
+}
+
+void peers_leave(struct peers *peers, struct peer *peer, uint64_t now) {
+    if (!peer || --peer->count > 0) {
+        return;
+    }
+    peer->told = false;
+    if (is_worth_keeping(peer, now)) {
+        link_idle(peers, peer, now);
+        sweep(peers, now);
+    } else {
+        drop(peers, peer);
+    }
+}
+
+/* What it does too often. */
+
+static void forget_strikes(struct peer *peer, uint64_t now) {
+    uint64_t seconds = now > peer->struck ? (now - peer->struck) / SECOND : 0;
+    uint32_t gone = seconds < peer->strikes ? (uint32_t)seconds : peer->strikes;
+    peer->strikes -= gone;
+    peer->struck += seconds * SECOND;
+    if (peer->strikes == 0) {
+        peer->step = SYNC_STEP_NONE;
+    }
+}
+
+static void strike(struct peers *peers, struct peer *peer,
+                   const struct sync_options *options, uint64_t now) {
+    uint32_t ends[] = {[SYNC_STEP_WARN] = options->warn_at,
+                       [SYNC_STEP_SLOW] = options->slow_at,
+                       [SYNC_STEP_KICK] = options->kick_at,
+                       [SYNC_STEP_BAN] = options->ban_at};
+    uint8_t reached = peer->step;
+    if (peer->strikes++ == 0) {
+        peer->struck = now;
+    }
+    for (uint8_t step = SYNC_STEP_WARN; step <= SYNC_STEP_BAN; step++) {
+        if (ends[step] > 0 && peer->strikes >= ends[step] && step > reached) {
+            reached = step;
+        }
+    }
+    if (reached == peer->step) {
+        return;
+    }
+    peer->step = reached;
+    if (!peer->owes) {
+        peer->owes = true;
+        peer->next_news = NULL;
+        *(peers->news ? &peers->last_news->next_news : &peers->news) = peer;
+        peers->last_news = peer;
+    }
+}
+
+static bool takes(struct peer *peer, enum peer_act act,
+                  const struct sync_options *options, uint64_t now) {
+    uint64_t intervals[] = {options->connect_interval, options->handshake_interval,
+                            options->failure_interval};
+    uint64_t interval = intervals[act];
+    if (interval == 0) {
+        return true;
+    }
+    uint64_t size = (uint64_t)BURST * SECOND / interval;
+    size = size > BURST ? size : BURST;
+    if (peer->step >= SYNC_STEP_SLOW) { /* of the same span */
+        interval *= SLOWER;
+        size = size > SLOWER ? size / SLOWER : 1;
+    }
+    return bucket_take(&peer->until[act], now, interval, size);
+}
+
+bool peers_act(struct peers *peers, struct peer *peer, enum peer_act act,
+               const struct sync_options *options, uint64_t now) {
+    forget_strikes(peer, now);
+    if (!takes(peer, act, options, now)) {
+        strike(peers, peer, options, now);
+        return false;
+    }
+    return act == PEER_FAILS || peer->step < SYNC_STEP_KICK;
+}
+
+struct peer *peers_news(struct peers *peers) {
+    struct peer *peer = peers->news;
+    if (peer) {
+        peers->news = peer->next_news;
+        peer->owes = false;
+    }
+    return peer;
 }
 
 void peers_name(const struct peer *peer, char *text, size_t size) {
@@ -161,6 +295,9 @@ void peers_name(const struct peer *peer, char *text, size_t size) {
 }
 
 void peers_clear(struct peers *peers) {
-    free(peers->buckets);
-    *peers = (struct peers){0};
+    while (peers->oldest) {
+        struct peer *peer = peers->oldest;
+        unlink_idle(peers, peer);
+        drop(peers, peer);
+    }
 }

@@ -92,7 +92,9 @@ static void *work(void *argument) {
     struct crew *crew = seat->crew;
     uint32_t number = (uint32_t)(seat - crew->seats);
     if (crew->options.nice != 0) { /* Linux keeps a nice value for each thread */
-        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), crew->options.nice);
+        id_t self = (id_t)syscall(SYS_gettid);
+        setpriority(PRIO_PROCESS, self,
+                    getpriority(PRIO_PROCESS, self) + crew->options.nice);
     }
     struct job *job;
     pthread_mutex_lock(&crew->mutex);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "conn/abuse.h"
 #include "conn/bytestream.h"
 #include "conn/clock.h"
 #include "conn/conn.h"
@@ -168,10 +169,20 @@ static void answer_policy(struct conn *conn) {
     conn_end(conn, SYNC_BY_SERVER);
 }
 
+/* Before a handshake costs something. */
+static void begin_secure(struct conn *conn, char *bytes, size_t length) {
+    if (abuse_allows(conn->service, conn->peer, PEER_SHAKES_HANDS)) {
+        secure_begin(conn, bytes, length);
+        return;
+    }
+    conn->core->public.clients_refused++;
+    conn_abort(conn, SYNC_REFUSED, true);
+}
+
 static size_t begin(struct conn *conn, enum detected found, char *bytes, size_t length) {
     switch (found) {
     case DETECT_POLICY: answer_policy(conn); return length;
-    case DETECT_TLS: secure_begin(conn, bytes, length); return length;
+    case DETECT_TLS: begin_secure(conn, bytes, length); return length;
     default:
         return request_begin(conn) ? conn->protocol->take(conn, bytes, length) : length;
     }
@@ -235,6 +246,7 @@ static bool settle_first_bytes(struct conn *conn) {
 static void tell_insecure(struct conn *conn, const char *problem) {
     batch_push(&conn->core->batch, SYNC_NOTICE, conn->service->id, SYNC_TLS_FAILED,
                problem, strlen(problem));
+    abuse_allows(conn->service, conn->peer, PEER_FAILS);
 }
 
 static const struct protocol unknown = {.carried = CARRIED_UNKNOWN,
@@ -293,11 +305,16 @@ static bool become(struct conn *conn, const struct sockaddr *client) {
     }
     conn->forwarded = true;
     conn->proxied = network_has(conn->service->proxies, client);
-    if (proxy_forward(conn, client) == 0) {
+    int error = proxy_forward(conn, client);
+    if (error == 0) {
         return true;
     }
-    conn->core->public.clients_refused++;
-    tell_full(conn);
+    if (error != UV_EACCES) {
+        conn->core->public.clients_refused++;
+    }
+    if (error == UV_EMFILE) {
+        tell_full(conn);
+    }
     conn_abort(conn, SYNC_REFUSED, true);
     return false;
 }

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conn/abuse.h"
 #include "conn/codec.h"
 #include "conn/conn.h"
 #include "conn/reserve.h"
@@ -91,6 +92,24 @@ static void push_full(struct listener *listener) {
     }
 }
 
+/* Tells of one address that has reached a step; of the next in the next tick. */
+static void push_step(struct core *core) {
+    enum { NAME_SIZE = 64 };
+    char *name = core->peers.news ? batch_block_new(NAME_SIZE) : NULL;
+    if (!name) {
+        return;
+    }
+    const struct peer *peer = peers_news(&core->peers);
+    peers_name(peer, name, NAME_SIZE);
+    batch_spend(&core->batch, name);
+    batch_push(&core->batch, SYNC_NOTICE, peer->service, SYNC_STEP_NOTICE + peer->step,
+               name, strlen(name));
+    if (core->peers.news) {
+        core->noted = true;
+        core_wake(core);
+    }
+}
+
 void listener_push_notices(struct core *core) {
     core->noted = false;
     for (struct listener *l = core->listeners; l; l = l->next) {
@@ -100,6 +119,7 @@ void listener_push_notices(struct core *core) {
         l->notice = 0;
         push_full(l);
     }
+    push_step(core);
 }
 
 static void forget_shared(struct shared *shared) {
@@ -173,10 +193,14 @@ void listener_client_left(struct listener *listener) {
     free_if_done(listener);
 }
 
+static uint64_t now_of(const struct core *core) {
+    return uv_now(&core->loop) * 1000;
+}
+
 /* Of a connection: when it is freed. */
 static void conn_left(struct conn *conn) {
     reserve_leave(conn);
-    peers_leave(&conn->core->peers, conn->peer);
+    peers_leave(&conn->core->peers, conn->peer, now_of(conn->core));
     listener_client_left((struct listener *)(void *)conn->service);
 }
 
@@ -201,11 +225,16 @@ static void accept_failed(struct listener *listener, int error) {
 
 /* Ends one that has just come, by a reset: nothing of it stays, and it isn't asked what
  * it wants. */
-static void refuse(struct listener *listener, int fd, struct peer *peer) {
-    struct core *core = listener->service.core;
+static void reset(int fd) {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     close(fd);
+}
+
+/* The same of one whose address has as many as it may. */
+static void refuse(struct listener *listener, int fd, struct peer *peer) {
+    struct core *core = listener->service.core;
+    reset(fd);
     core->public.clients_refused++;
     if (!peer->told && !listener->full) { /* another is told of the next time */
         listener->full = peer;
@@ -214,22 +243,44 @@ static void refuse(struct listener *listener, int fd, struct peer *peer) {
     }
 }
 
+/* Whether one more may come of an address; else it is refused. What comes by a proxy is
+ * counted when that has said whose it is. */
+static bool may_enter(struct listener *listener, int fd, struct peer *peer,
+                      const struct sockaddr *address) {
+    struct service *service = &listener->service;
+    uint32_t most = service->options.max_per_address;
+    if (peer && most > 0 && peer->count > most) {
+        refuse(listener, fd, peer);
+        return false;
+    }
+    if (!peer || network_has(service->proxies, address) ||
+        abuse_allows(service, peer, PEER_CONNECTS)) {
+        return true;
+    }
+    service->core->public.clients_refused++;
+    reset(fd);
+    return false;
+}
+
 /* Makes what was accepted a connection, unless its address has as many as it may. Returns
  * 0, or an error code; the socket is taken over in any case. */
 static int admit(struct listener *listener, int fd, uint8_t transport,
                  const struct sockaddr *address) {
     struct core *core = listener->service.core;
     bool room = service_has_room(&listener->service);
-    uint32_t most = listener->service.options.max_per_address;
-    struct peer *peer = peers_enter(&core->peers, address);
-    if (peer && most > 0 && peer->count > most) {
-        refuse(listener, fd, peer);
-        peers_leave(&core->peers, peer);
+    if (abuse_is_banned(&listener->service, address)) {
+        core->public.clients_banned++;
+        reset(fd);
+        return 0;
+    }
+    struct peer *peer = peers_enter(&core->peers, address, now_of(core));
+    if (!may_enter(listener, fd, peer, address)) {
+        peers_leave(&core->peers, peer, now_of(core));
         return 0;
     }
     int slot = detection_open(&listener->service, fd, transport, address);
     if (slot < 0) {
-        peers_leave(&core->peers, peer);
+        peers_leave(&core->peers, peer, now_of(core));
         return slot;
     }
     struct conn *conn = core_conn(core, (uint32_t)slot);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "conn/abuse.h"
 #include "conn/conn.h"
 #include "listen/listener.h"
 #include "net/network.h"
@@ -116,9 +117,20 @@ ssize_t proxy_read(const char *bytes, size_t length, struct sockaddr_storage *ad
 
 int proxy_forward(struct conn *conn, const struct sockaddr *address) {
     struct peers *peers = &conn->core->peers;
-    peers_leave(peers, conn->peer);
-    conn->peer = peers_enter(peers, address);
+    uint64_t now = uv_now(&conn->core->loop) * 1000;
+    struct peer *before = conn->peer;
+    conn->peer = peers_enter(peers, address, now);
+    peers_leave(peers, before, now);
     conn_keep_peer(conn, address);
     uint32_t most = conn_options(conn)->max_per_address;
-    return conn->peer && most > 0 && conn->peer->count > most ? UV_EMFILE : 0;
+    if (conn->peer && most > 0 && conn->peer->count > most) {
+        return UV_EMFILE;
+    }
+    if (abuse_is_banned(conn->service, address)) {
+        conn->core->public.clients_banned++;
+        return UV_EACCES;
+    }
+    bool is_new = conn->peer != before;
+    return is_new && !abuse_allows(conn->service, conn->peer, PEER_CONNECTS) ? UV_EAGAIN
+                                                                             : 0;
 }

@@ -15,6 +15,7 @@ enum { PROXY_MORE = -2, PROXY_BAD = -1 };
  * Pure. */
 ssize_t proxy_read(const char *bytes, size_t length, struct sockaddr_storage *address);
 
-/* The connection has this address from now on. Returns 0, or UV_EMFILE when that has more
- * than max_per_address. */
+/* The connection has this address from now on. Returns 0; UV_EMFILE when that has more
+ * than max_per_address, UV_EACCES when it is shut out, UV_EAGAIN when it connects too
+ * often. */
 int proxy_forward(struct conn *conn, const struct sockaddr *address);

@@ -1,7 +1,9 @@
 /* network.c: blocks of addresses. */
 #include "net/network.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -15,8 +17,7 @@ int network_address(const char *text, struct sockaddr_storage *address) {
     return uv_ip6_addr(text, 0, (struct sockaddr_in6 *)(void *)address);
 }
 
-/* Returns false of an address that is none of IP. */
-static bool bytes_of(const struct sockaddr *address, uint8_t *bytes) {
+bool network_bytes(const struct sockaddr *address, uint8_t *bytes) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     if (address->sa_family == AF_INET) {
         memcpy(bytes, mapped, sizeof(mapped));
@@ -56,7 +57,7 @@ int network_read(struct network *network, const char *text) {
     memcpy(name, text, length);
     name[length] = '\0';
     if (network_address(name, &address) < 0 ||
-        !bytes_of((const struct sockaddr *)&address, network->bytes)) {
+        !network_bytes((const struct sockaddr *)&address, network->bytes)) {
         return UV_EINVAL;
     }
     bool ipv4 = address.ss_family == AF_INET;
@@ -75,7 +76,7 @@ static bool begins_alike(const uint8_t *one, const uint8_t *other, uint32_t bits
 
 bool network_has(const struct network *list, const struct sockaddr *address) {
     uint8_t bytes[16];
-    bool has_bytes = bytes_of(address, bytes);
+    bool has_bytes = network_bytes(address, bytes);
     for (; list; list = list->next) {
         if (list->is_unix ? address->sa_family == AF_UNIX
                           : has_bytes && begins_alike(list->bytes, bytes, list->bits)) {
@@ -83,4 +84,30 @@ bool network_has(const struct network *list, const struct sockaddr *address) {
         }
     }
     return false;
+}
+
+void network_mask(uint8_t *bytes, uint32_t bits) {
+    for (uint32_t i = 0; i < NETWORK_BYTES; i++) {
+        uint32_t kept = bits > 8 * i ? bits - 8 * i : 0;
+        bytes[i] &= kept >= 8 ? 0xff : (uint8_t)(0xff00 >> kept);
+    }
+}
+
+void network_name(const struct network *network, char *text, size_t size) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    uint8_t bytes[NETWORK_BYTES];
+    memcpy(bytes, network->bytes, sizeof(bytes));
+    network_mask(bytes, network->bits);
+    bool ipv4 = network->bits >= MAPPED && memcmp(bytes, mapped, sizeof(mapped)) == 0;
+    int whole = ipv4 ? 32 : 128;
+    int bits = network->bits - (ipv4 ? MAPPED : 0);
+    if (network->is_unix) {
+        snprintf(text, size, "unix");
+        return;
+    }
+    inet_ntop(ipv4 ? AF_INET : AF_INET6, bytes + (ipv4 ? 12 : 0), text, (socklen_t)size);
+    size_t length = strlen(text);
+    if (bits < whole) {
+        snprintf(text + length, size - length, "/%d", bits);
+    }
 }

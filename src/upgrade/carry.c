@@ -11,6 +11,7 @@
 #include "conn/turn.h"
 #include "http/request.h"
 #include "listen/detection.h"
+#include "tls/transport.h"
 #include "websocket/websocket.h"
 
 enum {
@@ -25,18 +26,18 @@ enum {
     WAITS = 256,
     UNFINISHED = 512,
     HAD_MESSAGE = 1024,
-    FLAGS = 2048, /* the first that is none */
+    RELAYED = 2048,
+    FLAGS = 4096, /* the first that is none */
     PIECES = 64,
     MOST_TELLS = 7,
     MOST_BACKLOG = 256 * 1024 * 1024
 };
 
 bool carry_may(const struct conn *conn) {
-    bool known =
-        conn->transport == &plain_transport || conn->transport == &memory_transport;
-    return known && conn->protocol->carried && conn->state == CONN_OPEN &&
-           !conn->owes_close && !conn->close_pushed && !conn->owes_connect &&
-           !conn->write_broken && !conn->reserved && !conn->stream.flying;
+    return !secure_handshaking(conn) && conn->protocol->carried &&
+           conn->state == CONN_OPEN && !conn->owes_close && !conn->close_pushed &&
+           !conn->owes_connect && !conn->write_broken && !conn->reserved &&
+           !conn->stream.flying;
 }
 
 static unsigned flags_of(const struct conn *conn) {
@@ -47,7 +48,8 @@ static unsigned flags_of(const struct conn *conn) {
            (conn->owes_overflow ? OWES_OVERFLOW : 0U) |
            (conn->spoken_to ? SPOKEN_TO : 0U) | (held ? HELD : 0U) |
            (conn->waits ? WAITS : 0U) | (conn->unfinished ? UNFINISHED : 0U) |
-           (conn->had_message ? HAD_MESSAGE : 0U);
+           (conn->had_message ? HAD_MESSAGE : 0U) |
+           (conn->relayed || conn->transport->secure ? RELAYED : 0U);
 }
 
 static void set_flags(struct conn *conn, unsigned flags) {
@@ -62,6 +64,7 @@ static void set_flags(struct conn *conn, unsigned flags) {
     conn->waits = (flags & WAITS) != 0;
     conn->unfinished = (flags & UNFINISHED) != 0;
     conn->had_message = (flags & HAD_MESSAGE) != 0;
+    conn->relayed = (flags & RELAYED) != 0;
 }
 
 static bool is_stream(const struct conn *conn) {
@@ -86,7 +89,12 @@ static bool write_backlog(const struct conn *conn, struct record *record) {
     return !record->failed && whole <= MOST_BACKLOG;
 }
 
+/* What is unsent in TLS leaves from here. */
 static void write_unsent(const struct conn *conn, struct record *record) {
+    if (conn->transport->secure) {
+        record_number(record, 0, 4);
+        return;
+    }
     record_number(record, conn->out.bytes, 4);
     char *place = record_claim(record, conn->out.bytes);
     for (const struct piece *piece = conn->out.head; place && piece;
@@ -136,9 +144,10 @@ static void count_peer(struct conn *conn) {
     memcpy(&ipv4.sin_addr, conn->address, sizeof(ipv4.sin_addr));
     memcpy(&ipv6.sin6_addr, conn->address, sizeof(ipv6.sin6_addr));
     if (conn->kind == SYNC_TRANSPORT_TCP || conn->forwarded) {
-        conn->peer =
-            peers_enter(&conn->core->peers, conn->ipv6 ? (const struct sockaddr *)&ipv6
-                                                       : (const struct sockaddr *)&ipv4);
+        conn->peer = peers_enter(&conn->core->peers,
+                                 conn->ipv6 ? (const struct sockaddr *)&ipv6
+                                            : (const struct sockaddr *)&ipv4,
+                                 uv_now(&conn->core->loop) * 1000);
     }
 }
 
@@ -182,6 +191,10 @@ static int speak(struct conn *conn, uint8_t carried, uint32_t pinged,
 /* Lets it go on where it was. */
 static void go_on(struct conn *conn) {
     count_peer(conn);
+    if (conn->choked && conn->out.bytes == 0) { /* the relay has it */
+        conn->choked = false;
+        conn->owes_drain = true;
+    }
     if (conn->owes_drain || conn->owes_overflow) {
         turn_owe(conn);
     }

@@ -38,6 +38,13 @@ void parcel_free(struct parcel *parcel) {
     for (size_t i = parcel->fds_taken; parcel->mapped && i < parcel->fd_count; i++) {
         close(parcel->fds[i]);
     }
+    for (size_t i = 0; i < parcel->end_count; i++) {
+        close(parcel->ends[i].given);
+        if (parcel->ends[i].kept >= 0) {
+            close(parcel->ends[i].kept);
+        }
+    }
+    free(parcel->ends);
     record_clear(&parcel->record);
     free(parcel->fds);
     free(parcel);
@@ -95,6 +102,39 @@ void parcel_add_fd(struct parcel *parcel, int fd) {
     } else {
         parcel->record.failed = true;
     }
+}
+
+int parcel_add_pair(struct parcel *parcel, uint32_t slot) {
+    int pair[2];
+    if (parcel->end_count == parcel->end_capacity) {
+        size_t capacity = parcel->end_capacity ? 2 * parcel->end_capacity : 16;
+        struct parcel_end *grown =
+            realloc(parcel->ends, capacity * sizeof(*parcel->ends));
+        if (!grown) {
+            return -ENOMEM;
+        }
+        parcel->ends = grown;
+        parcel->end_capacity = capacity;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+        return -errno;
+    }
+    parcel->ends[parcel->end_count++] = (struct parcel_end){slot, pair[0], pair[1]};
+    parcel_add_fd(parcel, pair[1]);
+    return 0;
+}
+
+/* They are asked for in the order in which they were added. */
+int parcel_take_end(struct parcel *parcel, uint32_t slot) {
+    for (size_t i = 0; i < parcel->end_count; i++) {
+        struct parcel_end *end = &parcel->ends[i];
+        if (end->slot == slot && end->kept >= 0) {
+            int fd = end->kept;
+            end->kept = -1;
+            return fd;
+        }
+    }
+    return -1;
 }
 
 /* Sending */

@@ -8,15 +8,24 @@
 
 #include "core/record.h"
 
+struct parcel_end {
+    uint32_t slot;
+    int kept;  /* stays here */
+    int given; /* the other end, until the parcel is freed */
+};
+
 struct parcel {
     struct record record; /* items, or what was received of them */
     struct reading left;  /* of those that were received */
     int *fds;
     size_t fd_count;
     size_t fd_capacity;
-    size_t fds_taken; /* by whom they were received for */
-    uint32_t fds_due; /* of the last item, and not taken */
-    void *mapped;     /* what was received, or NULL */
+    size_t fds_taken;        /* by whom they were received for */
+    uint32_t fds_due;        /* of the last item, and not taken */
+    struct parcel_end *ends; /* of sockets that a connection will be passed on by */
+    size_t end_count;
+    size_t end_capacity;
+    void *mapped; /* what was received, or NULL */
     size_t mapped_size;
 };
 
@@ -34,6 +43,11 @@ void parcel_undo(struct parcel *parcel, size_t begun, size_t fd_count);
 
 /* The descriptor belongs to the item that was begun last. Stays the caller's. */
 void parcel_add_fd(struct parcel *parcel, int fd);
+
+/* A socket for what belongs to a slot: one end belongs to the item that was begun last,
+ * the other is kept, until parcel_take_end. Returns 0 or an error code. */
+int parcel_add_pair(struct parcel *parcel, uint32_t slot);
+int parcel_take_end(struct parcel *parcel, uint32_t slot);
 
 /* Receiving and sending wait for the other side, at most so many ms. Returns 0 or an
  * error code. */

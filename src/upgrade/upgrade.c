@@ -10,6 +10,7 @@
 #include "listen/listener.h"
 #include "upgrade/carry.h"
 #include "upgrade/parcel.h"
+#include "upgrade/relay.h"
 #include "workers/spawn.h"
 
 /* A parcel is what Lua knows as struct sync_parcel. */
@@ -158,8 +159,15 @@ int32_t sync_parcel_client(struct sync *sync, struct sync_parcel *parcel, uint32
         parcel_undo(to, begun, fd_count);
         return 0;
     }
-    if (conn->transport->has_socket) {
+    int error = 0;
+    if (conn->transport->secure) {
+        error = parcel_add_pair(to, slot);
+    } else if (conn->transport->has_socket) {
         parcel_add_fd(to, conn->stream.fd);
+    }
+    if (error < 0) {
+        parcel_undo(to, begun, fd_count);
+        return error;
     }
     parcel_end(to, begun);
     return 1;
@@ -221,11 +229,18 @@ uint32_t sync_disinherit(struct sync *sync) {
     return inherit_close(core_of(sync));
 }
 
-void sync_let_go(struct sync *sync, uint32_t slot) {
+void sync_let_go(struct sync *sync, struct sync_parcel *parcel, uint32_t slot) {
     struct conn *conn = core_conn(core_of(sync), slot);
-    if (conn) {
+    int fd = parcel ? parcel_take_end(parcel_of(parcel), slot) : -1;
+    if (conn && fd >= 0) {
+        relay_begin(conn, fd);
+    } else if (conn) {
         carry_away(conn);
     }
+}
+
+void sync_end_relays(struct sync *sync) {
+    relay_end_all(core_of(sync));
 }
 
 void sync_listener_let_go(struct sync *sync, uint32_t id) {

@@ -364,10 +364,10 @@ for (const forgets of [false, true]) {
   const which = forgets ? "also of forgetful servers" : "nothing missing, nothing twice";
   test(`${RUNS} runs of random cuts: ${which}`, {timeout: 100_000}, async t => {
     let cuts = 0;
-    for (let seed = 1; seed <= RUNS; seed += AT_ONCE) {
+    // A busy machine has fewer cuts in a run.
+    for (let seed = 1; seed <= RUNS || cuts <= 5 * RUNS; seed += AT_ONCE) {
       const seeds = Array.from({length: AT_ONCE}, (_, i) => seed + i);
       for (const n of await Promise.all(seeds.map(one => randomCuts(t, one, forgets)))) cuts += n;
     }
-    assert.ok(cuts > 5 * RUNS, `only ${cuts} cuts`);
   });
 }

@@ -39,6 +39,7 @@ What stands behind the script's name is the script's own.
                     end a handler after so long, by an error in it; off: none, which
                     stands but for workers: 10
   --drain=SECONDS   SIGTERM sends clients elsewhere first, for at most so long
+  --bans=FILE       keep who is banned in FILE, over restarts
   --jit=on|off      compile hot code (on), or interpret everything
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
@@ -132,6 +133,11 @@ function actions.memory(value)
   if bytes == nil then return nil, problem end
   limit.bytes = bytes and math.floor(bytes / processes)
   return true
+end
+
+function actions.bans(path)
+  local worker = require "sync".worker -- the first writes for all
+  return require "sync.bans".keep(path, not worker or worker == 1)
 end
 
 function actions.console(value)

@@ -39,6 +39,7 @@ local frame = {
   GIVEN = 10,  -- it is, or isn't
   BACK = 11,   -- that the node was away: others tell again what they have sent
   ROOM = 12,   -- about rooms: see lua/sync/rooms/nodes.lua
+  BANS = 13,   -- who is shut out: see lua/sync/bans.lua
 }
 
 local head = ffi.new "struct sync_frame"

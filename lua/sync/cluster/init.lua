@@ -16,6 +16,7 @@
 -- linked. Specs make more of them, by `new`.
 -- @module sync.cluster
 
+local banning = require "sync.cluster.banning"
 local buffer = require "string.buffer"
 local Channel = require "sync.cluster.channel"
 local Class = require "sync.class"
@@ -186,6 +187,7 @@ function Cluster:hear(peer)
   peer.alive = true
   log.info(("node %d is there"):format(peer.number))
   self.presence:met(peer)
+  banning.met(self, peer)
   self.rooms.changed(peer.number, true)
 end
 
@@ -245,6 +247,10 @@ end
 
 receive[frame.ROOM] = function(self, peer, _, bytes)
   self.rooms.said(peer.number, content(bytes))
+end
+
+receive[frame.BANS] = function(_, _, _, bytes)
+  banning.hear(content(bytes))
 end
 
 receive[frame.TAKE] = function(self, peer, _, bytes)
@@ -428,6 +434,7 @@ function Cluster:link(engine, number)
     onMessage = function(topic, bytes) onMessage(self, topic, bytes) end,
     onUp = function() onUp(self) end,
   }
+  banning.begin(self)
   self.onBegin(self)
 end
 

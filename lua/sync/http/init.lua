@@ -227,9 +227,11 @@ local function take(event)
   local body = core.string(event.data + headLength, event.length - headLength)
   local listener = loop.listeners[C.sync_listener_of(handle, slot)]
   local request = parse(slot, head, body, listener.settings)
-  local admitted = proxies.apply(slot, request)
+  local refused = proxies.apply(slot, request)
   local exchange = Exchange:new {slot = slot, listener = listener, request = request}
-  if not admitted then
+  if refused == "banned" then return exchange:say(403, "this address is shut out") end
+  if refused == "often" then return exchange:say(429, "this address connects too often") end
+  if refused then
     log.limited("warn", "address full", "one address has as many connections as it may; more " ..
       "of it are refused, without a line each (maxPerAddress)", {address = request.address})
     return exchange:say(429, "this address has as many connections as it may")

@@ -31,7 +31,7 @@ function Asking:ended(ok, user, why, status)
     return exchange:say(getmetatable(user.raised) == task.Failure and 503 or 500)
   end
   if not user then
-    auth.refused(class, why, request.address)
+    auth.refused(class, why, request.address, exchange.slot)
     return exchange:say(status, why, status == 401 and {["WWW-Authenticate"] = "Bearer"} or nil)
   end
   request.user = user

@@ -10,6 +10,7 @@
 
 local cjson = require "cjson"
 local compiler = require "sync.jit"
+local bans = require "sync.bans"
 local core = require "sync.core"
 local drain = require "sync.drain"
 local loop = require "sync.loop"
@@ -112,6 +113,7 @@ function panel.state()
     queued = queued, slowest = slowest[1] and slowest or nil,
     ticks = handle.ticks, busy = handle.busy, cpu = os.clock(),
     ioThreads = core.ioThreads(),
+    longestTick = handle.longest_tick, longestHandler = core.longestHandler(),
     bucketEnds = ends, tickTimes = tickTimes[1] and tickTimes or nil,
     timersLate = timersLate[1] and timersLate or nil,
     handlers = all[1] and all or nil, jit = compiler.isOn(),
@@ -165,6 +167,9 @@ function panel.metrics()
     state.refused)
   metric(lines, "draining", "gauge", "Whether clients are sent elsewhere, for it is to end.",
     drain.isOn() and 1 or 0)
+  metric(lines, "banned_total", "counter", "Connections of who is banned, which were refused.",
+    handle.clients_banned)
+  metric(lines, "bans", "gauge", "Addresses and networks that are banned.", #bans.list())
   metric(lines, "messages_received_total", "counter", "Messages of clients.", state.messagesIn)
   metric(lines, "messages_sent_total", "counter", "Messages to clients.", state.messagesOut)
   metric(lines, "messages_dropped_total", "counter", "Messages that maxQueue has dropped.",
@@ -183,6 +188,9 @@ function panel.metrics()
   end
   histogram(lines, "tick_seconds", "How long handlers took in a tick; the sum is rounded up.",
     state.tickTimes or {})
+  metric(lines, "longest_tick_seconds", "gauge", "The longest since the start.")
+  lines[#lines + 1] = ('sync_longest_tick_seconds{handler="%s"} %.6f'):format(
+    escape(state.longestHandler), state.longestTick)
   histogram(lines, "timer_lateness_seconds", "How late timers were; the sum is rounded up.",
     state.timersLate or {})
   local node = state.cluster

@@ -9,6 +9,8 @@ local core = require "sync.core"
 
 local C, handle = core.C, core.handle
 
+local REFUSALS = {EACCES = "banned", EAGAIN = "often"}
+
 local proxies = {}
 
 local function isList(value)
@@ -95,18 +97,18 @@ end
 
 --- Makes a request that came from a proxy its client's: `address`, `port`, `secure` and the
 -- header `host`.
--- @treturn boolean false when its address has as many connections as it may
+-- @treturn string|nil why it is refused: its address is "full", "banned" or comes too "often"
 function proxies.apply(slot, request)
-  if C.sync_proxied(handle, slot) == 0 then return true end
+  if C.sync_proxied(handle, slot) == 0 then return nil end
   local said = told(request.headers)
   local address, hops = origin(slot, said.addresses)
-  local admitted = C.sync_forwarded(handle, slot, address or "") == 0
+  local code = C.sync_forwarded(handle, slot, address or "")
   request.address, request.port = core.peer(slot)
   local protocol, host = at(said.protocols, hops), at(said.hosts, hops)
   if protocol then request.secure = protocol:lower() == "https" or protocol:lower() == "wss" end
   if host then request.headers.host = host end
   request.proxied = address ~= nil or protocol ~= nil or host ~= nil
-  return admitted
+  return code < 0 and (REFUSALS[core.problem(code)] or "full") or nil
 end
 
 return proxies

@@ -478,7 +478,7 @@ local function tokenOf(params)
 end
 
 local function turnAway(self, id, why, status)
-  auth.refused(getmetatable(self), why, self.address)
+  auth.refused(getmetatable(self), why, self.address, self.slot)
   -- Without an answer, which clients take for a refusal: they try again.
   if status == 503 then return self:close("busy", auth.TRY_AGAIN) end
   reply(self, id, refused(self, id, fault.UNAUTHORIZED, why))

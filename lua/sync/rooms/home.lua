@@ -31,11 +31,12 @@ local Home = Class:extend("Home")
 --- Makes that of a room: the room has a number, an id, a state and no members from now on.
 -- @tparam sync.Room room
 -- @tparam[opt] string id
-function Home.create(room, id)
+-- @tparam[opt] number number that it had in another process
+function Home.create(room, id, number)
   local class = getmetatable(room)
   local self = Home:new {
     room = room, class = class,
-    number = numbers.take(),       -- in this process, by which clients name the room
+    number = numbers.take(number), -- in this process, by which clients name the room
     lastMember = 0, byMember = {}, -- members by id
     entries = {}, entryCount = 0,  -- who is on the way in
     seats = {}, seatCount = 0,     -- timers, by secret
@@ -171,13 +172,19 @@ end
 function Home:reserve(seconds)
   if self.ended or self:isFull() or self.seatCount >= MOST_SEATS then return nil end
   local secret = core.randomHex(SECRET_BYTES)
+  self:keepSeat(secret, seconds)
+  self:offer()
+  return secret
+end
+
+--- Keeps a place for this secret.
+function Home:keepSeat(secret, seconds)
   self.seatCount = self.seatCount + 1
   self.seats[secret] = loop.startTimer(seconds, 0, function()
     self:release(secret)
     self:look()
   end)
-  self:offer()
-  return secret
+  self.seats[secret].due = core.C.sync_now() + seconds
 end
 
 --- Gives a place back that was kept.

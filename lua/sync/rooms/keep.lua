@@ -10,6 +10,7 @@ local Class = require "sync.class"
 local carried = require "sync.rooms.carried"
 local core = require "sync.core"
 local log = require "sync.log"
+local loop = require "sync.loop"
 local nodes = require "sync.rooms.nodes"
 local saved = require "sync.state.saved"
 
@@ -30,6 +31,7 @@ function Keep.begin(home, store, record)
     record = record or store.kept:begin(home.room.id),
     isPaused = true, hasBegun = false, -- it has not gone on yet
     isTaken = false, isWriting = false,
+    heir = false, isGiven = false,     -- a node that is to have the room; it may have it
     since = now(), due = 0, bytes = false, written = 0}
   home.keep, home.epoch = self, self.record.epoch
   home.state:setEpoch(home.epoch)
@@ -73,6 +75,7 @@ end
 
 --- Whether the home may go on: to be asked before each thing that others notice.
 function Keep:holds()
+  if self.isGiven then return false end
   local lease = self.store.lease
   if self.token == lease.token and lease:isValid() and not self.isTaken then
     if self.isPaused then resume(self) end
@@ -102,11 +105,52 @@ local function wrote(self, bytes, isDone, problem)
   end
 end
 
+-- The heir doesn't take the room, or doesn't say so. It goes on here when it's sure that nobody
+-- has it.
+local function takeBack(self)
+  self.record:write(self.bytes, carried.about(self.home), function(isDone, problem)
+    if problem then
+      return loop.startTimer(AGAIN_SECONDS, 0, function() takeBack(self) end)
+    end
+    self.heir, self.isGiven, self.isWriting = false, false, false
+    if not isDone then self:lose() end
+  end)
+end
+
+-- Gives the room to the heir, as it is now.
+local function give(self)
+  local home = self.home
+  local ok, bytes = pcall(saved.write, home.state, carried.describe(home))
+  if not ok then
+    self.heir = false
+    return
+  end
+  self.isGiven, self.isWriting, self.bytes = true, true, bytes
+  self.record:write(bytes, carried.about(home), function(isDone)
+    if not isDone then return takeBack(self) end
+    nodes.ask(self.heir, "inherit", {id = home.room.id, token = self.token,
+      class = home.class.className}, function(said)
+      if not said or not said.isTaken then return takeBack(self) end
+      self.isWriting = false
+      self:lose()
+    end)
+  end)
+end
+
+--- Gives the room to another node, soon.
+function Keep:handOver(node)
+  self.heir = node
+end
+
 --- Writes a snapshot, if one is due and something has changed.
 -- @tparam number time
 -- @treturn number bytes that were made
 function Keep:write(time)
   local home = self.home
+  if self.heir and not self.isWriting and not home.isOpening and self:holds() then
+    give(self)
+    return #(self.bytes or "")
+  end
   if self.due > time or self.isWriting or home.isOpening or not self:holds() then return 0 end
   self.due = time + seconds(self)
   local ok, bytes = pcall(saved.write, home.state, carried.describe(home))

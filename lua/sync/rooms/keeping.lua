@@ -76,6 +76,7 @@ function keeping.start()
       homes[home.room.id] = nil
       keeping.onTaken(home)
     end}
+  loop.beforeLinksClose(function() lease:close() end)
   loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, write)
   loop.startTimer(1, 1, look)
   return store

@@ -189,6 +189,16 @@ function Room:onRestore() end
 -- What it has begun is to be ended, and nothing to be written anywhere.
 function Room:onTaken() end
 
+--- Called at an upgrade, when the next process is about to take the room over, which goes on there
+-- with its declared state and members: what this returns is told to `onTakeover`. See
+-- docs/upgrade.md.
+-- @return a value without functions and the like; nil: nothing
+function Room:onHandover() end
+
+--- Called there with it, instead of `onCreate`, unless it was nil.
+-- @param data
+function Room:onTakeover(data) end -- luacheck: ignore data
+
 -- Making and finding rooms, by their class.
 
 --- Makes a room. Without members it ends after 10 s, or `emptyTime` if that is longer.
@@ -300,12 +310,14 @@ end
 -- @tparam[opt] number x
 -- @tparam[opt] number y
 function Room:look(member, x, y)
+  self.inner.hasSights = true
   C.sync_state_look(self.inner.state.handle, member.number, x and 1 or 0, x or 0, y or 0)
 end
 
 local function setSight(self, call, member, entity, sight)
   local side = Record.side(entity)
   if not side then error(("%s(member, entity): this is no entity"):format(call), 3) end
+  self.inner.hasSights = true
   if side.number then
     C.sync_state_sight(self.inner.state.handle, member.number, side.table, side.number, sight)
   end

@@ -1,10 +1,11 @@
 --- Rooms of a server that drains (lua/sync/drain.lua): nobody more comes in, `onShutdown` may let a
--- match end, and new rooms begin on other nodes.
+-- match end, and new rooms begin on other nodes. Rooms that persist go there themselves.
 -- @module sync.rooms.shutdown
 
 local directory = require "sync.rooms.directory"
 local drain = require "sync.drain"
 local nodes = require "sync.rooms.nodes"
+local placing = require "sync.rooms.placing"
 
 local shutdown = {}
 
@@ -14,6 +15,11 @@ local finishing = {} -- homes whose onShutdown has not returned, by number
 
 local function begin(home, seconds, hold, default)
   local room = home.room
+  if home.keep then -- it goes on elsewhere
+    local node = placing.node(home.class)
+    if node ~= nodes.own() then home.keep:handOver(node) end
+    return
+  end
   room:lock()
   if room.onShutdown == default then return end
   local done = hold(room)
@@ -49,7 +55,9 @@ function shutdown.watch(default)
     end,
     finish = function()
       finishing = {}
-      eachHome(function(home) home:finish(REASON) end)
+      eachHome(function(home)
+        if not home.keep then home:finish(REASON) end
+      end)
     end,
   }
 end

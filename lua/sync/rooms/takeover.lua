@@ -32,12 +32,13 @@ local function weight(id, node)
   return sum
 end
 
--- How many nodes go before this one.
+-- How many nodes go before this one: all others, when it drains.
 local function rank(id)
-  local own, before = nodes.own(), 0
+  local own, takers, before = nodes.own(), nodes.takers(), 0
+  if takers[1] ~= own then return #takers end
   local mine = weight(id, own)
-  for _, node in ipairs(nodes.list()) do
-    if node ~= own and weight(id, node) > mine then before = before + 1 end
+  for i = 2, #takers do
+    if weight(id, takers[i]) > mine then before = before + 1 end
   end
   return before
 end
@@ -108,6 +109,20 @@ local function takeOver(token)
     advance()
   end)
 end
+
+-- A node gives a room away.
+nodes.answers("inherit", function(_, said, answer)
+  local class = directory.class(said.class)
+  store = keeping.start()
+  if not class or not class.persist or not store or directory.byId(said.id) then
+    return answer {}
+  end
+  store.kept:take(said.id, said.token, function(record, bytes, about)
+    answer {isTaken = record ~= nil}
+    local home = record and making.restore(class, record, bytes, about)
+    if home then restored(home) end
+  end)
+end)
 
 local function look(token)
   if token == store.lease.token then return end

@@ -18,9 +18,10 @@ local SAY_MS = 10000
 local arrival = {
   --- Whether this process takes over, and hasn't yet.
   isNext = false,
+  --- What the process before has said first: a table.
+  hello = false,
 }
 
-local hello -- what the process before has said first
 
 local function decode(item)
   local ok, told = values.decode(core.string(item.data, item.length))
@@ -54,18 +55,18 @@ function arrival.begin()
   local parcel = receive(HELLO_MS)
   eachItem(parcel, function(item, type)
     if type == C.SYNC_ITEM_TEXT then
-      hello = decode(item)
+      arrival.hello = decode(item)
     elseif C.sync_parcel_inherit(handle, parcel, item) < 0 then
       error("sync: no memory for the sockets of the process before", 0)
     end
   end)
-  if not hello or hello.format ~= upgrade.FORMAT then
+  if not arrival.hello or arrival.hello.format ~= upgrade.FORMAT then
     local text = ("the program has another format (%s) than the one that runs (%s)")
-      :format(upgrade.FORMAT, tostring(hello and hello.format))
+      :format(upgrade.FORMAT, tostring(arrival.hello and arrival.hello.format))
     C.sync_next_say(SOCKET, text, SAY_MS)
     error("sync: " .. text, 0)
   end
-  upgrade.generation = hello.generation
+  upgrade.generation = arrival.hello.generation
 end
 
 -- The listener that goes on for one of the process before.
@@ -82,7 +83,7 @@ end
 -- Listeners in the order of those before. Raises what doesn't agree.
 local function match(listeners)
   local list, taken = {}, {}
-  for i, told in ipairs(hello.listeners) do
+  for i, told in ipairs(arrival.hello.listeners) do
     local name = ("%s port %d"):format(told.host, told.port)
     local listener, own = successor(told, listeners, taken)
     if not listener then error(("the script doesn't enable %s any more"):format(name), 0) end

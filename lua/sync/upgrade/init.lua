@@ -23,6 +23,7 @@ local QUIET_SECONDS = 1   -- that handlers have to come to their end, while noth
 local LOOK_SECONDS = 0.005
 local PATIENCE_MS = 10000 -- for a parcel to be taken
 local REST_SECONDS = 30   -- that answers have that are under way
+local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
 local upgrade = {
   --- What both processes must know to understand each other.
@@ -115,17 +116,21 @@ local function pack(self)
   return parcel
 end
 
---- Functions that add what else there is to a parcel.
-upgrade.parts = {}
+--- Functions that add what else there is to a parcel; that say what has to come to its end before,
+-- or nil; and that add to what the next process is told before it loads its script.
+upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
 
 -- Handing over.
 
 -- What still has to come to its end, or nil.
 local function unrest(self)
+  for _, unrestOf in ipairs(upgrade.unrests) do
+    local why = unrestOf()
+    if why then return why end
+  end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
   for _, client in pairs(loop.clients) do
     if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
-      if client:isSecure() then return "a client has TLS, which can't be handed over yet" end
       if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
     end
   end
@@ -135,7 +140,7 @@ local function letGo(self)
   for _, slot in ipairs(self.slots) do
     local client = loop.clients[slot]
     if client then loop.release(client) end
-    C.sync_let_go(handle, slot)
+    C.sync_let_go(handle, self.parcel, slot)
   end
   for client in pairs(loop.away) do
     loop.away[client] = nil
@@ -153,15 +158,21 @@ local function leave(self)
   letGo(self)
   local process, count = self.process, #self.slots
   finish(self)
+  C.sync_freeze(handle, 0)
   loop.stopTimers()
-  log.info(("upgrade: process %d has taken over, with %d connections"):format(process, count))
+  log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms")
+    :format(process, count, 1000 * (now() - self.frozenAt)))
   answer(("done: process %d has taken over"):format(process))
   self.onLeft(REST_SECONDS)
+  if handle.relay_count > 0 then
+    loop.startTimer(RELAY_SECONDS, 0, function() C.sync_end_relays(handle) end)
+  end
 end
 
 local function give(self)
   self.slots = {}
-  local parcel = pack(self)
+  self.parcel = pack(self)
+  local parcel = self.parcel
   local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
   if code < 0 then error("the parcel can't be sent: " .. select(2, core.problem(code)), 0) end
   local said, why = core.hear(self.fd, PATIENCE_MS)
@@ -188,6 +199,7 @@ end
 -- From now on nothing is read; between two ticks everything is handed over.
 local function quieten(self)
   C.sync_freeze(handle, 1)
+  self.frozenAt = now()
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
   clients.loseCalls()
@@ -217,6 +229,7 @@ local function introduce(self)
   for i, listener in ipairs(self.listeners) do
     told.listeners[i] = listener:describe()
   end
+  for _, add in ipairs(upgrade.hellos) do add(told) end
   addText(parcel, told, "hello")
   for _, listener in ipairs(self.listeners) do
     local name = listener:describe()

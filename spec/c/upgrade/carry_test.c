@@ -105,7 +105,7 @@ static void carry(struct client *client) {
     }
     CHECK_INT(sync_parcel_next(received, &item), 0);
     sync_parcel_free(received);
-    sync_let_go(from->sync, client->slot);
+    sync_let_go(from->sync, NULL, client->slot);
     server_settle(from);
     client->slot = (uint32_t)slot;
     client->at = !client->at;
@@ -470,7 +470,7 @@ TEST(carry_refuses_what_is_no_connection) {
         if (slot > 0) {
             server_feed(to, (uint32_t)slot, BYTES("\x81\x85" MASK "hello"));
             server_tick(to, false);
-            sync_let_go(to->sync, (uint32_t)slot);
+            sync_let_go(to->sync, NULL, (uint32_t)slot);
         }
         server_tick(to, false);
         server_forget(to);

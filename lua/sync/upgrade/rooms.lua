@@ -1,0 +1,123 @@
+--- Rooms that go on in the next process: their declared state, members, codes and seats. Members
+-- that are connected get a snapshot there.
+-- @module sync.upgrade.rooms
+
+local Here = require "sync.rooms.here"
+local Home = require "sync.rooms.home"
+local Member = require "sync.rooms.member"
+local Room = require "sync.rooms.room"
+local clients = require "sync.upgrade.clients"
+local core = require "sync.core"
+local directory = require "sync.rooms.directory"
+local loop = require "sync.loop"
+local making = require "sync.rooms.making"
+local packed = require "sync.packed"
+local saved = require "sync.state.saved"
+
+local now = core.C.sync_now
+
+local rooms = {}
+
+local function each(visit)
+  for _, class in ipairs(directory.classes()) do
+    for _, home in ipairs(directory.some(class)) do visit(home) end
+  end
+end
+
+--- What still has to come to its end, or nil.
+function rooms.unrest()
+  local why
+  each(function(home)
+    if home.busy > 0 or home.entryCount > 0 or home.isOpening then
+      why = ("a handler of %s waits"):format(tostring(home.room))
+    end
+  end)
+  return why
+end
+
+local function packMember(member)
+  local told, line = {}, member.line
+  for name in pairs(line:describe()) do told[name] = member[name] end
+  return {id = member.id, client = line.client.id, form = line.form, isAway = member.isAway,
+    told = told}
+end
+
+local function packSeats(home)
+  local seats = {}
+  for secret, timer in pairs(home.seats) do seats[secret] = timer.due - now() end
+  return seats
+end
+
+local function shapeOf(home)
+  return (packed.encode(home.state.schema:told(), true)) -- equal ones are equal texts
+end
+
+local function pack(home)
+  local room, class = home.room, home.class
+  if home.hasSights and class.onTakeover == Room.onTakeover then
+    error(("%s has used look, show, hide or unset, which don't go along: say them again in " ..
+      "onTakeover"):format(tostring(room)), 0)
+  end
+  local members = {}
+  for i, member in ipairs(room.members) do members[i] = packMember(member) end
+  return {what = "room", class = class.className, id = room.id, code = room.code,
+    number = home.number, isLocked = rawget(room, "isLocked"),
+    isPrivate = rawget(room, "isPrivate"), metadata = room.metadata, tick = room.tick,
+    start = home.start, patched = home.patched, lastMember = home.lastMember,
+    hasBegun = home.hasBegun, members = members, seats = packSeats(home),
+    shape = shapeOf(home), state = saved.write(home.state),
+    data = clients.call("onHandover of " .. class.className, room.onHandover, room)}
+end
+
+--- Adds all rooms to a parcel.
+function rooms.pack(parcel, add)
+  each(function(home) add(parcel, pack(home), tostring(home.room)) end)
+end
+
+local function restoreMember(home, told)
+  local client = loop.find(told.client)
+  if not client then return end -- it was about to go
+  local line = Here.create(client, home, told.form)
+  local member = Member.create(home.room, line, told.id, told.told)
+  line:enter({cancel = function() end}, member)
+  home:add(member)
+  member.early = nil
+  member.isAway = told.isAway
+  line:begin()
+end
+
+local function restoreTime(home, told)
+  home.start, home.patched, home.room.tick = told.start, told.patched, told.tick
+  home.lastMember, home.hasBegun = told.lastMember, told.hasBegun
+end
+
+local function restoreState(home, told)
+  local ok, why = saved.read(home.state, told.state, function(id) return home.byMember[id] end)
+  if not ok then error(("the state of %s: %s"):format(tostring(home.room), why), 0) end
+  if #home.room.members > 0 and shapeOf(home) ~= told.shape then
+    error(("the state of %s is declared otherwise than its members know it"):format(told.class), 0)
+  end
+end
+
+--- Makes a room what it was in the process before.
+-- @tparam table told of `pack`
+function rooms.restore(told)
+  local class = directory.class(told.class)
+  if not class then error(("there is no class of rooms %s any more"):format(told.class), 0) end
+  making.check(class)
+  local room = class:new {metadata = told.metadata, isLocked = told.isLocked,
+    isPrivate = told.isPrivate}
+  local home = Home.create(room, told.id, told.number)
+  restoreTime(home, told)
+  if told.code then directory.encode(home, told.code) end
+  for _, member in ipairs(told.members) do restoreMember(home, member) end
+  restoreState(home, told)
+  for secret, seconds in pairs(told.seats) do home:keepSeat(secret, math.max(seconds, 0.001)) end
+  if told.data ~= nil then
+    clients.call("onTakeover of " .. told.class, room.onTakeover, room, told.data)
+  end
+  home:offer()
+  home:look()
+end
+
+return rooms
