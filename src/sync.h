@@ -197,7 +197,8 @@ struct sync {
     double clients_refused; /* their address had as many as it may, or came too often */
     double clients_banned;  /* the same of those that are shut out */
     double ticks;
-    double busy; /* seconds that the program has had the batches in its hands */
+    double busy;         /* seconds that the program has had the batches in its hands */
+    double longest_tick; /* seconds, of these: see sync_longest_handler */
     struct sync_times tick_times;  /* of which each tick had so much */
     struct sync_times timers_late; /* when they fired */
 };
@@ -719,6 +720,10 @@ void sync_watchdog_tell(struct sync *sync, const char *stack);
 
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
 void sync_watchdog_caught(void);
+
+/* Whose handler made the longest tick: "onData of Echo", or "12 events" where that is not
+ * known. Returns the length of the text, which ends at a NUL. */
+uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size);
 
 /* Whether LuaJIT's profiler runs, or something else that takes its signal. */
 int32_t sync_is_profiled(void);
