@@ -154,7 +154,7 @@ test: deps-build-test ## install what is missing, build, and run all tests
 	@$(MAKE) -s build
 	@sh spec/all
 
-include src/nats/nats.mk
+include src/nats/nats.mk packages/packages.mk
 -include spec/c/c.mk bench/bench.mk bench/instructions/instructions.mk
 
 # The same program with the address and undefined-behaviour sanitizers.
