@@ -224,8 +224,7 @@ local function toldToStop(number)
   if sync.worker then
     -- A terminal and a service manager tell every process; the parent says TERM once, and
     -- ends those that take too long itself.
-    if stopped or number == SIGNALS.INT then return end
-    if drain.isOn() then return sync.stop() end
+    if stopped or drain.isOn() or number == SIGNALS.INT then return end
     loop.exitCode = loop.TOLD -- a signal of others': the parent starts another worker
   else
     endWatching() -- the next one, of either kind, ends the process at once

@@ -146,7 +146,7 @@ describe("sync-lua new", function()
         names = names + 1
         assert.truthy(io.open(project .. "/" .. name), name)
       end
-      assert.equal(4, names)
+      assert.equal(5, names)
     end)
   end)
 

@@ -11,7 +11,7 @@ local HELP = [[
 usage: sync-lua new NAME
 
 Makes a project in a new folder NAME: a protocol whose functions a page calls, the page,
-specs, and a README that says how to run them. NAME is of letters, digits, - and _, and
+specs, a unit for systemd, a Dockerfile, and a README. NAME is of letters, digits, - and _, and
 begins with a letter. The folder may be there already if it is empty.
 
 A script that is called new is run by: sync-lua ./new
