@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -17,6 +18,7 @@
 #include "conn/hold.h"
 #include "conn/memory.h"
 #include "conn/output.h"
+#include "conn/watched.h"
 #include "core/core.h"
 #include "core/json.h"
 #include "core/resolve.h"
@@ -159,11 +161,7 @@ uint32_t sync_held(struct sync *sync, uint32_t slot) {
 uint32_t sync_peer(struct sync *sync, uint32_t slot, char *text, size_t size) {
     struct conn *conn = core_conn(core_of(sync), slot);
     text[0] = '\0';
-    if (!conn || (conn->kind != SYNC_TRANSPORT_TCP && !conn->forwarded)) {
-        return 0;
-    }
-    inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
-    return conn->port;
+    return conn ? conn_address(conn, text, size) : 0;
 }
 
 uint32_t sync_transport(struct sync *sync, uint32_t slot) {
@@ -587,24 +585,9 @@ int32_t sync_state_patch(struct sync *sync, struct sync_state *state, double tic
     return patches_send(core_of(sync), state, tick);
 }
 
-/* For the watchdog, which knows no connections. */
-static void describe_client(struct core *core, uint32_t slot,
-                            struct watched_client *client) {
-    const struct conn *conn = core_conn(core, slot);
-    if (!conn) {
-        return;
-    }
-    if (conn->service->name) {
-        memccpy(client->class, conn->service->name, 0, sizeof(client->class) - 1);
-    }
-    client->port =
-        sync_peer(&core->public, slot, client->address, sizeof(client->address));
-    client->name = conn->name ? core->names + conn->name : 0;
-}
-
 int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *options,
                             char *message, size_t size) {
-    return watchdog_start(core_of(sync), options, describe_client, message, size);
+    return watchdog_start(core_of(sync), options, watched_describe, message, size);
 }
 
 void sync_watchdog_caught(void) {
@@ -621,6 +604,11 @@ int32_t sync_watchdog_asks(struct sync *sync) {
 
 void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
+}
+
+uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size) {
+    int length = snprintf(text, size, "%s", core_of(sync)->longest_handler);
+    return (uint32_t)length < size ? (uint32_t)length : (uint32_t)size - 1;
 }
 
 int32_t sync_is_profiled(void) {

@@ -197,7 +197,8 @@ struct sync {
     double clients_refused; /* their address had as many as it may, or came too often */
     double clients_banned;  /* the same of those that are shut out */
     double ticks;
-    double busy; /* seconds that the program has had the batches in its hands */
+    double busy;         /* seconds that the program has had the batches in its hands */
+    double longest_tick; /* seconds, of these: see sync_longest_handler */
     struct sync_times tick_times;  /* of which each tick had so much */
     struct sync_times timers_late; /* when they fired */
 };
@@ -720,6 +721,10 @@ void sync_watchdog_tell(struct sync *sync, const char *stack);
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
 void sync_watchdog_caught(void);
 
+/* Whose handler made the longest tick: "onData of Echo", or "12 events" where that is not
+ * known. Returns the length of the text, which ends at a NUL. */
+uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size);
+
 /* Whether LuaJIT's profiler runs, or something else that takes its signal. */
 int32_t sync_is_profiled(void);
 
@@ -743,6 +748,9 @@ int32_t sync_is_next(void);
 /* Reads no client any more that is open, and accepts none; or does again. */
 void sync_freeze(struct sync *sync, int32_t freeze);
 
+/* Whether nothing of connections that are frozen is under way in the kernel any more. */
+int32_t sync_rests(struct sync *sync);
+
 /* Says a text to the other process, and hears one, at most size - 1 bytes with a NUL
  * behind them; waits at most so long. Return 0, or how many bytes; or an error code:
  * UV_EAGAIN when nothing came, UV_EOF when there's nobody any more. */
@@ -754,6 +762,10 @@ void sync_next_close(int32_t fd);
  * listens on it: who asks for an upgrade hears so what came of it. */
 void sync_answer(const char *name, const char *text);
 int32_t sync_answer_wait(const char *name);
+
+/* What both processes must know to understand each other: it changes with what parcels
+ * hold, here and in lua/sync/upgrade/. */
+enum { SYNC_HANDOVER_FORMAT = 1 };
 
 struct sync_parcel;
 enum sync_item_type { SYNC_ITEM_TEXT = 1, SYNC_ITEM_LISTENER, SYNC_ITEM_CLIENT };

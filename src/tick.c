@@ -9,6 +9,7 @@
 #include "conn/input.h"
 #include "conn/output.h"
 #include "conn/ready.h"
+#include "conn/watched.h"
 #include "core/core.h"
 #include "core/heap.h"
 #include "core/memory.h"
@@ -24,6 +25,7 @@
 #include "listen/connect.h"
 #include "listen/inherit.h"
 #include "listen/listener.h"
+#include "listen/passed.h"
 #include "websocket/broadcast.h"
 #include "websocket/send.h"
 #include "workers/broker.h"
@@ -68,6 +70,7 @@ struct sync *sync_open(void) {
     core->ready_end = &core->ready;
     core->public.events = core->batch.events;
     core->public.client_limit = UINT32_MAX;
+    passed_begin(core);
     ignore_sigpipe();
     return &core->public;
 }
@@ -178,14 +181,15 @@ static void count_tick(struct core *core) {
         uint64_t spent = uv_hrtime() - core->handed_out;
         core->public.ticks++;
         core->public.busy += (double)spent / 1e9;
+        watched_tick(core, (double)spent / 1e9);
         times_add(&core->public.tick_times, spent / 1000);
     }
 }
 
 int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
-    core_beat(core, false);
     count_tick(core);
+    core_beat(core, false);
     end_tick(core);
     /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
      */

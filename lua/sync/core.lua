@@ -100,6 +100,11 @@ function core.startWatchdog(fields)
   return C.sync_watchdog_start(handle, options, text, 1024), ffi.string(text)
 end
 
+--- Whose handler made the longest tick.
+function core.longestHandler()
+  return ffi.string(text, C.sync_longest_handler(handle, text, 1024))
+end
+
 --- A `struct sync_options` from a table of its fields.
 function core.options(fields)
   return ffi.new("struct sync_options", fields)

@@ -186,6 +186,30 @@ describe("the panel", function()
     assert.matches('sync_tick_seconds_bucket{le="%+Inf"} %d', body)
   end)
 
+  it("has the longest tick and its handler", function()
+    local _, slow = program.serve([[
+      local Slow = sync.Protocol:extend("Slow")
+      Slow.framing = "line"
+      function Slow:onData(data)
+        local last = sync.now() + tonumber(data)
+        while sync.now() < last do end
+        self:send(data)
+      end
+      sync.enable("127.0.0.1", 0, Slow, {panel = "]] .. TOKEN .. [["})
+      sync.start()
+    ]])
+    local client = assert(socket.connect("127.0.0.1", slow))
+    client:settimeout(Process.BOUND)
+    client:send("0.6\n0\n") -- in one tick: the watchdog has seen which it was
+    for _ = 1, 2 do assert(client:receive("*l")) end
+    local state = cjson.decode((select(2, get(slow, "/panel.json" .. query))))
+    assert.is_true(state.longestTick >= 0.6)
+    assert.equal("onData of Slow", state.longestHandler)
+    assert.matches('sync_longest_tick_seconds{handler="onData of Slow"} %d',
+      (select(2, get(slow, "/metrics" .. query))))
+    client:close()
+  end)
+
   it("is off unless there is a token, which is 8 letters or more", function()
     assert.matches("panel must be false, or a token of 8 letters or more",
       support.raised(sync.enable, "127.0.0.1", 0, support.protocol(), {panel = "short"}))

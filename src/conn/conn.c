@@ -2,6 +2,7 @@
  * output.c's. */
 #include "conn/conn.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,14 @@ static void tell_freed(struct core *core) {
 static void release(struct conn *conn) {
     conn->next_owing = conn->core->released;
     conn->core->released = conn;
+}
+
+uint32_t conn_address(const struct conn *conn, char *text, size_t size) {
+    if (conn->kind != SYNC_TRANSPORT_TCP && !conn->forwarded) {
+        return 0;
+    }
+    inet_ntop(conn->ipv6 ? AF_INET6 : AF_INET, conn->address, text, (socklen_t)size);
+    return conn->port;
 }
 
 void conn_keep_peer(struct conn *conn, const struct sockaddr *peer) {

@@ -131,6 +131,9 @@ int conn_open(struct service *service, const struct protocol *protocol,
 /* Whose address it has from now on. */
 void conn_keep_peer(struct conn *conn, const struct sockaddr *peer);
 
+/* Writes its IP address, if it has one, and returns its port. */
+uint32_t conn_address(const struct conn *conn, char *text, size_t size);
+
 /* Closes gracefully, for a reason of ours; because the client ended its side; or at
  * once, a TCP client seeing a reset if `reset`. */
 void conn_end(struct conn *conn, enum sync_reason reason);

@@ -125,8 +125,9 @@ struct core {
     struct watch *watches;   /* of other libraries' descriptors: see watch.h */
     struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
-    double names;        /* what clients' names have in common: see sync_name */
-    uint64_t handed_out; /* when the last batch was, in ns */
+    char longest_handler[96]; /* of the longest tick */
+    double names;             /* what clients' names have in common: see sync_name */
+    uint64_t handed_out;      /* when the last batch was, in ns */
 
     bool crowded; /* this tick had no room for a client whose turn it was */
     bool polling; /* libuv runs, and may sleep */

@@ -11,14 +11,14 @@
 
 enum { MOST_TOLD = 8 /* calls */, TEXT = 1024 };
 
-void finding_note(struct finding *finding, struct core *core,
+void finding_note(struct finding *finding, struct core *core, int32_t which,
                   watchdog_describe *describe) {
     const struct sync *sync = &core->public;
     memset(finding, 0, sizeof(*finding));
-    if (core->filling || sync->cursor < 1 || (uint32_t)sync->cursor > sync->event_count) {
+    if (core->filling || which < 1 || (uint32_t)which > sync->event_count) {
         return;
     }
-    const struct sync_event *event = &sync->events[sync->cursor - 1];
+    const struct sync_event *event = &sync->events[which - 1];
     finding->type = event->type;
     if (event->type < SYNC_TIMER) {
         describe(core, event->id, &finding->client);
@@ -134,18 +134,25 @@ static const char *make_traceback(char text[2 * FINDING_STACK], const char *stac
     return text;
 }
 
+void finding_name(const struct finding *finding, char *text, size_t size) {
+    const char *class = finding->client.class;
+    snprintf(text, size, "%s%s%s", handler_of(finding->type), class[0] ? " of " : "",
+             class);
+}
+
 void finding_say(const struct finding *finding, bool json, double seconds) {
     const struct watched_client *client = &finding->client;
     char message[TEXT];
+    char handler[128];
     char calls[TEXT];
     char name[24];
     char traceback[2 * FINDING_STACK];
     struct log_field fields[4];
     size_t count = 0;
     describe_calls(finding, calls);
+    finding_name(finding, handler, sizeof(handler));
     snprintf(message, sizeof(message),
-             "a handler is stuck, nobody is served: %s%s%s has not ended for %.1f s",
-             handler_of(finding->type), client->class[0] ? " of " : "", client->class,
+             "a handler is stuck, nobody is served: %s has not ended for %.1f s", handler,
              seconds);
     append_place(message, finding->stack);
     if (client->address[0]) {

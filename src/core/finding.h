@@ -14,11 +14,17 @@ struct finding {
     int call_count;
     char stack[FINDING_STACK]; /* where Lua is: lines of file:line, innermost first; empty
                                   when that is not known */
+    bool stands;               /* it is the event that was asked about */
     bool compiled;             /* they were made by compiled code */
 };
 
-void finding_note(struct finding *finding, struct core *core,
+/* Of the batch's event at this place, counted from 1; 0: none. */
+void finding_note(struct finding *finding, struct core *core, int32_t which,
                   watchdog_describe *describe);
+
+/* "onData of Echo". */
+void finding_name(const struct finding *finding, char *text, size_t size);
+
 void finding_trace(struct finding *finding);
 
 /* Logs that the handler has not ended for so many seconds. */

@@ -33,8 +33,9 @@
 #include "core/luajit.h"
 
 enum {
-    WAKES = 8,   /* in the time that a handler may take */
-    TRY_MS = 50, /* between two errors */
+    PATIENCE = 8, /* times that, until a thread is taken to answer no signal */
+    WAKES = 8,    /* in the time that a handler may take */
+    TRY_MS = 50,  /* between two errors */
     TRIES = 18,
     LAST_WORDS_MS = 1000,
     LUA_MS = 300,    /* that Lua gets to tell by itself */
@@ -63,14 +64,18 @@ static struct watchdog {
     uv_cond_t wake;
     bool stop;
     bool json;
-    uint32_t limit;  /* ms */
-    uint32_t ending; /* ms; 0: handlers are not ended */
-    struct spot condemned;
+    uint32_t limit;      /* ms */
+    uint32_t ending;     /* ms; 0: handlers are not ended */
+    struct spot suspect; /* what questions are about */
+    bool reported;       /* it is in the log */
     atomic_bool insists; /* on ending it, whoever catches the error */
     _Atomic(enum question) question;
     atomic_bool asks;        /* Lua for what runs there */
     atomic_bool told;        /* Lua has */
     _Atomic(double) seconds; /* that it is at this event */
+    uint32_t dwelt_count;    /* the most wakes at one event of a tick, */
+    atomic_uint dwelt_beats;
+    atomic_int dwelt; /* and which */
     struct finding finding;
 } dog;
 
@@ -110,7 +115,7 @@ static void ask_lua(void) {
 
 /* Whether what is to be ended is still under way. */
 static bool stands(void) {
-    return dog.core && is_same(spot_now(&dog), dog.condemned);
+    return dog.core && is_same(spot_now(&dog), dog.suspect);
 }
 
 static void on_signal(int number, siginfo_t *info, void *context) {
@@ -120,9 +125,10 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     int before = errno;
     enum question question = atomic_load(&dog.question);
     if (dog.core && question == WHAT) {
-        finding_note(&dog.finding, dog.core, dog.describe);
+        finding_note(&dog.finding, dog.core, dog.core->public.cursor, dog.describe);
+        dog.finding.stands = stands();
         ask_lua();
-    } else if (dog.core && question == WHERE) {
+    } else if (dog.core && question == WHERE && stands()) {
         finding_trace(&dog.finding);
     } else if (dog.core && question == END && stands()) {
         ending_raise();
@@ -159,17 +165,30 @@ static bool lua_tells(struct watchdog *watchdog) {
     return atomic_load(&watchdog->told);
 }
 
-static void tell(struct watchdog *watchdog) {
+/* Logs it, unless it has ended meanwhile. Returns whether it is worth while to try again:
+ * on a busy machine an answer takes its time. */
+static bool tell(struct watchdog *watchdog, struct spot spot) {
+    watchdog->suspect = spot;
     atomic_store(&watchdog->told, false);
+    watchdog->finding.stands = false;
     if (!ask(watchdog, WHAT)) {
-        log_error(watchdog->json, "the loop is stuck, and answers no signal", NULL, 0,
-                  NULL);
-        return;
+        return true;
     }
-    if (!lua_tells(watchdog)) {
-        ask(watchdog, WHERE);
+    if (watchdog->finding.stands) {
+        if (!lua_tells(watchdog)) {
+            ask(watchdog, WHERE);
+        }
+        finding_say(&watchdog->finding, watchdog->json, atomic_load(&watchdog->seconds));
+        watchdog->reported = true;
     }
-    finding_say(&watchdog->finding, watchdog->json, atomic_load(&watchdog->seconds));
+    return false;
+}
+
+static void say_silent(struct watchdog *watchdog) {
+    log_error(watchdog->json,
+              "a handler is stuck, nobody is served: its thread answers no signal", NULL,
+              0, NULL);
+    watchdog->reported = true;
 }
 
 static void say_moved(const struct watchdog *watchdog, double seconds) {
@@ -203,7 +222,7 @@ static void end_handler(struct watchdog *watchdog, struct spot spot) {
     snprintf(why, sizeof(why), "the handler was ended: it has run for %g s",
              watchdog->ending / 1000.0);
     ending_explain(why);
-    watchdog->condemned = spot;
+    watchdog->suspect = spot;
     set_signal(true);
     uint32_t caught = ending_caught();
     int rests = 0;
@@ -225,23 +244,36 @@ static void end_handler(struct watchdog *watchdog, struct spot spot) {
     }
 }
 
+/* For the panel: at which event of a tick it was longest. */
+static void note_dwelling(struct watchdog *watchdog, struct spot spot, uint32_t count) {
+    if (count > watchdog->dwelt_count ||
+        spot.beats != atomic_load(&watchdog->dwelt_beats)) {
+        watchdog->dwelt_count = count;
+        atomic_store(&watchdog->dwelt, spot.cursor);
+        atomic_store(&watchdog->dwelt_beats, spot.beats);
+    }
+}
+
 /* Looks at the loop once a wake. */
 static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) {
     struct spot now = spot_now(watchdog);
     double slice = watchdog->limit / 1000.0 / WAKES;
     if (is_handling(now) && is_same(now, *last)) {
         (*count)++;
+        note_dwelling(watchdog, now, *count);
         atomic_store(&watchdog->seconds, slice * *count);
-        if (*count == WAKES) {
-            tell(watchdog);
+        if (*count >= WAKES && !watchdog->reported && tell(watchdog, now) &&
+            *count >= PATIENCE * WAKES) {
+            say_silent(watchdog);
         }
         if (watchdog->ending && slice * *count * 1000 >= watchdog->ending) {
             end_handler(watchdog, now);
         }
         return;
     }
-    if (*count >= WAKES) {
+    if (watchdog->reported) {
         say_moved(watchdog, slice * *count);
+        watchdog->reported = false;
     }
     *last = now;
     *count = 0;
@@ -310,6 +342,7 @@ int watchdog_start(struct core *core, const struct sync_watchdog *options,
     dog.stop = false;
     dog.json = options->json != 0;
     dog.limit = options->limit;
+    dog.reported = false;
     struct lua_State *lua = options->ending ? (void *)(uintptr_t)options->lua : NULL;
     message[0] = 0;
     bool ends = ending_use(lua, options->own, stands, message, size) == 0;
@@ -351,4 +384,10 @@ void watchdog_caught(void) {
     if (!atomic_load(&dog.insists)) {
         ending_end();
     }
+}
+
+int32_t watchdog_dwelt(struct core *core) {
+    bool knows =
+        dog.core == core && atomic_load(&dog.dwelt_beats) == atomic_load(&core->beats);
+    return knows ? atomic_load(&dog.dwelt) : 0;
 }

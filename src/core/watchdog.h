@@ -26,3 +26,6 @@ void watchdog_stop(struct core *core);
 bool watchdog_asks(struct core *core);
 void watchdog_tell(struct core *core, const char *stack);
 bool watchdog_sees_profiler(void);
+
+/* At which event of this tick the loop was seen longest, counted from 1; 0: at none. */
+int32_t watchdog_dwelt(struct core *core);

@@ -113,6 +113,7 @@ function panel.state()
     queued = queued, slowest = slowest[1] and slowest or nil,
     ticks = handle.ticks, busy = handle.busy, cpu = os.clock(),
     ioThreads = core.ioThreads(),
+    longestTick = handle.longest_tick, longestHandler = core.longestHandler(),
     bucketEnds = ends, tickTimes = tickTimes[1] and tickTimes or nil,
     timersLate = timersLate[1] and timersLate or nil,
     handlers = all[1] and all or nil, jit = compiler.isOn(),
@@ -187,6 +188,9 @@ function panel.metrics()
   end
   histogram(lines, "tick_seconds", "How long handlers took in a tick; the sum is rounded up.",
     state.tickTimes or {})
+  metric(lines, "longest_tick_seconds", "gauge", "The longest since the start.")
+  lines[#lines + 1] = ('sync_longest_tick_seconds{handler="%s"} %.6f'):format(
+    escape(state.longestHandler), state.longestTick)
   histogram(lines, "timer_lateness_seconds", "How late timers were; the sum is rounded up.",
     state.timersLate or {})
   local node = state.cluster
