@@ -14,15 +14,16 @@ static bool ask_for_bytes(struct uring *uring, struct line *line) {
 }
 
 /* A poll for once would end at once for a client that has ended its side; this one tells
- * of changes only. */
+ * of changes only. A reset is told of whatever is asked for. */
 static bool ask_for_room(struct uring *uring, struct line *line) {
     struct io_uring_sqe *entry = ring_entry(&lane_of(uring, line)->ring);
     if (!entry) {
         return false;
     }
-    io_uring_prep_poll_multishot(entry, line->fd, POLLOUT);
+    io_uring_prep_poll_multishot(entry, line->fd, line->stream->full ? POLLOUT : 0);
     entry->user_data = line_name(line, OF_ROOM);
-    line->rooming = true;
+    line->polling = true;
+    line->rooming = line->stream->full;
     return true;
 }
 
@@ -37,28 +38,41 @@ static bool cancel(struct uring *uring, const struct line *line, uint32_t kind) 
     return true;
 }
 
-/* Asks for what a line wants, and cancels what it doesn't. Returns false when the kernel
- * takes no more entries now. */
-static bool ask(struct uring *uring, struct line *line) {
+/* Asks for bytes, or for none any more. Returns false when the kernel takes no more
+ * entries now; and so do the others. */
+static bool consider_bytes(struct uring *uring, struct line *line) {
     const struct stream *stream = line->stream;
-    bool closing = stream->closing;
-    bool wants_bytes = !closing && !stream->paused && !line->end && !line_has_bytes(line);
-    /* A poll tells of a reset, too, which nothing else does while it's paused. */
-    bool wants_room = !closing && (stream->full || (stream->paused && !line->end));
-    bool asked = true;
-    if (wants_bytes && !line->receiving) {
-        asked &= ask_for_bytes(uring, line);
-    } else if ((closing || stream->paused) && line->receiving && !line->cancelling) {
+    bool wants =
+        !stream->closing && !stream->paused && !line->end && !line_has_bytes(line);
+    if (wants && !line->receiving) {
+        return ask_for_bytes(uring, line);
+    }
+    if ((stream->closing || stream->paused) && line->receiving && !line->cancelling) {
         line->cancelling = cancel(uring, line, OF_RECEIVE);
-        asked &= line->cancelling;
+        return line->cancelling;
     }
-    if (wants_room && !line->rooming) {
-        asked &= ask_for_room(uring, line);
-    } else if (!wants_room && line->rooming && !line->forgetting) {
+    return true;
+}
+
+/* While it's paused nothing but a poll tells of a reset. That one stands until the end,
+ * for who is paused once is paused often, and it costs nothing while nothing happens. */
+static bool consider_room(struct uring *uring, struct line *line) {
+    const struct stream *stream = line->stream;
+    bool may_break = stream->paused && (!line->end || line->end == UV_EOF);
+    bool wants = !stream->closing && (stream->full || may_break);
+    bool stale = stream->closing || stream->full != line->rooming;
+    if (wants && !line->polling) {
+        return ask_for_room(uring, line);
+    }
+    if (line->polling && stale && !line->forgetting) {
         line->forgetting = cancel(uring, line, OF_ROOM);
-        asked &= line->forgetting;
+        return line->forgetting;
     }
-    return asked;
+    return true;
+}
+
+static bool ask(struct uring *uring, struct line *line) {
+    return consider_bytes(uring, line) && consider_room(uring, line);
 }
 
 static void ask_of(struct uring *uring, struct queue *queue, uint32_t *left) {

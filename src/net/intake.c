@@ -63,7 +63,7 @@ void intake_room(struct uring *uring, struct line *line,
                  const struct io_uring_cqe *completion) {
     bool over = !(completion->flags & IORING_CQE_F_MORE);
     if (over) {
-        line->rooming = false;
+        line->polling = false;
         line->forgetting = false;
     }
     if (line_is_closing(line)) {
@@ -80,7 +80,7 @@ void intake_room(struct uring *uring, struct line *line,
         line->has_room = true;
         line_wait_to_tell(uring, line);
     }
-    if (over && line->stream->full) {
+    if (over && (line->stream->full || line->stream->paused)) {
         line_reconsider(uring, line);
     }
 }

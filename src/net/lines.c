@@ -29,7 +29,7 @@ void line_spend(struct uring *uring, struct kept *kept) {
 }
 
 void line_close_if_over(struct uring *uring, struct line *line) {
-    if (line->receiving || line->rooming || line->flying) {
+    if (line->receiving || line->polling || line->flying) {
         line_reconsider(uring, line);
         return;
     }

@@ -61,7 +61,8 @@ struct line {
     int32_t landed;  /* of which so many were, or an error code */
     bool receiving;
     bool cancelling;
-    bool rooming; /* it's polled for room */
+    bool polling; /* for room, or for a reset alone */
+    bool rooming; /* for room */
     bool forgetting;
     bool has_room;
     bool broken; /* while it's paused, and so nothing is received */

@@ -158,6 +158,25 @@ EACH_WAY(poller_tells_nothing_of_one_that_is_paused) {
     close_end(&end);
 }
 
+/* A uv_poll_t that is paused tells nothing. */
+EACH_WAY(poller_tells_of_a_break_while_paused) {
+    struct end end;
+    if (strcmp(poller.backend->name, "poll") == 0) {
+        return;
+    }
+    open_end(&end, 0);
+    for (int i = 0; i < 5; i++) {
+        stream_watch_bytes(&poller, &end.stream, i % 2 == 1);
+        stream_watch_room(&poller, &end.stream, i == 3);
+        poller_wait(&poller, false);
+    }
+    CHECK_INT(end.told, 0);
+    close(end.other);
+    UNTIL(end.told > 0);
+    end.other = dup(STDERR_FILENO);
+    close_end(&end);
+}
+
 EACH_WAY(poller_tells_of_room_when_there_is) {
     static char much[64 * 1024];
     struct end end;
