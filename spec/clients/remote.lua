@@ -12,6 +12,7 @@ local CLIENTS_PER_ROOM = 10
 
 local Game = sync.Remote:extend("Game")
 Game.run = 1
+Game.detectTimeout = 15 -- WebSockets alone come, slowly on a busy machine
 
 for _, setting in ipairs {select(2, ...)} do
   local name, value = setting:match("^(%w+)=([%d.]+)$")
