@@ -748,6 +748,9 @@ int32_t sync_is_next(void);
 /* Reads no client any more that is open, and accepts none; or does again. */
 void sync_freeze(struct sync *sync, int32_t freeze);
 
+/* Whether nothing of connections that are frozen is under way in the kernel any more. */
+int32_t sync_rests(struct sync *sync);
+
 /* Says a text to the other process, and hears one, at most size - 1 bytes with a NUL
  * behind them; waits at most so long. Return 0, or how many bytes; or an error code:
  * UV_EAGAIN when nothing came, UV_EOF when there's nobody any more. */
@@ -759,6 +762,10 @@ void sync_next_close(int32_t fd);
  * listens on it: who asks for an upgrade hears so what came of it. */
 void sync_answer(const char *name, const char *text);
 int32_t sync_answer_wait(const char *name);
+
+/* What both processes must know to understand each other: it changes with what parcels
+ * hold, here and in lua/sync/upgrade/. */
+enum { SYNC_HANDOVER_FORMAT = 1 };
 
 struct sync_parcel;
 enum sync_item_type { SYNC_ITEM_TEXT = 1, SYNC_ITEM_LISTENER, SYNC_ITEM_CLIENT };

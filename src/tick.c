@@ -25,6 +25,7 @@
 #include "listen/connect.h"
 #include "listen/inherit.h"
 #include "listen/listener.h"
+#include "listen/passed.h"
 #include "websocket/broadcast.h"
 #include "websocket/send.h"
 #include "workers/broker.h"
@@ -69,6 +70,7 @@ struct sync *sync_open(void) {
     core->ready_end = &core->ready;
     core->public.events = core->batch.events;
     core->public.client_limit = UINT32_MAX;
+    passed_begin(core);
     ignore_sigpipe();
     return &core->public;
 }

@@ -534,6 +534,20 @@ export class Room {
     for (const prediction of room.#predictions) prediction.forget();
   }
 
+  // What to ask with so that the member comes back by another node, or undefined.
+  static returnBy(room) {
+    const {back} = room.#joined;
+    return back && {id: back, form: room.#settings.form};
+  }
+
+  // It is back.
+  static returned(room, joined) {
+    room.#joined = joined;
+    room.number = joined.room;
+    room.#epoch = Math.max(room.#epoch, joined.epoch);
+    Room.resumed(room);
+  }
+
   // What came for it can't be read.
   static unreadable(room) { room.#ask(); }
 

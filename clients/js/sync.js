@@ -368,7 +368,7 @@ export class Client {
     const parts = [];
     // Patches may follow at once, before anybody who waits for the promise runs.
     const answer = this.#expect(parts, method, {...params, form}, how,
-      joined => this.#enter(joined, {interpolate, delay}));
+      joined => this.#enter(joined, {interpolate, delay, form}));
     this.#submit({parts}, how);
     return answer;
   }
@@ -408,6 +408,32 @@ export class Client {
   #loseRooms(reason) {
     this.#lateJoins.clear();
     for (const id of [...this.#rooms.keys()]) this.#loseRoom(id, reason);
+  }
+
+  // The node that had the session has died. Who was in a room of another node comes back there, as
+  // the member that it was; other rooms are lost.
+  #returnToRooms() {
+    this.#lateJoins.clear();
+    for (const room of [...this.#rooms.values()]) {
+      this.#forgetRoom(room.number);
+      if (Room.returnBy(room)) this.#returnTo(room); else Room.left(room, "lost");
+    }
+  }
+
+  async #returnTo(room) {
+    const [parts, how] = [[], {offline: "queue"}];
+    const answer = this.#expect(parts, "sync.joinById", Room.returnBy(room), how, joined => {
+      if (!room.isIn) return this.notify("sync.leave", {room: joined.room});
+      if (this.#rooms.size === 0) this.clock.start();
+      this.#rooms.set(joined.room, room);
+      Room.returned(room, joined);
+    });
+    this.#submit({parts}, how);
+    try {
+      await answer;
+    } catch {
+      Room.left(room, "lost");
+    }
   }
 
   // A patch, as bytes or an object. What comes for a room that was left is for nothing.
@@ -942,7 +968,7 @@ export class Client {
       this.#early = undefined;
       const {resumed, missed, callsLost} = message.result ?? {};
       this.#markSent(callsLost === true);
-      if (callsLost === true) this.#loseRooms("lost"); // with the node that had the session
+      if (callsLost === true) this.#returnToRooms();
       if (resumed === true) this.#ready(true, missed);
       else this.#begin(early.messages);
       return;

@@ -293,18 +293,21 @@ function task.await(start, stop, who)
   if self.doomed then error(isDoomed(self), 0) end
   local turn = self.turn + 1
   self.turn = turn
-  local hasYielded, early = false, nil
-  start(function(...)
+  start(function(...) -- of few variables, since each costs an allocation
     if self.turn ~= turn then return end -- once
     self.turn = turn + 1
-    if hasYielded then
+    if self.isParked then
       self.stop = nil
       go(self, nil, ...)
     else
-      early = {count = select("#", ...), ...}
+      self.early = {count = select("#", ...), ...}
     end
   end, who)
-  if early then return unpack(early, 1, early.count) end
+  local early = self.early
+  if early then
+    self.early = nil
+    return unpack(early, 1, early.count)
+  end
   if self.doomed then
     self.turn = turn + 1
     if stop then stop(who, self.doomed) end
@@ -314,7 +317,7 @@ function task.await(start, stop, who)
     self.isTimed = true
     limits.start(self, self.limit)
   end
-  hasYielded, self.isParked, self.stop, self.who = true, true, stop, who
+  self.isParked, self.stop, self.who = true, stop, who
   return goneOn(coroutine.yield())
 end
 

@@ -206,7 +206,11 @@ local function takeTurn(client, fn, ...)
       "whose message would have to wait is closed", {client = client.id})
     return client:close("busy", TRY_AGAIN)
   end
-  waits.start(Turn, client, {}, fn, client, ...)
+  -- With all the fields that it gets, so that it's made once and never grows.
+  waits.start(Turn, client, {client = client, class = false, limit = false, turn = 0,
+    isOver = false, isParked = false, doomed = false, thread = false, status = "running",
+    kind = false, before = false, isCounted = false, isTimed = false, early = false, stop = false,
+    who = false, ok = false, a = false, b = false, c = false}, fn, client, ...)
 end
 
 -- Functions of nobody, as of a room or a timer.

@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec.h"
 #include "conn/codec.h"
 #include "fuzz.h"
 #include "sync.h"

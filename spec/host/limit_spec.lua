@@ -18,8 +18,9 @@ local KEEPER = [[
   sync.start()
 ]]
 
--- Whether the C library counts what it gives out.
+-- Whether the C library counts what it gives out, and the system's bound is one of that.
 local function counts()
+  if Program.path:find "asan" then return false end
   local _, out = Program.run("-e", 'print(require "sync.core".C.sync_memory_used() > 0)')
   return out == "true\n"
 end

@@ -69,8 +69,8 @@ describe("an upgrade", function()
     return following
   end
 
-  it("keeps connections, and what is begun on them", function()
-    local server, port, rewrite = serve(SCRIPT)
+  local function keeps(io)
+    local server, port, rewrite = serve(SCRIPT, "--io=" .. io)
     local line, second = Program.connect(port), Program.connect(port)
     second:send "first\n"
     assert.equal("one 1 1 first", (second:receive "*l"))
@@ -124,7 +124,15 @@ describe("an upgrade", function()
     assert.equal("to all", (second:receive "*l"))
     assert.equal("three 1 3 again", (second:receive "*l"))
     assert.is_nil(server:stderr():find("ERROR", 1, true), server:stderr())
-  end)
+  end
+
+  for _, io in ipairs {"epoll", "uring", "poll"} do
+    it("keeps connections, and what is begun on them, by " .. io, function()
+      local code, _, err = Program.run("--io=" .. io, "--version")
+      if code ~= 0 then return pending(err) end
+      keeps(io)
+    end)
+  end
 
   it("that fails costs nothing", function()
     local server, port, rewrite = serve(SCRIPT)
@@ -158,6 +166,14 @@ describe("an upgrade", function()
     upgrade(server.pid)
     client:send "c\n"
     assert.equal(("three 1 %d c"):format(lines + 1), (client:receive "*l"))
+  end)
+
+  it("fails where the two don't understand each other", function()
+    local old = serve('require "sync.upgrade".FORMAT = 99\n' .. SCRIPT)
+    local code, _, err = Program.run("upgrade", old.pid)
+    assert.equal(1, code)
+    assert.is_truthy(err:find "another format", err)
+    assert.is_true(old:isRunning())
   end)
 
   it("waits for handlers that wait, though not for long", function()
@@ -356,6 +372,34 @@ describe("an upgrade", function()
     assert.equal(server.pid, tonumber((hears "^MAINPID=(%d+)\nREADY=1$")))
     hears "^WATCHDOG=1$"
     core.C.sync_next_close(fd)
+  end)
+
+  it("isn't needed for sockets that systemd has: LISTEN_FDS", function()
+    local launcher = Process.file [[
+      local ffi = require "ffi"
+      ffi.cdef "int dup2(int, int); int setenv(const char *, const char *, int);"
+      ffi.cdef "int getpid(void); int execvp(const char *, char *const argv[]);"
+      local listener = assert(require "socket".bind("127.0.0.1", 0))
+      local program, script = ...
+      ffi.C.dup2(listener:getfd(), 3)
+      ffi.C.setenv("LISTEN_FDS", "1", 1)
+      ffi.C.setenv("LISTEN_PID", tostring(ffi.C.getpid()), 1)
+      ffi.C.setenv("PORT", select(2, listener:getsockname()), 1)
+      local words = ffi.new("const char *[3]", program, script, nil)
+      ffi.C.execvp(program, ffi.cast("char *const *", words))
+    ]]
+    local script = Process.file(HEAD .. [[
+      local Echo = sync.Protocol:extend("Echo")
+      function Echo:onData(data) self:send(data .. tostring(os.getenv "LISTEN_FDS")) end
+      print("bound", sync.enable("*", tonumber(os.getenv "PORT"), Echo).addresses)
+      sync.start()
+    ]])
+    local server = Process.start {"luajit", launcher, Program.path, script}
+    local port = tonumber((server:expect("stderr", "listens on %S-:(%d+)")))
+    assert.is_truthy(server:stdout():find "bound\t127.0.0.1\n", server:stdout()) -- and not *
+    local client = Program.connect(port)
+    client:send "hello "
+    assert.equal("hello nil", client:receive(9))
   end)
 
   it("is refused to who asks in vain", function()

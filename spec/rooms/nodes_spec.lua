@@ -355,6 +355,7 @@ local function suite(name, start)
           local there = assert(bob:joinById(here.id))
           local gone, reason, patches
           here:on("onGo", function(id, why) gone = {id, why} end)
+          here:on("onAway", function(id) gone = {id, "node"} end) -- if it takes that node for dead
           there:onLeft(function(why) reason = why end)
           there:onPatch(function() patches = true end)
           world.kill(1, "STOP")
@@ -377,7 +378,52 @@ local function suite(name, start)
         end)
       end)
 
-    it("are lost with their home, which members are told, and lose whose node has gone", function()
+    it("have members back whose node has died, as they were, and tell who is in no room more",
+      function()
+        inTask(function()
+          if not world.kill then return end
+          local ann, bob = world.connect(1, true), world.connect(2, true)
+          local cid = world.connect(2, true)
+          bob:call("name", "bob")
+          local here = assert(ann:create("Duel", {private = true}))
+          local there, third = assert(bob:joinByCode(here.code)), assert(cid:joinByCode(here.code))
+          local own = assert(bob:create "Duel") -- dies with its node
+          local heard, lost = {}, nil
+          here:on("onGo", function(id, why) heard[#heard + 1] = {id, why} end)
+          own:onLeft(function(why) lost = why end)
+          assert.equal(3, there:call("move", 3))
+          for client, node in pairs {[bob] = 3, [cid] = 1} do -- where they come to
+            local other = world.connect(node)
+            client.port = other.port
+            other:close()
+          end
+          world.kill(2, "KILL")
+          until_(function() return lost end)
+          local function moves(room, x)
+            local result
+            until_(function()
+              result = room:call("move", 1)
+              return result
+            end)
+            assert.equal(x, result)
+          end
+          moves(there, 4)
+          moves(third, 1)
+          assert.equal("lost", lost)
+          assert.same({2, 3, true, true}, {there.member, third.member, there.isIn, third.isIn})
+          assert.same({}, heard)
+          for _, room in ipairs {here, there, third} do
+            until_(function()
+              local players = room.state.players
+              return players[2] and players[2].x == 4 and players[3].x == 1
+            end)
+            assert.equal("bob", room.state.players[2].name)
+            assert.is_true(room.state.players:isMine(room.member))
+          end
+        end)
+      end)
+
+    it("are lost with their home, which members are told, and wait for others' members", function()
       inTask(function()
         if not world.kill then return end
         local ann, bob, cid = world.connect(1), world.connect(2), world.connect(3)
@@ -385,12 +431,12 @@ local function suite(name, start)
         local there = assert(bob:joinById(room.id))
         assert(cid:joinById(room.id))
         local gone, lost, reason
-        there:on("onGo", function(id, why) gone = {id, why} end)
+        there:on("onAway", function(id) gone = id end) -- it could come back, for 15 s
         bob:on("onRoomLost", function(id, class) lost = {id, class} end)
         there:onLeft(function(why) reason = why end)
         world.kill(3, "KILL")
         until_(function() return gone end)
-        assert.same({3, "node"}, gone)
+        assert.equal(3, gone)
         world.kill(1, "KILL")
         local since = sync.now()
         until_(function() return reason end)

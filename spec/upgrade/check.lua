@@ -58,8 +58,9 @@ local function run(replaces)
     seconds}
   load:expect("stdout", "begun")
   local process = server.pid
+  local begun = socket.gettime()
   for i = 1, replaces do
-    socket.sleep(seconds / (replaces + 1))
+    socket.sleep(math.max(0, begun + i * seconds / (replaces + 1) - socket.gettime()))
     local code, out, err = Program.run("upgrade", process)
     if code ~= 0 then error(("upgrade %d: %s%s"):format(i, out, err)) end
     process = tonumber(out:match "process (%d+)")

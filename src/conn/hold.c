@@ -37,9 +37,11 @@ void hold_pause(struct conn *conn, bool pause) {
     }
 }
 
+/* Those that a backend only tells of are not read by whoever is told. */
 void hold_freeze(struct core *core, bool freeze) {
     core->frozen = freeze;
-    for (uint32_t slot = 1; slot < core->conns.used && !freeze; slot++) {
+    bool all = !freeze || core->poller.backend->rests;
+    for (uint32_t slot = 1; slot < core->conns.used && all; slot++) {
         struct conn *conn = core_conn(core, slot);
         if (conn && conn->state != CONN_CLOSING) {
             hold_watch(conn);

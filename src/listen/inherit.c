@@ -5,9 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 
+static bool is_meant(const struct inherited *inherited, const char *host, uint32_t port) {
+    bool any = strcmp(inherited->host, INHERITED_ANY_HOST) == 0 &&
+               strncmp(host, "unix:", 5) != 0 && strcmp(host, "memory:") != 0;
+    return inherited->port == port && (any || strcmp(inherited->host, host) == 0);
+}
+
 struct inherited *inherit_take(struct core *core, const char *host, uint32_t port) {
     struct inherited **link = &core->inherited;
-    while (*link && ((*link)->port != port || strcmp((*link)->host, host) != 0)) {
+    while (*link && !is_meant(*link, host, port)) {
         link = &(*link)->next;
     }
     struct inherited *found = *link;

@@ -5,6 +5,9 @@
 #include "core/core.h"
 #include "net/bind.h"
 
+/* The host of those that are for whatever host has their port. */
+#define INHERITED_ANY_HOST ""
+
 /* Those of one listener, under the host and port that enabled it. */
 struct inherited {
     struct inherited *next;

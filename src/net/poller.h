@@ -69,6 +69,10 @@ struct backend {
     /* Gives memory back to the system. NULL: there is none. */
     void (*trim)(struct poller *poller);
 
+    /* Whether nothing of a stream is under way in the kernel, once it isn't watched for
+     * bytes: what was received is then read as always. NULL: nothing ever is. */
+    bool (*rests)(struct poller *poller, struct stream *stream);
+
     /* Ends the watching, and closes the descriptor; while that takes its time, the stream
      * is `closing`. */
     void (*remove)(struct poller *poller, struct stream *stream);
@@ -167,6 +171,11 @@ static inline ssize_t stream_read(struct poller *poller, struct stream *stream,
 static inline bool stream_send(struct poller *poller, struct stream *stream,
                                const struct iovec *pieces, int count) {
     return poller->gathers && poller->backend->send(poller, stream, pieces, count);
+}
+
+/* See the backend's. */
+static inline bool stream_rests(struct poller *poller, struct stream *stream) {
+    return !poller->backend->rests || poller->backend->rests(poller, stream);
 }
 
 /* Closes; with `reset` a TCP client sees a reset and nothing of it stays. */

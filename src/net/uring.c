@@ -166,6 +166,10 @@ static void trim(struct poller *poller) {
     }
 }
 
+static bool rests(struct poller *poller, struct stream *stream) {
+    return !line_at(uring_of(poller), stream->fd)->receiving && !stream->flying;
+}
+
 static void remove_stream(struct poller *poller, struct stream *stream) {
     struct uring *uring = uring_of(poller);
     struct line *line = line_at(uring, stream->fd);
@@ -233,6 +237,7 @@ const struct backend uring_backend = {.name = "uring",
                                       .push = push,
                                       .hurry = hurry,
                                       .trim = trim,
+                                      .rests = rests,
                                       .remove = remove_stream,
                                       .wait = wait_in_ring};
 #endif

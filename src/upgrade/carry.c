@@ -40,6 +40,30 @@ bool carry_may(const struct conn *conn) {
            !conn->stream.flying;
 }
 
+bool carry_rests(struct conn *conn) {
+    return conn->state != CONN_OPEN || !conn->transport->has_socket ||
+           stream_rests(&conn->core->poller, &conn->stream);
+}
+
+/* What is encrypted stays, as TLS does. */
+int carry_collect(struct conn *conn) {
+    struct poller *poller = &conn->core->poller;
+    char *bytes = NULL;
+    ssize_t count = 0;
+    if (!poller->backend->rests || !conn->transport->has_socket ||
+        conn->transport->secure) {
+        return 0;
+    }
+    while ((count = stream_read(poller, &conn->stream, &bytes, BATCH_ARENA)) > 0) {
+        if (backlog_append(conn->core, &conn->backlog, bytes, (size_t)count) < 0) {
+            conn_abort(conn, SYNC_NO_MEMORY, true);
+            return UV_ENOMEM;
+        }
+        turn_wait(conn); /* should it stay here after all */
+    }
+    return 0;
+}
+
 static unsigned flags_of(const struct conn *conn) {
     bool held = conn->held && !conn->protocol->is_http;
     return (conn->ipv6 ? IPV6 : 0U) | (conn->proxied ? PROXIED : 0U) |

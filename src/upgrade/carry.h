@@ -1,6 +1,7 @@
 /* carry.h: a connection that goes on in the next process.
  *
- * What is written has this format, CARRY_FORMAT, numbers with the lowest byte first:
+ * What is written has this format, SYNC_HANDOVER_FORMAT, numbers with the lowest byte
+ * first:
  *
  *     1   what it speaks: enum carried
  *     1   0: it has a socket, 1: none (tests)
@@ -29,11 +30,14 @@
 #include "conn/conn.h"
 #include "core/record.h"
 
-enum { CARRY_FORMAT = 1 };
-
 /* Whether a connection can go on elsewhere now: between two ticks, one that is open, has
  * nothing of its own in this process, and no TLS. */
 bool carry_may(const struct conn *conn);
+
+/* Whether nothing of an open connection is under way in the kernel; and takes what was
+ * received of it. Returns 0 or an error code. */
+bool carry_rests(struct conn *conn);
+int carry_collect(struct conn *conn);
 
 /* Writes it. Returns false when it can't be said, or memory ran out; what was written is
  * then of no use. */

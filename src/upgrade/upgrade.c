@@ -147,10 +147,21 @@ int32_t sync_parcel_may(struct sync *sync, uint32_t slot) {
     return conn && carry_may(conn);
 }
 
+int32_t sync_rests(struct sync *sync) {
+    struct core *core = core_of(sync);
+    for (uint32_t slot = 1; slot < core->conns.used; slot++) {
+        struct conn *conn = core_conn(core, slot);
+        if (conn && !carry_rests(conn)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int32_t sync_parcel_client(struct sync *sync, struct sync_parcel *parcel, uint32_t slot) {
     struct parcel *to = parcel_of(parcel);
-    const struct conn *conn = core_conn(core_of(sync), slot);
-    if (!conn || !carry_may(conn)) {
+    struct conn *conn = core_conn(core_of(sync), slot);
+    if (!conn || !carry_may(conn) || carry_collect(conn) < 0) {
         return 0;
     }
     size_t fd_count = to->fd_count;

@@ -81,6 +81,39 @@ test("after a resume a snapshot is what counts", async t => {
   assert.ok(room.isIn);
 });
 
+test("when the node of the session has died, the member is back in rooms of others", async t => {
+  const {server, game, session, room} = await enter(t,
+    {resumeTime: 5, joined: {...JOIN, back: "8f0c.secret"}});
+  session.patch(bytes[0]);
+  await room.ready;
+  server.joined = JOIN; // of a room that dies with its node
+  const other = await game.join("Arena");
+  const left = [];
+  room.onLeft(reason => left.push(["room", reason]));
+  other.onLeft(reason => left.push(["other", reason]));
+  server.joined = {...JOIN, back: "8f0c.secret"};
+  server.isRebuilt = true;
+  server.cut();
+  await away(game);
+  await until(() => room.number === 103);
+  assert.deepEqual(session.joins.at(-1), ["8f0c.secret", "binary"]);
+  assert.deepEqual(left, [["other", "lost"]]);
+  assert.ok(room.isIn && room.state.players.get(3));
+  const numbered = bytes[0].slice();
+  numbered[2] = 103; // the room, a varint of one byte
+  let patches = 0;
+  room.onPatch(() => { patches++; });
+  session.patch(numbered);
+  await until(() => patches === 1);
+  await room.call("aim", 1);
+  assert.equal(called(session, "sync.call").at(-1)[1].room, 103);
+  // Where the place is gone, the room is left.
+  server.joined = JOIN;
+  server.cut();
+  await until(() => left.length === 2);
+  assert.deepEqual(left[1], ["room", "lost"]);
+});
+
 test("without a session the room is lost, and may be joined again", async t => {
   const {server, game, room} = await enter(t);
   const reasons = [];

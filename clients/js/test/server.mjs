@@ -42,6 +42,11 @@ const functions = {
   later: (self, ms, value) => new Promise(done => setTimeout(done, ms, value).unref()),
   drop: self => { self.socket.terminate(); return true; },
 
+  "sync.joinById": (self, {id, form}) => {
+    if (id !== self.server.joined.back) throw new Fault(-32002, "there is no such room");
+    self.joins.push([id, form]);
+    return {...self.server.joined, room: 100 + self.joins.length};
+  },
   "sync.join": (self, {room, options, form}) => {
     if (room === "Full") throw new Fault(-32002, "the room is full");
     self.joins.push([room, options, form]);

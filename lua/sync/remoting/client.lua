@@ -665,6 +665,29 @@ local function enter(self, told)
   return room
 end
 
+-- The node that had the session has died. Who was in a room of another node comes back there, as
+-- the member that it was; other rooms are lost.
+function Client:returnToRooms()
+  local rooms = self.joined
+  self.joined = {}
+  for _, room in pairs(rooms) do
+    local function lose()
+      if room.isIn then room:left "lost" end
+    end
+    if room.back then
+      self:submit("sync.joinById", {named = {id = room.back}}, self.settings.timeout, "queue",
+        function(told)
+          if not told then return lose() end
+          if not room.isIn then return self:tellNamed("sync.leave", {room = told.room}) end
+          self.joined[told.room] = room
+          room:returned(told)
+        end)
+    else
+      lose()
+    end
+  end
+end
+
 local function asking(self, call, method, params, given, done)
   if type(given) == "function" and done == nil then given, done = nil, given end
   params.options = given
@@ -858,7 +881,7 @@ function Client:keepEarly(message, bytes)
     local result = value.result
     if type(result) == "table" and result.resumed == true then
       self:markSent(result.callsLost == true)
-      if result.callsLost == true then self:loseRooms "lost" end -- with the session's node
+      if result.callsLost == true then self:returnToRooms() end
       self:ready(true, result.missed)
     else
       self:beginSession(early)

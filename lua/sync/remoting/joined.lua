@@ -109,6 +109,7 @@ function Joined.create(client, told)
     client = client, seen = seen, name = told.name, number = told.room, member = told.member,
     id = told.id, code = told.code, tickRate = told.tickRate,
     patchRate = told.patchRate, start = told.start, epoch = told.epoch,
+    back = told.back,                                  -- by which the member comes back
     isIn = true, tick = 0, inputTaken = 0, lastInput = 0,
     waiting = true,                                    -- for a snapshot
     asks = nil,                                        -- for one: "yes", or "again" later
@@ -201,7 +202,7 @@ function Joined:onLeft(fn) return add(self.lefts, fn) end
 function Joined:leave(done)
   if not self.isIn then return end
   self:finish()
-  self.client.joined[self.number] = nil
+  if self.client.joined[self.number] == self then self.client.joined[self.number] = nil end
   self.client:askNamed("sync.leave", about(self, {}), done or function() end)
 end
 
@@ -216,13 +217,20 @@ end
 function Joined:left(reason)
   if not self.isIn then return end
   self:finish()
-  self.client.joined[self.number] = nil
+  if self.client.joined[self.number] == self then self.client.joined[self.number] = nil end
   tell(self, self.lefts, reason)
 end
 
 --- The connection is a new one: what comes before the next snapshot is for nothing.
 function Joined:resumed()
   self.waiting, self.asks = true, nil
+end
+
+--- The member is back, by another node than before.
+function Joined:returned(told)
+  self.number, self.start, self.back = told.room, told.start, told.back
+  self.epoch = math.max(self.epoch, told.epoch)
+  self:resumed()
 end
 
 --- Asks for a snapshot, once.

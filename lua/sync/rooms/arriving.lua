@@ -12,6 +12,7 @@ local making = require "sync.rooms.making"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
 local remote = require "sync.rooms.remote"
+local returning = require "sync.rooms.returning"
 
 local now = core.C.sync_now
 
@@ -59,14 +60,25 @@ local function describe(about)
   return told
 end
 
+-- What the client's node is told of a member.
+local function inform(answer, home, told, line, returns)
+  answer {member = told.member, code = told.code, epoch = told.epoch, tickRate = told.tickRate,
+    patchRate = told.patchRate, age = now() - home.start,
+    back = returns and returning.secretOf(line) or nil}
+end
+
 nodes.answers("enter", function(node, said, answer)
+  local known = said.secret and returning.find(said.secret, said.id)
+  if known then
+    known:move(node, said.key)
+    return inform(answer, known.home, known.home:describe(known.member), known, said.returns)
+  end
   local home, isInvited = homeOf(said)
   if not home then return answer {fault = remote.writeFault(isInvited)} end
   local line = There.create(node, said.key, home, describe(said.about))
   Entry.begin(home, line, remote.read(said.given), isInvited, function(told, problem)
     if not told then return answer {fault = remote.writeFault(problem)} end
-    answer {member = told.member, code = told.code, epoch = told.epoch, tickRate = told.tickRate,
-      patchRate = told.patchRate, age = now() - home.start}
+    inform(answer, home, told, line, said.returns)
   end)
 end)
 

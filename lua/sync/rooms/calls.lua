@@ -22,6 +22,7 @@ local nodes = require "sync.rooms.nodes"
 local options = require "sync.options"
 local placing = require "sync.rooms.placing"
 local remote = require "sync.rooms.remote"
+local returning = require "sync.rooms.returning"
 
 local C = core.C
 
@@ -60,7 +61,8 @@ local function classOf(client, params)
 end
 
 -- Finding. Each calls `found` once with a home, or with a table that says where another node has
--- the room (see Guest.join), and whether the client is invited; or with nil and a fault.
+-- the room (see Guest.join), and whether the client is invited, or the line of the member that it
+-- was; or with nil and a fault.
 
 local function mayMake(client, class)
   if not class.clientsCreate then return refuse "there is no such room" end
@@ -172,6 +174,8 @@ function finders.joinById(client, params, _, found)
   local class = home and classOf(client, {room = home.class.className})
   if class then
     if secret ~= "" and home:release(secret) then return found(home, true) end
+    local line = secret ~= "" and returning.find(secret, id)
+    if line then return found(home, line) end
     if secret == "" and not home.room.isPrivate then return found(home) end
   end
   local node = id and not home and directory.nodeOf(id)
@@ -220,7 +224,9 @@ local function bring(client, target, isInvited, params, form, answer)
   if membership.isOver then return end
   local problem = crowded(client)
   if problem then return answer(nil, problem) end
-  if target.room then
+  if target.room and type(isInvited) == "table" then
+    return answer(Here.create(client, target, form):comeBack(isInvited))
+  elseif target.room then
     return Entry.begin(target, Here.create(client, target, form), params.options, isInvited == true,
       answer)
   end

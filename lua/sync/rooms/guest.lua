@@ -66,7 +66,8 @@ local function told(place, said)
   local guest = place.guest
   return {room = guest.number, id = guest.id, code = said.code, name = guest.class.className,
     member = said.member, epoch = said.epoch, tickRate = said.tickRate, patchRate = said.patchRate,
-    start = now() - said.age, state = guest.schema:told()}
+    start = now() - said.age, state = guest.schema:told(),
+    back = said.back and guest.id .. "." .. said.back or nil}
 end
 
 -- A client that is in hears what is fired at all.
@@ -120,7 +121,8 @@ function Guest.join(client, target, given, form, done)
   membership:enter(guest.number, place)
   nodes.ask(target.node, "enter", {id = target.id, class = target.class.className,
     key = place.key, ticket = target.ticket, made = target.made, secret = target.secret,
-    isInvited = target.isInvited, given = text, about = describe(client)}, function(said)
+    isInvited = target.isInvited, given = text, about = describe(client),
+    returns = client.resumeTime and true or nil}, function(said)
     if guest.places[place.key] ~= place then return end -- the client has gone
     if said and said.member then return enter(place, said, done) end
     drop(place)

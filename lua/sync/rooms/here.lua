@@ -163,6 +163,20 @@ function Here:pack()
     key = line.key, member = member.id, form = self.form, old = self.number}
 end
 
+-- The member of a line to another node is this client's from now on.
+local function seat(self, line)
+  local client, home, member = self.client, self.home, line:release()
+  local handle = home.state.handle
+  self.member, member.line = member, self
+  home.state:setElsewhere(member.number, nil)
+  C.sync_state_read(handle, member.number, FORMS[self.form])
+  home.clients:remember()
+  if client.slot == 0 then return home.clients:remember(client) end
+  home.clients:add(client)
+  C.sync_state_connect(handle, member.number, client.slot)
+  home:back(member)
+end
+
 --- A client has come from another node, where it was in a room that lives here.
 -- @tparam sync.Remote client
 -- @tparam table packed of `pack`
@@ -171,21 +185,20 @@ end
 function Here.adopt(client, packed, home)
   local line = home.lines[There.nameOf(packed.from, packed.key)]
   if not line or not line.hasBegun then return false end
-  local member, handle = line:release(), home.state.handle
   local self = Here.create(client, home, packed.form)
-  self.member, member.line = member, self
-  home.state:setElsewhere(member.number, nil)
-  C.sync_state_read(handle, member.number, FORMS[packed.form])
   self.membership:adopt(packed.old, self.number, self)
-  home.clients:remember()
-  if client.slot == 0 then
-    home.clients:remember(client)
-    return true
-  end
-  home.clients:add(client)
-  C.sync_state_connect(handle, member.number, client.slot)
-  home:back(member)
+  seat(self, line)
   return true
+end
+
+--- A client has come back whose node has died: see returning.lua.
+-- @tparam There line of its member
+-- @treturn table what it's told
+function Here:comeBack(line)
+  self.membership:enter(self.number, self)
+  self.membership:add(self.number, self)
+  seat(self, line)
+  return self.home:describe(self.member)
 end
 
 --- It leaves, or is gone.

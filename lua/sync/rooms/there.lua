@@ -22,6 +22,10 @@ local OPENING = ("["):byte()
 
 local There = Class:extend("There")
 
+--- Seconds that a room that outlives its home waits for members whose node, or whose home, isn't
+-- there.
+There.WAIT_SECONDS = 40
+
 local function nameOf(node, key) return node .. "/" .. key end
 There.nameOf = nameOf
 
@@ -56,7 +60,8 @@ end
 -- @tparam table told what is known of the client, by name
 function There.create(node, key, home, told)
   return There:new {node = node, key = key, name = nameOf(node, key), home = home, told = told,
-    entry = false, member = false, hasBegun = false, isCounted = false, parked = false}
+    entry = false, member = false, hasBegun = false, isCounted = false, parked = false,
+    secret = false}
 end
 
 function There:describe() return self.told end
@@ -99,7 +104,8 @@ end
 
 --- The client is on its way to another node: for a while the member is kept for it.
 -- @tparam[opt=15] number seconds
-function There:park(seconds)
+-- @tparam[opt="left"] string reason why it leaves if nobody comes
+function There:park(seconds, reason)
   local home = self.home
   unpark(self)
   enlist(self)
@@ -109,8 +115,20 @@ function There:park(seconds)
   end
   self.parked = loop.startTimer(seconds or PARK_SECONDS, 0, function()
     self.parked = false
-    home:remove(self.member, "left")
+    home:remove(self.member, reason or "left")
   end)
+end
+
+-- The client's node has died: for a while the member is kept, should the client come back by
+-- another one. That node's number, and so its keys, may be another's next.
+local function lose(self)
+  if self.isCounted then count(self, -1) end
+  self.isCounted = false
+  strike(self)
+  self.node, self.key = nodes.own(), nodes.newKey()
+  self.name = nameOf(self.node, self.key)
+  self:park(nil, "node")
+  self.home:away(self.member)
 end
 
 --- Makes the line of a member whose client was here, and goes to another node.
@@ -261,8 +279,9 @@ nodes.on("want", function(_, said)
   if home and not home.ended then home.state:want() end
 end)
 
--- Takes out the members of a node but for those of these keys.
-local function takeOut(number, keys)
+-- Takes out the members of a node but for those of these keys. Those of a node that has died may
+-- come back by another one.
+local function takeOut(number, keys, hasDied)
   for _, class in ipairs(directory.classes()) do
     for _, home in ipairs(directory.some(class)) do
       local lost = {}
@@ -275,8 +294,10 @@ local function takeOut(number, keys)
         if line.entry then
           line.entry:cancel()
         elseif home.keep then -- that node, or this one, may just have been cut off
-          line:park()
+          line:park(There.WAIT_SECONDS)
           home:away(line.member)
+        elseif hasDied and line.secret then
+          lose(line)
         else
           home:remove(line.member, "node")
         end
@@ -289,7 +310,7 @@ nodes.on("places", function(node, said) takeOut(node, said.keys) end)
 
 -- A node has gone, and its clients with it.
 nodes.watch(function(number, isThere)
-  if not isThere then takeOut(number, {}) end
+  if not isThere then takeOut(number, {}, true) end
 end)
 
 return There

@@ -104,7 +104,11 @@ function libpq.bind(count, ...)
   for i = 1, count do
     local value = (select(i, ...))
     formats[i - 1] = 0
-    if value == nil then
+    if type(value) == "string" or type(value) == "number" then -- most are
+      value = write(value, i)
+      kept[i] = value
+      texts[i - 1] = value
+    elseif value == nil then
       texts[i - 1] = nil
     elseif values.isBlob(value) then
       kept[i] = value.bytes

@@ -27,7 +27,7 @@ local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
 local upgrade = {
   --- What both processes must know to understand each other.
-  FORMAT = 1,
+  FORMAT = tonumber(C.SYNC_HANDOVER_FORMAT),
 }
 
 local KILL = 9
@@ -128,6 +128,7 @@ local function unrest(self)
     local why = unrestOf()
     if why then return why end
   end
+  if C.sync_rests(handle) == 0 then return "the kernel sends or receives still" end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
   for _, client in pairs(loop.clients) do
     if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
@@ -244,8 +245,6 @@ upgrade.generation = 0
 local function objection()
   if C.sync_process() == 1 then
     return "process 1 can't be replaced: start it with --workers, whose parent stays"
-  elseif core.io() == "uring" then
-    return "--io=uring can't hand over yet; run with --io=epoll"
   end
   for _, why in ipairs(upgrade.objections) do
     local text = why()

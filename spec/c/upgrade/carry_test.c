@@ -24,6 +24,7 @@ struct client {
     struct record told; /* all that was handed out */
     uint32_t carried;
     bool echo;
+    int late; /* where something is written while the client is handed over, or 0 */
 };
 
 static struct client *current;
@@ -105,6 +106,9 @@ static void carry(struct client *client) {
     }
     CHECK_INT(sync_parcel_next(received, &item), 0);
     sync_parcel_free(received);
+    if (client->late) {
+        CHECK_INT(write(client->late, "late\n", 5), 5);
+    }
     sync_let_go(from->sync, NULL, client->slot);
     server_settle(from);
     client->slot = (uint32_t)slot;
@@ -509,6 +513,37 @@ TEST(carry_hands_sockets_over) {
     close(pair[1]);
     server_settle(&client.servers[1]);
     CHECK_INT(server_saw(&client.servers[1], SYNC_CLOSE, client.slot), 1);
+    close_client(&client);
+}
+
+/* What comes while a client is handed over isn't read by the core that had it. */
+TEST(carry_leaves_what_comes_meanwhile) {
+    int pair[2];
+    struct client client = {.echo = true};
+    struct sync_options options = server_options(SYNC_FRAMING_LINE);
+    char seen[64];
+    open_client(&client, &options);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    int32_t slot = sync_adopt(client.servers[0].sync, client.listeners[0], pair[0]);
+    REQUIRE(slot > 0);
+    client.slot = (uint32_t)slot;
+    CHECK_INT(write(pair[1], "one\n", 4), 4);
+    server_settle(&client.servers[0]);
+    sync_freeze(client.servers[0].sync, 1);
+    CHECK_INT(write(pair[1], "two\n", 4), 4);
+    for (int i = 0; i < 100000 && !sync_rests(client.servers[0].sync); i++) {
+        server_tick(&client.servers[0], false);
+    }
+    CHECK(sync_rests(client.servers[0].sync));
+    client.late = pair[1];
+    carry(&client);
+    sync_freeze(client.servers[0].sync, 0);
+    server_settle(&client.servers[0]);
+    server_settle(&client.servers[1]);
+    CHECK_INT(read(pair[1], seen, sizeof(seen)), 13);
+    CHECK_BYTES(seen, 13, "one\ntwo\nlate\n", 13);
+    close(pair[1]);
+    server_settle(&client.servers[1]);
     close_client(&client);
 }
 
