@@ -391,11 +391,11 @@ uint32_t sync_is_banned(struct sync *sync, const char *address) {
            bans_has(&core->bans, (const struct sockaddr *)&peer, uv_now(&core->loop));
 }
 
-uint32_t sync_kick(struct sync *sync, const char *text) {
-    struct network network;
-    return network_read(&network, text) < 0 || network.is_unix
+uint32_t sync_kick(struct sync *sync, const char *network) {
+    struct network kicked;
+    return network_read(&kicked, network) < 0 || kicked.is_unix
                ? 0
-               : abuse_kick(core_of(sync), &network);
+               : abuse_kick(core_of(sync), &kicked);
 }
 
 void sync_drain(struct sync *sync) {

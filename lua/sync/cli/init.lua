@@ -432,7 +432,8 @@ function cli.main(given)
   end
   local other = OTHERS[script] -- a script is ./new
   if other then return require(other).main(arg, script) end
-  if script and not wanted.check and not wanted.ruffle then
+  -- Without a process before, scripts that need no SYNC have none loaded.
+  if script and os.getenv "SYNC_TAKES_OVER" and not wanted.check and not wanted.ruffle then
     require "sync.upgrade.arrival".begin()
   end
   if script and wanted.check then return check(script) end
