@@ -397,6 +397,8 @@ local function suite(name, start)
             client.port = other.port
             other:close()
           end
+          -- What the node has noted of its sessions is at the engine before this question is.
+          assert(world.connect(2):rooms("Duel"))
           world.kill(2, "KILL")
           until_(function() return lost end)
           local function moves(room, x)
