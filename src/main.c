@@ -120,7 +120,8 @@ static bool choose_threads(const char *text) {
                 SYNC_IO_THREADS_MOST, text);
         return false;
     }
-    if (count > 0 && (!io || !*io || strcmp(io, "auto") == 0) && !choose_io("uring")) {
+    bool any = !io || !*io || strcmp(io, "auto") == 0;
+    if (count > 0 && !choose_io(any ? "uring" : io)) {
         return false;
     }
     if (sync_choose_io_threads((uint32_t)count) < 0) {

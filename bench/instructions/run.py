@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Counts the instructions a message costs: `make bench-instructions` (OLD=path: also those of
-another sync-lua, and the ratio).
+another sync-lua, and the ratio; OLD_OPTIONS=--watchdog=off: also those of this one with other
+options; OPTIONS= are those of the new one).
 
 A server runs under callgrind, and clients send in step: each sends only when all have got
 what was sent before, so that the ticks are the same in each run. A short and a long run are
@@ -105,14 +106,13 @@ def tally(profile):
     return everything, core
 
 
-def instructions(binary, work, wire, messages):
+def instructions(command, work, wire, messages):
     """What a server executes that delivers so many messages: in all, and in src/."""
     port = free_port()
     with tempfile.NamedTemporaryFile("r") as profile:
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile.name}",
-                   "--compress-strings=no", "--compress-pos=no",
-                   binary, SERVE, work, str(port)]
-        server = Process(command)
+        server = Process(["valgrind", "--tool=callgrind",
+                          f"--callgrind-out-file={profile.name}", "--compress-strings=no",
+                          "--compress-pos=no", *command, SERVE, work, str(port)])
         with server:
             drive(gather(port, wire, HEARERS if work == "broadcast" else 1), messages)
         counted = tally(profile)
@@ -121,26 +121,28 @@ def instructions(binary, work, wire, messages):
     return counted
 
 
-def count(binary, name):
+def count(command, name):
     """Instructions for each message that is delivered, in all and in src/. The least of the
     rounds: which traces the compiler makes, and where the collector stands, differs by
     chance."""
     work, wire = WORKS[name]
-    short, long = (list(zip(*(instructions(binary, work, wire, messages)
+    short, long = (list(zip(*(instructions(command, work, wire, messages)
                               for _ in range(ROUNDS)))) for messages in (WARM, WARM + COUNTED))
     return [(min(after) - min(before)) / COUNTED for before, after in zip(short, long)]
 
 
 def main():
-    old = os.environ.get("OLD")
-    binaries = [old, "./sync-lua"] if old else ["./sync-lua"]
+    old, options = os.environ.get("OLD"), os.environ.get("OLD_OPTIONS")
+    commands = [["./sync-lua", *os.environ.get("OPTIONS", "").split()]]
+    if old or options:
+        commands.insert(0, [old or "./sync-lua", *(options or "").split()])
     rows = []
     for name in ONLY:
-        counts = [count(binary, name) for binary in binaries]
+        counts = [count(command, name) for command in commands]
         for part, values in zip(("all", "core"), zip(*counts)):
-            ratio = [f"{values[-1] / values[0]:.4f}"] if old else []
+            ratio = [f"{values[-1] / values[0]:.4f}"] if len(values) > 1 else []
             rows.append([name, part] + [f"{value:.1f}" for value in values] + ratio)
-    head = ["a message", "instructions"] + (["old", "new", "new / old"] if old else ["now"])
+    head = ["a message", "instructions"] + (["old", "new", "new / old"] if len(commands) > 1 else ["now"])
     print("\n".join(table(head, rows, texts=2)))
 
 

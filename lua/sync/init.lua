@@ -17,6 +17,8 @@ local Timer = require "sync.timer"
 local advice = require "sync.advice"
 local arrival = require "sync.upgrade.arrival"
 local bans = require "sync.bans"
+local console = require "sync.console"
+require "sync.console.web"
 local core = require "sync.core"
 local declared = require "sync.declared"
 local door = require "sync.console.door"
@@ -297,7 +299,9 @@ local function addCommands()
     require("sync.console." .. name).attach(server)
   end
   require "sync.console.memory"
+  require "sync.console.profile"
 end
+console.whenFirst(addCommands)
 
 --- Serves until `sync.stop`, SIGINT or SIGTERM, or until no listener, client or timer is
 -- left.
@@ -308,7 +312,7 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
-  if versions.current() then door.open(addCommands) end -- else it's no server of sync-lua's
+  if versions.current() then door.open() end -- else it's no server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()

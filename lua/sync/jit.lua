@@ -225,6 +225,9 @@ function compiler.watch()
   sampler.sample(SAMPLE_MS, onSample)
 end
 
+--- Whether it is collected.
+function compiler.isWatched() return watched == true end
+
 -- What to do about the reasons met most.
 local ADVICE = {
   {"^bytecode FNEW", "it makes a function; make that once, outside"},

@@ -16,20 +16,32 @@ local RANKS = {f = 1, l = 2}
 
 local precision          -- of what runs now, nil for nothing
 local interval = NEVER
-local listeners = {}     -- functions of a thread, the samples, and the state of the machine
+-- Tables of `fn`, which is called with a thread, the samples, and the state of the machine; and of
+-- what that wants: `precision` and `ms`.
+local listeners = {}
 
 local function onSample(thread, count, state)
-  for i = 1, #listeners do listeners[i](thread, count, state) end
+  for i = 1, #listeners do listeners[i].fn(thread, count, state) end
 end
 jit.off(onSample)
 
--- Starting the profiler anew forgets compiled code, so it is done only for what changes.
-local function start(wanted, ms)
-  if precision and RANKS[precision] >= RANKS[wanted] then wanted = precision end
-  ms = math.min(ms, interval)
+-- What all together want. Starting the profiler anew forgets compiled code, so it is done only for
+-- what changes.
+local function renew()
+  local wanted, ms = nil, NEVER
+  for _, each in ipairs(listeners) do
+    if not wanted or RANKS[each.precision] > RANKS[wanted] then wanted = each.precision end
+    ms = math.min(ms, each.ms)
+  end
   if wanted == precision and ms == interval then return end
   precision, interval = wanted, ms
+  if not wanted then return profile.stop() end
   profile.start(("%si%d"):format(precision, interval), onSample)
+end
+
+local function add(fn, wanted, ms)
+  listeners[#listeners + 1] = {fn = fn, precision = wanted, ms = ms}
+  renew()
 end
 
 --- Calls a function again and again, every so many milliseconds of the processor's time. No error
@@ -38,8 +50,17 @@ end
 -- @tparam function fn called with the thread that runs, how many samples it stands for, and the
 -- state of the virtual machine as `jit.profile` has it
 function sampler.sample(ms, fn)
-  listeners[#listeners + 1] = fn
-  start("l", ms)
+  add(fn, "l", ms)
+end
+
+--- Calls a function no more that `sample` was given.
+function sampler.drop(fn)
+  for i, each in ipairs(listeners) do
+    if each.fn == fn then
+      table.remove(listeners, i)
+      return renew()
+    end
+  end
 end
 
 --- Calls a function when somebody else sends the profiler's signal. It must find out itself whether
@@ -47,8 +68,7 @@ end
 -- @tparam string wanted "f": where a function is entered or left, or "l": at each line
 -- @tparam function fn
 function sampler.onSignal(wanted, fn)
-  listeners[#listeners + 1] = fn
-  start(wanted, NEVER)
+  add(fn, wanted, NEVER)
 end
 
 --- Whether the profiler is this module's.

@@ -112,6 +112,16 @@ describe("console", function()
     assert.truthy(ask "trace Echo:nothing":find "^error: there is no handler")
   end)
 
+  it("shows where the processor's time goes", function()
+    local profile = Program.start("console", server.pid, "profile", "1")
+    while profile:isRunning() do ask "local x = 0 for i = 1, 3e6 do x = x + i end" end
+    assert.truthy(profile:stdout():find "^%d+.%d+ s of the processor in 1 s\n", profile:stdout())
+    assert.truthy(profile:stdout():find "%d+.%d %%  %a+\n")
+    assert.truthy(profile:stdout():find "%d+.%d %%  console:1\n", profile:stdout())
+    assert.truthy(ask "handlers":find "s  Echo.remote:say  ")
+    assert.truthy(ask "profile 1000":find "^error: ")
+  end)
+
   it("kicks, and changes the log's level", function()
     local other = Program.connect(port)
     other:send '{"jsonrpc":"2.0","id":1,"method":"say","params":["x"]}\n'
@@ -126,10 +136,22 @@ describe("console", function()
     assert.truthy(ask "log loud":find "^error: ")
   end)
 
+  it("bans", function()
+    assert.equal("192.0.2.0/24 is banned\n", (ask "ban 192.0.2.0/24 60 rude words"))
+    assert.equal("2001:db8::/64 is banned\n", (ask "ban 2001:db8::/64"))
+    local list = ask "bans"
+    assert.truthy(list:find "192.0.2.0/24  %d+ s  rude words\n", list)
+    assert.truthy(list:find "2001:db8::/64  8%d%d%d%d s", list)
+    assert.equal("192.0.2.0/24 is banned no more\n", (ask "unban 192.0.2.0/24"))
+    assert.equal("error: 192.0.2.0/24 is not banned\n", (ask "unban 192.0.2.0/24"))
+    assert.truthy(ask "ban nobody":find "^error: sync.ban: nobody is no address")
+    ask "unban 2001:db8::/64"
+  end)
+
   it("has each line in the log, with who has said it", function()
     ask "version"
-    assert.truthy(server:stderr():find(("console: version process=%%d+ user=%s\n"):format(
-      io.popen "id -u":read "*l")))
+    server:expect("stderr", ("console: version process=%%d+ user=%s\n"):format(
+      io.popen "id -u":read "*l"))
   end)
 
   it("takes lines from a person, one after the other", function()

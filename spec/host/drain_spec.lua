@@ -128,6 +128,26 @@ describe("a drain", function()
     assert.not_matches("over", server:stdout(), 1, true)
   end)
 
+  it("of a worker heeds no second TERM: service managers tell every process", function()
+    local _, port = serve([[
+      function Game:onGoAway() self:send "go" end
+      local line = Game.onData
+      function Game:onData(data)
+        if data == "pid" then self:send(io.open "/proc/self/stat":read "*l":match "%d+") end
+        line(self, data)
+      end
+    ]], "--drain=60", "--workers=1")
+    local client = join(port)
+    client:send "pid\n"
+    local pid = client:receive "*l"
+    os.execute("kill -TERM " .. pid)
+    assert.equal("go", client:receive "*l")
+    os.execute("kill -TERM " .. pid)
+    client:send "echo\n"
+    assert.equal("echo", client:receive "*l")
+    assert.equal("503", get(port, "/healthz")) -- and it goes on
+  end)
+
   it("refuses what it can't do", function()
     local code, _, problem = Program.run("--drain=soon", "-e", "")
     assert.equal(2, code)

@@ -38,7 +38,7 @@ function Field:onLeave(member) self.state.players[member.id] = nil end
 function Field:onReturn(member) self:fire("onReturn", member.id) end
 
 function Field.remote.add(room, member, n)
-  applied:write(("%s %d %d %d\n"):format(room.id, member.id, n, sync.cluster.node))
+  applied:write(("%s %d %d %d\n"):format(room.id, member.id, n, room.inner.epoch))
   local p = room.state.players[member.id]
   p.last = math.max(p.last, n)
   return n

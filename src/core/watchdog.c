@@ -229,7 +229,7 @@ static void end_handler(struct watchdog *watchdog, struct spot spot) {
     for (int tries = TRIES; tries > 0 && is_same(spot_now(watchdog), spot); tries--) {
         if (ending_caught() != caught && !atomic_exchange(&watchdog->insists, true)) {
             tries = TRIES;
-            rests = TRIES / 2;
+            rests = TRIES / 4;
         }
         if (rests-- <= 0) {
             ask(watchdog, END);

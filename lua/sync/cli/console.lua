@@ -14,6 +14,9 @@ local console = {}
 local HELP = [[
 usage: sync-lua console PID             asks for lines, and says what the server answers
        sync-lua console PID COMMAND     says one line; exit code 1 when that has failed
+       sync-lua console URL [COMMAND]   the same by https://HOST:PORT, the secret being in the
+                                        environment: SYNC_CONSOLE; a file of the authority
+                                        that is trusted may be, too: SYNC_CONSOLE_CA
        sync-lua reload PID [back]       the same as sync-lua console PID reload [back]
 
 PID is the process of a server that this user runs, or anybody's for root. The server's log
@@ -59,13 +62,27 @@ local function say(connection, line)
   io.stdout:write "the server has gone\n"
 end
 
-local function ask(connection, process)
+-- The same by a URL.
+local function sayTo(url, line)
+  local response, problem = require "sync.fetch" {url = url .. "/console", method = "POST",
+    body = line, headers = {Authorization = "Bearer " .. (os.getenv "SYNC_CONSOLE" or "")},
+    ca = os.getenv "SYNC_CONSOLE_CA", timeout = 90}
+  if not response then
+    io.stdout:write(tostring(problem), "\n")
+    return nil
+  end
+  local isAnswer = response.status == 200 or response.status == 422
+  io.stdout:write(isAnswer and "" or ("status %d: "):format(response.status), response.body)
+  if not isAnswer then return nil end
+  return response.status == 200
+end
+
+local function ask(tell, name)
   local home = os.getenv "HOME"
-  local read, finish = terminal.open(("%d> "):format(process), home and
-    home .. "/.sync_lua_history")
+  local read, finish = terminal.open(name .. "> ", home and home .. "/.sync_lua_history")
   local code = 0
   for line in read do
-    local done = not line:find "%S" or say(connection, line)
+    local done = not line:find "%S" or tell(line)
     if done == nil then
       code = 1
       break
@@ -75,17 +92,24 @@ local function ask(connection, process)
   return code
 end
 
-local function run(process, line)
+local function run(name, tell, line)
+  if line then return tell(line) and 0 or 1 end
+  return ask(tell, name)
+end
+
+local function runHere(process, line)
   local connection, problem = connect(process)
   if not connection then return fail(1, "%s", problem) end
-  local code
-  if line then
-    code = say(connection, line) and 0 or 1
-  else
-    code = ask(connection, process)
-  end
+  local code = run(tostring(process), function(text) return say(connection, text) end, line)
   connection:close()
   return code
+end
+
+local function runThere(url, line)
+  if not os.getenv "SYNC_CONSOLE" then
+    return fail(2, "the environment lacks SYNC_CONSOLE, the secret of the server's setting console")
+  end
+  return run(url, function(text) return sayTo(url, text) end, line)
 end
 
 --- Does what the command line says.
@@ -93,17 +117,17 @@ end
 -- @tparam string name "console" or "reload"
 -- @treturn number the exit code
 function console.main(words, name)
-  local process = tonumber(words[1])
+  local process, url = tonumber(words[1]), (words[1] or ""):match "^https://.*[^/]"
   if words[1] == "--help" or words[1] == "-h" then
     io.stdout:write(HELP)
     return 0
-  elseif not process or process < 1 or process % 1 ~= 0 then
+  elseif not url and (not process or process < 1 or process % 1 ~= 0) then
     return fail(2, "the PID of a server must be given; see sync-lua console --help")
   end
   local line = words[2] and table.concat(words, " ", 2)
   if name == "reload" then line = line and "reload " .. line or "reload" end
   local code = 1
-  task.spawn(function() code = run(process, line) end)
+  task.spawn(function() code = (url and runThere or runHere)(url or process, line) end)
   loop.run()
   return code
 end

@@ -314,7 +314,8 @@ local function runWorkers(text)
   while arg[first - 1] do first = first - 1 end
   for i = first, #arg do words[#words + 1] = arg[i] end
   local door = require "sync.console.door"
-  door.open(function() require "sync.console.parent" end)
+  require "sync.console".whenFirst(function() require "sync.console.parent" end)
+  door.open()
   local code = workers.run(count, words)
   door.close()
   return code

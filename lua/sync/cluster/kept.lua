@@ -144,6 +144,18 @@ local function leave(self, said)
   if said.place then table.insert(self.left, {said.place, said.count}) end
 end
 
+-- Replaces a record whose bytes nobody needs then.
+local function supersede(self, text, seconds, done)
+  local before = self.said
+  exchange(self, text, seconds, function(isDone, problem)
+    if isDone then
+      leave(self, before)
+      tidy(self)
+    end
+    done(isDone, problem)
+  end)
+end
+
 --- Writes bytes in the place of those that are kept. One writing at a time.
 -- @tparam string bytes at most `Kept.MOST`
 -- @tparam table about a few plain values that stand in the record
@@ -157,7 +169,7 @@ function Record:write(bytes, about, done)
     self.writings = self.writings + 1
     local place = ("%d.%d"):format(self.epoch, self.writings)
     local list, engine = pieces.cut(bytes, PIECE, self.writings), self.kept.engine
-    local before, now = self.said, {place = place, count = #list, about = about}
+    local now = {place = place, count = #list, about = about}
     all(#list, function(i, answer)
       engine:set(pieceKey(self.id, place, i), list[i], Kept.SECONDS, answer)
     end, function(isPut, why)
@@ -165,13 +177,7 @@ function Record:write(bytes, about, done)
         leave(self, now)
         return done(nil, why)
       end
-      exchange(self, say(self, now), Kept.SECONDS, function(isDone, problem)
-        if isDone then
-          leave(self, before)
-          tidy(self)
-        end
-        done(isDone, problem)
-      end)
+      supersede(self, say(self, now), Kept.SECONDS, done)
     end)
   end, done)
 end
@@ -189,16 +195,7 @@ end
 -- @tparam[opt] function done
 function Record:remove(done)
   done = done or nothing
-  settle(self, function()
-    local before = self.said
-    exchange(self, GONE, GONE_SECONDS, function(isDone, problem)
-      if isDone then
-        leave(self, before)
-        tidy(self)
-      end
-      done(isDone, problem)
-    end)
-  end, done)
+  settle(self, function() supersede(self, GONE, GONE_SECONDS, done) end, done)
 end
 
 -- Reads the pieces of a record.

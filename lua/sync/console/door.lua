@@ -28,11 +28,9 @@ Visitor.messageTimeout, Visitor.handshakeTimeout, Visitor.waitTimeout = false, f
 local entering = {} -- who they are, by slot
 local inside = 0
 local opened, isOff = false, false
-local prepare, connector
+local connector
 
 function Visitor:begin()
-  if prepare then prepare() end
-  prepare = nil
   self.who = entering[self.slot]
   entering[self.slot] = nil
   inside = inside + 1
@@ -84,10 +82,8 @@ end
 function door.off() isOff = true end
 
 --- Opens it. A server without one goes on, and its log says so at level debug.
--- @tparam function whenFirst called when the first comes in: commands are loaded then
-function door.open(whenFirst)
+function door.open()
   if opened or isOff then return end
-  prepare = whenFirst
   local fd, path = openPlace()
   if not fd then
     log.debug("there is no console: its socket can't be opened at " .. path)

@@ -16,6 +16,7 @@ local MOST_LINE = 1000      -- of a line, in the log
 local console = {}
 
 local commands, names = {}, {}
+local prepare   -- what adds commands when the first line comes
 local otherwise -- what a line that is no command is for
 
 --- Adds a command.
@@ -27,6 +28,9 @@ function console.add(name, usage, help, run)
   if not commands[name] then names[#names + 1] = name end
   commands[name] = {usage = usage, help = help, run = run}
 end
+
+--- Has a function called when the first line comes: it adds commands.
+function console.whenFirst(fn) prepare = fn end
 
 --- Has lines that are no command handled by a function.
 function console.addOther(run) otherwise = run end
@@ -82,6 +86,8 @@ end
 -- @treturn string|nil what is wrong
 function console.run(context, line)
   if not line:find "%S" then return true end
+  if prepare then prepare() end
+  prepare = nil
   log.info("console: " .. line:sub(1, MOST_LINE), context.who)
   local own = {who = context.who, isGone = context.isGone, out = bounded(context.out)}
   local ok, problem = xpcall(dispatch, told, own, line)

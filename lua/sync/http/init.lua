@@ -34,6 +34,7 @@ local hosts = require "sync.http.hosts"
 local known = require "sync.http.known"
 local log = require "sync.log"
 local loop = require "sync.loop"
+local operators = require "sync.http.operators"
 local origins = require "sync.http.origins"
 local pages = require "sync.http.pages"
 local panel = require "sync.http.panel"
@@ -185,6 +186,7 @@ local function serve(exchange)
   end
   local route, methods = routes.find(class, request)
   if route then return routes.call(exchange, route) end
+  if settings.console and operators.take(exchange) then return end
   local reads = request.method == "GET" or request.method == "HEAD"
   if settings.panel then
     local status, headers, body = panel.answer(listener, request)

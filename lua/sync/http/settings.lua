@@ -150,4 +150,16 @@ settings.panel = setting {false,
     return true
   end}
 
+--- A secret of 16 letters or more, without spaces, and not the panel's, by which operators reach
+-- the console as `POST /console`, over TLS alone; false: they don't. See `sync.http.operators`.
+settings.console = setting {false,
+  {check = function(value)
+    return value == false or type(value) == "string" and value:find "^%S+$" ~= nil and
+      #value >= 16, "false, or a secret of 16 letters or more, without spaces"
+  end},
+  conflict = function(all)
+    if not all.console or all.console ~= all.panel then return nil end
+    return "console and panel have the same secret: who may look isn't who may do everything"
+  end}
+
 options.declare(Protocol, settings)

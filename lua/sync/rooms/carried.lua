@@ -12,8 +12,6 @@ local saved = require "sync.state.saved"
 
 local C = core.C
 
-local WAIT_SECONDS = 30 -- that members have to come back
-
 local carried = {}
 
 -- What is known of a member, as texts by name: it doesn't change.
@@ -74,7 +72,7 @@ local function addMember(home, list)
   member.isAway, member.early, member.lastInput = true, nil, input
   line:enter(false, member)
   line.hasBegun = true
-  line:park(WAIT_SECONDS)
+  line:park(There.WAIT_SECONDS)
   if input > 0 then C.sync_state_input(home.state.handle, member.number, input) end
   home:add(member)
 end

@@ -16,7 +16,7 @@ local nodes = require "sync.rooms.nodes"
 local now = core.C.sync_now
 
 local ASK_SECONDS = 1
-local LOST_SECONDS = 20 -- after which a room is lost that nobody has
+local LOST_SECONDS = 40 -- after which a room is lost that nobody has
 local MOST_ASKED = 1000 -- rooms at once
 
 local seeking = {}
@@ -50,6 +50,11 @@ local function forget(id)
   sought[id], count = nil, count - 1
 end
 
+local function lose(guest)
+  forget(guest.id)
+  for _, place in ipairs(placesOf(guest)) do place:lose() end
+end
+
 local function ask()
   local list, time = {}, now()
   for id, due in pairs(sought) do
@@ -57,8 +62,7 @@ local function ask()
     if not guest then
       forget(id)
     elseif due < time then
-      forget(id)
-      for _, place in ipairs(placesOf(guest)) do place:lose() end
+      lose(guest)
     elseif #list < MOST_ASKED then
       list[#list + 1] = id
     end
@@ -128,6 +132,17 @@ nodes.on("homes", function(node, said)
     end
   end
 end)
+
+-- It can't go on anywhere.
+nodes.on("ended", function(_, said)
+  local guest = Guest.find(said.id)
+  if guest and sought[guest.id] then lose(guest) end
+end)
+
+--- Tells all nodes that a room whose home has died can't go on.
+function seeking.bury(id)
+  for _, node in ipairs(nodes.list()) do nodes.tell(node, "ended", {id = id}) end
+end
 
 --- Tells a node that rooms are here.
 -- @tparam number node

@@ -21,10 +21,13 @@ local LOOK_SECONDS = 1
 local SILENT_SECONDS = 2    -- of a node, after which its lease is looked at
 local NEXT_SECONDS = 2      -- after which the next node takes a room
 local AT_ONCE = 32          -- rooms that are asked for
+local LONG_SECONDS = 20     -- after which what nobody could take is looked at more rarely:
+local RARE_SECONDS = 30     -- so often
 
 local store = false
 local over = {}             -- since when leases are, by token
 local isReading = {}        -- tokens whose rooms are asked for
+local again = {}            -- when tokens are looked at next, whose rooms nobody could take
 
 local function weight(id, node)
   local sum, text = 7, node .. "/" .. id
@@ -43,9 +46,10 @@ local function rank(id)
   return before
 end
 
-local function restored(home)
+local function restored(home, id)
+  if not home then return seeking.bury(id) end
   home:whenOpen(function(problem)
-    if problem or home.ended then return end
+    if problem or home.ended then return seeking.bury(id) end
     log.info(home.class.className .. ": a room whose home has died goes on here",
       {room = home.room.id, epoch = home.epoch})
     for _, node in ipairs(nodes.list()) do seeking.announce(node, {home}) end
@@ -62,8 +66,7 @@ local function take(id, class, token, done)
   end
   store.kept:take(id, token, function(record, bytes, about)
     if record then
-      local home = making.restore(class, record, bytes, about)
-      if home then restored(home) end
+      restored(making.restore(class, record, bytes, about), id)
     end
     done()
   end)
@@ -86,7 +89,7 @@ end
 -- Goes through the rooms of a lease that is over. With the last of them the lease is forgotten.
 local function takeOver(token)
   over[token] = over[token] or now()
-  if isReading[token] then return end
+  if isReading[token] or now() < (again[token] or 0) then return end
   isReading[token] = true
   store.roll:read(token, function(ids)
     local at, asked, remain = 0, 0, ids == nil
@@ -102,8 +105,11 @@ local function takeOver(token)
       end
       if asked > 0 or not isReading[token] then return end
       isReading[token] = nil
-      if remain then return end
-      over[token] = nil
+      if remain then
+        again[token] = now() - over[token] > LONG_SECONDS and now() + RARE_SECONDS or nil
+        return
+      end
+      over[token], again[token] = nil, nil
       store.roll:drop(token)
     end
     advance()
@@ -119,8 +125,7 @@ nodes.answers("inherit", function(_, said, answer)
   end
   store.kept:take(said.id, said.token, function(record, bytes, about)
     answer {isTaken = record ~= nil}
-    local home = record and making.restore(class, record, bytes, about)
-    if home then restored(home) end
+    if record then restored(making.restore(class, record, bytes, about), said.id) end
   end)
 end)
 

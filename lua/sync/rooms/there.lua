@@ -22,6 +22,10 @@ local OPENING = ("["):byte()
 
 local There = Class:extend("There")
 
+--- Seconds that a room that outlives its home waits for members whose node, or whose home, isn't
+-- there.
+There.WAIT_SECONDS = 40
+
 local function nameOf(node, key) return node .. "/" .. key end
 There.nameOf = nameOf
 
@@ -290,7 +294,7 @@ local function takeOut(number, keys, hasDied)
         if line.entry then
           line.entry:cancel()
         elseif home.keep then -- that node, or this one, may just have been cut off
-          line:park()
+          line:park(There.WAIT_SECONDS)
           home:away(line.member)
         elseif hasDied and line.secret then
           lose(line)
