@@ -21,7 +21,8 @@ async function cut({crowds, herald}) {
   await crowds.untilOpen();
 }
 
-async function reload({host, herald}) {
+async function reload({hosts, random, herald}) {
+  const host = hosts[Math.floor(random() * hosts.length)];
   host.writeScript();
   const {code, said} = await host.tell("reload");
   if (code !== 0) throw new Error(`reload: ${said}`);
@@ -127,7 +128,7 @@ async function withLosses(chaos, act) {
   const {crowds, herald, host} = chaos;
   await crowds.ask("may", {lose: true, miss: true});
   herald.turn(false);
-  await act(host);
+  await act();
   await crowds.untilOpen();
   await herald.connectAgain(host.ports[0]);
   herald.turn(true);
@@ -137,13 +138,48 @@ async function withLosses(chaos, act) {
   await herald.rounds(ROUNDS);
 }
 
-// All lose what the server had in memory.
+// All lose what a server had in memory.
 function kill(chaos) {
-  return withLosses(chaos, async host => {
+  const {hosts, random} = chaos;
+  return withLosses(chaos, async () => {
+    const host = hosts[Math.floor(random() * hosts.length)];
     await host.kill();
     await host.start();
   });
 }
 
+function killWorker(chaos) {
+  const {host, random} = chaos;
+  host.expected.push(/worker \d+.*(signal|killed|ended)/);
+  return withLosses(chaos, () => host.killWorker(random));
+}
+
+// Broadcasts don't reach the other node; on each of them all goes on.
+async function withoutEngine({crowds, herald, engine, hosts}, act) {
+  await crowds.ask("may", {miss: true});
+  await act(() => herald.rounds(ROUNDS));
+  await engine.untilHeardBy(hosts.length);
+  await herald.rounds(ROUNDS);
+  await crowds.untilHeard(herald.said);
+  await crowds.ask("may", {miss: false});
+  await herald.rounds(ROUNDS);
+}
+
+const cutEngine = chaos => withoutEngine(chaos, () => chaos.engine.cut());
+
+const killEngine = chaos => withoutEngine(chaos, async rounds => {
+  await chaos.engine.kill();
+  await rounds();
+  await chaos.engine.start();
+});
+
+const stopEngine = chaos => withoutEngine(chaos, async rounds => {
+  chaos.engine.signal("SIGSTOP");
+  await rounds().finally(() => chaos.engine.signal("SIGCONT"));
+});
+
 export const single = {churn, cut, reload, upgrade, badReload, badUpgrade, stopClients, stopLogReader,
   fillDisk, takeFiles, kill};
+export const workers = {churn, cut, reload, badReload, stopClients, kill, killWorker};
+export const nodes = {churn, cut, reload, badReload, stopClients, kill, cutEngine, killEngine,
+  stopEngine};

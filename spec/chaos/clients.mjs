@@ -163,15 +163,29 @@ export class Player {
   }
 
   // A session: the first one, or another because the server has lost it, which it may not by itself.
-  async begin() {
+  begin() {
     if (this.number > 0) this.crowd.lost(this, "session lost");
-    Object.assign(this, {heard: 0, number: 0, failed: 0, x: 0, moves: 0, room: undefined});
+    Object.assign(this, {heard: 0, number: 0, failed: 0});
+    this.enter();
+  }
+
+  async enter() {
+    Object.assign(this, {x: 0, moves: 0, room: undefined});
     try {
-      this.room = await this.client.join("Duel", {mode: this.mode});
+      const room = await this.client.join("Duel", {mode: this.mode});
+      this.room = room;
+      room.onLeft(() => setImmediate(() => this.left(room)));
     } catch (error) {
       if (!this.crowd.mayLose && !this.isGone) this.crowd.fault(this, `join: ${error.message}`);
-      else if (!this.isGone) setTimeout(() => { if (!this.room) this.begin(); }, 100);
+      else if (!this.isGone) setTimeout(() => { if (!this.room) this.enter(); }, 100);
     }
+  }
+
+  // The room's home has died, and the session goes on.
+  left(room) {
+    if (this.isGone || room !== this.room) return;
+    this.crowd.lost(this, "room lost");
+    this.enter();
   }
 
   async work() {

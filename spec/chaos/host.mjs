@@ -41,6 +41,7 @@ export class Host {
   read = "";            // what was read of the log elsewhere than in its file
 
   constructor(folder, options = []) {
+    fs.mkdirSync(folder);
     this.folder = folder;
     this.options = options;
     this.script = path.join(folder, "server.lua");
@@ -90,9 +91,32 @@ export class Host {
     await until(`the log is at ${file}`, () => this.open().includes(file), PATIENCE);
   }
 
+  /** The workers' processes. */
+  get workers() {
+    const text = fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "latin1");
+    return text.split(" ").filter(Boolean).map(Number).filter(isThere);
+  }
+
+  /** Ends one, and waits until another has its place. */
+  async killWorker(random) {
+    const before = this.workers;
+    const from = this.log().length;
+    process.kill(before[Math.floor(random() * before.length)], "SIGKILL");
+    await until("the worker is there again", () => this.workers.length === before.length &&
+      this.workers.some(pid => !before.includes(pid)) &&
+      this.log().slice(from).includes("is there"), PATIENCE);
+  }
+
+  /** Descriptors and MiB of all its processes. */
+  measure() {
+    const all = [this.pid, ...this.workers];
+    return {files: all.reduce((sum, pid) => sum + this.open(pid).length, 0),
+      memory: all.reduce((sum, pid) => sum + this.memory(pid), 0)};
+  }
+
   /** What the descriptors lead to. */
-  open() {
-    const folder = `/proc/${this.pid}/fd`;
+  open(pid = this.pid) {
+    const folder = `/proc/${pid}/fd`;
     return fs.readdirSync(folder).map(fd => {
       try {
         return fs.readlinkSync(path.join(folder, fd));
@@ -102,8 +126,9 @@ export class Host {
     }).filter(Boolean);
   }
 
-  memory() {
-    return Number(/VmRSS:\s*(\d+)/.exec(fs.readFileSync(`/proc/${this.pid}/status`, "utf8"))[1]) / 1024;
+  memory(pid) {
+    const status = fs.readFileSync(`/proc/${pid}/status`, "utf8");
+    return Number(/VmRSS:\s*(\d+)/.exec(status)[1]) / 1024;
   }
 
   /** Runs `sync-lua COMMAND PID`. */
