@@ -85,6 +85,7 @@ const answers = {
   work({on}) { isWorking = on; },
   may({lose = crowd.mayLose, miss = crowd.mayMiss}) {
     crowd.mayLose = lose;
+    if (lose) for (const player of all(Player)) player.isInDoubt = true;
     crowd.mayMiss = miss;
   },
   churn() {

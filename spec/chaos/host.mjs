@@ -161,9 +161,10 @@ export class Host {
   }
 
   async kill(signal = "SIGKILL") {
+    const all = [this.pid, ...this.workers];
+    this.expected.push(/the workers' parent has gone/);
     process.kill(this.pid, signal);
-    const {pid} = this;
-    await until("the server ends", () => !isThere(pid), PATIENCE);
+    await until("the server and its workers end", () => !all.some(isThere), PATIENCE);
     await this.untilAlone();
   }
 
