@@ -45,7 +45,8 @@ function apply.state(self, item)
   session = {token = token, class = class, first = last, last = last, rooms = rooms,
     fields = fields,
     names = {},  -- of events, from that behind `first` on; false where it was no event
-    texts = {}}  -- of those, by number
+    texts = {},  -- of those, by number
+    had = {}}    -- names of events from before
   self.bySid[sid], self.byToken[token] = session, session
 end
 
@@ -68,6 +69,11 @@ function apply.text(self, item)
   if not session then return end
   deliver(session, item[3], false)
   session.texts[item[3]] = item[4]
+end
+
+function apply.had(self, item)
+  local session = self.bySid[item[2]]
+  for i = 3, session and #item or 0 do session.had[item[i]] = true end
 end
 
 function apply.join(self, item)
@@ -198,6 +204,7 @@ function History:missed(session, token, received, done)
     for _, name in ipairs(session.names) do
       if name then known[name] = true end
     end
+    for name in pairs(session.had) do known[name] = true end
     for _, reading in ipairs(logs) do
       if not addLater(token, reading, missed, known) then
         return done(nil, "an event was not kept")
