@@ -152,15 +152,29 @@ local function textIn(logs, name)
   end
 end
 
+-- The place in a log of the last event that a client has from before, by node and stream. A node
+-- writes the events of a stream in their order: the client has those before, too.
+local function lastOf(had, list)
+  local places = {}
+  for i, entry in ipairs(list) do
+    if had[entry[1]] then places[entry[1]:match "^(.*)%.%d+$"] = i end
+  end
+  return places
+end
+
 -- Adds events of a log that come after what is known to have been for the client, and that the
 -- client wasn't sent. Returns false when they can't be told: one was not kept, or the log's
 -- beginning wasn't.
-local function addLater(token, reading, missed, known)
+local function addLater(session, token, reading, missed, known)
   local hasBegun, hasEvents = false, false
-  for _, entry in ipairs(reading.list) do
+  local places = lastOf(session.had, reading.list)
+  for i, entry in ipairs(reading.list) do
     local name, text = entry[1], entry[2]
+    local stream = name:match "^(.*)%.%d+$"
     if name == "+" .. token or known[name] then
       hasBegun = true
+    elseif stream and i <= (places[stream] or 0) then
+      hasEvents = true
     elseif name:byte() ~= PLUS then -- a + begins the note of another client
       hasEvents = true
       if hasBegun and not text then return false end
@@ -204,9 +218,8 @@ function History:missed(session, token, received, done)
     for _, name in ipairs(session.names) do
       if name then known[name] = true end
     end
-    for name in pairs(session.had) do known[name] = true end
     for _, reading in ipairs(logs) do
-      if not addLater(token, reading, missed, known) then
+      if not addLater(session, token, reading, missed, known) then
         return done(nil, "an event was not kept")
       end
     end

@@ -247,11 +247,11 @@ end
 -- logs of its rooms behind the note that it's there.
 function Journal:had(session, names)
   local item, cost = {"had", session.sid}, ENTRY_COST
-  for _, name in ipairs(names) do
+  for name in pairs(names) do
     item[#item + 1] = name
     cost = cost + #name + NUMBER_COST
   end
-  if session.sid and #names > 0 and self:pay(session, cost) then self:add(item, cost) end
+  if session.sid and next(names) and self:pay(session, cost) then self:add(item, cost) end
 end
 
 --- A client has come into a room. The room's log notes this, too.
