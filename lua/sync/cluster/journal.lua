@@ -243,8 +243,8 @@ function Journal:note(session, number, name, text)
   self.size = self.size + 2 * NUMBER_COST
 end
 
---- A session has begun on this node with events that came while it was on its way: they stand in the
--- logs of its rooms behind the note that it's there.
+--- A session has begun on this node with events (their names are keys) that came while it was on
+-- its way: they stand in the logs of its rooms behind the note that it's there.
 function Journal:had(session, names)
   local item, cost = {"had", session.sid}, ENTRY_COST
   for name in pairs(names) do
