@@ -2,7 +2,7 @@
 
 import {fork} from "node:child_process";
 import {fileURLToPath} from "node:url";
-import {until} from "../support/checks.mjs";
+import {program, until} from "../support/checks.mjs";
 
 const PROGRAM = fileURLToPath(new URL("crowd.mjs", import.meta.url));
 const PATIENCE = 30_000;
@@ -12,7 +12,7 @@ class Crowd {
   answers = new Map();
 
   constructor(faults) {
-    this.process = fork(PROGRAM).on("exit", code => {
+    this.process = fork(PROGRAM, [program]).on("exit", code => {
       if (code !== null) throw new Error(`a crowd has ended with ${code}`);
     });
     this.process.on("message", ({id, value, fault}) => {
