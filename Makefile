@@ -78,7 +78,7 @@ EMBEDS   := $(foreach m,$(EMBEDDED),$(call embedded,$(m)))
 BYTECODE := $(patsubst %,$(BUILD)/lua/%.o,$(foreach f,$(LUA),$(call module,$(f))) $(EMBEDDED) $(JIT:%=jit.%))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo demo-flash flash-door test check soak upgrade-check flap rooms-chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
+.PHONY: help build run demo demo-flash flash-door test check soak upgrade-check flap rooms-chaos chaos state-model state-check hostile fuzz docs lint install uninstall rock clean deps-%
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -195,6 +195,12 @@ flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost
 
 rooms-chaos: build ## 300 members in 30 rooms on three nodes: one killed, one stopped for 30 s, one cut off
 	@SYNC_CHAOS=whole ./sync-lua "$$(command -v busted)" spec/rooms/persist_spec.lua
+
+# SEED= has the same acts again.
+MINUTES ?= 10
+chaos: build ## MINUTES (10) of kills, upgrades, stops and shortages under clients that count; SEED= replays one
+	@sh spec/browser/install.sh
+	@node spec/chaos/run.mjs ./sync-lua $(MINUTES) $(SEED)
 
 STEPS ?= 100000
 ROOMS ?= 100

@@ -312,6 +312,9 @@ function core.parcel()
   return ffi.gc(parcel, C.sync_parcel_free)
 end
 
+--- Frees one before the collector would: it holds the other ends of what it has passed on.
+function core.freeParcel(parcel) C.sync_parcel_free(ffi.gc(parcel, nil)) end
+
 --- A `struct sync_item`.
 function core.item() return ffi.new "struct sync_item" end
 

@@ -111,6 +111,21 @@ describe("the journal of a node", function()
     assert.equal("it has 4 messages, and the journal tells of 0 to 3", why)
   end)
 
+  it("tells nothing twice that a session has had before it began here", function()
+    local client = connect()
+    client.server:join "red"
+    world:advance()
+    for i = 1, 2 do Game:room("red"):fire("on", i) end
+    world:advance()
+    local journal = one.cluster.journal
+    local events = read(journal.eventsOf(one.cluster.topicOf("Game", "red")))
+    journal:restart(client.server)
+    journal:had(client.server._session, {[events[#events][1]] = true}) -- and so what is before
+    Game:room("red"):fire("on", 3)
+    world:advance(3)
+    assert.equal("3", (missed(client, 2)))
+  end)
+
   it("begins anew where something could not be written", function()
     local client = connect()
     world:advance()

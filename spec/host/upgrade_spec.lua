@@ -35,6 +35,17 @@ sync.enable("127.0.0.1", PORT, Line)
 sync.start()
 ]]
 
+-- The script, for clients in TLS.
+local function inTls()
+  local certificate, key = Process.file(), Process.file()
+  assert.equal(0, (Process.start {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+    "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+    "-addext", "subjectAltName=DNS:localhost", "-days", "2", "-keyout",
+    key, "-out", certificate}:wait()))
+  return (SCRIPT:gsub("PORT, Line%)",
+    ("PORT, Line, {tls = {certificate = %q, key = %q}})"):format(certificate, key)))
+end
+
 describe("an upgrade", function()
   local started = {} -- processes that aren't ours to wait for
 
@@ -329,14 +340,7 @@ describe("an upgrade", function()
   end)
 
   it("keeps clients in TLS, and does so again", function()
-    local certificate, key = Process.file(), Process.file()
-    assert.equal(0, (Process.start {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-      "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
-      "-addext", "subjectAltName=DNS:localhost", "-days", "2", "-keyout",
-      key, "-out", certificate}:wait()))
-    local script = SCRIPT:gsub("PORT, Line%)",
-      ("PORT, Line, {tls = {certificate = %q, key = %q}})"):format(certificate, key))
-    local server, port, rewrite = serve(script)
+    local server, port, rewrite = serve(inTls())
     local client = Process.start {"openssl", "s_client", "-quiet", "-connect",
       "127.0.0.1:" .. port}
     client:write "a\nhal"
@@ -355,6 +359,17 @@ describe("an upgrade", function()
     client:expect("stdout", "three 1 5 c")
     client:kill "KILL"
     assert.equal(0, (server:wait())) -- for there is nobody any more for whom it stays
+  end)
+
+  it("ends clients in TLS when the process that owns them dies", function()
+    local server, port = serve(inTls())
+    local client = Process.start {"openssl", "s_client", "-quiet", "-connect",
+      "127.0.0.1:" .. port}
+    client:write "a\n"
+    client:expect("stdout", "one 1 1 a")
+    ffi.C.kill(upgrade(server.pid), Process.SIGNALS.KILL)
+    assert.equal(0, (server:wait()))
+    client:wait()
   end)
 
   it("tells systemd", function()

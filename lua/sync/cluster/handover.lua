@@ -240,16 +240,21 @@ end
 
 -- The rest, and behind it what has come here and not there. The session begins anew.
 local function complete(self, take, texts, known, places)
-  local missed, session = take.missed, take.client._session
+  local missed, had, session = take.missed, {}, take.client._session
   if session.first > take.held then return refuse(self, take) end -- too much has come
   for _, text in ipairs(texts) do missed[#missed + 1] = text end
   for number = take.held, session.last do
     local name = take.names[number]
+    if name ~= "" then had[name] = true end
     if name == "" or not known[name] then missed[#missed + 1] = session:text(number) end
   end
   self:stop(session)
   session:restart()
   self.journal:restart(take.client)
+  if not take.isRebuilt then -- or it tells of all that the session has had
+    for name in pairs(known) do if name ~= "" then had[name] = true end end
+  end
+  self.journal:had(session, had)
   take.done(missed, take.isRebuilt)
   if places then take.client:adoptPlaces(places) end
 end

@@ -45,7 +45,8 @@ function apply.state(self, item)
   session = {token = token, class = class, first = last, last = last, rooms = rooms,
     fields = fields,
     names = {},  -- of events, from that behind `first` on; false where it was no event
-    texts = {}}  -- of those, by number
+    texts = {},  -- of those, by number
+    had = {}}    -- names of events from before
   self.bySid[sid], self.byToken[token] = session, session
 end
 
@@ -68,6 +69,11 @@ function apply.text(self, item)
   if not session then return end
   deliver(session, item[3], false)
   session.texts[item[3]] = item[4]
+end
+
+function apply.had(self, item)
+  local session = self.bySid[item[2]]
+  for i = 3, session and #item or 0 do session.had[item[i]] = true end
 end
 
 function apply.join(self, item)
@@ -146,15 +152,29 @@ local function textIn(logs, name)
   end
 end
 
+-- The place in a log of the last event that a client has from before, by node and stream. A node
+-- writes the events of a stream in their order: the client has those before, too.
+local function lastOf(had, list)
+  local places = {}
+  for i, entry in ipairs(list) do
+    if had[entry[1]] then places[entry[1]:match "^(.*)%.%d+$"] = i end
+  end
+  return places
+end
+
 -- Adds events of a log that come after what is known to have been for the client, and that the
 -- client wasn't sent. Returns false when they can't be told: one was not kept, or the log's
 -- beginning wasn't.
-local function addLater(token, reading, missed, known)
+local function addLater(session, token, reading, missed, known)
   local hasBegun, hasEvents = false, false
-  for _, entry in ipairs(reading.list) do
+  local places = lastOf(session.had, reading.list)
+  for i, entry in ipairs(reading.list) do
     local name, text = entry[1], entry[2]
+    local stream = name:match "^(.*)%.%d+$"
     if name == "+" .. token or known[name] then
       hasBegun = true
+    elseif stream and i <= (places[stream] or 0) then
+      hasEvents = true
     elseif name:byte() ~= PLUS then -- a + begins the note of another client
       hasEvents = true
       if hasBegun and not text then return false end
@@ -199,7 +219,7 @@ function History:missed(session, token, received, done)
       if name then known[name] = true end
     end
     for _, reading in ipairs(logs) do
-      if not addLater(token, reading, missed, known) then
+      if not addLater(session, token, reading, missed, known) then
         return done(nil, "an event was not kept")
       end
     end

@@ -13,6 +13,7 @@
 --     {"text", sid, number, text}                          what was for one client alone
 --     {"join", sid, room, value} and {"leave", sid, room}
 --     {"field", sid, name, value}
+--     {"had", sid, name, …}           events that it has from before, and rooms' logs tell of
 --     {"end", sid}
 -- @classmod sync.cluster.journal
 
@@ -240,6 +241,17 @@ function Journal:note(session, number, name, text)
   end
   item[#item + 1], item[#item + 2] = session.sid, number
   self.size = self.size + 2 * NUMBER_COST
+end
+
+--- A session has begun on this node with events (their names are keys) that came while it was on
+-- its way: they stand in the logs of its rooms behind the note that it's there.
+function Journal:had(session, names)
+  local item, cost = {"had", session.sid}, ENTRY_COST
+  for name in pairs(names) do
+    item[#item + 1] = name
+    cost = cost + #name + NUMBER_COST
+  end
+  if session.sid and next(names) and self:pay(session, cost) then self:add(item, cost) end
 end
 
 --- A client has come into a room. The room's log notes this, too.

@@ -48,6 +48,7 @@ local function finish(self)
   if self.watch then C.sync_watch_stop(handle, self.watch) end
   for _, timer in pairs {self.trial, self.look} do loop.stopTimer(timer) end
   C.sync_next_close(self.fd)
+  if self.parcel then core.freeParcel(self.parcel) end
 end
 
 -- The next process isn't wanted: this one goes on.

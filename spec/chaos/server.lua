@@ -1,0 +1,75 @@
+-- What `make chaos` disturbs: a server whose every message has a number, so that one that is lost,
+-- doubled or out of order is an error in its log.
+--
+--     sync-lua spec/chaos/server.lua PORT TLS_PORT GAME_PORT CERTIFICATE KEY
+--
+-- Lines that begin with "b" go to all, and to players as an event; "l NUMBER" writes as many lines
+-- to the log; all others come back.
+
+local sync = require "sync"
+
+local port, tlsPort, gamePort, certificate, key = ...
+
+local Duel = sync.Room:extend "Duel"
+Duel.maxMembers, Duel.filterBy, Duel.tickRate = 4, {"mode"}, 20
+Duel.state = sync.state {players = sync.map {x = "uint32"}}
+
+function Duel:onJoin(member) self.state.players[member.id] = {owner = member} end
+function Duel:onLeave(member) self.state.players[member.id] = nil end
+
+function Duel.remote.move(room, member)
+  local player = room.state.players[member.id]
+  player.x = player.x + 1
+  return player.x
+end
+
+local Game = sync.Remote:extend "Game"
+Game.rooms, Game.resumeFields, Game.resumeTime = {Duel}, {"last", "missing"}, 60
+Game.createRate = 1000
+
+function Game:onConnect()
+  self.last, self.missing = 0, 0
+  self:join "all"
+end
+
+--- Takes the caller's next number, and returns how many have not come.
+function Game.remote:add(number)
+  if number <= self.last then error(("call %d after %d"):format(number, self.last)) end
+  self.missing = self.missing + number - self.last - 1
+  self.last = number
+  return self.missing
+end
+
+local Echo = sync.Protocol:extend "Echo"
+Echo.framing, Echo.compressFrom, Echo.sendTakeover, Echo.receiveTakeover = "line", 1, true, true
+Echo.resumeFields, Echo.maxQueue = {"count"}, 8 * 1024 * 1024
+
+function Echo:onConnect()
+  self.count = 0
+  self:join "all"
+end
+
+local function broadcast(text)
+  Echo:room("all"):send(text)
+  Game:room("all"):fire("onSay", tonumber(text:sub(2)))
+end
+
+function Echo:onData(data, kind)
+  local first = data:byte()
+  if first == 98 then return broadcast(data) end
+  if first == 108 then
+    for i = 1, tonumber(data:sub(2)) do sync.log.info(("line %d of %s"):format(i, data)) end
+    return
+  end
+  self.count = self.count + 1
+  if tonumber(data:match "^%d+") ~= self.count then
+    error(("message %s, not %d"):format(data:sub(1, 20), self.count))
+  end
+  self:send(data, kind)
+end
+
+sync.enable("127.0.0.1", tonumber(port), Echo)
+sync.enable("127.0.0.1", tonumber(tlsPort), Echo, {tls = {certificate = certificate, key = key}})
+sync.enable("127.0.0.1", tonumber(gamePort), Game)
+sync.after(7200, sync.stop) -- whatever has become of who started it
+sync.start()
