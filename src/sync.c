@@ -374,13 +374,13 @@ void sync_fail(struct sync *sync, uint32_t slot) {
     }
 }
 
-int32_t sync_ban(struct sync *sync, const char *text, double seconds) {
+int32_t sync_ban(struct sync *sync, const char *network, double seconds) {
     struct core *core = core_of(sync);
     uint64_t now = uv_now(&core->loop);
-    struct network network;
-    int error = network_read(&network, text);
+    struct network banned;
+    int error = network_read(&banned, network);
     return error < 0 ? error
-                     : bans_set(&core->bans, &network,
+                     : bans_set(&core->bans, &banned,
                                 seconds > 0 ? now + (uint64_t)(seconds * 1000) : 0, now);
 }
 

@@ -49,7 +49,7 @@ static int rebuild(struct bans *bans, size_t capacity, uint64_t now) {
     if (!other.slots) {
         return UV_ENOMEM;
     }
-    for (size_t i = 0; i < bans->capacity; i++) {
+    for (size_t i = 0; bans->slots && i < bans->capacity; i++) {
         const struct ban *ban = &bans->slots[i];
         if (ban->until > now) {
             *slot_of(&other, ban->bytes, ban->bits) = *ban;

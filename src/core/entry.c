@@ -20,6 +20,7 @@ __attribute__((format(printf, 2, 3))) static void put(struct entry *entry,
     va_list arguments;
     va_start(arguments, format);
     size_t room = ENTRY - 1 - entry->length;
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is above */
     int length = vsnprintf(entry->bytes + entry->length, room, format, arguments);
     va_end(arguments);
     if (length > 0) {

@@ -33,6 +33,7 @@ static _Unwind_Reason_Code note_call(struct _Unwind_Context *context, void *argu
     if (finding->compiled || finding->call_count == FINDING_CALLS) {
         return _URC_END_OF_STACK;
     }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): the unwinder gives a number */
     finding->calls[finding->call_count++] = (void *)address;
     return _URC_NO_REASON;
 }

@@ -226,9 +226,9 @@ static void strike(struct peers *peers, struct peer *peer,
     if (peer->strikes++ == 0) {
         peer->struck = now;
     }
-    for (uint8_t step = SYNC_STEP_WARN; step <= SYNC_STEP_BAN; step++) {
+    for (int step = SYNC_STEP_WARN; step <= SYNC_STEP_BAN; step++) {
         if (ends[step] > 0 && peer->strikes >= ends[step] && step > reached) {
-            reached = step;
+            reached = (uint8_t)step;
         }
     }
     if (reached == peer->step) {
@@ -295,8 +295,9 @@ void peers_name(const struct peer *peer, char *text, size_t size) {
 }
 
 void peers_clear(struct peers *peers) {
-    while (peers->oldest) {
-        struct peer *peer = peers->oldest;
+    struct peer *next = NULL;
+    for (struct peer *peer = peers->oldest; peer; peer = next) {
+        next = peer->newer;
         unlink_idle(peers, peer);
         drop(peers, peer);
     }

@@ -343,6 +343,7 @@ int watchdog_start(struct core *core, const struct sync_watchdog *options,
     dog.json = options->json != 0;
     dog.limit = options->limit;
     dog.reported = false;
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): the FFI gives a number */
     struct lua_State *lua = options->ending ? (void *)(uintptr_t)options->lua : NULL;
     message[0] = 0;
     bool ends = ending_use(lua, options->own, stands, message, size) == 0;

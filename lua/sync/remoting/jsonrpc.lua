@@ -289,6 +289,8 @@ end
 
 --- Gives a call that was deferred what it is answered: the result, or nil and a fault.
 -- @tparam table call of `defer`
+-- @param result a value, or nil
+-- @tparam[opt] table err the fault
 function Rpc.settle(call, result, err)
   if call.done then return end
   local self = call.client

@@ -95,6 +95,7 @@ end
 
 --- The same of one that is away, if its class lets clients be away still.
 -- @tparam table told with `class`
+-- @tparam Listener listener where it was
 function clients.away(told, listener)
   local class = listener.class
   if not (class.resumeTime and told.session) then return end

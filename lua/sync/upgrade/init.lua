@@ -117,7 +117,7 @@ local function pack(self)
   return parcel
 end
 
---- Functions that add what else there is to a parcel; that say what has to come to its end before,
+-- Functions that add what else there is to a parcel; that say what has to come to its end before,
 -- or nil; and that add to what the next process is told before it loads its script.
 upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
 
