@@ -73,6 +73,14 @@ static void open_client(struct client *client, const struct sync_options *option
     server_settle(&client->servers[0]);
 }
 
+/* The client is one with a socket now; pair[1] is the other end. */
+static void adopt_socket(struct client *client, int pair[2]) {
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    int32_t slot = sync_adopt(client->servers[0].sync, client->listeners[0], pair[0]);
+    REQUIRE(slot > 0);
+    client->slot = (uint32_t)slot;
+}
+
 static void close_client(struct client *client) {
     for (int i = 0; i < 2; i++) {
         server_close(&client->servers[i]);
@@ -495,10 +503,7 @@ TEST(carry_hands_sockets_over) {
     struct sync_options options = server_options(SYNC_FRAMING_LINE);
     char seen[64];
     open_client(&client, &options);
-    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    int32_t slot = sync_adopt(client.servers[0].sync, client.listeners[0], pair[0]);
-    REQUIRE(slot > 0);
-    client.slot = (uint32_t)slot;
+    adopt_socket(&client, pair);
     CHECK_INT(write(pair[1], "one\ntw", 6), 6);
     server_settle(&client.servers[0]);
     CHECK_INT(write(pair[1], "o\nthree\n", 8), 8); /* waits in the kernel */
@@ -523,10 +528,7 @@ TEST(carry_leaves_what_comes_meanwhile) {
     struct sync_options options = server_options(SYNC_FRAMING_LINE);
     char seen[64];
     open_client(&client, &options);
-    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    int32_t slot = sync_adopt(client.servers[0].sync, client.listeners[0], pair[0]);
-    REQUIRE(slot > 0);
-    client.slot = (uint32_t)slot;
+    adopt_socket(&client, pair);
     CHECK_INT(write(pair[1], "one\n", 4), 4);
     server_settle(&client.servers[0]);
     sync_freeze(client.servers[0].sync, 1);
