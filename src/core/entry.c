@@ -3,7 +3,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/log.h"
 #include "sync.h"
@@ -93,13 +92,10 @@ static void make_text(struct entry *entry, const char *message,
 void log_error(bool json, const char *message, const struct log_field *fields,
                size_t count, const char *traceback) {
     struct entry entry = {.length = 0};
-    char when[32];
-    time_t now = time(NULL);
-    struct tm parts;
-    json ? gmtime_r(&now, &parts) : localtime_r(&now, &parts);
-    strftime(when, sizeof(when), json ? "{\"time\":\"%Y-%m-%dT%H:%M:%SZ\"" : "%H:%M:%S",
-             &parts);
-    put(&entry, "%s%s", sync_log_is_journal() ? "<3>" : "", when);
+    char when[LOG_TIME];
+    log_time(when, json);
+    put(&entry, json ? "%s{\"time\":\"%s\"" : "%s%s", sync_log_is_journal() ? "<3>" : "",
+        when);
     json ? make_json(&entry, message, fields, count, traceback)
          : make_text(&entry, message, fields, count, traceback);
     entry.bytes[entry.length++] = '\n';

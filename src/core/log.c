@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "core/log.h"
 #include "sync.h"
 
 enum {
@@ -105,13 +106,17 @@ static uint64_t write_lines(int fd, const char *bytes, size_t length) {
     return 0;
 }
 
-/* A line as lua/sync/log.lua writes them; its length. */
-static size_t make_note(char note[NOTE], const char *text, bool json) {
-    char when[32];
+void log_time(char when[LOG_TIME], bool json) {
     time_t now = time(NULL);
     struct tm parts;
     json ? gmtime_r(&now, &parts) : localtime_r(&now, &parts);
-    strftime(when, sizeof(when), json ? "%Y-%m-%dT%H:%M:%SZ" : "%H:%M:%S", &parts);
+    strftime(when, LOG_TIME, json ? "%Y-%m-%dT%H:%M:%SZ" : "%H:%M:%S", &parts);
+}
+
+/* A line as lua/sync/log.lua writes them; its length. */
+static size_t make_note(char note[NOTE], const char *text, bool json) {
+    char when[LOG_TIME];
+    log_time(when, json);
     const char *form = json ? "{\"time\":\"%s\",\"level\":\"error\",\"message\":\"%s\"}\n"
                             : "%s ERROR %s\n";
     int length = snprintf(note, NOTE, form, when, text);

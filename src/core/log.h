@@ -10,6 +10,12 @@ struct log_field {
     bool bare; /* a number */
 };
 
+enum { LOG_TIME = 32 };
+
+/* When a line is written, as lines begin: hours to seconds here, or in JSON with the date
+ * in UTC. */
+void log_time(char when[LOG_TIME], bool json);
+
 /* Writes an entry of level "error" as lua/sync/log.lua does, with a traceback unless that
  * is NULL. Texts are UTF-8. */
 void log_error(bool json, const char *message, const struct log_field *fields,
