@@ -64,21 +64,16 @@ local function parse(option, value)
     value)
 end
 
---- Sets how long a handler may take, from the command line.
+local FIELDS = {["--watchdog"] = "seconds", ["--handler-timeout"] = "handlerTimeout"}
+
+--- Sets how long a handler may take until it is named, or ended, from the command line.
+-- @tparam string option "--watchdog" or "--handler-timeout"
 -- @tparam string value seconds, or "off"
 -- @treturn boolean true, or nil and a message
-function watchdog.configure(value)
-  local seconds, problem = parse("--watchdog", value)
+function watchdog.configure(option, value)
+  local seconds, problem = parse(option, value)
   if problem then return nil, problem end
-  watchdog.seconds = seconds
-  return true
-end
-
---- The same for when it is ended.
-function watchdog.configureEnding(value)
-  local seconds, problem = parse("--handler-timeout", value)
-  if problem then return nil, problem end
-  watchdog.handlerTimeout = seconds
+  watchdog[FIELDS[option]] = seconds
   return true
 end
 

@@ -149,11 +149,11 @@ function actions.console(value)
 end
 
 function actions.watchdog(value)
-  return require "sync.watchdog".configure(value)
+  return require "sync.watchdog".configure("--watchdog", value)
 end
 
 actions["handler-timeout"] = function(value)
-  return require "sync.watchdog".configureEnding(value)
+  return require "sync.watchdog".configure("--handler-timeout", value)
 end
 
 function actions.drain(value)
