@@ -6,7 +6,7 @@
 
 void text_add(struct text *text, const char *bytes, size_t length) {
     if (!text->bytes || text->length + length > text->size) {
-        text->size = 2 * text->size + length + 1;
+        text->size = 2 * (text->length + length) + 1;
         text->bytes = realloc(text->bytes, text->size);
         if (!text->bytes) {
             abort();

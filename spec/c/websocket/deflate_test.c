@@ -126,7 +126,7 @@ static void check_corrupt(const char *bytes, size_t length) {
 static struct text deflate_one(struct deflater *deflater, bool keep, const char *bytes,
                                size_t length) {
     size_t bound = deflater_bound(deflater, length);
-    struct text payload = {.bytes = take_memory(bound)};
+    struct text payload = {take_memory(bound), 0, bound};
     ssize_t size = deflater_message(deflater, keep, bytes, length, payload.bytes, bound);
     CHECK(size > 0);
     CHECK((size_t)size <= bound);
@@ -605,7 +605,7 @@ TEST(deflate_is_read_by_another_program) {
             struct text text = fill((enum filling)(i % FILLINGS), test_random(5000));
             struct text payload =
                 deflate_one(deflater, i % 2 == 0, text.bytes, text.length);
-            struct text seen = {.bytes = take_memory(text.length + 100)};
+            struct text seen = {take_memory(text.length + 100), 0, text.length + 100};
             text_add(&payload, LITERAL("\0\0\xff\xff"));
             other.next_in = (Bytef *)payload.bytes;
             other.avail_in = (uInt)payload.length;
