@@ -140,6 +140,12 @@ static inline struct core *core_of(struct sync *sync) {
     return (struct core *)sync;
 }
 
+/* An id of what is under way: a look-up, an attempt to connect, a job. */
+static inline uint32_t core_next_request(struct core *core) {
+    core->next_request_id = core->next_request_id % INT32_MAX + 1;
+    return core->next_request_id;
+}
+
 /* Connections and files, for which the bound of connections stands. */
 static inline uint32_t core_descriptors(const struct core *core) {
     return core->public.client_count - core->reserved + core->files;
