@@ -680,6 +680,19 @@ int32_t sync_shares_new(struct sync *sync, uint32_t count);
 int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
                    uint32_t count, int32_t *bus);
 
+/* The same for a process that is to take the place of worker `number`, by `takes` "1", or
+ * that only tries whether it could: "trial". The program is looked for anew. *fd becomes
+ * a socket to it, as that of sync_next_start. */
+int32_t sync_spawn_next(struct sync *sync, const char *const *arguments, uint32_t number,
+                        uint32_t count, const char *takes, int32_t *fd);
+
+/* Offers that socket, which is the core's then, to the worker, who fetches it; and takes
+ * the offer back. All by the successor's process id. Return 0, or the descriptor, or an
+ * error code. */
+int32_t sync_next_offer(struct sync *sync, int32_t process, int32_t fd);
+void sync_next_withdraw(struct sync *sync, int32_t process);
+int32_t sync_next_fetch(struct sync *sync, int32_t process);
+
 /* How many cores this process may use. */
 uint32_t sync_core_count(void);
 
@@ -696,6 +709,10 @@ void sync_shares_close(struct sync *sync);
  * sockets from the parent. Returns its number and 65,536 times the count, 0 when it's no
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
+
+/* Another process has this worker's place: this one tells the others nothing more of its
+ * clients. */
+void sync_worker_end(struct sync *sync);
 
 struct sync_watchdog {
     uint32_t limit;  /* milliseconds that the handling of an event may take */
@@ -746,6 +763,11 @@ int32_t sync_next_start(struct sync *sync, const char *const *arguments, int32_t
 int32_t sync_is_next(void);
 
 /* Reads no client any more that is open, and accepts none; or does again. */
+enum sync_frozen {
+    SYNC_FROZEN_NOT,
+    SYNC_FROZEN_CLIENTS, /* but for connections that lead: see sync_options */
+    SYNC_FROZEN_ALL
+};
 void sync_freeze(struct sync *sync, int32_t freeze);
 
 /* Whether nothing of connections that are frozen is under way in the kernel any more. */

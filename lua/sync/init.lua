@@ -237,15 +237,15 @@ local function toldToStop(number)
   sync.stop()
 end
 
+-- The next process has taken over.
+local function handedOver(seconds)
+  stopped = true
+  loop.stop(seconds)
+end
+
 -- SIGUSR2: the next process takes over.
 local function toldToUpgrade()
-  local words, first = {}, 0
-  while arg[first - 1] do first = first - 1 end
-  for i = first, #arg do words[#words + 1] = arg[i] end
-  upgrade.begin(words, opened, function(seconds)
-    stopped = true
-    loop.stop(seconds)
-  end)
+  upgrade.begin(core.commandLine(), opened, handedOver)
 end
 
 local function watchUpgrade()
@@ -279,15 +279,31 @@ end
 local function joinWorkers()
   if not sync.worker then return end
   local bus = require "sync.cluster.bus".open()
-  if not cluster then sync.cluster:link(bus, sync.worker) end
-  bus:connect(PARENT, function()
+  local isAlone = not cluster
+  if isAlone then sync.cluster:link(bus, sync.worker, arrival.hello and arrival.hello.node) end
+  local function gone()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
     sync.stop(ORPHAN_SECONDS)
-  end)
+  end
+  local server = {bus = bus, cluster = cluster, words = core.commandLine(), onLeft = handedOver,
+    listeners = function() return opened end}
+  if arrival.isNext then
+    require "sync.upgrade.worker".arrive(server, gone)
+  else
+    bus:connect(PARENT, gone)
+  end
+  if isAlone then
+    require "sync.upgrade.worker".attach(server)
+  else
+    bus:onUpgrade(function(said) bus:tellUpgraded {process = said.process,
+      problem = "a node of a cluster can't hand over yet: drain it instead"} end)
+  end
   bus:onReload(reload.here, reload.renumber)
   reload.leaveTo(function(back, done) bus:askReload(back, done) end)
-  bus:tellListening()
+  local signals = {}
+  for number in pairs(loop.signals) do signals[#signals + 1] = number end
+  bus:tellListening(signals)
 end
 
 -- The console's commands, when somebody comes to say some.
@@ -312,7 +328,7 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
-  if versions.current() then door.open() end -- else it's no server of sync-lua's
+  if versions.current() and not arrival.isTrial() then door.open() end -- a server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()

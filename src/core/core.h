@@ -129,11 +129,11 @@ struct core {
     double names;             /* what clients' names have in common: see sync_name */
     uint64_t handed_out;      /* when the last batch was, in ns */
 
-    bool crowded; /* this tick had no room for a client whose turn it was */
-    bool polling; /* libuv runs, and may sleep */
-    bool filling; /* events may be pushed: the batch isn't handed out */
-    bool trim;    /* at the end of the tick */
-    bool frozen;  /* clients that are open aren't read */
+    bool crowded;   /* this tick had no room for a client whose turn it was */
+    bool polling;   /* libuv runs, and may sleep */
+    bool filling;   /* events may be pushed: the batch isn't handed out */
+    bool trim;      /* at the end of the tick */
+    uint8_t frozen; /* enum sync_frozen: clients that are open aren't read */
 };
 
 static inline struct core *core_of(struct sync *sync) {

@@ -2,6 +2,7 @@
 #include "workers/broker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -245,6 +246,31 @@ int broker_serve(struct core *core, int fd) {
     return 0;
 }
 
+int broker_offer(struct core *core, const char *name, uint32_t number, int fd) {
+    struct offer *offer = calloc(1, sizeof(*offer));
+    if (!offer) {
+        close(fd);
+        return UV_ENOMEM;
+    }
+    snprintf(offer->key.host, HOST_SIZE, "%s", name);
+    offer->key.port = number;
+    offer->next = core->offers;
+    core->offers = offer;
+    return take_offer(offer, fd, SYNC_TRANSPORT_UNIX);
+}
+
+void broker_withdraw(struct core *core, const char *name, uint32_t number) {
+    struct port_request key = {.port = number};
+    uint32_t count;
+    snprintf(key.host, HOST_SIZE, "%s", name);
+    struct offer **link = find_offer(core, &key, &count);
+    struct offer *offer = *link;
+    if (offer) {
+        *link = offer->next;
+        free_offer(offer);
+    }
+}
+
 void broker_close(struct core *core) {
     while (core->askers) {
         forget_asker(core->askers);
@@ -344,4 +370,22 @@ int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keep
     }
     *request = asked;
     return 0;
+}
+
+static int keep_fetched(void *context, int fd, int transport) {
+    (void)transport;
+    *(int *)context = fd;
+    return 0;
+}
+
+int broker_fetch(struct core *core, const char *name, uint32_t number) {
+    int fd = UV_ENOENT;
+    struct port_request *request = NULL;
+    int error = broker_ask(core, name, number, 0, keep_fetched, &fd, &request);
+    if (error < 0) {
+        return error;
+    }
+    broker_give_back(core, request);
+    free(request);
+    return fd;
 }

@@ -24,5 +24,13 @@ int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keep
  * that live, the parent closes them. */
 void broker_give_back(struct core *core, struct port_request *request);
 
+/* Offers a descriptor under a name and a number, of which there is no other, to the first
+ * who asks; it's the core's then. Withdrawing closes it. */
+int broker_offer(struct core *core, const char *name, uint32_t number, int fd);
+void broker_withdraw(struct core *core, const char *name, uint32_t number);
+
+/* The worker's side of that: returns the descriptor, or an error code. */
+int broker_fetch(struct core *core, const char *name, uint32_t number);
+
 /* Closes the sockets, and stops serving. */
 void broker_close(struct core *core);

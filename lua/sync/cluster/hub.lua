@@ -47,8 +47,8 @@ on[bus.REQUEST] = function(self, data)
   store:ask(said.name, answer, unpack(said, 1, said.count))
 end
 
-on[bus.LISTENS] = function(self)
-  self.handlers.onListens(self.slot)
+on[bus.LISTENS] = function(self, data)
+  self.handlers.onListens(self.slot, buffer.decode(data:sub(2)))
 end
 
 on[bus.RELOAD] = function(self, data)
@@ -64,10 +64,24 @@ on[bus.RELOADED] = function(self, data)
   self.handlers.onReloaded(said.number, said.ok, said.problem, said.texts)
 end
 
+on[bus.UPGRADED] = function(self, data)
+  self.handlers.onUpgraded(self.slot, buffer.decode(data:sub(2)))
+end
+
+--- Tells a worker something of an upgrade.
+-- @tparam table said
+function Worker:askUpgrade(said)
+  self:send(string.char(bus.UPGRADE) .. buffer.encode(said))
+end
+
 --- Asks a worker for another version of the script; without a number, tells which the others have.
 -- @tparam table said `number`, `back`, `version`, `wantsTexts` and `texts`
 function Worker:askReload(said)
   self:send(string.char(bus.RELOAD) .. buffer.encode(said))
+end
+
+function Worker:onClose()
+  self.handlers.onGone(self)
 end
 
 function Worker:onData(data)
@@ -81,9 +95,10 @@ end
 
 --- Opens one.
 -- @tparam number count of workers
--- @tparam table handlers `onListens(slot)`, called when a worker's script has said that it is
--- right, `onReload(back, done)`, when one asks for another version, and
--- `onReloaded(number, ok, problem, texts)`
+-- @tparam table handlers `onListens(slot, signals)`, called when a worker's script has said that it
+-- is right, and for which signals it has handlers, `onReload(back, done)`, when one asks for another
+-- version,
+-- `onReloaded(number, ok, problem, texts)`, `onUpgraded(slot, said)`, and `onGone(link)`
 -- @treturn table whose `adopt(fd)` makes the other end of a worker's socket one of its own
 function hub.open(count, handlers)
   local class = Worker:extend("Bus")

@@ -20,8 +20,13 @@ local arrival = {
   isNext = false,
   --- What the process before has said first: a table.
   hello = false,
+  --- The place, in the list of listeners, of a worker's connection to its parent: `id` and
+  -- `take(slot, told)`.
+  LINK = "link",
 }
 
+--- Whether this process only tries whether it could take over.
+function arrival.isTrial() return arrival.hello and arrival.hello.isTrial == true end
 
 local function decode(item)
   local ok, told = values.decode(core.string(item.data, item.length))
@@ -98,8 +103,15 @@ local function match(listeners)
   return list
 end
 
---- Functions that take what else was handed over, by `what`: of the table, and of all listeners.
-arrival.parts = {}
+--- Functions that take what else was handed over, by `what`: of the table, and of all listeners;
+-- those of `firsts` before there are clients.
+arrival.parts, arrival.firsts = {}, {}
+
+--- Functions that are called when the process before has gone.
+arrival.afters = {}
+
+--- More that what is handed over may belong to, by their places.
+arrival.places = {}
 
 local function takeAll(parcel, listeners)
   local pending, later, texts = nil, {}, nil
@@ -111,6 +123,8 @@ local function takeAll(parcel, listeners)
         pending = told
       elseif told.what == "end" then
         texts = told.texts
+      elseif arrival.firsts[told.what] then
+        arrival.firsts[told.what](told, listeners)
       else
         later[#later + 1] = told
       end
@@ -120,7 +134,8 @@ local function takeAll(parcel, listeners)
       if slot < 0 then
         error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
       end
-      if pending.id then list[#list + 1] = {pending, slot, listener} end
+      if pending.place == arrival.LINK then listener.take(slot, pending)
+      elseif pending.id then list[#list + 1] = {pending, slot, listener} end
     end
   end)
   if not texts then error("what was handed over has no end", 0) end
@@ -154,6 +169,8 @@ function arrival.finish(opened)
   local ok, listeners = pcall(match, opened)
   if not ok then refuse(listeners) end
   say "ready"
+  if arrival.isTrial() then os.exit(0) end
+  for place, listener in pairs(arrival.places) do listeners[place] = listener end
   local parcel = receive(PARCEL_MS)
   local problem
   ok, problem = pcall(takeAll, parcel, listeners)
@@ -166,7 +183,8 @@ function arrival.finish(opened)
   end
   C.sync_next_close(SOCKET)
   arrival.isNext = false
-  for _, listener in ipairs(listeners) do listener:own() end
+  for _, listener in ipairs(arrival.hello.node and {} or listeners) do listener:own() end
+  for _, fn in ipairs(arrival.afters) do fn() end
 end
 
 return arrival

@@ -1,0 +1,96 @@
+--- A worker's part in an upgrade: its parent has started the process that takes its place, which
+-- goes on as the same node, by the same connection to the parent. See
+-- lua/sync/cluster/upgrades.lua for the parent's part.
+-- @module sync.upgrade.worker
+
+local arrival = require "sync.upgrade.arrival"
+local carried = require "sync.cluster.carried"
+local core = require "sync.core"
+local loop = require "sync.loop"
+local upgrade = require "sync.upgrade"
+
+local C, handle = core.C, core.handle
+
+local worker = {}
+
+-- The old process.
+
+-- What is handed over before the clients: the node, and the connection to the parent.
+local function addFirst(cluster, bus)
+  return function(self, parcel, add)
+    add(parcel, carried.pack(cluster, self.told.node), "the node")
+    local told, slot = bus:pack(), bus.link.slot
+    told.what, told.place = "client", arrival.LINK
+    add(parcel, told, "the connection to the parent")
+    if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
+      error("the connection to the parent can't be handed over now", 0)
+    end
+    self.slots[#self.slots + 1] = slot
+  end
+end
+
+-- What a process that tries needs to know, and one that takes over.
+local function begin(server, said)
+  local cluster, bus, isOver = server.cluster, server.bus, false
+  local function answer(text)
+    if isOver then return end
+    bus:tellUpgraded {process = said.process, problem = text:match "^failed: (.*)"}
+  end
+  upgrade.begin(server.words, server.listeners(), function(seconds)
+    isOver = true
+    bus:release()
+    C.sync_worker_end(handle)
+    server.onLeft(seconds)
+  end, {process = said.process, fd = C.sync_next_fetch(handle, said.process), answer = answer,
+    frozen = C.SYNC_FROZEN_ALL, addFirst = addFirst(cluster, bus)})
+end
+
+--- Lets the parent have this process replaced.
+-- @tparam table server `cluster`, `bus`, `words`, the command line, `listeners()`, which gives
+-- those that are open, and `onLeft(seconds)`
+function worker.attach(server)
+  local bus, cluster = server.bus, server.cluster
+  bus:onUpgrade(function(said)
+    if said.process then return begin(server, said) end
+    bus:tellUpgraded {hello = upgrade.hello(server.listeners())}
+  end)
+  table.insert(upgrade.hellos, function(told) told.node = carried.begin(cluster) end)
+  table.insert(upgrade.unrests, function()
+    if bus.pendingCount > 0 then
+      return ("%d calls of the parent's wait for answers"):format(bus.pendingCount)
+    end
+    return worker.unrest(cluster)
+  end)
+  table.insert(upgrade.parts, function(parcel, add)
+    for topic, channel in pairs(cluster.presence.heard) do
+      add(parcel, carried.packRoom(topic, channel), topic)
+    end
+  end)
+end
+
+--- What else keeps the node from being handed over: sessions on their way here.
+function worker.unrest(cluster)
+  local count = cluster.handover.takingCount
+  if count > 0 then return ("%d sessions are on their way here"):format(count) end
+end
+
+-- The new one.
+
+--- Makes this process the worker that another was, when it takes over.
+-- @tparam table server as of `attach`
+-- @tparam function gone called when the parent has gone
+function worker.arrive(server, gone)
+  local bus, cluster = server.bus, server.cluster
+  local connector = bus:connector(gone)
+  arrival.places[arrival.LINK] = {id = connector.id,
+    take = function(slot, told) bus:take(slot, told, connector) end}
+  function arrival.firsts.node(told) carried.unpack(cluster, told) end
+  function arrival.parts.nodeRoom(told) carried.unpackRoom(cluster, told) end
+  arrival.afters[#arrival.afters + 1] = function()
+    bus:goOn()
+    bus:tellUpgraded {process = C.sync_process()}
+    loop.continueFrom(bus.link.id)
+  end
+end
+
+return worker
