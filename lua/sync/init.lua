@@ -425,11 +425,18 @@ upgrade.unrests[1] = function()
 end
 
 upgrade.parts[2] = function(parcel, add)
-  if usesRooms() then require "sync.upgrade.rooms".pack(parcel, add) end
+  if not usesRooms() then return end
+  local guests = cluster and require "sync.upgrade.guests"
+  if guests then guests.packNode(parcel, add) end
+  require "sync.upgrade.rooms".pack(parcel, add)
+  if guests then guests.pack(parcel, add) end
 end
 
-function arrival.parts.room(given)
-  require "sync.upgrade.rooms".restore(given)
+for what, place in pairs {room = {"rooms", "restore"}, guest = {"guests", "restore"},
+  roomsNode = {"guests", "restoreNode"}, roomsFound = {"guests", "restoreFound"}} do
+  arrival.parts[what] = function(given)
+    require("sync.upgrade." .. place[1])[place[2]](given)
+  end
 end
 
 -- Numbers of rooms that are made there don't clash with those that are handed over.

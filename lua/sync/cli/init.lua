@@ -313,7 +313,8 @@ local function runWorkers(text)
   local door = require "sync.console.door"
   require "sync.console".whenFirst(function() require "sync.console.parent" end)
   door.open()
-  local code = workers.run(count, require "sync.core".commandLine())
+  local code = workers.run(count, require "sync.core".commandLine(),
+    require "sync.upgrade.parent")
   door.close()
   return code
 end

@@ -95,10 +95,10 @@ end
 
 --- Opens one.
 -- @tparam number count of workers
--- @tparam table handlers `onListens(slot, signals)`, called when a worker's script has said that it
--- is right, and for which signals it has handlers, `onReload(back, done)`, when one asks for another
--- version,
--- `onReloaded(number, ok, problem, texts)`, `onUpgraded(slot, said)`, and `onGone(link)`
+-- @tparam table handlers `onListens(slot, signals)`, called when a worker's script has said that
+-- it is right, and for which signals it has handlers; `onReload(back, done)`, when one asks for
+-- another version; `onReloaded(number, ok, problem, texts)`; `onUpgraded(slot, said)`; and
+-- `onGone(link)`
 -- @treturn table whose `adopt(fd)` makes the other end of a worker's socket one of its own
 function hub.open(count, handlers)
   local class = Worker:extend("Bus")

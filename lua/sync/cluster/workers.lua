@@ -10,9 +10,7 @@ local drain = require "sync.drain"
 local hubs = require "sync.cluster.hub"
 local log = require "sync.log"
 local loop = require "sync.loop"
-local upgrade = require "sync.upgrade"
 local reloads = require "sync.cluster.reloads"
-local upgrades = require "sync.cluster.upgrades"
 
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
@@ -34,6 +32,7 @@ local stopping, exitCode = false, 0
 local passedOn = {}         -- signals, by number
 local hasListened = false   -- some worker, ever
 local leaving = {}          -- processes whose place another has, as keys
+local upgrades              -- lua/sync/upgrade/parent.lua
 local ownSignals = {}       -- of which the script has handlers, by number
 local startOthers
 
@@ -247,10 +246,7 @@ end
 
 --- Has all workers replaced, one after the other.
 function workers.upgrade()
-  if reloads.isUnderWay() then
-    log.error "upgrade: a reload is under way"
-    return upgrade.answer "failed: a reload is under way"
-  end
+  if reloads.isUnderWay() then return upgrades.refuse "a reload is under way" end
   upgrades.begin {list = list, words = arguments, leaving = leaving, settle = settle,
     tried = function(go) go() end}
 end
@@ -272,8 +268,10 @@ end
 --- Runs workers until they are told to stop.
 -- @tparam number count
 -- @tparam table words the command line of each, its first word the program's name
+-- @tparam table replacing lua/sync/upgrade/parent.lua, which has workers replaced
 -- @treturn number the exit code
-function workers.run(count, words)
+function workers.run(count, words, replacing)
+  upgrades = replacing
   local problem = C.sync_shares_new(handle, count)
   if problem < 0 then
     log.error("workers: " .. select(2, core.problem(problem)))

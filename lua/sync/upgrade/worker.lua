@@ -1,6 +1,6 @@
 --- A worker's part in an upgrade: its parent has started the process that takes its place, which
 -- goes on as the same node, by the same connection to the parent. See
--- lua/sync/cluster/upgrades.lua for the parent's part.
+-- lua/sync/upgrade/parent.lua for the parent's part.
 -- @module sync.upgrade.worker
 
 local arrival = require "sync.upgrade.arrival"

@@ -6,7 +6,7 @@
 --     the new one, before it has taken over   the old one goes on
 --     the old one, before that                the new one ends, too; the worker is started again
 --     either, later                           as ever: a worker that dies is started again
--- @module sync.cluster.upgrades
+-- @module sync.upgrade.parent
 
 local core = require "sync.core"
 local log = require "sync.log"
@@ -20,12 +20,12 @@ local HELLO_SECONDS = 10 -- that a worker has to say what it listens on
 local TRIAL_SECONDS = 60 -- that the new script has to load, as in lua/sync/upgrade/init.lua
 local STEP_SECONDS = 80  -- that a worker's hand-over may take, which has bounds of its own
 
-local upgrades = {}
+local parent = {}
 
 local current = false -- the upgrade under way
 
 --- Whether one is under way.
-function upgrades.isUnderWay() return current ~= false end
+function parent.isUnderWay() return current ~= false end
 
 local function stopWaiting(self)
   if self.timer then loop.stopTimer(self.timer) end
@@ -109,7 +109,7 @@ end
 --- A worker has told something of the upgrade.
 -- @tparam number slot of its connection
 -- @tparam table said
-function upgrades.answered(slot, said)
+function parent.answered(slot, said)
   local self = current
   if not self then return end
   if said.hello and self.asked == slot then
@@ -131,7 +131,7 @@ end
 -- @tparam number process
 -- @tparam string how for the log
 -- @treturn boolean whether it belongs to the upgrade
-function upgrades.ended(process, how)
+function parent.ended(process, how)
   local self = current
   if not self then return false end
   if process == self.trial then
@@ -148,12 +148,12 @@ function upgrades.ended(process, how)
 end
 
 --- Whether a worker is being replaced: what becomes of it is told then.
-function upgrades.isOf(worker)
+function parent.isOf(worker)
   return current and current.worker == worker
 end
 
 --- Ends it: the parent stops.
-function upgrades.stop()
+function parent.stop()
   local self = current
   if not self then return end
   for _, process in pairs {self.trial, self.successor} do
@@ -208,25 +208,29 @@ local function try(self, hello)
 end
 
 -- A worker that can be asked.
-local function anyLink(parent)
-  for _, worker in ipairs(parent.list) do
+local function anyLink(given)
+  for _, worker in ipairs(given.list) do
     local link = worker.process and worker.slot and loop.clients[worker.slot]
     if link then return link end
   end
 end
 
+--- There is to be none.
+function parent.refuse(problem)
+  log.error("upgrade: " .. problem)
+  upgrade.answer("failed: " .. problem)
+end
+
 --- Begins one.
--- @tparam table parent `list`, of workers; `words`, the command line; `leaving`, processes whose
+-- @tparam table given `list`, of workers; `words`, the command line; `leaving`, processes whose
 -- place another has, as keys; `settle(worker)`, called when a worker's hand-over has failed; and
 -- `tried(go)`, called when the trial has gone well, which calls `go` to go on, or with a problem
-function upgrades.begin(parent)
-  local link = anyLink(parent)
+function parent.begin(given)
+  local link = anyLink(given)
   if current or not link then
-    local problem = current and "an upgrade is under way already" or "no worker runs"
-    log.error("upgrade: " .. problem)
-    return upgrade.answer("failed: " .. problem)
+    return parent.refuse(current and "an upgrade is under way already" or "no worker runs")
   end
-  local self = {parent = parent, at = 0, done = 0, problems = {}, asked = link.slot,
+  local self = {parent = given, at = 0, done = 0, problems = {}, asked = link.slot,
     trial = false, successor = false, worker = false}
   current = self
   function self.hello(hello) try(self, hello) end
@@ -236,4 +240,4 @@ function upgrades.begin(parent)
   end)
 end
 
-return upgrades
+return parent
