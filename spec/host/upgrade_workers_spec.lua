@@ -3,6 +3,10 @@
 
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
+local WebSocket = require "spec.support.websocket"
+local cjson = require "cjson"
+
+local TEXT = WebSocket.TEXT
 
 local HEAD = [[
 local sync = require "sync"
@@ -102,9 +106,10 @@ describe("an upgrade of workers", function()
     assert.is_nil(server:stderr():find("ERROR", 1, true), server:stderr())
   end)
 
-  it("keeps rooms with members on both, whichever has them", function()
-    local server, port, rewrite = serve [[
+  local function keepsRooms(persist)
+    local server, port, rewrite = serve(([[
       local Duel = sync.Room:extend("Duel")
+      Duel.persist = PERSIST
       Duel.tickRate, Duel.maxMembers = 50, 4
       Duel.state = sync.state {moves = "uint32", players = sync.map {x = "float32"}}
       function Duel:onCreate() self.note = "of " .. VERSION .. " " .. sync.worker end
@@ -123,12 +128,14 @@ describe("an upgrade of workers", function()
       function Game.remote:where() return sync.worker end
       sync.enable("127.0.0.1", PORT, Game)
       sync.start()
-    ]]
+    ]]):gsub("PERSIST", tostring(persist)))
     -- A player for as long as the process lives. Each of its moves must be one more.
     local function play()
       local player = Program.start("-e", HEAD .. ([[
         local game = sync.connect("tcp://127.0.0.1:%d")
-        game:on("onRoomLost", function() print "lost" end)
+        for _, name in ipairs {"onRoomLost", "onRoomPaused"} do
+          game:on(name, function() print(name) end)
+        end
         game:call("where", function(where) print("at " .. where) end)
         game:join("Duel", {}, function(room, err)
           if err then return print("failed", err) end
@@ -162,13 +169,13 @@ describe("an upgrade of workers", function()
       if on[place] > 2 then player:kill "KILL" else players[#players + 1] = player end
     end
     local count = #players
-    players[1]:expect("stdout", ("one of one %%d, %d members, 10\n"):format(count))
+    players[1]:expect("stdout", ("one of one %%d, %d members, %%d+\n"):format(count))
     for _, version in ipairs {"two", "three"} do
       rewrite(version)
       local code, said = upgrade(server)
       assert.equal(0, code, said .. server:stderr())
       for _, player in ipairs(players) do
-        local at = tonumber((player:expect("stdout", ("%s of one %%%%d, %d members, (%%%%d+)\n")
+        local at = tonumber((player:expect("stdout", ("%s of one %%d, %d members, (%%d+)\n")
           :format(version, count))))
         Process.eventually("patches come", function()
           return tonumber(player:stdout():match ".*saw %d+, (%d+)\n") > at
@@ -176,12 +183,78 @@ describe("an upgrade of workers", function()
       end
     end
     for _, player in ipairs(players) do
-      for _, word in ipairs {"wrong", "left", "lost", "failed"} do
+      for _, word in ipairs {"wrong", "left", "onRoom", "failed"} do
         assert.is_nil(player:stdout():find(word, 1, true), player:stdout())
       end
       assert.equal("", player:stderr())
     end
-    assert.is_nil(server:stderr():find("onLeave", 1, true), server:stderr())
+    for _, word in ipairs {"onLeave", "ERROR", "WARN"} do
+      assert.is_nil(server:stderr():find(word, 1, true), server:stderr())
+    end
+  end
+
+  it("keeps rooms with members on both, whichever has them", function() keepsRooms(false) end)
+
+  it("keeps rooms that would outlive their worker", function() keepsRooms(true) end)
+
+  it("keeps sessions, which come back to any worker", function()
+    local server, port, rewrite = serve [[
+      local Game = sync.Remote:extend("Game")
+      Game.resumeTime, Game.resumeFields = 30, {"name"}
+      function Game.remote:enter(name)
+        self.name = name
+        self:join "arena"
+        return sync.worker
+      end
+      function Game.remote:say(text) self:room "arena":fire("onSay", VERSION, text) end
+      function Game.remote:who() return self.name, sync.worker end
+      sync.enable("127.0.0.1", PORT, Game)
+      sync.start()
+    ]]
+    local function receive(client)
+      local _, text = assert(client:receive())
+      return cjson.decode(text)
+    end
+    local function call(client, method, params)
+      client:send(TEXT, cjson.encode {jsonrpc = "2.0", id = 1, method = method, params = params})
+      return receive(client).result
+    end
+    local function enter()
+      local client = assert(WebSocket.connect(port))
+      return client, receive(client).params[1].token
+    end
+    local function say(text)
+      local client = enter()
+      client:send(TEXT, cjson.encode {jsonrpc = "2.0", method = "say", params = {text}})
+      return client
+    end
+    local goes, token = enter()
+    local home = call(goes, "enter", {"ann"})
+    goes.socket:close()
+    local other
+    Process.eventually("one is on the other worker", function()
+      other = enter()
+      return call(other, "enter", {"bob"}) ~= home
+    end)
+    say "before"
+    assert.same({"one", "before"}, receive(other).params)
+    rewrite "two"
+    local code, said = upgrade(server)
+    assert.equal(0, code, said .. server:stderr())
+    say "after"
+    assert.same({"two", "after"}, receive(other).params)
+    local back
+    Process.eventually("one comes back to the other worker", function()
+      back = enter()
+      return call(back, "enter", {"cid"}) ~= home
+    end)
+    back:send(TEXT, cjson.encode {jsonrpc = "2.0", id = 2, method = "sync.resume",
+      params = {token, 1}})
+    assert.same({resumed = true, missed = 2}, receive(back).result)
+    assert.same({"one", "before"}, receive(back).params)
+    assert.same({"two", "after"}, receive(back).params)
+    assert.equal("sync.session", receive(back).method)
+    assert.equal("ann", call(back, "who", {}))
     assert.is_nil(server:stderr():find("ERROR", 1, true), server:stderr())
   end)
 

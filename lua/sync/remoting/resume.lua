@@ -157,6 +157,8 @@ function resume.rejoin(self, name, value)
     joined.values[name] = value
   end
   joined.rooms[name]:remember(self)
+  local channel = joined.rooms[name].channel
+  if channel then channel:hear() end
 end
 
 -- The client is away no more.
