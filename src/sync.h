@@ -790,7 +790,14 @@ int32_t sync_answer_wait(const char *name);
 enum { SYNC_HANDOVER_FORMAT = 1 };
 
 struct sync_parcel;
-enum sync_item_type { SYNC_ITEM_TEXT = 1, SYNC_ITEM_LISTENER, SYNC_ITEM_CLIENT };
+enum sync_item_type {
+    SYNC_ITEM_TEXT = 1,
+    SYNC_ITEM_LISTENER,
+    SYNC_ITEM_CLIENT,
+    SYNC_ITEM_WORKER, /* the last three: see sync_parcel_workers */
+    SYNC_ITEM_BOUND,
+    SYNC_ITEM_SHARES
+};
 struct sync_item {
     uint32_t type;  /* enum sync_item_type */
     uint32_t value; /* a listener's port; the slot that a client had */
@@ -853,6 +860,34 @@ int32_t sync_process(void);
 /* Sends a datagram to a Unix socket: a path, or behind "@" a name of the abstract
  * namespace. Nobody may be there. */
 void sync_notify(const char *name, const char *text);
+
+/* The parent of workers becomes its next program, with the same process id: see
+ * lua/sync/upgrade/exec.lua.
+ *
+ * Adds what workers share: their sockets to the parent, the ports, and how many clients
+ * each has; and takes an item of these. Returns 0 or an error code. */
+void sync_parcel_workers(struct sync *sync, struct sync_parcel *parcel);
+int32_t sync_parcel_take_workers(struct sync *sync, struct sync_parcel *parcel,
+                                 const struct sync_item *item);
+
+/* A sum over all bytes of a parcel, by which who receives it sees that it's whole. */
+uint32_t sync_parcel_sum(struct sync_parcel *parcel);
+
+/* Two ends of a socket, for a parcel to oneself. Returns 0 or an error code. */
+int32_t sync_next_pair(int32_t *fds);
+
+/* Replaces the program, by the command line, and hands `fd` to the next one. Signals wait
+ * until that says sync_exec_done. Returns only when it fails, an error code: all is as it
+ * was. */
+int32_t sync_exec(const char *const *arguments, int32_t fd);
+
+/* The descriptor that the program before has handed to this one, once; or -1. */
+int32_t sync_exec_fd(void);
+void sync_exec_done(void);
+
+/* A child of this process that the program before has started: SYNC_EXITED tells when it
+ * has ended. Returns 0 or an error code. */
+int32_t sync_adopt_worker(struct sync *sync, int32_t process);
 
 /* Every connection that there is, one after the other: the next slot behind this one that
  * is a connection, or 0. */

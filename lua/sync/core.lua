@@ -350,6 +350,17 @@ function core.receiveParcel(fd, milliseconds)
   return ffi.gc(parcel[0], C.sync_parcel_free)
 end
 
+--- Two ends of a socket, or an error code: see sync_next_pair.
+function core.pair()
+  local pair = ffi.new "int32_t[2]"
+  local code = C.sync_next_pair(pair)
+  if code < 0 then return code end
+  return pair[0], pair[1]
+end
+
+--- Replaces the program: see sync_exec.
+function core.exec(words, fd) return C.sync_exec(commandLine(words), fd) end
+
 --- Starts the next process: see sync_next_start.
 -- @treturn number its process id, or an error code
 -- @treturn number the file descriptor of the socket to it

@@ -336,7 +336,7 @@ function sync.start()
     reload.settle()
     arrival.finish(opened)
   end, failure.trace)
-  if ok then systemd.ready() end
+  if ok and not sync.worker then systemd.ready() end -- of workers the parent says so
   local endWatch = (sync.worker or 1) == 1 and watch.start() or nil
   watchdog.start()
   local hadWork = not ok or loop.run()
@@ -447,7 +447,10 @@ end
 
 -- The values of sync.shared, where this process keeps them itself.
 upgrade.parts[1] = function(parcel, add)
-  if own then add(parcel, {what = "shared", values = own.hub.store:pack()}, "sync.shared") end
+  if not own then return end
+  own.hub.store:pack(function(list)
+    add(parcel, {what = "shared", values = list}, "sync.shared")
+  end)
 end
 
 function arrival.parts.shared(given)

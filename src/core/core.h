@@ -101,7 +101,8 @@ struct core {
     double memory_high;     /* bytes from which on the program is told, or 0 */
     uint32_t memory_looked; /* when, in ms */
 
-    struct worker *workers; /* those of this parent */
+    struct worker *workers;    /* those of this parent */
+    struct orphanage *adopted; /* and of the program before; or NULL */
     struct asker *askers;
     struct offer *offers;
     uint32_t *shares; /* clients of each worker, UINT32_MAX of one that's gone; or NULL */

@@ -7,6 +7,7 @@ local Protocol = require "sync.protocol"
 local Store = require "sync.cluster.store"
 local buffer = require "string.buffer"
 local bus = require "sync.cluster.bus"
+local loop = require "sync.loop"
 
 -- What is kept for workers, by what its name begins with: events of rooms, journals, and values.
 -- Each kind has memory of its own, so that clients' events take no application's values away.
@@ -110,6 +111,38 @@ function hub.open(count, handlers)
   }
   local connector, message = Connector.new(class, {maxClients = false})
   return connector or error(message)
+end
+
+-- The parent goes on as its next program: lua/sync/upgrade/exec.lua.
+
+--- Calls a function with tables that say what is kept for workers: `kind` and `list`.
+function hub.pack(connector, visit)
+  for kind, store in pairs(connector.class.stores) do
+    store:pack(function(list) visit {kind = kind, list = list} end)
+  end
+end
+
+--- Takes one of these.
+function hub.unpack(connector, told)
+  connector.class.stores[told.kind]:unpack(told.list)
+end
+
+--- What there is to say of a worker's connection: its id, and the topics of which it hears.
+function hub.packLink(link)
+  local topics = {}
+  for topic in pairs(link.joined and link.joined.rooms or {}) do topics[#topics + 1] = topic end
+  return {id = link.id, topics = topics}
+end
+
+--- Makes a connection that one again.
+-- @treturn sync.Protocol
+function hub.takeLink(connector, slot, told)
+  local link = loop.adopt(slot, connector, told.id)
+  loop.links = loop.links + 1
+  link.clients:add(link)
+  link:begin(connector)
+  for _, topic in ipairs(told.topics) do link:join(topic) end
+  return link
 end
 
 return hub

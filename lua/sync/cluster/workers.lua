@@ -11,6 +11,7 @@ local hubs = require "sync.cluster.hub"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local reloads = require "sync.cluster.reloads"
+local systemd = require "sync.systemd"
 
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
@@ -244,11 +245,29 @@ function workers.reload(back, done)
   reloads.begin(list, back, done)
 end
 
---- Has all workers replaced, one after the other.
+-- What the next program is told.
+local function state()
+  local told = {list = {}, leaving = {}, signals = {}, version = reloads.version()}
+  for number, worker in ipairs(list) do
+    told.list[number] = {process = worker.process, begun = worker.begun,
+      failures = worker.failures, wasAsked = worker.wasAsked}
+  end
+  for process in pairs(leaving) do told.leaving[#told.leaving + 1] = process end
+  for number in pairs(ownSignals) do told.signals[#told.signals + 1] = number end
+  return told
+end
+
+-- What an upgrade has to know of the workers.
+local function described()
+  return {list = list, words = arguments, leaving = leaving, settle = settle, state = state,
+    hub = function() return hub end}
+end
+
+--- Has this program replaced, and all workers, one after the other.
 function workers.upgrade()
+  if stopping then return upgrades.refuse "the workers stop" end
   if reloads.isUnderWay() then return upgrades.refuse "a reload is under way" end
-  upgrades.begin {list = list, words = arguments, leaving = leaving, settle = settle,
-    tried = function(go) go() end}
+  upgrades.begin(described())
 end
 
 --- The number of the version that workers have.
@@ -265,21 +284,10 @@ function workers.count(text)
   return count
 end
 
---- Runs workers until they are told to stop.
--- @tparam number count
--- @tparam table words the command line of each, its first word the program's name
--- @tparam table replacing lua/sync/upgrade/parent.lua, which has workers replaced
--- @treturn number the exit code
-function workers.run(count, words, replacing)
-  upgrades = replacing
-  local problem = C.sync_shares_new(handle, count)
-  if problem < 0 then
-    log.error("workers: " .. select(2, core.problem(problem)))
-    return 1
-  end
-  arguments = words
+local function openHub(count)
   hub = hubs.open(count, {
     onListens = function(slot, signals)
+      if not hasListened then systemd.ready() end
       hasListened = true
       for _, number in ipairs(signals) do ownSignals[number] = true end
       reloads.tell(slot)
@@ -288,13 +296,72 @@ function workers.run(count, words, replacing)
     onReload = workers.reload, onReloaded = reloads.answered,
     onUpgraded = upgrades.answered, onGone = onGone,
   })
-  for number = 1, count do list[number] = {number = number, failures = 0} end
+end
+
+local function run()
   watchSignals()
+  C.sync_exec_done()
+  loop.run()
+  return exitCode
+end
+
+local function begin(count)
+  local problem = C.sync_shares_new(handle, count)
+  if problem < 0 then
+    log.error("workers: " .. select(2, core.problem(problem)))
+    return 1
+  end
+  openHub(count)
+  for number = 1, count do list[number] = {number = number, failures = 0} end
   log.info(("%d workers"):format(count))
   start(list[1])
   loop.startTimer(LISTEN_SECONDS, 0, startOthers)
-  loop.run()
-  return exitCode
+  return run()
+end
+
+-- A process that the program before has started.
+local function adopt(process)
+  local code = C.sync_adopt_worker(handle, process)
+  if code < 0 then error(select(2, core.problem(code)), 0) end
+end
+
+-- This program was another before, which had these workers.
+local function goOn(before)
+  local told = before.told
+  openHub(#told.list)
+  hasListened = true
+  reloads.goOn(told.version)
+  for number, worker in ipairs(told.list) do
+    worker.number, list[number] = number, worker
+    if worker.process then adopt(worker.process) end
+  end
+  for _, process in ipairs(told.leaving) do
+    leaving[process] = true
+    adopt(process)
+  end
+  for _, number in ipairs(told.signals) do ownSignals[number] = true end
+  upgrades.take(before, hub, function(number, link) list[number].slot = link.slot end)
+  for _, worker in ipairs(list) do
+    if not worker.process then startLater(worker, 0) end
+  end
+  systemd.ready()
+  upgrades.goOn(described())
+end
+
+--- Runs workers until they are told to stop.
+-- @tparam number count
+-- @tparam table words the command line of each, its first word the program's name
+-- @tparam table replacing lua/sync/upgrade/parent.lua, which has workers replaced
+-- @treturn number the exit code
+function workers.run(count, words, replacing)
+  upgrades, arguments = replacing, words
+  local ok, before = pcall(upgrades.before)
+  if ok and not before then return begin(count) end
+  local problem = before
+  if ok then ok, problem = pcall(goOn, before) end
+  if ok then return run() end
+  log.error("upgrade: what the program before has handed over can't be read: " .. tostring(problem))
+  return 1
 end
 
 return workers

@@ -28,13 +28,16 @@ local arrival = {
 --- Whether this process only tries whether it could take over.
 function arrival.isTrial() return arrival.hello and arrival.hello.isTrial == true end
 
+-- What a text of a parcel says.
 local function decode(item)
   local ok, told = values.decode(core.string(item.data, item.length))
   if not ok or type(told) ~= "table" then error("what was handed over can't be read", 0) end
   return told
 end
 
--- Calls `visit` with each item.
+arrival.decode = decode
+
+-- Calls `visit` with each item and its type.
 local function eachItem(parcel, visit)
   local item = core.item()
   local code = C.sync_parcel_next(parcel, item)
@@ -44,6 +47,8 @@ local function eachItem(parcel, visit)
   end
   if code < 0 then error("what was handed over ends too early", 0) end
 end
+
+arrival.eachItem = eachItem
 
 local function receive(milliseconds)
   local parcel, why = core.receiveParcel(SOCKET, milliseconds)

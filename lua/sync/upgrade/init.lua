@@ -80,6 +80,8 @@ local function listenerOf(self, slot)
   return self.places[tonumber(C.sync_listener_of(handle, slot))]
 end
 
+upgrade.addText = addText
+
 -- Those that are on their way out stay here.
 local function addConnection(self, parcel, slot, texts)
   local client, place = loop.clients[slot], listenerOf(self, slot)

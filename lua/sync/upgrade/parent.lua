@@ -1,5 +1,6 @@
 --- The parent's part in an upgrade of workers: a process tries whether the new program and script
--- could begin, and then one worker after the other hands over to a process of its own.
+-- could begin; the parent becomes its next program (lua/sync/upgrade/exec.lua); and then one worker
+-- after the other hands over to a process of its own.
 --
 -- A worker whose hand-over fails goes on as it was. What happens when a process dies meanwhile:
 --
@@ -9,6 +10,7 @@
 -- @module sync.upgrade.parent
 
 local core = require "sync.core"
+local exec = require "sync.upgrade.exec"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local upgrade = require "sync.upgrade"
@@ -169,9 +171,8 @@ end
 local function tried(self)
   self.isTried = true
   stopWaiting(self)
-  self.parent.tried(function(problem)
-    if problem then return finish(self, problem) end
-    nextWorker(self)
+  exec.begin(self.parent, function(problem)
+    finish(self, "the parent's next program: " .. problem)
   end)
 end
 
@@ -215,6 +216,22 @@ local function anyLink(given)
   end
 end
 
+-- One that is under way.
+local function new(given)
+  current = {parent = given, at = 0, done = 0, problems = {}, asked = false,
+    trial = false, successor = false, worker = false}
+  return current
+end
+
+--- The program before has begun one: it's the workers' turn.
+function parent.goOn(given)
+  log.info "upgrade: the parent is its next program"
+  nextWorker(new(given))
+end
+
+--- What the program before has handed to this one: see lua/sync/upgrade/exec.lua.
+parent.before, parent.take = exec.before, exec.take
+
 --- There is to be none.
 function parent.refuse(problem)
   log.error("upgrade: " .. problem)
@@ -224,15 +241,14 @@ end
 --- Begins one.
 -- @tparam table given `list`, of workers; `words`, the command line; `leaving`, processes whose
 -- place another has, as keys; `settle(worker)`, called when a worker's hand-over has failed; and
--- `tried(go)`, called when the trial has gone well, which calls `go` to go on, or with a problem
+-- `state` and `hub`, as for lua/sync/upgrade/exec.lua
 function parent.begin(given)
   local link = anyLink(given)
   if current or not link then
     return parent.refuse(current and "an upgrade is under way already" or "no worker runs")
   end
-  local self = {parent = given, at = 0, done = 0, problems = {}, asked = link.slot,
-    trial = false, successor = false, worker = false}
-  current = self
+  local self = new(given)
+  self.asked = link.slot
   function self.hello(hello) try(self, hello) end
   link:askUpgrade {}
   wait(self, HELLO_SECONDS, function()
