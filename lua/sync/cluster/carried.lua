@@ -3,7 +3,6 @@
 -- new ones isn't taken for what came before; and of the others it knows how far they have come.
 -- @module sync.cluster.carried
 
-local Peer = require "sync.cluster.peer"
 local bans = require "sync.bans"
 local values = require "sync.cluster.values"
 
@@ -46,10 +45,8 @@ function carried.unpack(cluster, told)
   cluster.journal.lastSid, cluster.handover.lastQuestion = told.lastSid, told.lastQuestion
   bans.hear(told.bans)
   for _, each in ipairs(told.peers) do
-    local peer = Peer.new(each.number, each.epoch, each.before,
-      cluster.streams:add("n" .. each.number), cluster.clock)
+    local peer = cluster:meet(each.number, each.epoch, {epoch = each.before})
     peer.alive, peer.counts, peer.streams = each.alive, each.counts, each.streams
-    cluster.nodes[each.number] = peer
   end
 end
 

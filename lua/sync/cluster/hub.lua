@@ -29,6 +29,8 @@ on[bus.PUBLISH] = function(self, data)
   if room then room:except(self):send(data) end
 end
 
+on[bus.WAY] = on[bus.PUBLISH]
+
 on[bus.SUBSCRIBE] = function(self, data)
   self:join(data:sub(2))
 end
@@ -138,7 +140,6 @@ end
 -- @treturn sync.Protocol
 function hub.takeLink(connector, slot, told)
   local link = loop.adopt(slot, connector, told.id)
-  loop.links = loop.links + 1
   link.clients:add(link)
   link:begin(connector)
   for _, topic in ipairs(told.topics) do link:join(topic) end

@@ -20,9 +20,6 @@ local arrival = {
   isNext = false,
   --- What the process before has said first: a table.
   hello = false,
-  --- The place, in the list of listeners, of a worker's connection to its parent: `id` and
-  -- `take(slot, told)`.
-  LINK = "link",
 }
 
 --- Whether this process only tries whether it could take over.
@@ -115,7 +112,8 @@ arrival.parts, arrival.firsts = {}, {}
 --- Functions that are called when the process before has gone.
 arrival.afters = {}
 
---- More that what is handed over may belong to, by their places.
+--- More that connections which are handed over may belong to, by their places: tables with `id`,
+-- and `take(slot, told)`.
 arrival.places = {}
 
 local function takeAll(parcel, listeners)
@@ -139,7 +137,7 @@ local function takeAll(parcel, listeners)
       if slot < 0 then
         error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
       end
-      if pending.place == arrival.LINK then listener.take(slot, pending)
+      if arrival.places[pending.place] then listener.take(slot, pending)
       elseif pending.id then list[#list + 1] = {pending, slot, listener} end
     end
   end)

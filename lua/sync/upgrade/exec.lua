@@ -2,8 +2,8 @@
 --
 --     a trial went well ─► nothing is read ─► a parcel to itself ─► exec ─► the parcel is taken
 --
--- Workers notice nothing: what they say meanwhile waits in their sockets. Up to the exec nothing has
--- changed, and when that fails the parent goes on. What was sent to itself has the format of
+-- Workers notice nothing: what they say meanwhile waits in their sockets. Up to the exec nothing
+-- has changed, and when that fails the parent goes on. What was sent to itself has the format of
 -- upgrades, which the trial has seen, and a sum. What can't be read nevertheless ends the server.
 -- @module sync.upgrade.exec
 

@@ -11,21 +11,34 @@ local upgrade = require "sync.upgrade"
 
 local C, handle = core.C, core.handle
 
+-- What connections to other processes are handed over as.
+local PARENT, WAY_HERE, WAY_THERE = "parent", "way here", "way there"
+
 local worker = {}
 
 -- The old process.
 
--- What is handed over before the clients: the node, and the connection to the parent.
+local function addLink(self, parcel, add, slot, told)
+  told.what = "client"
+  add(parcel, told, "a connection to another process")
+  if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
+    error("a connection to another process can't be handed over now", 0)
+  end
+  self.slots[#self.slots + 1] = slot
+end
+
+-- What is handed over before the clients: the node, and the connections to the parent and to other
+-- workers.
 local function addFirst(cluster, bus)
   return function(self, parcel, add)
     add(parcel, carried.pack(cluster, self.told.node), "the node")
-    local told, slot = bus:pack(), bus.link.slot
-    told.what, told.place = "client", arrival.LINK
-    add(parcel, told, "the connection to the parent")
-    if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
-      error("the connection to the parent can't be handed over now", 0)
+    local told = bus:pack()
+    told.place = PARENT
+    addLink(self, parcel, add, bus.link.slot, told)
+    for _, way in ipairs(bus.ways:pack()) do
+      way.place = way.topic and WAY_THERE or WAY_HERE
+      addLink(self, parcel, add, way.slot, way)
     end
-    self.slots[#self.slots + 1] = slot
   end
 end
 
@@ -59,7 +72,7 @@ function worker.attach(server)
     if bus.pendingCount > 0 then
       return ("%d calls of the parent's wait for answers"):format(bus.pendingCount)
     end
-    return worker.unrest(cluster)
+    return bus.ways:unrest() or worker.unrest(cluster)
   end)
   table.insert(upgrade.parts, function(parcel, add)
     for topic, channel in pairs(cluster.presence.heard) do
@@ -81,9 +94,15 @@ end
 -- @tparam function gone called when the parent has gone
 function worker.arrive(server, gone)
   local bus, cluster = server.bus, server.cluster
-  local connector = bus:connector(gone)
-  arrival.places[arrival.LINK] = {id = connector.id,
-    take = function(slot, told) bus:take(slot, told, connector) end}
+  local function place(name, connector, owner)
+    arrival.places[name] = {id = connector.id, take = function(slot, told)
+      owner:take(slot, told, connector)
+    end}
+  end
+  local here, there = bus.ways:connectors()
+  place(PARENT, bus:connector(gone), bus)
+  place(WAY_HERE, here, bus.ways)
+  place(WAY_THERE, there, bus.ways)
   function arrival.firsts.node(told) carried.unpack(cluster, told) end
   function arrival.parts.nodeRoom(told) carried.unpackRoom(cluster, told) end
   arrival.afters[#arrival.afters + 1] = function()
