@@ -5,6 +5,7 @@ local Process = require "spec.support.process"
 local Program = require "spec.support.program"
 local WebSocket = require "spec.support.websocket"
 local cjson = require "cjson"
+local core = require "sync.core"
 
 local TEXT = WebSocket.TEXT
 
@@ -25,6 +26,7 @@ end
 function Line:onData(data)
   self.count = self.count + 1
   if data == "all" then return self:room "all":send("to all") end
+  if data == "die" then os.exit(5) end
   if data == "members" then return self:send(tostring(#self:room "all":members())) end
   if data == "add" then
     return shared:increment("sum", 1, function(sum) self:send(tostring(sum)) end)
@@ -40,7 +42,7 @@ describe("an upgrade of workers", function()
   after_each(Process.cleanUp)
 
   -- Starts two; returns the parent, its port, and a function that writes another version.
-  local function serve(script)
+  local function serve(script, ...)
     local path, port = Process.file("", ".lua"), Process.freePort()
     local function write(version, code)
       local file = assert(io.open(path, "w"))
@@ -49,7 +51,10 @@ describe("an upgrade of workers", function()
       file:close()
     end
     write "one"
-    local server = Program.start("--workers=2", path)
+    local words = {...}
+    if not words[1] then words[1] = Program.path end
+    words[#words + 1], words[#words + 2] = "--workers=2", path
+    local server = Process.start(words)
     for number = 1, 2 do server:expect("stderr", ("node %d is there"):format(number)) end
     return server, port, write
   end
@@ -107,7 +112,7 @@ describe("an upgrade of workers", function()
   end)
 
   local function keepsRooms(persist)
-    local server, port, rewrite = serve(([[
+    local server, port, rewrite = serve((([[
       local Duel = sync.Room:extend("Duel")
       Duel.persist = PERSIST
       Duel.tickRate, Duel.maxMembers = 50, 4
@@ -128,7 +133,7 @@ describe("an upgrade of workers", function()
       function Game.remote:where() return sync.worker end
       sync.enable("127.0.0.1", PORT, Game)
       sync.start()
-    ]]):gsub("PERSIST", tostring(persist)))
+    ]]):gsub("PERSIST", tostring(persist))))
     -- A player for as long as the process lives. Each of its moves must be one more.
     local function play()
       local player = Program.start("-e", HEAD .. ([[
@@ -299,6 +304,15 @@ describe("an upgrade of workers", function()
       end
       clients[2]:send "all\n"
       for _, client in ipairs(clients) do assert.equal("to all", (client:receive "*l")) end
+
+      -- The one that stayed is a child that the program before has started.
+      for i, client in ipairs(clients) do
+        if places[i] == 1 then client:send "die\n" break end
+      end
+      server:expect("stderr", "worker 1 ended with code 5; it is started again")
+      Process.eventually("the first serves again", function()
+        return ask(Program.connect(port), "z") == "two 1 1 z"
+      end)
     end)
   end
 
@@ -320,6 +334,46 @@ describe("an upgrade of workers", function()
     Process.eventually("the first serves again", function()
       return ask(Program.connect(port), "z") == "two 1 1 z"
     end)
+  end)
+
+  it("leaves all as it is when the parent can't be replaced", function()
+    local program = Process.file()
+    local function link() os.execute(("ln -sf $(realpath %s) %s"):format(Program.path, program)) end
+    link()
+    local server, port, rewrite = serve(SCRIPT, program)
+    local clients, places = connectBoth(port)
+    rewrite("two", (SCRIPT:gsub('TROUBLE = ""', ("os.remove %q"):format(program))))
+    local code, said = upgrade(server)
+    assert.equal(1, code)
+    assert.is_truthy(said:find("can't be executed: no such file", 1, true), said)
+    expectAll(clients, places, "one", 2)
+    link()
+    rewrite "three"
+    code, said = upgrade(server)
+    assert.equal(0, code, said)
+    expectAll(clients, places, "three", 3)
+  end)
+
+  it("leaves all as it is when the new program has another format", function()
+    local server, port = serve('require "sync.upgrade".FORMAT = 99\n' .. SCRIPT)
+    local clients, places = connectBoth(port)
+    local code, said = upgrade(server)
+    assert.equal(1, code)
+    assert.is_truthy(said:find("another format", 1, true), said)
+    expectAll(clients, places, "one", 2)
+  end)
+
+  it("tells systemd", function()
+    local name = ("sync-spec-%d"):format(Process.freePort())
+    local fd = core.C.sync_answer_wait(name)
+    assert.is_true(fd > 0)
+    local server = serve(SCRIPT, "env", "NOTIFY_SOCKET=@" .. name, Program.path)
+    local ready = ("MAINPID=%d\nREADY=1"):format(server.pid)
+    assert.equal(ready, (core.hear(fd, 5000)))
+    assert.equal(0, (upgrade(server)))
+    assert.is_truthy((core.hear(fd, 5000)):find "^RELOADING=1\nMONOTONIC_USEC=%d+$")
+    assert.equal(ready, (core.hear(fd, 5000)))
+    core.C.sync_next_close(fd)
   end)
 
   it("ends when the parent is told to stop", function()

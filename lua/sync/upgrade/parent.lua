@@ -138,7 +138,9 @@ function parent.ended(process, how)
   if not self then return false end
   if process == self.trial then
     self.trial = false
-    if not self.isTried then
+    if self.isTried then
+      self.tried()
+    else
       finish(self, ("the new script can't begin: its process %s; its own log says why"):format(how))
     end
     return true
@@ -168,8 +170,8 @@ end
 
 -- The trial.
 
+-- Its process has ended, too.
 local function tried(self)
-  self.isTried = true
   stopWaiting(self)
   exec.begin(self.parent, function(problem)
     finish(self, "the parent's next program: " .. problem)
@@ -181,8 +183,8 @@ loop.on(C.SYNC_WATCH, function(event)
   if not self or event.id ~= self.watch then return end
   local said, _, isEarly, isOver = core.hear(self.fd, 0)
   if isEarly then return end
-  if said == "ready" then return tried(self) end
-  if isOver then -- its end tells more
+  self.isTried = said == "ready"
+  if self.isTried or isOver then -- its end tells more
     C.sync_watch_stop(handle, self.watch)
     self.watch = nil
     return
@@ -250,6 +252,7 @@ function parent.begin(given)
   local self = new(given)
   self.asked = link.slot
   function self.hello(hello) try(self, hello) end
+  function self.tried() tried(self) end
   link:askUpgrade {}
   wait(self, HELLO_SECONDS, function()
     finish(self, ("a worker didn't answer within %d s"):format(HELLO_SECONDS))
