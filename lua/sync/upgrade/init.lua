@@ -139,8 +139,12 @@ local function unrest(self)
       if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
     end
   end
-  C.sync_freeze(handle, self.frozen)
-  if C.sync_rests(handle) == 0 then return "the kernel sends or receives still" end
+end
+
+-- Which connections aren't read.
+local function freeze(self, which)
+  if self.isFrozen ~= which then C.sync_freeze(handle, which) end
+  self.isFrozen = which
 end
 
 local function letGo(self)
@@ -194,8 +198,9 @@ local function handOver()
   local self = current
   loop.between = nil
   local why = unrest(self)
+  freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
+  if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
   if why then
-    C.sync_freeze(handle, C.SYNC_FROZEN_CLIENTS)
     if now() > self.quietUntil then fail(self, why) end
     return
   end
@@ -206,7 +211,7 @@ end
 
 -- From now on nothing is read; between two ticks everything is handed over.
 local function quieten(self)
-  C.sync_freeze(handle, C.SYNC_FROZEN_CLIENTS)
+  freeze(self, C.SYNC_FROZEN_CLIENTS)
   self.frozenAt = now()
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
