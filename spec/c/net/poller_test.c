@@ -235,8 +235,10 @@ static void on_closed(uv_handle_t *handle) {
     (void)handle;
 }
 
+/* libuv may call it before it sleeps, with nothing left that would end that. */
 static void on_timer(uv_timer_t *timer) {
     timer->data = NULL;
+    uv_stop(timer->loop);
 }
 
 /* How often the poller sleeps until a timer of 20 ms has fired. */
