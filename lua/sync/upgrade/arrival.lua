@@ -155,10 +155,10 @@ function arrival.finish(opened)
   if not ok then refuse(listeners) end
   say "ready"
   local parcel = receive(PARCEL_MS)
-  local problem
+  local clock, problem = os.clock(), nil
   ok, problem = pcall(takeAll, parcel, listeners)
   if not ok then refuse(tostring(problem)) end
-  say "taken"
+  say(("taken %.1f"):format(1000 * (os.clock() - clock)))
   -- Where the process before has died now, its clients are here alone.
   local said, why, _, isOver = core.hear(SOCKET, PARCEL_MS)
   if said ~= "go" and not isOver then

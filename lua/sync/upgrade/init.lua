@@ -1,11 +1,11 @@
 --- An upgrade: the next process is started, tried, and handed what this one has.
 --
 --     SIGUSR2 ─► start the next ─► it has loaded the script, and says "ready"
---       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken" ─► "go"
+--       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken MS" ─► "go"
 --
--- What this process hands over stays its own until "taken" was said: whatever goes wrong before,
--- the next process is killed, which has read nothing, and this one goes on. See docs/upgrade.md;
--- the other side is lua/sync/upgrade/arrival.lua.
+-- What this process hands over stays its own until "taken" was said (with the processor time that
+-- it took): whatever goes wrong before, the next process is killed, which has read nothing, and this
+-- one goes on. See docs/upgrade.md; the other side is lua/sync/upgrade/arrival.lua.
 -- @module sync.upgrade
 
 local clients = require "sync.upgrade.clients"
@@ -162,8 +162,9 @@ local function leave(self)
   finish(self)
   C.sync_freeze(handle, 0)
   loop.stopTimers()
-  log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms")
-    :format(process, count, 1000 * (now() - self.frozenAt)))
+  log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms; of a " ..
+    "core it took %.0f ms here, and %.0f ms there"):format(process, count,
+    1000 * (now() - self.frozenAt), 1000 * (os.clock() - self.clock), self.costThere))
   answer(("done: process %d has taken over"):format(process))
   self.onLeft(REST_SECONDS)
   if handle.relay_count > 0 then
@@ -178,7 +179,8 @@ local function give(self)
   local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
   if code < 0 then error("the parcel can't be sent: " .. select(2, core.problem(code)), 0) end
   local said, why = core.hear(self.fd, PATIENCE_MS)
-  if said ~= "taken" then
+  self.costThere = tonumber(said and said:match "^taken (%S+)$")
+  if not self.costThere then
     error(said or "the next process didn't take over: " .. why, 0)
   end
   code = C.sync_next_say(self.fd, "go", PATIENCE_MS)
@@ -201,7 +203,7 @@ end
 -- From now on nothing is read; between two ticks everything is handed over.
 local function quieten(self)
   C.sync_freeze(handle, 1)
-  self.frozenAt = now()
+  self.frozenAt, self.clock = now(), os.clock()
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
   clients.loseCalls()
