@@ -69,7 +69,6 @@ local function run(replaces)
   local line = load:stdout():match "begun\n(.-)\n"
   if process ~= server.pid then ffi.C.kill(process, 15) else server:kill "TERM" end
   print(("%2d upgrades: %s%s"):format(replaces, line or "", load:stderr()))
-  for line in server:stderr():gmatch "[^\n]*has taken over[^\n]*" do print(line) end
   if server:stderr():find "ERROR" then print(server:stderr()) end
   return code == 0, tonumber(line and line:match "longest ([%d.]+)") or math.huge
 end

@@ -21,7 +21,7 @@ local C, handle, now = core.C, core.handle, core.C.sync_now
 local TRIAL_SECONDS = 60  -- that the next process has to load its script
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
-local PATIENCE_MS = 10000 -- for a parcel to be taken
+local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
 local REST_SECONDS = 30   -- that answers have that are under way
 local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
@@ -195,6 +195,7 @@ local function handOver()
     if now() > self.quietUntil then fail(self, why) end
     return
   end
+  C.sync_watchdog_allow(handle, PATIENCE_MS)
   local problem = problemOf(give, self)
   if problem then return fail(self, problem) end
   leave(self)
