@@ -155,9 +155,9 @@ function arrival.finish(opened)
   if not ok then refuse(listeners) end
   say "ready"
   local parcel = receive(PARCEL_MS)
-  local clock, problem = os.clock(), nil
-  ok, problem = pcall(takeAll, parcel, listeners)
-  if not ok then refuse(tostring(problem)) end
+  local clock = os.clock()
+  local done, problem = pcall(takeAll, parcel, listeners)
+  if not done then refuse(tostring(problem)) end
   say(("taken %.1f"):format(1000 * (os.clock() - clock)))
   -- Where the process before has died now, its clients are here alone.
   local said, why, _, isOver = core.hear(SOCKET, PARCEL_MS)

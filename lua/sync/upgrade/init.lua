@@ -3,8 +3,8 @@
 --     SIGUSR2 ─► start the next ─► it has loaded the script, and says "ready"
 --       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken MS" ─► "go"
 --
--- What this process hands over stays its own until "taken" was said (with the processor time that
--- it took): whatever goes wrong before, the next process is killed, which has read nothing, and this
+-- What this process hands over stays its own until "taken" was said, with the processor time that
+-- it took: whatever goes wrong before, the next process is killed, which has read nothing, and this
 -- one goes on. See docs/upgrade.md; the other side is lua/sync/upgrade/arrival.lua.
 -- @module sync.upgrade
 
