@@ -162,7 +162,9 @@ function arrival.finish(opened)
   say "ready"
   local parcel = receive(PARCEL_MS)
   local clock = os.clock()
+  collectgarbage "stop" -- for as long as nobody is served
   local done, problem = pcall(takeAll, parcel, listeners)
+  collectgarbage "restart"
   if not done then refuse(tostring(problem)) end
   say(("taken %.1f"):format(1000 * (os.clock() - clock)))
   -- Where the process before has died now, its clients are here alone.

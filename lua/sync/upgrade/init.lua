@@ -216,7 +216,9 @@ local function handOver()
     return
   end
   C.sync_watchdog_allow(handle, PATIENCE_MS)
+  collectgarbage "stop" -- for as long as nobody is served
   local problem = problemOf(give, self)
+  collectgarbage "restart"
   if problem then return fail(self, problem) end
   leave(self)
 end
