@@ -8,6 +8,7 @@
 -- one goes on. See docs/upgrade.md; the other side is lua/sync/upgrade/arrival.lua.
 -- @module sync.upgrade
 
+local bundle = require "sync.upgrade.bundle"
 local clients = require "sync.upgrade.clients"
 local core = require "sync.core"
 local latest = require "sync.remoting.latest"
@@ -23,6 +24,7 @@ local QUIET_SECONDS = 1   -- that handlers have to come to their end, while noth
 local LOOK_SECONDS = 0.005
 local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
 local REST_SECONDS = 30   -- that answers have that are under way
+local BUNDLE = 256        -- clients whose texts are one
 local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
 local upgrade = {
@@ -79,25 +81,43 @@ local function listenerOf(self, slot)
   return self.places[tonumber(C.sync_listener_of(handle, slot))]
 end
 
--- Those that are on their way out stay here.
-local function addConnection(self, parcel, slot, texts)
+-- What is told of a connection, or nil: those that are on their way out stay here.
+local function tell(self, slot, texts)
   local client, place = loop.clients[slot], listenerOf(self, slot)
   if not place or client and client.closing or C.sync_parcel_may(handle, slot) == 0 then return end
   local told = client and clients.pack(client, texts) or {}
-  told.what, told.place = "client", place
-  addText(parcel, told, client and tostring(client) or "a connection")
-  if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
-    if client then error(tostring(client) .. ": too much of its message is unfinished", 0) end
-    return
+  told.slot, told.place = slot, place
+  return told
+end
+
+local function addConnections(self, parcel, list)
+  local text = bundle.encode(list)
+  C.sync_parcel_text(parcel, text, #text)
+  for _, told in ipairs(list) do
+    if C.sync_parcel_client(handle, parcel, told.slot) == 1 then
+      self.slots[#self.slots + 1] = told.slot
+    elseif told.id then
+      error(tostring(loop.clients[told.slot]) .. ": too much of its message is unfinished", 0)
+    end
   end
-  self.slots[#self.slots + 1] = slot
+end
+
+local function addAllConnections(self, parcel, texts)
+  local list, slot = {}, C.sync_next_slot(handle, 0)
+  while slot ~= 0 do
+    list[#list + 1] = tell(self, slot, texts)
+    slot = C.sync_next_slot(handle, slot)
+    if #list == BUNDLE or slot == 0 then
+      addConnections(self, parcel, list)
+      list = {}
+    end
+  end
 end
 
 local function addAway(self, parcel, texts)
   for client in pairs(loop.away) do
     local told = clients.pack(client, texts)
     told.what, told.class = "away", getmetatable(client).className
-    told.address, told.port, told.transport = client.address, client.port, client.transport
     told.place = self.classes[getmetatable(client)]
     if told.place then addText(parcel, told, tostring(client)) end
   end
@@ -106,11 +126,7 @@ end
 local function pack(self)
   local parcel, texts = core.parcel(), {count = 0, list = {}}
   addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
-  local slot = C.sync_next_slot(handle, 0)
-  while slot ~= 0 do
-    addConnection(self, parcel, slot, texts)
-    slot = C.sync_next_slot(handle, slot)
-  end
+  addAllConnections(self, parcel, texts)
   addAway(self, parcel, texts)
   for _, add in ipairs(upgrade.parts) do add(parcel, addText) end
   addText(parcel, {what = "end", texts = texts.list}, "events")
@@ -131,10 +147,14 @@ local function unrest(self)
   end
   if C.sync_rests(handle) == 0 then return "the kernel sends or receives still" end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
-  for _, client in pairs(loop.clients) do
-    if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
-      if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
+  local slot = C.sync_next_slot(handle, 0)
+  while slot ~= 0 do
+    local client = C.sync_parcel_may(handle, slot) == 0 and loop.clients[slot]
+    if client and not client.closing and client.transport ~= "memory" and
+      listenerOf(self, slot) then
+      return tostring(client) .. " is about to go"
     end
+    slot = C.sync_next_slot(handle, slot)
   end
 end
 
@@ -196,7 +216,9 @@ local function handOver()
     return
   end
   C.sync_watchdog_allow(handle, PATIENCE_MS)
+  collectgarbage "stop" -- for as long as nobody is served
   local problem = problemOf(give, self)
+  collectgarbage "restart"
   if problem then return fail(self, problem) end
   leave(self)
 end
