@@ -148,15 +148,21 @@ end
 --- Makes a connection of the process before the client that it was: `onConnect` isn't called.
 -- @tparam number slot
 -- @tparam sync.Listener listener
--- @tparam table told `id`, `address`, `port` and `transport`
+-- @tparam number id
+-- @tparam[opt] table told `address`, `port` and `transport`, where they are known
 -- @treturn table
-function loop.adopt(slot, listener, told)
-  local id = told.id
-  local client = listener.class:new {slot = slot, closing = false, id = id, address = told.address,
-    port = told.port, transport = told.transport}
+function loop.adopt(slot, listener, id, told)
+  local client = listener.class:new {slot = slot, closing = false, id = id}
+  if told then
+    client.address, client.port, client.transport = told.address, told.port, told.transport
+  else
+    client.address, client.port = core.peer(slot)
+    client.transport = TRANSPORTS[C.sync_transport(handle, slot)]
+  end
   loop.seat(client, slot)
   if byId then byId[id] = client end
   loop.count = loop.count + 1
+  if client.isLink then loop.links = loop.links + 1 end
   loop.continueFrom(id)
   return client
 end
@@ -166,6 +172,7 @@ function loop.release(client)
   clients[client.slot] = nil
   if byId then byId[client.id] = nil end
   loop.count = loop.count - 1
+  if client.isLink then loop.links = loop.links - 1 end
   client.slot, client.closing = 0, "upgraded"
 end
 

@@ -23,7 +23,10 @@ local arrival = {
   hello = false,
 }
 
+--- Whether this process only tries whether it could take over.
+function arrival.isTrial() return arrival.hello and arrival.hello.isTrial == true end
 
+-- What a text of a parcel says.
 local function decode(item)
   local text = core.string(item.data, item.length)
   if text:sub(1, #bundle.MARK) == bundle.MARK then
@@ -34,7 +37,9 @@ local function decode(item)
   return told
 end
 
--- Calls `visit` with each item.
+arrival.decode = decode
+
+-- Calls `visit` with each item and its type.
 local function eachItem(parcel, visit)
   local item = core.item()
   local code = C.sync_parcel_next(parcel, item)
@@ -44,6 +49,8 @@ local function eachItem(parcel, visit)
   end
   if code < 0 then error("what was handed over ends too early", 0) end
 end
+
+arrival.eachItem = eachItem
 
 local function receive(milliseconds)
   local parcel, why = core.receiveParcel(SOCKET, milliseconds)
@@ -103,30 +110,43 @@ local function match(listeners)
   return list
 end
 
---- Functions that take what else was handed over, by `what`: of the table, and of all listeners.
-arrival.parts = {}
+--- Functions that take what else was handed over, by `what`: of the table, and of all listeners;
+-- those of `firsts` before there are clients.
+arrival.parts, arrival.firsts = {}, {}
+
+--- Functions that are called when the process before has gone.
+arrival.afters = {}
+
+--- More that connections which are handed over may belong to, by their places: tables with `id`,
+-- and `take(slot, told)`.
+arrival.places = {}
 
 local function takeAll(parcel, listeners)
-  local bySlot, later, texts = {}, {}, nil
+  local bySlot, pending, later, texts = {}, nil, {}, nil
   local list = {}
   eachItem(parcel, function(item, type)
     if type == C.SYNC_ITEM_TEXT then
       local told = decode(item)
       if told.what == "clients" then
         for _, client in ipairs(told.list) do bySlot[client.slot] = client end
+      elseif told.what == "client" then
+        pending = told
       elseif told.what == "end" then
         texts = told.texts
+      elseif arrival.firsts[told.what] then
+        arrival.firsts[told.what](told, listeners)
       else
         later[#later + 1] = told
       end
     elseif type == C.SYNC_ITEM_CLIENT then
-      local pending = bySlot[item.value]
-      local listener = listeners[pending.place]
+      local given = bySlot[item.value] or pending
+      local listener = listeners[given.place]
       local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
       if slot < 0 then
         error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
       end
-      if pending.id then list[#list + 1] = {pending, slot, listener} end
+      if arrival.places[given.place] then listener.take(slot, given)
+      elseif given.id then list[#list + 1] = {given, slot, listener} end
     end
   end)
   if not texts then error("what was handed over has no end", 0) end
@@ -160,6 +180,8 @@ function arrival.finish(opened)
   local ok, listeners = pcall(match, opened)
   if not ok then refuse(listeners) end
   say "ready"
+  if arrival.isTrial() then os.exit(0) end
+  for place, listener in pairs(arrival.places) do listeners[place] = listener end
   local parcel = receive(PARCEL_MS)
   local clock = os.clock()
   collectgarbage "stop" -- for as long as nobody is served
@@ -174,7 +196,8 @@ function arrival.finish(opened)
   end
   C.sync_next_close(SOCKET)
   arrival.isNext = false
-  for _, listener in ipairs(listeners) do listener:own() end
+  for _, listener in ipairs(arrival.hello.node and {} or listeners) do listener:own() end
+  for _, fn in ipairs(arrival.afters) do fn() end
 end
 
 return arrival

@@ -75,6 +75,7 @@ local function restore(client, told, listener)
   if client.slot ~= 0 then client.clients:add(client) end
   client:begin(listener, told)
   if told.rooms then restoreJoined(client, told.rooms) end
+  if client._session and told.session then resume.goOn(client, told.session) end
   if told.data ~= nil then clients.call(client, "onTakeover", told.data) end
 end
 
@@ -83,7 +84,7 @@ end
 -- @tparam number slot
 -- @tparam sync.Listener listener
 function clients.connected(told, slot, listener)
-  local client = loop.adopt(slot, listener, told)
+  local client = loop.adopt(slot, listener, told.id, told)
   if told.isAtDoor then
     client._isAtDoor = true
     return client:knock(listener)
