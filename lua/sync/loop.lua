@@ -1,9 +1,9 @@
 --- The tick loop: takes a batch of events from the C core and hands each to its handler.
 --
 -- The events of a tick are a loop of their own, so that LuaJIT makes a loop of what is done for a
--- message, whichever comes when it begins to compile; flush and poll are a side trace of it. A pcall
--- stands round the loop and not round each handler: a trace that began in a handler's own loop
--- can return through plain calls, but not through a pcall. After an error the loop is entered
+-- message, whatever comes when it begins to compile; flush and poll are a side trace of it. A
+-- pcall stands round the loop and not round each handler: a trace that began in a handler's own
+-- loop can return through plain calls, but not through a pcall. After an error the loop is entered
 -- again at the next event.
 -- @module sync.loop
 
