@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Counts the instructions a message costs: `make bench-instructions` (OLD=path: also those of
 another sync-lua, and the ratio; OLD_OPTIONS=--watchdog=off: also those of this one with other
-options; OPTIONS= are those of the new one).
+options; OPTIONS= are those of the new one; OLD=build/bench/uv OLD_SERVE=: those of a peer, which
+is told a work and a port, ONLY=echo-null,broadcast-null).
 
 A server runs under callgrind, and clients send in step: each sends only when all have got
 what was sent before, so that the ticks are the same in each run. A short and a long run are
 made; their difference is free of what starting, warming up and ending costs. The kernel's
 work isn't counted. "Core" is what src/ executes itself, which hardly differs from run to run;
 "all" has LuaJIT's part too, which differs by about 1 %. Large messages have 16 KiB; valgrind
-counts each byte that they are copied as an instruction. ONLY=echo-null,broadcast-websocket chooses works, ROUNDS=N takes the least
-of N (3).
+counts each byte that they are copied as an instruction. ONLY=echo-null,broadcast-websocket
+chooses works, ROUNDS=N takes the least of N (3).
 """
 import base64
 import os
@@ -130,7 +131,7 @@ def instructions(command, work, messages):
     with tempfile.NamedTemporaryFile("r") as profile:
         server = Process(["valgrind", "--tool=callgrind",
                           f"--callgrind-out-file={profile.name}", "--compress-strings=no",
-                          "--compress-pos=no", *command, SERVE, work.handler, str(port)])
+                          "--compress-pos=no", *command, work.handler, str(port)])
         with server:
             work.run(port, messages)
         counted = tally(profile)
@@ -151,9 +152,10 @@ def count(command, name):
 
 def main():
     old, options = os.environ.get("OLD"), os.environ.get("OLD_OPTIONS")
-    commands = [["./sync-lua", *os.environ.get("OPTIONS", "").split()]]
+    commands = [["./sync-lua", *os.environ.get("OPTIONS", "").split(), SERVE]]
     if old or options:
-        commands.insert(0, [old or "./sync-lua", *(options or "").split()])
+        commands.insert(0, [old or "./sync-lua", *(options or "").split(),
+                            *os.environ.get("OLD_SERVE", SERVE).split()])
     rows = []
     for name in ONLY:
         counts = [count(command, name) for command in commands]
