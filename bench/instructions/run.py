@@ -10,7 +10,7 @@ made; their difference is free of what starting, warming up and ending costs. Th
 work isn't counted. "Core" is what src/ executes itself, which hardly differs from run to run;
 "all" has LuaJIT's part too, which differs by about 1 %. Large messages have 16 KiB; valgrind
 counts each byte that they are copied as an instruction. ONLY=echo-null,broadcast-websocket
-chooses works, ROUNDS=N takes the least of N (3).
+chooses works, ROUNDS=N takes the least of N (3), DEPTH=N sends so many messages at once (16).
 """
 import base64
 import os
@@ -24,6 +24,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pard
 from shared import Failed, Process, count_rounds, free_port, table  # noqa: E402
 
 SERVE = "bench/instructions/serve.lua"
+DEPTH = int(os.environ.get("DEPTH", "16"))  # messages that are sent at once
 SECONDS = 120  # for an answer under callgrind
 ROUNDS = count_rounds(3)
 
@@ -32,7 +33,7 @@ class Work(NamedTuple):
     handler: str  # of serve.lua
     wire: str
     size: int = 64  # bytes of a message
-    depth: int = 16  # messages that are sent at once
+    depth: int = DEPTH
     hearers: int = 1
     warm: int = 32768  # messages, or broadcasts times hearers
     counted: int = 262144
@@ -43,6 +44,7 @@ class Work(NamedTuple):
 
 WORKS = {f"{handler}-{wire}": Work(handler, wire, hearers=32 if handler == "broadcast" else 1)
          for handler in ("echo", "beside", "bytes", "broadcast") for wire in ("null", "websocket")}
+WORKS |= {f"game-{wire}": Work("game", wire, warm=512, counted=4096) for wire in ("null", "websocket")}
 WORKS |= {f"{handler}-large": Work(handler, "websocket", 16384, 1, 1, 2048, 8192)
           for handler in ("echo", "bytes")}
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
