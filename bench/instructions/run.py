@@ -44,7 +44,8 @@ class Work(NamedTuple):
 
 WORKS = {f"{handler}-{wire}": Work(handler, wire, hearers=32 if handler == "broadcast" else 1)
          for handler in ("echo", "beside", "bytes", "broadcast") for wire in ("null", "websocket")}
-WORKS |= {f"game-{wire}": Work("game", wire, warm=512, counted=4096) for wire in ("null", "websocket")}
+WORKS |= {f"game-{wire}": Work("game", wire, warm=512, counted=4096)
+          for wire in ("null", "websocket")}
 WORKS |= {f"{handler}-large": Work(handler, "websocket", 16384, 1, 1, 2048, 8192)
           for handler in ("echo", "bytes")}
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
