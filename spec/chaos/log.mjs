@@ -1,0 +1,51 @@
+// A host's log: where it is now, and whether all is in it that was asked for, and nothing else.
+
+import fs from "node:fs";
+import path from "node:path";
+
+const DROPPED = /(\d+) lines of the log were dropped/g;
+
+export class Log {
+  expected = [DROPPED]; // patterns of errors that acts have caused
+  asked = 0;            // lines that it was to have
+  elsewhere = "";       // what was read of it elsewhere than in its file
+
+  constructor(folder) {
+    this.file = path.join(folder, "log");
+    this.link = path.join(folder, "log.now");
+    this.point(this.file);
+  }
+
+  /** Where a server that opens the log anew finds it. */
+  point(file) {
+    fs.symlinkSync(file, `${this.link}.new`);
+    fs.renameSync(`${this.link}.new`, this.link);
+  }
+
+  get text() { return fs.existsSync(this.file) ? fs.readFileSync(this.file, "utf8") : ""; }
+
+  /** A function that returns what was written since. */
+  mark() {
+    const {length} = this.text;
+    return () => this.text.slice(length);
+  }
+
+  get whole() { return `${this.text}\n${this.elsewhere}`; }
+
+  /** Lines that it says were dropped. */
+  get dropped() {
+    return [...this.whole.matchAll(DROPPED)].reduce((sum, [, lines]) => sum + Number(lines), 0);
+  }
+
+  /** Lines that it was asked for are there, or told of as dropped. Returns how many are not. */
+  get missing() {
+    const count = this.whole.match(/INFO  line \d+ of l/g)?.length ?? 0;
+    return this.asked - count - this.dropped;
+  }
+
+  /** Lines that are errors, and were not expected. */
+  get errors() {
+    return this.whole.split("\n").filter(line => line.includes("ERROR") &&
+      !this.expected.some(pattern => line.search(pattern) >= 0));
+  }
+}
