@@ -118,7 +118,7 @@ describe("the log", function()
       says "opened the log's file again"
       process:kill "TERM"
       assert.equal(0, (process:wait()))
-      says "told to stop"
+      says(workers and "told to stop: stopping the workers" or "told to stop")
       assert.equal("", process:stderr())
       os.remove(file .. ".1")
     end
@@ -130,6 +130,35 @@ describe("the log", function()
     talk(connect(port), 200)
     process:kill "TERM"
     assert.equal(0, process:wait(10))
+  end)
+
+  it("goes on when a full disk has room again, and tells of each line that is not whole", function()
+    local file, port = Process.file "", Process.freePort()
+    -- A file of 50 KiB is as good as a disk.
+    Process.start {"sh", "-c", 'trap "" XFSZ; ulimit -f 100; exec "$0" "$@"', Program.path,
+      "--log-file=" .. file, Process.file(SERVER), port}
+    local function read()
+      local log = assert(io.open(file))
+      local text = log:read "*a"
+      log:close()
+      return text
+    end
+    talk(connect(port), 20)
+    Process.eventually("it's full", function() return #read() == 100 * 512 end)
+    local before = read()
+    assert(io.open(file, "w")):close()
+    Process.eventually("all lines are there, or told of", function()
+      local lines, dropped = 0, 0
+      for line in (before .. read()):gmatch "[^\n]+" do
+        local level, text = line:match "^%d%d:%d%d:%d%d (%u+) +(.*)$"
+        if level == "ERROR" then
+          dropped = dropped + text:match "^(%d+) lines of the log were dropped"
+        elseif level == "INFO" and text:find("^line %d+ " .. ("x"):rep(990) .. "$") then
+          lines = lines + 1
+        end
+      end
+      return dropped > 0 and lines + dropped == 200
+    end)
   end)
 
   it("says which file can't be opened", function()

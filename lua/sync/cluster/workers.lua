@@ -182,6 +182,7 @@ local function watchSignals()
   for _, number in pairs(PASSED_ON) do
     loop.signals[number] = function()
       passedOn[number] = true
+      if number == PASSED_ON.HUP then log.reopen() end
       for _, worker in ipairs(list) do
         if worker.process then C.sync_kill(worker.process, number) end
       end
