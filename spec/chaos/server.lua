@@ -9,6 +9,7 @@
 --     l NUMBER        as many lines in the log, `l`
 --     t MILLISECONDS  the clocks, `t NOW TIME`, after so long
 --     j               a token for an hour; `v TOKEN`: whether it's right
+--     s KEY           is shared for ten minutes, `s true`; `g KEY`: whether it's there, `g true`
 --     x ADDRESS       is shut out, `x true`
 
 local sync = require "sync"
@@ -83,6 +84,16 @@ end
 function wanted.v(client, text)
   local claims, why = sync.jwt.verify(text:sub(2), TOKENS)
   client:send(claims and "v right" or "v " .. why)
+end
+
+local values = sync.shared "values"
+
+function wanted.s(client, text)
+  values:set(text:sub(2), true, {expire = 600}, function(done) client:send("s " .. tostring(done)) end)
+end
+
+function wanted.g(client, text)
+  values:get(text:sub(2), function(value) client:send("g " .. tostring(value)) end)
 end
 
 function wanted.x(client, text)
