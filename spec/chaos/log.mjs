@@ -8,6 +8,7 @@ const DROPPED = /(\d+) lines of the log were dropped/g;
 export class Log {
   expected = [DROPPED]; // patterns of errors that acts have caused
   asked = 0;            // lines that it was to have
+  others = 0;           // lines that may be among those that were dropped
   elsewhere = "";       // what was read of it elsewhere than in its file
 
   constructor(folder) {
@@ -37,10 +38,12 @@ export class Log {
     return [...this.whole.matchAll(DROPPED)].reduce((sum, [, lines]) => sum + Number(lines), 0);
   }
 
-  /** Lines that it was asked for are there, or told of as dropped. Returns how many are not. */
-  get missing() {
-    const count = this.whole.match(/INFO  line \d+ of l/g)?.length ?? 0;
-    return this.asked - count - this.dropped;
+  /** Lines that it was asked for are there, or told of as dropped. Returns how many are not, or are
+   * told of though they are there. */
+  get wrong() {
+    const count = this.whole.match(/INFO  line \d+ of l\d+\.$/gm)?.length ?? 0;
+    const missing = this.asked - count - this.dropped;
+    return missing < 0 ? Math.max(0, -missing - this.others) : missing;
   }
 
   /** Lines that are errors, and were not expected. */

@@ -67,7 +67,7 @@ local wanted = {}
 function wanted.b(_, text) broadcast("b" .. text) end
 
 function wanted.l(client, text)
-  for i = 1, tonumber(text) do sync.log.info(("line %d of l%s"):format(i, text)) end
+  for i = 1, tonumber(text) do sync.log.info(("line %d of l%s."):format(i, text)) end
   client:send("l")
 end
 
@@ -89,7 +89,9 @@ end
 local values = sync.shared "values"
 
 function wanted.s(client, text)
-  values:set(text:sub(2), true, {expire = 600}, function(done) client:send("s " .. tostring(done)) end)
+  values:set(text:sub(2), true, {expire = 600}, function(done)
+    client:send("s " .. tostring(done))
+  end)
 end
 
 function wanted.g(client, text)

@@ -86,6 +86,7 @@ let lastBan = 0;
 // Shuts out an address that nobody has (RFC 5737).
 async function ban(host) {
   const address = `203.0.113.${++lastBan % 256}`;
+  host.log.others += 2; // it's logged, and that it can't be written
   const probe = new Probe(host.ports[0]);
   const said = await probe.ask(`x ${address}`);
   probe.close();
