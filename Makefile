@@ -202,7 +202,7 @@ $(BUILD)/chaos-clock.so: spec/chaos/clock.c
 
 # SEED= has the same acts again.
 MINUTES ?= 10
-chaos: build $(BUILD)/chaos-clock.so ## MINUTES (10) of kills, upgrades, stops and shortages under clients that count; SEED= replays one
+chaos: build $(BUILD)/chaos-clock.so ## MINUTES (10) of kills, upgrades, stops, cuts, shortages and wrong clocks under clients that count; SEED= replays
 	@sh spec/browser/install.sh
 	@node spec/chaos/run.mjs ./sync-lua $(MINUTES) $(SEED)
 
