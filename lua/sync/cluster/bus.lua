@@ -1,5 +1,6 @@
 --- The engine of workers, which needs no installation: a worker's connection to its parent, and
--- by the parent to the other workers.
+-- by the parent to the other workers. Those who have much to say to each other have ways of their
+-- own (see lua/sync/cluster/ways.lua).
 --
 -- Frames have a length before them. Their first byte is their type; a message's is followed by
 -- the topic's length and the topic, and goes through the parent as it is.
@@ -8,6 +9,7 @@
 local Connector = require "sync.connector"
 local Engine = require "sync.cluster.engine"
 local Protocol = require "sync.protocol"
+local Ways = require "sync.cluster.ways"
 local buffer = require "string.buffer"
 
 local ANSWER_SECONDS = 5
@@ -16,6 +18,7 @@ local bus = {
   PUBLISH = 1, SUBSCRIBE = 2, UNSUBSCRIBE = 3, REQUEST = 4, ANSWER = 5, DROPPED = 6,
   LISTENS = 7,
   RELOAD = 8, RELOADED = 9, -- asked by either, and answered
+  WAY = 10,                 -- to a topic, as a message: see lua/sync/cluster/ways.lua
   --- The operation that the parent answers by itself: that it has come so far.
   SETTLE = "settle",
   --- Topics that a worker may hear of.
@@ -35,6 +38,8 @@ function bus.topicOf(data)
   return data:sub(3, 2 + length), 3 + length
 end
 
+local function frameOf(type, topic) return char(type, #topic) .. topic end
+
 local Bus = Engine:extend("Bus")
 Bus.kind = "the bus"
 Bus.maxTopics = bus.MOST_TOPICS
@@ -43,7 +48,8 @@ Bus.maxTopics = bus.MOST_TOPICS
 -- @tparam[opt] table handlers as for `attach`
 -- @treturn sync.cluster.engine with `connect`
 function bus.open(handlers)
-  return Bus:new {handlers = handlers, up = false,
+  local self
+  self = Bus:new {handlers = handlers, up = false,
     link = false,                     -- the connection, while there is one
     early = {}, earlyBytes = 0,       -- frames that wait for it
     owed = {},                        -- topics that the parent must hear of, and in which way
@@ -53,6 +59,12 @@ function bus.open(handlers)
     calls = {}, first = 1, last = 0,  -- the same, in the order of their times
     reloads = {}, reloadCount = 0,    -- functions that wait for an answer, by number
     version = 1, reload = false}      -- see onReload
+  self.ways = Ways.open(bus.settings, {
+    say = function(topic, said) self:put(frameOf(bus.WAY, topic) .. buffer.encode(said)) end,
+    pass = function(topic, bytes) self:pass(topic, bytes) end,
+    hear = function(topic, bytes) self:tell("onMessage", topic, bytes) end,
+  }, self.maxBuffer)
+  return self
 end
 
 -- The connection.
@@ -74,6 +86,11 @@ local on = {}
 on[bus.PUBLISH] = function(engine, data)
   local topic, from = bus.topicOf(data)
   if engine.topics[topic] then engine:tell("onMessage", topic, data:sub(from)) end
+end
+
+on[bus.WAY] = function(engine, data)
+  local topic, from = bus.topicOf(data)
+  if engine.topics[topic] then engine.ways:told(buffer.decode(data:sub(from))) end
 end
 
 on[bus.ANSWER] = function(engine, data)
@@ -194,6 +211,7 @@ end
 
 function Bus:shut()
   self.up = false
+  self.ways:close()
   for _, call in pairs(self.pending) do self:tellLater(call.done, nil, "away") end
   for _, done in ipairs(self.unsettled) do self:tellLater(done, nil, "away") end
   self.pending, self.pendingCount, self.unsettled = {}, 0, {}
@@ -202,15 +220,29 @@ end
 
 -- Messages.
 
-function Bus:carry(topic, bytes)
-  return self:put(char(bus.PUBLISH, #topic) .. topic .. bytes) or
+function Bus:pass(topic, bytes)
+  return self:put(frameOf(bus.PUBLISH, topic) .. bytes) or
     self:drop(1, "the parent reads too slowly")
 end
 
---- Bytes that the parent has not taken yet.
+function Bus:carry(topic, bytes)
+  local way = self.ways.byTopic[topic]
+  local isSent
+  if way then isSent = way:take(bytes) end
+  if isSent == nil then return self:pass(topic, bytes) end
+  return isSent or self:drop(1, "another worker reads too slowly")
+end
+
+function Bus:pair(own, topic)
+  self.ways:add(own, topic)
+end
+
+--- Bytes that the parent has not taken yet; of a topic with a way of its own, the sibling.
+-- @tparam[opt] string topic
 -- @treturn number
-function Bus:unsent()
-  return self.link and self.link:queued() or self.earlyBytes
+function Bus:unsent(topic)
+  local way = topic and self.ways.byTopic[topic]
+  return way and way:unsent() or self.link and self.link:queued() or self.earlyBytes
 end
 
 -- Tells the parent of a topic, as soon as the queue takes it.

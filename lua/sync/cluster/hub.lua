@@ -28,6 +28,8 @@ on[bus.PUBLISH] = function(self, data)
   if room then room:except(self):send(data) end
 end
 
+on[bus.WAY] = on[bus.PUBLISH]
+
 on[bus.SUBSCRIBE] = function(self, data)
   self:join(data:sub(2))
 end

@@ -105,7 +105,7 @@ end
 function Cluster:publish(stream, type, body, kind)
   if isControl(type) then stream = self.streams:controlOf(stream) end
   self.streams:note(stream)
-  if not isControl(type) and self.engine:unsent() > MOST_UNSENT then
+  if not isControl(type) and self.engine:unsent(stream.topic) > MOST_UNSENT then
     stream.number = stream.number + 1 -- others notice that this one is missing
     self.shed = self.shed + 1
     log.limited("warn", "shed", "the engine doesn't keep up: messages to other nodes are " ..
@@ -169,6 +169,7 @@ function Cluster:meet(number, epoch, before)
   local peer = Peer.new(number, epoch, before and before.epoch, self.streams:add("n" .. number),
     self.clock)
   self.nodes[number] = peer
+  self.engine:pair("n" .. self.node, peer.stream.topic)
   return peer
 end
 
@@ -443,7 +444,8 @@ function Cluster:stop()
   if self.isOver then return end
   self.isOver = true
   self.presence:flush()
-  self:tellAll(frame.BYE, {})
+  -- To each, so that nothing comes behind it that was said before.
+  for _, peer in pairs(self.nodes) do self:tell(peer, frame.BYE, {}) end
   self.clock.stopTimer(self.beatTimer)
   if self.numberTimer then
     self.clock.stopTimer(self.numberTimer)

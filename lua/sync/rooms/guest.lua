@@ -10,7 +10,6 @@ local Rpc = require "sync.remoting.jsonrpc"
 local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
-local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local nodes = require "sync.rooms.nodes"
@@ -115,7 +114,7 @@ function Guest.join(client, target, given, form, done)
   if not text then return done(nil, fault.new(fault.ARGUMENTS, "options: " .. problem)) end
   local guest = guestOf(target.id, target.node, target.class)
   local place = Place:new {client = client, guest = guest, key = nodes.newKey(), form = form,
-    membership = membership, number = guest.number, remote = guest.class.guestRemote,
+    membership = membership, number = guest.number, remote = guest.class.remote,
     id = false, address = client.address}
   add(guest, place)
   membership:enter(guest.number, place)
@@ -146,23 +145,13 @@ end
 
 --- Calls a function of the room, whose answer comes later, to `owed` (see Rpc:defer); without that
 -- there is none. Arguments and rates are checked here.
--- @treturn boolean|nil,fault as Rpc.invoke, nil when the answer comes later
+-- @treturn boolean|nil,fault false and why it isn't called; nil: the answer comes later
 function Place:ask(name, params, input, owed)
-  self.input, self.owed = input, owed
-  local ok, result = Rpc.invoke(self, name, params)
-  self.input, self.owed = nil, nil
-  if not ok then return false, result end
+  local fn, arguments, count = Rpc.prepare(self, name, params)
+  if not fn then return false, arguments end
+  local problem = relay.call(self.guest.node, self.key, name, input, owed, arguments, count)
+  if problem then return false, problem end
   return nil
-end
-
---- The functions of a class of rooms as those of places.
--- @tparam table class
-function Guest.functions(class)
-  return functions.wrapped(rawget(class, "guestRemote"), class, function(name)
-    return function(place, ...)
-      relay.call(place.guest.node, place.key, name, place.input, place.owed, ...)
-    end
-  end)
 end
 
 function Place:renew()
@@ -213,7 +202,7 @@ function Guest.adopt(client, packed, class)
   local guest = guestOf(packed.id, packed.node, class)
   local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
     form = packed.form, membership = membership, number = guest.number,
-    remote = class.guestRemote, id = packed.member, address = client.address}
+    remote = class.remote, id = packed.member, address = client.address}
   add(guest, place)
   guest.clients:remember()
   membership:adopt(packed.old, guest.number, place)
@@ -243,7 +232,7 @@ function Guest.follow(client, about)
   local guest = guestOf(about.id, false, about.class)
   local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
     form = about.form, membership = membership, number = guest.number,
-    remote = about.class.guestRemote, id = about.member, address = client.address,
+    remote = about.class.remote, id = about.member, address = client.address,
     oldKey = about.key}
   guest.epoch = math.max(guest.epoch, about.epoch)
   add(guest, place)
