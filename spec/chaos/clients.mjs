@@ -152,9 +152,8 @@ export class Player {
   isExcused = false; // calls under way may fail
   isInDoubt = false; // its node may have died: the next one has its fields as they were a while ago
 
-  constructor(crowd, port, mode) {
-    this.crowd = crowd;
-    this.mode = mode;
+  constructor(crowd, port, mode, isAcross) {
+    Object.assign(this, {crowd, mode, isAcross});
     const player = this;
     class Socket extends WebSocket {
       constructor(...args) {
@@ -168,6 +167,9 @@ export class Player {
     this.client.onSession(() => this.begin());
     this.client.onState((state, {resumed} = {}) => this.changed(state, resumed));
   }
+
+  // Its room may be lost, and calls to it: the server was killed, or what links nodes was disturbed.
+  get mayLoseRoom() { return this.crowd.mayLose || this.isAcross && this.crowd.mayMiss; }
 
   get isOpen() { return !this.isCut && this.client.state === "open" && this.room !== undefined; }
   get owed() { return this.isBusy || !this.isOpen ? 1 : 0; }
@@ -194,7 +196,7 @@ export class Player {
       this.room = room;
       room.onLeft(() => setImmediate(() => this.left(room)));
     } catch (error) {
-      if (!this.crowd.mayLose && !this.isGone) this.crowd.fault(this, `join: ${error.message}`);
+      if (!this.mayLoseRoom && !this.isGone) this.crowd.fault(this, `join: ${error.message}`);
       else if (!this.isGone) setTimeout(() => { if (!this.room) this.enter(); }, 100);
     }
   }
@@ -202,7 +204,8 @@ export class Player {
   // The room's home has died, and the session goes on.
   left(room) {
     if (this.isGone || room !== this.room) return;
-    this.crowd.lost(this, "room lost");
+    if (!this.mayLoseRoom) this.crowd.fault(this, "room lost");
+    this.crowd.sums.closed++;
     this.enter();
   }
 
@@ -240,7 +243,7 @@ export class Player {
     } catch (error) {
       if (room === this.room) this.failed++;
       this.crowd.sums.told++;
-      if (!this.isExcused && !this.isGone && !this.crowd.mayLose) {
+      if (!this.isExcused && !this.isGone && !this.mayLoseRoom) {
         this.crowd.fault(this, `call: ${error.message}`);
       }
     }

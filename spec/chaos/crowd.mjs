@@ -5,6 +5,7 @@ import {Line, Player, Web} from "./clients.mjs";
 import {Relay} from "./relay.mjs";
 
 const PACE = 20;           // ms between two looks at a client
+const MEMBERS = 4;         // of a room
 const LONGEST = 20_000;    // characters of a message
 const FILLER = Array.from({length: 2 * LONGEST}, (_, i) => (i * 7919 % 36).toString(36)).join("");
 
@@ -83,14 +84,20 @@ function roomFault() {
 }
 
 const answers = {
-  async begin({ports, count, name}) {
-    for (const port of ports) relays.push(await new Relay(port).listen());
+  // Every other room has a member at another node, if there is one.
+  async begin({ports, far, count, name}) {
+    const own = far ? [...ports, far] : ports;
+    for (const port of own) relays.push(await new Relay(port).listen());
     for (let i = 0; i < count; i++) {
       const isByRelay = i % 2 === 1;
-      const [plain, secure, game] = isByRelay ? relays.map(relay => relay.port) : ports;
+      const isAcross = far !== undefined && Math.floor(i / MEMBERS) % 2 === 1;
+      const isFar = isAcross && i % MEMBERS === MEMBERS - 1;
+      const [plain, secure, near, away] = isByRelay ? relays.map(relay => relay.port) : own;
       for (const make of [() => new Line(crowd, plain, false), () => new Web(crowd, plain, false),
         () => new Web(crowd, plain, true), () => new Line(crowd, secure, true),
-        () => new Player(crowd, game, `${name} ${Math.floor(i / 4)}`)]) makers.push({make, isByRelay});
+        () => new Player(crowd, isFar ? away : near, `${name} ${Math.floor(i / MEMBERS)}`, isAcross)]) {
+        makers.push({make, isByRelay});
+      }
     }
     makers.forEach(add);
   },

@@ -25,6 +25,11 @@ export class Log {
 
   get text() { return fs.existsSync(this.file) ? fs.readFileSync(this.file, "utf8") : ""; }
 
+  /** Its last lines, but for those that were asked for. */
+  get end() {
+    return this.text.split("\n").filter(line => !/line \d+ of l/.test(line)).slice(-30).join("\n");
+  }
+
   /** A function that returns what was written since. */
   mark() {
     const {length} = this.text;

@@ -1,16 +1,19 @@
 // A network that chaos disturbs: a relay before a port, which passes bytes on, or holds them back,
 // passes them on slowly and in pieces, or resets all connections.
 
+import {once} from "node:events";
 import net from "node:net";
+import {setTimeout as pause} from "node:timers/promises";
 
 const PIECES = 3;
 const SLOWEST = 20; // ms between pieces
 
 export class Relay {
   pairs = new Set();
-  isHeld = false;
   isSlow = false;
-  pieces = 0; // that went slowly
+  pieces = 0;         // that went slowly
+  release = () => {}; // what is held
+  open = Promise.resolve();
 
   constructor(port) {
     this.target = port;
@@ -30,47 +33,38 @@ export class Relay {
     const far = net.connect({port: this.target, host: "127.0.0.1", allowHalfOpen: true, noDelay: true});
     const pair = [near, far];
     this.pairs.add(pair);
-    this.#pass(pair, near, far);
-    this.#pass(pair, far, near);
-  }
-
-  #pass(pair, from, to) {
-    from.on("data", bytes => this.#take(from, to, bytes))
-      .on("end", () => to.end())
-      .on("error", () => { from.hasFailed = true; })
-      .on("close", () => {
+    for (const [from, to] of [[near, far], [far, near]]) {
+      from.on("error", () => {}).on("close", isBroken => {
         this.pairs.delete(pair);
-        if (from.hasFailed && !to.destroyed) to.resetAndDestroy();
+        if (isBroken && !to.destroyed) to.resetAndDestroy();
         else to.destroySoon();
       });
-    to.on("drain", () => { if (!this.isHeld) from.resume(); });
-    if (this.isHeld) from.pause();
-  }
-
-  #take(from, to, bytes) {
-    if (this.isSlow) return this.#takeSlowly(from, to, bytes);
-    if (!to.write(bytes)) from.pause();
-    return undefined;
-  }
-
-  async #takeSlowly(from, to, bytes) {
-    from.pause();
-    const size = Math.ceil(bytes.length / (1 + Math.random() * PIECES));
-    for (let at = 0; at < bytes.length; at += size) {
-      await new Promise(done => { setTimeout(done, Math.random() * SLOWEST); });
-      this.pieces++;
-      to.write(bytes.subarray(at, at + size));
+      this.#pass(from, to).catch(() => to.destroy()); // a connection that broke has said so
     }
-    if (!this.isHeld) from.resume();
+  }
+
+  async #pass(from, to) {
+    for await (const bytes of from.iterator({destroyOnReturn: false})) {
+      const size = this.isSlow ? Math.ceil(bytes.length / (1 + Math.random() * PIECES)) : bytes.length;
+      for (let at = 0; at < bytes.length; at += size) {
+        await this.open;
+        if (this.isSlow) await this.#dawdle();
+        if (!to.write(bytes.subarray(at, at + size))) await once(to, "drain");
+      }
+    }
+    await this.open;
+    to.end();
+  }
+
+  #dawdle() {
+    this.pieces++;
+    return pause(Math.random() * SLOWEST);
   }
 
   /** Nothing gets through any more, in either direction; or all again. */
   hold(on) {
-    this.isHeld = on;
-    for (const socket of [...this.pairs].flat()) {
-      if (on) socket.pause();
-      else socket.resume();
-    }
+    this.release();
+    if (on) this.open = new Promise(done => { this.release = done; });
   }
 
   slow(on) { this.isSlow = on; }

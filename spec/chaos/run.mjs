@@ -7,7 +7,7 @@
 // two workers, two nodes by each engine. Each round has all acts once; with less than a minute there is
 // one round, and each act is in one of the scenes. Prints the seed, the acts with what their effect
 // was, and the sums, and ends with a line `N passed, N failed`; an act without an effect has failed.
-// The same seed gives the same sequence; how far it gets is a matter of time.
+// The same seed gives each scene the same sequence; how far it gets is a matter of time.
 
 import {mkdtempSync, rmSync} from "node:fs";
 import os from "node:os";
@@ -28,17 +28,19 @@ const CLIENTS = 8;            // of each of five kinds, in each crowd
 const MORE_FILES = 4;         // descriptors that may be more at the end
 const MORE_MEMORY = 24;       // MiB, and a third of what it was
 
-// Numbers from 0 to 1 (mulberry32).
-let state = seed >>> 0;
-function random() {
-  state = state + 0x6d2b79f5 >>> 0;
-  let t = state;
-  t = Math.imul(t ^ t >>> 15, t | 1);
-  t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-  return ((t ^ t >>> 14) >>> 0) / 2 ** 32;
+// A function that gives numbers from 0 to 1 (mulberry32), for each name others.
+function randomOf(name) {
+  let state = [...name].reduce((sum, letter) => Math.imul(sum, 31) + letter.charCodeAt(0), seed) >>> 0;
+  return () => {
+    state = state + 0x6d2b79f5 >>> 0;
+    let t = state;
+    t = Math.imul(t ^ t >>> 15, t | 1);
+    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+    return ((t ^ t >>> 14) >>> 0) / 2 ** 32;
+  };
 }
 
-function shuffled(list) {
+function shuffled(list, random) {
   const left = [...list];
   return list.map(() => left.splice(Math.floor(random() * left.length), 1)[0]);
 }
@@ -63,10 +65,10 @@ class Scene {
     [this.host] = this.hosts;
     this.crowds = new Crowds(CROWDS);
     this.herald = new Herald();
-    this.random = random;
+    this.random = randomOf(name);
     atEnd(() => this.end());
     configure({explain: () => [...this.crowds.faults, ...errorsOf(this.hosts),
-      ...this.hosts.map(host => host.stderr())].join("\n")});
+      ...this.hosts.flatMap(host => [host.stderr(), host.log.end])].join("\n")});
   }
 
   check(what, fn) {
@@ -91,7 +93,7 @@ class Scene {
   }
 
   async round(number) {
-    const order = shuffled(this.names);
+    const order = shuffled(this.names, this.random);
     console.log(`${this.name}, round ${number}: ${order.join(", ")}`);
     for (const act of order) {
       const isRight = await this.check(act, async () => {
@@ -176,11 +178,12 @@ function plan(scenes) {
   const lists = Object.fromEntries(scenes.map(name => [name, Object.keys(acts[name])]));
   if (!isSlice) return lists;
   const all = [...new Set(Object.values(lists).flat())];
+  const random = randomOf("plan");
   const chosen = Object.fromEntries(scenes.map(name => [name, []]));
   for (const act of all) {
     const able = scenes.filter(name => lists[name].includes(act));
     const fewest = Math.min(...able.map(name => chosen[name].length));
-    const places = shuffled(able.filter(name => chosen[name].length === fewest));
+    const places = shuffled(able.filter(name => chosen[name].length === fewest), random);
     chosen[places[0]].push(act);
   }
   return chosen;

@@ -15,6 +15,7 @@ async function withoutEngine(chaos, act) {
   const result = await act();
   await herald.rounds(ROUNDS);
   await crowds.untilHeard(herald.said);
+  await crowds.untilOpen();
   await crowds.ask("may", {miss: false});
   await herald.rounds(ROUNDS);
   return result;
@@ -51,15 +52,14 @@ export const stopEngine = chaos => withoutEngine(chaos, async () => {
 });
 
 // What waits is sent as soon as it can be: nothing is lost.
-export async function holdEngine({random, crowds, herald, engine}) {
+export const holdEngine = chaos => patiently(chaos, async () => {
+  const {random, herald, engine} = chaos;
   const relay = pick(random, engine.relays);
   const before = herald.said;
   relay.hold(true);
   await herald.rounds(2 * ROUNDS).finally(() => relay.hold(false));
-  const text = effect(herald.said - before, "broadcasts had to wait");
-  await crowds.untilHeard(herald.said);
-  return text;
-}
+  return effect(herald.said - before, "broadcasts had to wait");
+});
 
 export async function slowEngine({random, crowds, herald, engine}) {
   const relay = pick(random, engine.relays);

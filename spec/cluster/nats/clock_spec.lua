@@ -56,7 +56,8 @@ describe("NATS and a node whose wall clock is wrong", function()
       wait(function() return engine:isUp() end)
       ask("set", "long", "x", 600)
       local clock = Clock {wall = hours * 3600LL * 1000000000LL, before_rate = 1, rate = 1}
-      local node = Process.start {"env", "LD_PRELOAD=build/chaos-clock.so", "LUA_CPATH=build/?.so;;",
+      local node = Process.start {"env", "LUA_CPATH=build/?.so;;",
+        "LD_PRELOAD=build/chaos-clock.so",
         "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0",
         "SYNC_CHAOS_CLOCK=" .. Process.file(ffi.string(clock, ffi.sizeof(clock))),
         Program.path, Process.file(NODE), url}
