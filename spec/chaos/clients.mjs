@@ -212,7 +212,7 @@ export class Player {
   async work() {
     if (this.isBusy || !this.isOpen) return;
     this.isBusy = true;
-    this.isExcused = this.crowd.isPatient;
+    this.isExcused = this.crowd.isPatient || this.mayLoseRoom;
     const {room} = this;
     this.crowd.sums.sent += 2;
     const number = ++this.number;

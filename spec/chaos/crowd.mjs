@@ -106,6 +106,7 @@ const answers = {
     crowd.mayLose = lose;
     if (lose) for (const player of all(Player)) player.isInDoubt = true;
     crowd.mayMiss = miss;
+    for (const player of all(Player)) player.isExcused ||= player.mayLoseRoom;
   },
   /** Some go, and others come in their places; players come back. Returns how many. */
   churn() {

@@ -21,7 +21,16 @@ const stateOf = pid => {
     return "";
   }
 };
-const isThere = pid => !["", "Z"].includes(stateOf(pid));
+// One whose first thread has ended has its descriptors until all have.
+function isThere(pid) {
+  const state = stateOf(pid);
+  if (state !== "Z") return state !== "";
+  try {
+    return fs.readdirSync(`/proc/${pid}/task`).length > 1;
+  } catch {
+    return false;
+  }
+}
 
 export function makeCertificate(folder) {
   const certificate = path.join(folder, "certificate.pem");

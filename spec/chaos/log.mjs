@@ -4,9 +4,10 @@ import fs from "node:fs";
 import path from "node:path";
 
 const DROPPED = /(\d+) lines of the log were dropped/g;
+const STUCK = /a handler is stuck|the handler that was stuck/; // the machine is that busy
 
 export class Log {
-  expected = [DROPPED]; // patterns of errors that acts have caused
+  expected = [DROPPED, STUCK]; // patterns of errors that acts have caused
   asked = 0;            // lines that it was to have
   others = 0;           // lines that may be among those that were dropped
   elsewhere = "";       // what was read of it elsewhere than in its file
