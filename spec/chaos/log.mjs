@@ -52,9 +52,10 @@ export class Log {
     return missing < 0 ? Math.max(0, -missing - this.others) : missing;
   }
 
-  /** Lines that are errors, and were not expected. */
+  /** Lines of its file that are errors, and were not expected: on a disk that was full, lines of
+   * several processes may be torn. */
   get errors() {
-    return this.whole.split("\n").filter(line => line.includes("ERROR") &&
+    return this.text.split("\n").filter(line => line.includes("ERROR") &&
       !this.expected.some(pattern => line.search(pattern) >= 0));
   }
 }
