@@ -4,6 +4,10 @@
 local timestamp = {}
 
 --- Days since 1970 of a date (proleptic Gregorian; years begin in March here).
+-- @tparam number year
+-- @tparam number month 1 to 12
+-- @tparam number day
+-- @treturn number
 function timestamp.days(year, month, day)
   if month <= 2 then year = year - 1 end
   local era = math.floor(year / 400)
@@ -28,6 +32,8 @@ local function toDate(days)
 end
 
 --- A time as text, "2026-11-29 21:47:01.000000", UTC.
+-- @tparam number seconds since 1970
+-- @treturn string
 function timestamp.write(seconds)
   local micros = math.floor(seconds * 1e6 + 0.5)
   local whole = math.floor(micros / 1e6)
@@ -40,6 +46,8 @@ end
 
 --- The seconds of such a text, with an offset of a zone or without one (UTC). Other texts
 -- ("infinity", years before Christ) stay as they are.
+-- @tparam string text
+-- @treturn number|string seconds since 1970, UTC
 function timestamp.read(text)
   local year, month, day, hour, minute, second, zone =
     text:match("^(%d%d%d%d+)%-(%d%d)%-(%d%d)[ T](%d%d):(%d%d):(%d%d%.?%d*)(.*)$")
