@@ -19,6 +19,9 @@ function fillLog(host, count = LINES) {
   return probe.ask(`l${count}`).finally(() => probe.close());
 }
 
+const untilTold = host => until("each line of the log is there, or told of", () => host.log.wrong === 0,
+  PATIENCE);
+
 export async function stopLogReader({hosts, random, herald}) {
   const host = pick(random, hosts);
   const fifo = path.join(host.folder, "fifo");
@@ -35,6 +38,7 @@ export async function stopLogReader({hosts, random, herald}) {
       ({length} = host.log.elsewhere);
     });
     await host.moveLog(host.log.file);
+    await untilTold(host);
   } finally {
     reader.destroy();
   }
@@ -121,6 +125,7 @@ async function withDisk({herald}, host, disk) {
   await fillLog(host, 10);
   await host.moveLog(host.log.file);
   host.log.elsewhere += read();
+  await untilTold(host);
   return effect(host.log.dropped - before, "lines of the log were dropped");
 }
 
