@@ -53,7 +53,7 @@ local CHATTY = [[
   sync.start()
 ]]
 
--- How long a log's reader is stopped. LOG_STOPPED=60 makes it a minute, and tells what was measured.
+-- How long a log's reader is stopped. LOG_STOPPED=60 makes it a minute, and tells what was seen.
 local STOPPED = tonumber(os.getenv "LOG_STOPPED")
 local SLICES = 10
 
