@@ -1,4 +1,5 @@
--- The watchdog: which handler keeps all others waiting, and where it is.
+-- The watchdog: which handler keeps all others waiting, and where it is. What needs no Lua is in
+-- spec/c/core/watchdog_test.c.
 
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
@@ -157,21 +158,6 @@ describe("the watchdog", function()
     assert.equal(1, entry.client)
     assert.matches("^onData of Stuck", entry.message:sub(#STUCK + 1))
     assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+Z$", entry.time)
-  end)
-
-  it("takes a pause of the machine for no stuck handler", function()
-    start("--watchdog=2")
-    local client = ask "interpreted"
-    local running = ask "nothing" -- nobody is served
-    require "socket".sleep(0.6) -- it has been seen, twice at least
-    server:kill("STOP")
-    require "socket".sleep(2.2)
-    server:kill("CONT")
-    require "socket".sleep(0.3)
-    release()
-    assert.equal("done", client:receive("*l"))
-    assert.equal("done", running:receive("*l"))
-    assert.not_matches("stuck", server:stderr())
   end)
 
   it("can be turned off, and refuses what is no time", function()
