@@ -160,6 +160,19 @@ describe("the watchdog", function()
     assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+Z$", entry.time)
   end)
 
+  it("gives each line its priority, where systemd's journal reads the log", function()
+    local process = Process.start {"sh", "-c",
+      'JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$@" 2>&2', "sh", Program.path,
+      "--watchdog=0.1", Process.file [[
+        local sync = require "sync"
+        local function stand() repeat local file = io.open("/none/at/all") until file end
+        sync.after(0, function() stand() end)
+        sync.start()
+      ]]}
+    process:expect("stderr", "^<3>[%d:]+ ERROR a handler is stuck[^\n]*\n" ..
+      "<3>    stack traceback:\n<3>    \t%S+:2\n<3>    \t%S+:3\n")
+  end)
+
   it("can be turned off, and refuses what is no time", function()
     start("--watchdog=off")
     local tasks = io.popen("ls /proc/" .. server.pid .. "/task | wc -l"):read("*n")
