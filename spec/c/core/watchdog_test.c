@@ -157,6 +157,7 @@ TEST(watchdog_takes_a_pause_of_the_machine_for_no_stuck_handler) {
     server.handle = be_paused;
     server_feed(&server, 1, "x", 2);
     server_settle(&server);
+    sync_watchdog_stop(server.sync); /* what it is about to say is said */
     CHECK_INT(count_in_log(STUCK), 0);
     close_watched(&server);
 }
@@ -166,6 +167,7 @@ TEST(watchdog_says_nothing_of_a_loop_that_waits) {
     open_watched(&server, 50);
     sync_timer_start(server.sync, 300, 0);
     WAIT(&server, server_saw(&server, SYNC_TIMER, 0) > 0);
+    sync_watchdog_stop(server.sync); /* what it is about to say is said */
     CHECK_INT(count_in_log(STUCK), 0);
     close_watched(&server);
 }
