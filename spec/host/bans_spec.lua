@@ -152,6 +152,31 @@ describe("bans", function()
     assert.is_false(isServed(port, "203.0.113.1"))
   end)
 
+  it("come of handshakes of TLS, whose begin is enough", function()
+    local certificate, key = Process.file(), Process.file()
+    assert(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes " ..
+      "-days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -out %s -keyout %s " ..
+      "2>/dev/null"):format(certificate, key)) == 0)
+    local server, port = Program.serve(([[
+      local Game = sync.Protocol:extend("Game")
+      Game.proxies, Game.tls = {"127.0.0.2"}, {certificate = %q, key = %q}
+      Game.handshakeRate = 1
+      sync.enable("127.0.0.1", 0, Game)
+      sync.start()
+    ]]):format(certificate, key))
+    local clients = {}
+    for i = 1, 20 do
+      clients[i] = connect(port, "203.0.113.1")
+      clients[i]:send "\22\3\1\2\0\1"
+    end
+    server:expect("stderr", "too often: it is warned address=203.0.113.1")
+    assert.not_equal("timeout", select(2, clients[20]:receive "*l"))
+    for i = 1, 5 do -- 5 s of 1
+      clients[i]:settimeout(0)
+      assert.equal("timeout", select(2, clients[i]:receive "*l"))
+    end
+  end)
+
   it("refuse what is no network", function()
     for _, call in ipairs {'ban("unix:")', 'ban("10.0.0.0/33")', "ban(7)", 'unban("here")'} do
       local code, _, problem = Program.run("-e", 'require "sync".' .. call)
