@@ -12,7 +12,7 @@
 #include "conn/calls.h"
 #include "conn/clock.h"
 #include "conn/codec.h"
-#include "conn/rate.h"
+#include "conn/hold.h"
 #include "conn/turn.h"
 #include "conn/work.h"
 
@@ -43,10 +43,7 @@ void input_unfinished(struct conn *conn, bool anew) {
     }
 }
 
-bool input_count(struct conn *conn) {
-    if (rate_count(conn)) {
-        return true;
-    }
+void input_flooded(struct conn *conn) {
     if (conn_options(conn)->flood == SYNC_FLOOD_CLOSE) {
         abuse_allows(conn->service, conn->peer, PEER_FAILS);
         input_end(conn, SYNC_FLOODED);
@@ -54,7 +51,6 @@ bool input_count(struct conn *conn) {
         conn->held = true;
         clock_arm(conn);
     }
-    return false;
 }
 
 ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes,
@@ -166,7 +162,7 @@ void input_client_ended(struct conn *conn) {
 
 static void resume(struct conn *conn) {
     work_begin(conn);
-    if (conn->owes_connect || conn->core->frozen) {
+    if (conn->owes_connect || hold_is_frozen(conn)) {
         turn_wait(conn);
         return;
     }

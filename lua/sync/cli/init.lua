@@ -44,7 +44,7 @@ What stands behind the script's name is the script's own.
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
-                    auto: epoll
+                    auto: uring where it works, else epoll; --version says why
   --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
                     one that runs Lua; see docs/scaling.md
   --watch           reload the script when a file of its folder has changed
@@ -310,13 +310,11 @@ local function runWorkers(text)
     fail(problem)
     return 2
   end
-  local words, first = {}, 0
-  while arg[first - 1] do first = first - 1 end
-  for i = first, #arg do words[#words + 1] = arg[i] end
   local door = require "sync.console.door"
   require "sync.console".whenFirst(function() require "sync.console.parent" end)
   door.open()
-  local code = workers.run(count, words)
+  local code = workers.run(count, require "sync.core".commandLine(),
+    require "sync.upgrade.parent")
   door.close()
   return code
 end

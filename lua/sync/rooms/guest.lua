@@ -30,11 +30,11 @@ local byId = {}
 -- A client's place in a room that lives elsewhere: see Here for what places are told.
 local Place = Class:extend("Place")
 
--- The room of an id, with a copy that is empty at first.
-local function guestOf(id, node, class)
+-- The room of an id, with a copy that is empty at first. It may have a number that is its.
+local function guestOf(id, node, class, number)
   local guest = byId[id]
   if guest then return guest end
-  local number = numbers.take()
+  number = numbers.take(number)
   guest = Guest:new {id = id, node = node, class = class, number = number, epoch = 0,
     schema = class.state, replica = Replica.new(class.state, number), clients = events.Set:new(),
     places = {}, count = 0}
@@ -244,6 +244,32 @@ end
 
 Guest.drop = drop
 
+--- All rooms, by id.
+function Guest.all() return byId end
+
+--- A room of the process before, with its number, and no places yet. Its home sends a snapshot.
+function Guest.goOn(was, class)
+  local guest = guestOf(was.id, was.node, class, was.number)
+  guest.epoch = was.epoch
+  if was.node then nodes.tell(was.node, "want", {id = was.id}) end
+  return guest
+end
+
+--- A client is there what it was.
+-- @tparam sync.Remote client
+-- @tparam table was `key`, `form`, `id`, and where there are any `oldKey` and `isPaused`
+function Guest:seat(client, was)
+  local membership = Membership.of(client)
+  local place = Place:new {client = client, guest = self, key = was.key, form = was.form,
+    membership = membership, number = self.number, remote = self.class.remote,
+    id = was.id, address = client.address, oldKey = was.oldKey, isPaused = was.isPaused}
+  add(self, place)
+  membership:enter(self.number, place)
+  membership:add(self.number, place)
+  listen(self, client)
+  if client.slot ~= 0 then self.replica:join(place.id, client.slot, place.form) end
+end
+
 --- The room of an id, or nil.
 function Guest.find(id) return byId[id] end
 
@@ -320,6 +346,7 @@ nodes.on("left", function(node, said)
   local guest = find(node, said)
   local place = guest and guest.places[said.key]
   if not place then return end
+  if said.reason == "lost" then return place:lose() end
   drop(place)
   place.client:fire("sync.left", guest.number, said.reason)
 end)
@@ -341,16 +368,23 @@ nodes.answers("ask", function(node, said, answer)
   place.client:call(said.name, unpack(given, 1, count + 1))
 end)
 
--- A home that is back may have members whom this node has let go meanwhile.
+-- A home that is back may have members whom this node has let go meanwhile, or have let members
+-- go who are here. With each place is the room's id, or true while the client is on its way in.
 local function tellPlaces(number)
-  local keys = {}
+  local keys, away = {}, {}
   for _, guest in pairs(byId) do
     if guest.node == number then
-      for key in pairs(guest.places) do keys[key] = true end
+      for key, place in pairs(guest.places) do
+        keys[key] = place.id and guest.id or true
+        if place.id and place.client.slot == 0 then away[#away + 1] = place end
+      end
     end
   end
   nodes.tell(number, "places", {keys = keys})
+  for _, place in ipairs(away) do place:say "away" end
 end
+
+nodes.on("where", tellPlaces)
 
 -- A home has gone: its rooms are lost.
 nodes.watch(function(number, isThere)

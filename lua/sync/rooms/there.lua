@@ -15,7 +15,7 @@ local nodes = require "sync.rooms.nodes"
 local null = require "cjson".null
 local remote = require "sync.rooms.remote"
 
-local C = core.C
+local C, now = core.C, core.C.sync_now
 
 local PARK_SECONDS = 15
 local OPENING = ("["):byte()
@@ -117,6 +117,25 @@ function There:park(seconds, reason)
     self.parked = false
     home:remove(self.member, reason or "left")
   end)
+  self.parked.due, self.parked.reason = now() + (seconds or PARK_SECONDS), reason
+end
+
+--- What the next process of this node has to know of it.
+-- @treturn table
+function There:pack()
+  local parked = self.parked
+  return {node = self.node, key = self.key, secret = self.secret, isCounted = self.isCounted,
+    parked = parked and parked.due - now() or nil, reason = parked and parked.reason or nil}
+end
+
+--- A line that was just made is there what that one was, of a member who is in.
+-- @tparam table told of `pack`
+-- @tparam sync.Member member
+function There:goOn(told, member)
+  self:enter(false, member)
+  self.hasBegun, self.secret = true, told.secret
+  if told.isCounted then self:begin() end
+  if told.parked then self:park(math.max(told.parked, 0.001), told.reason) end
 end
 
 -- The client's node has died: for a while the member is kept, should the client come back by
@@ -306,11 +325,28 @@ local function takeOut(number, keys, hasDied)
   end
 end
 
-nodes.on("places", function(node, said) takeOut(node, said.keys) end)
+-- The members of a node's places who were taken out, since it was taken for dead, and hasn't
+-- noticed: those that were kept are there again, the others' clients are told.
+local function takeBack(node, keys)
+  for key, id in pairs(keys) do
+    local line = There.at(node, key)
+    if line and line.parked and line.hasBegun then
+      line:move(node, key)
+    elseif not line and type(id) == "string" then
+      nodes.tell(node, "left", {id = id, key = key, reason = "lost"})
+    end
+  end
+end
 
--- A node has gone, and its clients with it.
+nodes.on("places", function(node, said)
+  takeOut(node, said.keys)
+  takeBack(node, said.keys)
+end)
+
+-- A node has gone, and its clients with it; or is there, and is asked for its places.
 nodes.watch(function(number, isThere)
-  if not isThere then takeOut(number, {}, true) end
+  if isThere then return nodes.tell(number, "where", {}) end
+  takeOut(number, {}, true)
 end)
 
 return There
