@@ -123,7 +123,7 @@ struct core {
     uint32_t next_request_id;
     uint32_t requests;       /* name look-ups under way */
     struct crew *crews;      /* threads for what takes its time: see jobs.h */
-    struct table watches;    /* of other libraries' descriptors: see watch.h */
+    struct watch *watches;   /* of other libraries' descriptors: see watch.h */
     struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
     char longest_handler[96]; /* of the longest tick */
