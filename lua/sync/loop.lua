@@ -148,13 +148,13 @@ end
 --- Makes a connection of the process before the client that it was: `onConnect` isn't called.
 -- @tparam number slot
 -- @tparam sync.Listener listener
--- @tparam number id
+-- @tparam table told `id`, `address`, `port` and `transport`
 -- @treturn table
-function loop.adopt(slot, listener, id)
-  local address, port = core.peer(slot)
-  local client = listener.class:new {slot = slot, closing = false, id = id, address = address,
-    port = port, transport = TRANSPORTS[C.sync_transport(handle, slot)]}
-  clients[slot] = client
+function loop.adopt(slot, listener, told)
+  local id = told.id
+  local client = listener.class:new {slot = slot, closing = false, id = id, address = told.address,
+    port = told.port, transport = told.transport}
+  loop.seat(client, slot)
   if byId then byId[id] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
