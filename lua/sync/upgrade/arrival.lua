@@ -122,13 +122,15 @@ arrival.afters = {}
 arrival.places = {}
 
 local function takeAll(parcel, listeners)
-  local bySlot, later, texts = {}, {}, nil
+  local bySlot, pending, later, texts = {}, nil, {}, nil
   local list = {}
   eachItem(parcel, function(item, type)
     if type == C.SYNC_ITEM_TEXT then
       local told = decode(item)
       if told.what == "clients" then
         for _, client in ipairs(told.list) do bySlot[client.slot] = client end
+      elseif told.what == "client" then
+        pending = told
       elseif told.what == "end" then
         texts = told.texts
       elseif arrival.firsts[told.what] then
@@ -137,14 +139,14 @@ local function takeAll(parcel, listeners)
         later[#later + 1] = told
       end
     elseif type == C.SYNC_ITEM_CLIENT then
-      local pending = bySlot[item.value]
-      local listener = listeners[pending.place]
+      local given = bySlot[item.value] or pending
+      local listener = listeners[given.place]
       local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
       if slot < 0 then
         error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
       end
-      if arrival.places[pending.place] then listener.take(slot, pending)
-      elseif pending.id then list[#list + 1] = {pending, slot, listener} end
+      if arrival.places[given.place] then listener.take(slot, given)
+      elseif given.id then list[#list + 1] = {given, slot, listener} end
     end
   end)
   if not texts then error("what was handed over has no end", 0) end

@@ -84,7 +84,7 @@ end
 -- @tparam number slot
 -- @tparam sync.Listener listener
 function clients.connected(told, slot, listener)
-  local client = loop.adopt(slot, listener, told)
+  local client = loop.adopt(slot, listener, told.id, told)
   if told.isAtDoor then
     client._isAtDoor = true
     return client:knock(listener)

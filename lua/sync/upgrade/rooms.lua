@@ -76,9 +76,8 @@ local function pack(home)
     isPrivate = rawget(room, "isPrivate"), metadata = room.metadata, tick = room.tick,
     start = home.start, patched = home.patched, lastMember = home.lastMember,
     hasBegun = home.hasBegun, members = members, seats = packSeats(home),
-    keep = home.keep and home.keep:pack() or nil,
-    shape = shapeOf(home), state = saved.write(home.state),
-    data = clients.call(room, "onHandover")}
+    keep = home.keep and home.keep:pack() or nil, shape = shapeOf(home),
+    state = saved.write(home.state), data = clients.call(room, "onHandover")}
 end
 
 --- Adds all rooms to a parcel.
