@@ -207,7 +207,7 @@ end
 -- @tparam table told of `pack`
 -- @tparam Connector connector
 function Bus:take(slot, told, connector)
-  self.taken = loop.adopt(slot, connector, told)
+  self.taken = loop.adopt(slot, connector, told.id)
   self.taken.clients:add(self.taken)
   self.taken.engine = self
   self.last, self.first, self.dropped = told.last, told.last + 1, told.dropped

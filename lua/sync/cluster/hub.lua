@@ -139,7 +139,7 @@ end
 --- Makes a connection that one again.
 -- @treturn sync.Protocol
 function hub.takeLink(connector, slot, told)
-  local link = loop.adopt(slot, connector, told)
+  local link = loop.adopt(slot, connector, told.id)
   link.clients:add(link)
   link:begin(connector)
   for _, topic in ipairs(told.topics) do link:join(topic) end

@@ -280,7 +280,7 @@ end
 -- @tparam table told of `pack`
 -- @tparam Connector connector
 function Ways:take(slot, told, connector)
-  local link = loop.adopt(slot, connector, {id = loop.lastId() + 1})
+  local link = loop.adopt(slot, connector, loop.lastId() + 1)
   link.clients:add(link)
   if not told.topic then
     link.ways, link.isOpen = self, true
