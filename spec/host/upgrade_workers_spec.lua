@@ -340,7 +340,9 @@ describe("an upgrade of workers", function()
   end)
 
   it("leaves all as it is when the parent can't be replaced", function()
-    local program = Process.file()
+    local folder = os.tmpname()
+    local program = folder .. "/sync-lua"
+    os.execute(("rm %s && mkdir %s"):format(folder, folder))
     local function link() os.execute(("ln -sf $(realpath %s) %s"):format(Program.path, program)) end
     link()
     local server, port, rewrite = serve(SCRIPT, program)
@@ -355,6 +357,7 @@ describe("an upgrade of workers", function()
     code, said = upgrade(server)
     assert.equal(0, code, said)
     expectAll(clients, places, "three", 3)
+    os.execute("rm -r " .. folder)
   end)
 
   it("leaves all as it is when the new program has another format", function()
