@@ -34,6 +34,7 @@ local task = require "sync.task"
 local now = core.C.sync_now
 
 local LONGEST_DELAY = 2 ^ 31 -- ms
+local RETURN_SECONDS = 20 -- at least, that a room has to come up again whose node has died
 local PARTING_SECONDS = 1 -- that a server which sends us elsewhere has to read what was sent
 local GONE = "the server that it was sent to has gone: the call may have been done, or not"
 
@@ -665,8 +666,8 @@ local function enter(self, told)
   return room
 end
 
--- The node that had the session has died. Who was in a room of another node comes back there, as
--- the member that it was; other rooms are lost.
+-- The node that had the session has died. Who was in a room of another node, or in one that comes
+-- up again, comes back there, as the member that it was; other rooms are lost.
 function Client:returnToRooms()
   local rooms = self.joined
   self.joined = {}
@@ -675,7 +676,9 @@ function Client:returnToRooms()
       if room.isIn then room:left "lost" end
     end
     if room.back then
-      self:submit("sync.joinById", {named = {id = room.back}}, self.settings.timeout, "queue",
+      local seconds = self.settings.timeout
+      seconds = seconds and math.max(seconds, RETURN_SECONDS)
+      self:submit("sync.joinById", {named = {id = room.back}}, seconds, "queue",
         function(told)
           if not told then return lose() end
           if not room.isIn then return self:tellNamed("sync.leave", {room = told.room}) end

@@ -60,8 +60,7 @@ end
 -- @tparam table told what is known of the client, by name
 function There.create(node, key, home, told)
   return There:new {node = node, key = key, name = nameOf(node, key), home = home, told = told,
-    entry = false, member = false, hasBegun = false, isCounted = false, parked = false,
-    secret = false}
+    entry = false, member = false, hasBegun = false, isCounted = false, parked = false}
 end
 
 function There:describe() return self.told end
@@ -296,7 +295,7 @@ local function takeOut(number, keys, hasDied)
         elseif home.keep then -- that node, or this one, may just have been cut off
           line:park(There.WAIT_SECONDS)
           home:away(line.member)
-        elseif hasDied and line.secret then
+        elseif hasDied and line.member.secret then
           lose(line)
         else
           home:remove(line.member, "node")
