@@ -25,6 +25,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "core/traces.h"
 #include "core/watchdog.h"
 #include "http/request.h"
 #include "jobs/jobs.h"
@@ -604,6 +605,11 @@ int32_t sync_watchdog_asks(struct sync *sync) {
 
 void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
+}
+
+void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
+                         const char *place) {
+    size ? traces_note(number, (uintptr_t)address, size, place) : traces_forget();
 }
 
 uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size) {

@@ -718,6 +718,11 @@ void sync_watchdog_stop(struct sync *sync);
 int32_t sync_watchdog_asks(struct sync *sync);
 void sync_watchdog_tell(struct sync *sync, const char *stack);
 
+/* Notes code that LuaJIT has compiled, for the watchdog: the trace's number, its address
+ * and size, and where in the script it begins, as file:line. Size 0 forgets all. */
+void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
+                         const char *place);
+
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
 void sync_watchdog_caught(void);
 
