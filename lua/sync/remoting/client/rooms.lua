@@ -57,7 +57,8 @@ local function comeBack(self, room)
   local requests = self.client.requests
   local seconds = requests.settings.timeout
   requests:call("sync.joinById", {named = {id = room.back}}, answered,
-    {offline = "queue", timeout = seconds and math.max(seconds, RETURN_SECONDS), late = function(told) self:leave(told) end})
+    {offline = "queue", timeout = seconds and math.max(seconds, RETURN_SECONDS),
+      late = function(told) self:leave(told) end})
 end
 
 --- The node that had the session has died. Who was in a room of another node comes back there, as
