@@ -11,6 +11,7 @@ local Engine = require "sync.cluster.engine"
 local Protocol = require "sync.protocol"
 local Ways = require "sync.cluster.ways"
 local buffer = require "string.buffer"
+local loop = require "sync.loop"
 
 local ANSWER_SECONDS = 5
 
@@ -19,6 +20,7 @@ local bus = {
   LISTENS = 7,
   RELOAD = 8, RELOADED = 9, -- asked by either, and answered
   WAY = 10,                 -- to a topic, as a message: see lua/sync/cluster/ways.lua
+  UPGRADE = 11, UPGRADED = 12, -- asked by the parent; what came of it
   --- The operation that the parent answers by itself: that it has come so far.
   SETTLE = "settle",
   --- Topics that a worker may hear of.
@@ -58,7 +60,8 @@ function bus.open(handlers)
     pending = {}, pendingCount = 0,   -- operations that wait for answers, by number
     calls = {}, first = 1, last = 0,  -- the same, in the order of their times
     reloads = {}, reloadCount = 0,    -- functions that wait for an answer, by number
-    version = 1, reload = false}      -- see onReload
+    version = 1, reload = false,      -- see onReload
+    upgrade = false}                  -- see onUpgrade
   self.ways = Ways.open(bus.settings, {
     say = function(topic, said) self:put(frameOf(bus.WAY, topic) .. buffer.encode(said)) end,
     pass = function(topic, bytes) self:pass(topic, bytes) end,
@@ -132,6 +135,19 @@ function Bus:onReload(reload, renumber)
   self.reload, self.renumber = reload, renumber
 end
 
+on[bus.UPGRADE] = function(engine, data)
+  engine.upgrade(buffer.decode(data:sub(2)))
+end
+
+--- Has the parent's words about an upgrade heard, which are tables.
+function Bus:onUpgrade(upgrade) self.upgrade = upgrade end
+
+--- Tells the parent what came of one.
+-- @tparam table said
+function Bus:tellUpgraded(said)
+  self:put(char(bus.UPGRADED) .. buffer.encode(said))
+end
+
 --- Asks the parent for another version of the script, in all workers.
 function Bus:askReload(back, done)
   local number = self.reloadCount + 1
@@ -157,27 +173,73 @@ end
 -- @tparam number fd of the socket that the parent has given
 -- @tparam function gone called when the parent has gone
 function Bus:connect(fd, gone)
+  assert(self:connector(gone):adopt(fd))
+end
+
+--- What makes a socket the connection to the parent.
+-- @tparam function gone
+function Bus:connector(gone)
   self.gone = gone
   local connector = assert(Connector.new(Link, {}, true))
   connector.owner = self
-  assert(connector:adopt(fd))
+  return connector
 end
 
---- Tells the parent that the script is right.
-function Bus:tellListening()
-  self:put(char(bus.LISTENS))
+-- The connection goes on in the process that takes this one's place.
+
+--- What that one has to know.
+-- @treturn table
+function Bus:pack()
+  local topics = {}
+  for topic in pairs(self.topics) do topics[#topics + 1] = topic end
+  return {id = self.link.id, last = self.last, dropped = self.dropped, topics = topics}
 end
 
-function Bus:connected(link)
+--- It has it: nothing is sent from here any more.
+function Bus:release()
+  self.isGiven, self.closed, self.up, self.link = true, true, false, false
+  self.ways:release()
+  self:failAll()
+end
+
+--- Makes it this process's. What is said waits still, until `goOn`.
+-- @tparam number slot of the connection
+-- @tparam table told of `pack`
+-- @tparam Connector connector
+function Bus:take(slot, told, connector)
+  self.taken = loop.adopt(slot, connector, told.id)
+  self.taken.clients:add(self.taken)
+  self.taken.engine = self
+  self.last, self.first, self.dropped = told.last, told.last + 1, told.dropped
+  self.before = told.topics
+end
+
+--- The process before has gone. Topics that it has heard of are given back, if this one doesn't.
+function Bus:goOn()
+  self:connected(self.taken, true)
+  for _, topic in ipairs(self.before) do
+    if not self.topics[topic] then self:tellTopic(topic, bus.UNSUBSCRIBE) end
+  end
+  self.taken, self.before = nil, nil
+end
+
+--- Tells the parent that the script is right, and for which signals it has handlers: a list of
+-- numbers.
+function Bus:tellListening(signals)
+  self:put(char(bus.LISTENS) .. buffer.encode(signals))
+end
+
+function Bus:connected(link, wasUp)
   self.link, self.up = link, true
   for _, data in ipairs(self.early) do link:send(data) end
   self.early, self.earlyBytes = {}, 0
   self:tellOwed()
-  self:tell "onUp"
+  if not wasUp then self:tell "onUp" end
 end
 
 -- Without its parent a worker has no future.
 function Bus:lost()
+  if self.isGiven then return end
   self.closed, self.link, self.up = true, false, false
   self:failAll()
   self:tell("onDown", "the parent has gone")

@@ -418,10 +418,13 @@ end
 --- Makes it a node, by an engine.
 -- @tparam sync.cluster.engine engine
 -- @tparam[opt] number number of the node; nil: one that no other has
-function Cluster:link(engine, number)
+-- @tparam[opt] table before what lua/sync/cluster/carried.lua says of the same node in the process
+-- before
+function Cluster:link(engine, number, before)
   self.engine = engine
-  self.epoch = math.floor(os.time() * 16 + core.randomNumber(16)) % 2 ^ 32
-  self.streams = Streams.new(self.clock)
+  self.epoch = before and before.epoch or
+    math.floor(os.time() * 16 + core.randomNumber(16)) % 2 ^ 32
+  self.streams = Streams.new(self.clock, before and before.lastStream)
   self.everybody = self.streams:add(EVERYBODY)
   self.presence = Presence.new(self)
   self.journal = Journal.new(self)

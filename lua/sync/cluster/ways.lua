@@ -198,16 +198,19 @@ local function openDoor(self)
   return door.path
 end
 
+local function openInlets(self)
+  if self.inlets then return end
+  self.inlets = assert(Connector.new(Inlet, {maxClients = false}, true))
+  self.inlets.owner = self
+  loop.beforeLinksClose(function() self:close() end)
+end
+
 -- What a sibling has said through the parent.
 function Ways:told(said)
   local from = said.from
   if said.want then
     self.waiting[from] = {}
-    if not self.inlets then
-      self.inlets = assert(Connector.new(Inlet, {maxClients = false}))
-      self.inlets.owner = self
-      loop.beforeLinksClose(function() self:close() end)
-    end
+    openInlets(self)
     self.say(from, {from = self.own, path = openDoor(self)})
   elseif said.mark then
     local waiting = self.waiting[from]
@@ -237,6 +240,61 @@ end
 function Ways:close()
   if self.door then self.door:close() end
   for _, way in pairs(self.byTopic) do way:shut() end
+end
+
+-- The worker goes on in another process, and so do its ways.
+
+--- What has yet to come to its end before, or nil.
+function Ways:unrest()
+  for _, way in pairs(self.byTopic) do
+    if way.held or way.connector and not way.link then return "a way to another worker begins" end
+  end
+  for _, waiting in pairs(self.waiting) do
+    if waiting.inlet then return "a way of another worker begins" end
+  end
+end
+
+--- What the next process has to know: a list of `{slot, topic}`, without a topic of those that
+-- lead here.
+function Ways:pack()
+  local list = {}
+  for topic, way in pairs(self.byTopic) do
+    if way.link then list[#list + 1] = {slot = way.link.slot, topic = topic} end
+  end
+  for inlet in Inlet.clients do
+    if inlet.isOpen and inlet.ways == self then list[#list + 1] = {slot = inlet.slot} end
+  end
+  return list
+end
+
+--- What makes sockets those again: of ways that lead here, and of those that lead away.
+-- @treturn Connector
+-- @treturn Connector
+function Ways:connectors()
+  openInlets(self)
+  return self.inlets, assert(Connector.new(Outlet, {}, true))
+end
+
+--- Makes one that again.
+-- @tparam number slot
+-- @tparam table told of `pack`
+-- @tparam Connector connector
+function Ways:take(slot, told, connector)
+  local link = loop.adopt(slot, connector, loop.lastId() + 1)
+  link.clients:add(link)
+  if not told.topic then
+    link.ways, link.isOpen = self, true
+    return
+  end
+  link.way = self.byTopic[told.topic]
+  link.way.link = link
+end
+
+--- The next process has them.
+function Ways:release()
+  for _, way in pairs(self.byTopic) do way.link = false end
+  self:close()
+  if self.inlets then self.inlets:close() end
 end
 
 --- There may be a way to a topic.

@@ -30,11 +30,11 @@ local byId = {}
 -- A client's place in a room that lives elsewhere: see Here for what places are told.
 local Place = Class:extend("Place")
 
--- The room of an id, with a copy that is empty at first.
-local function guestOf(id, node, class)
+-- The room of an id, with a copy that is empty at first. It may have a number that is its.
+local function guestOf(id, node, class, number)
   local guest = byId[id]
   if guest then return guest end
-  local number = numbers.take()
+  number = numbers.take(number)
   guest = Guest:new {id = id, node = node, class = class, number = number, epoch = 0,
     schema = class.state, replica = Replica.new(class.state, number), clients = events.Set:new(),
     places = {}, count = 0}
@@ -243,6 +243,32 @@ function Guest.follow(client, about)
 end
 
 Guest.drop = drop
+
+--- All rooms, by id.
+function Guest.all() return byId end
+
+--- A room of the process before, with its number, and no places yet. Its home sends a snapshot.
+function Guest.goOn(was, class)
+  local guest = guestOf(was.id, was.node, class, was.number)
+  guest.epoch = was.epoch
+  if was.node then nodes.tell(was.node, "want", {id = was.id}) end
+  return guest
+end
+
+--- A client is there what it was.
+-- @tparam sync.Remote client
+-- @tparam table was `key`, `form`, `id`, and where there are any `oldKey` and `isPaused`
+function Guest:seat(client, was)
+  local membership = Membership.of(client)
+  local place = Place:new {client = client, guest = self, key = was.key, form = was.form,
+    membership = membership, number = self.number, remote = self.class.remote,
+    id = was.id, address = client.address, oldKey = was.oldKey, isPaused = was.isPaused}
+  add(self, place)
+  membership:enter(self.number, place)
+  membership:add(self.number, place)
+  listen(self, client)
+  if client.slot ~= 0 then self.replica:join(place.id, client.slot, place.form) end
+end
 
 --- The room of an id, or nil.
 function Guest.find(id) return byId[id] end
