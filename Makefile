@@ -196,9 +196,13 @@ flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost
 rooms-chaos: build ## 300 members in 30 rooms on three nodes: one killed, one stopped for 30 s, one cut off
 	@SYNC_CHAOS=whole ./sync-lua "$$(command -v busted)" spec/rooms/persist_spec.lua
 
+$(BUILD)/chaos-clock.so: spec/chaos/clock.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -shared $(LDFLAGS) -o $@ $< -ldl -lpthread
+
 # SEED= has the same acts again.
 MINUTES ?= 10
-chaos: build ## MINUTES (10) of kills, upgrades, stops and shortages under clients that count; SEED= replays one
+chaos: build $(BUILD)/chaos-clock.so ## MINUTES (10) of kills, upgrades, stops, cuts, shortages and wrong clocks under clients that count; SEED= replays
 	@sh spec/browser/install.sh
 	@node spec/chaos/run.mjs ./sync-lua $(MINUTES) $(SEED)
 

@@ -209,7 +209,7 @@ local function hungUp()
   local encrypts = false
   for _, listener in ipairs(opened) do encrypts = encrypts or listener.settings.tls end
   if encrypts and sync.reloadCertificates() then log.info("read the certificates again") end
-  if log.reopen() then log.info("opened the log's file again") end
+  log.reopen()
 end
 
 local function watchHangup()

@@ -118,7 +118,7 @@ describe("the log", function()
       says "opened the log's file again"
       process:kill "TERM"
       assert.equal(0, (process:wait()))
-      says "told to stop"
+      says(workers and "told to stop: stopping the workers" or "told to stop")
       assert.equal("", process:stderr())
       os.remove(file .. ".1")
     end
@@ -130,6 +130,37 @@ describe("the log", function()
     talk(connect(port), 200)
     process:kill "TERM"
     assert.equal(0, process:wait(10))
+  end)
+
+  it("goes on when a full disk has room again, and tells of each line that is not whole", function()
+    local file, port = Process.file "", Process.freePort()
+    -- A file of 50 KiB is as good as a disk.
+    Process.start {"sh", "-c", 'trap "" XFSZ; ulimit -f 100; exec "$0" "$@"', Program.path,
+      "--log-file=" .. file, Process.file(SERVER), port}
+    local text = "" -- of all that was on the disk
+    -- Looks what is there, and makes room when that is all that there can be.
+    local function look()
+      local log = assert(io.open(file))
+      local now = log:read "*a"
+      log:close()
+      if #now < 100 * 512 then return text .. now end
+      text = text .. now
+      assert(io.open(file, "w")):close()
+      return text
+    end
+    talk(connect(port), 20)
+    Process.eventually("all lines are there, or told of", function()
+      local lines, dropped = 0, 0
+      for line in look():gmatch "[^\n]+" do
+        local level, said = line:match "^%d%d:%d%d:%d%d (%u+) +(.*)$"
+        if level == "ERROR" then
+          dropped = dropped + said:match "^(%d+) lines of the log were dropped"
+        elseif level == "INFO" and said:find("^line %d+ " .. ("x"):rep(990) .. "$") then
+          lines = lines + 1
+        end
+      end
+      return dropped > 0 and lines + dropped == 200
+    end)
   end)
 
   it("says which file can't be opened", function()
