@@ -449,8 +449,8 @@ double sync_bucket_end(uint32_t bucket) {
     return times_end(bucket);
 }
 
-int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once) {
-    return signals_start(core_of(sync), number, once != 0);
+int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t seconds) {
+    return signals_start(core_of(sync), number, seconds);
 }
 
 void sync_signal_stop(struct sync *sync, int32_t number) {

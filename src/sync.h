@@ -598,10 +598,12 @@ double sync_wall(void);
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
 
-/* Watches a signal. Those with once != 0 are given back to the system, all of them, when
- * the first of them comes: the second one, of whichever kind, has its default effect, and
- * ends a process that hangs. sync_signal_stop gives the signal back. */
-int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once);
+/* Watches a signal. Those with seconds end the process: all of them are given back to the
+ * system when the first of them comes, and the second one, of whichever kind, has its
+ * default effect, and ends a process that hangs. It comes by itself when a tick takes so
+ * many seconds from then on; the last one ends at sync_flush. sync_signal_stop gives the
+ * signal back. */
+int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t seconds);
 void sync_signal_stop(struct sync *sync, int32_t number);
 
 /* Looks a host name up in the background; SYNC_RESOLVED tells. Returns the request's

@@ -192,6 +192,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
     count_tick(core);
     core_beat(core, false);
+    signals_tick(false);
     end_tick(core);
     /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
      */
@@ -213,6 +214,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     core->handed_out = uv_hrtime();
     sync->cursor = 0;
     core_beat(core, true);
+    signals_tick(true);
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;
     }
@@ -238,6 +240,7 @@ void sync_flush_with_poll(struct sync *sync) {
 }
 
 void sync_flush(struct sync *sync) {
+    signals_tick(false);
     sync_flush_with_poll(sync);
     poller_push(&core_of(sync)->poller);
 }

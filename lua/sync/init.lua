@@ -76,6 +76,7 @@ local sync = {
 }
 
 local STOP_SECONDS = 5
+local END_SECONDS = 10 -- that a tick may take in a process that was told to stop
 local ORPHAN_SECONDS = 1 -- of a worker whose parent has gone
 local PARENT = 3 -- the file descriptor of a worker's connection to its parent
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
@@ -259,7 +260,7 @@ local function watchSignals()
   for _, number in ipairs {SIGNALS.INT, SIGNALS.TERM} do
     if not loop.signals[number] then
       loop.signals[number] = toldToStop
-      C.sync_signal_start(handle, number, sync.worker and 0 or 1)
+      C.sync_signal_start(handle, number, sync.worker and 0 or END_SECONDS)
     end
   end
   watchHangup()
