@@ -629,6 +629,10 @@ void sync_watchdog_stop(struct sync *sync) {
     watchdog_stop(core_of(sync));
 }
 
+void sync_watchdog_allow(struct sync *sync, uint32_t milliseconds) {
+    watchdog_allow(core_of(sync), milliseconds);
+}
+
 int32_t sync_watchdog_asks(struct sync *sync) {
     return watchdog_asks(core_of(sync));
 }

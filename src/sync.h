@@ -648,8 +648,8 @@ void sync_watch_stop(struct sync *sync, uint32_t id);
 
 /* A door: a Unix socket for those who run the server, which only its owner and root may
  * open. The folder is made if it lacks, and must be the process's own and nobody else's
- * (UV_EPERM); a socket that a dead process has left is replaced. Returns a descriptor
- * to be watched, or an error code; sync_door_close removes the file, too. */
+ * (UV_EPERM); sockets that dead processes have left are removed. Returns a descriptor to
+ * be watched, or an error code; sync_door_close removes the file, too. */
 int32_t sync_door_open(const char *folder, const char *path);
 void sync_door_close(int32_t door, const char *path);
 
@@ -732,6 +732,9 @@ int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *optio
                             char *message, size_t size);
 void sync_watchdog_stop(struct sync *sync);
 
+/* What this tick does from now on may take so long until it is told of, or ended. */
+void sync_watchdog_allow(struct sync *sync, uint32_t milliseconds);
+
 /* For the callback of LuaJIT's profiler, whose signal the watchdog sends: whether it
  * wants to know where Lua is, once. The answer is lines of file:line, innermost first. */
 int32_t sync_watchdog_asks(struct sync *sync);
@@ -794,7 +797,7 @@ int32_t sync_answer_wait(const char *name);
 
 /* What both processes must know to understand each other: it changes with what parcels
  * hold, here and in lua/sync/upgrade/. */
-enum { SYNC_HANDOVER_FORMAT = 1 };
+enum { SYNC_HANDOVER_FORMAT = 2 };
 
 struct sync_parcel;
 enum sync_item_type {

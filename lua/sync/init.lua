@@ -332,6 +332,7 @@ function sync.start()
   if versions.current() and not arrival.isTrial() then door.open() end -- a server of sync-lua's
   joinWorkers()
   announce()
+  if arrival.isNext then bans.hear(arrival.hello.bans) end
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
     reload.settle()
@@ -445,6 +446,21 @@ upgrade.hellos[1] = function(hello)
   if usesRooms() then hello.lastRoom = require "sync.rooms.numbers".last() end
 end
 
+-- Bans: all before the next process loads its script, and at the end what is news since.
+local bansTold = 0
+
+upgrade.hellos[2] = function(hello)
+  bansTold = os.time()
+  hello.bans = bans.all()
+end
+
+upgrade.parts[3] = function(parcel, add)
+  add(parcel, {what = "bans", list = bans.all(bansTold)}, "bans")
+end
+
+function arrival.parts.bans(given)
+  bans.hear(given.list)
+end
 
 -- The values of sync.shared, where this process keeps them itself.
 upgrade.parts[1] = function(parcel, add)

@@ -150,12 +150,17 @@ end
 -- @tparam number slot
 -- @tparam sync.Listener listener
 -- @tparam number id
+-- @tparam[opt] table told `address`, `port` and `transport`, where they are known
 -- @treturn table
-function loop.adopt(slot, listener, id)
-  local address, port = core.peer(slot)
-  local client = listener.class:new {slot = slot, closing = false, id = id, address = address,
-    port = port, transport = TRANSPORTS[C.sync_transport(handle, slot)]}
-  clients[slot] = client
+function loop.adopt(slot, listener, id, told)
+  local client = listener.class:new {slot = slot, closing = false, id = id}
+  if told then
+    client.address, client.port, client.transport = told.address, told.port, told.transport
+  else
+    client.address, client.port = core.peer(slot)
+    client.transport = TRANSPORTS[C.sync_transport(handle, slot)]
+  end
+  loop.seat(client, slot)
   if byId then byId[id] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end

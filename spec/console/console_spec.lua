@@ -217,6 +217,28 @@ describe("console's socket", function()
     os.execute("rm -r " .. folder)
   end)
 
+  it("goes, too, when another server starts behind one that was killed", function()
+    local folder = io.popen "mktemp -d":read "*l"
+    local function start()
+      local server = Process.start {"env", "RUNTIME_DIRECTORY=" .. folder, Program.path,
+        Process.file('local sync = require "sync" ' .. Program.ECHO)}
+      server:expect("stderr", "listens on")
+      return server
+    end
+    local killed, stays = start(), start()
+    killed:kill "KILL"
+    killed:wait()
+    os.execute(("touch %s/sync-lua/%d.sock.old"):format(folder, killed.pid))
+    local server = start()
+    local function name(process) return ("%d.sock"):format(process.pid) end
+    local wanted = {name(killed) .. ".old", name(stays), name(server)}
+    table.sort(wanted)
+    assert.equal(table.concat(wanted, "\n") .. "\n",
+      io.popen("ls " .. folder .. "/sync-lua | LC_ALL=C sort"):read "*a")
+    assert.equal("1\n", select(2, Program.run("console", server.pid, "1")))
+    os.execute("rm -r " .. folder)
+  end)
+
   it("isn't there if it is not wanted, and doesn't hold a server that has nothing to do", function()
     local server = Program.serve(Program.ECHO, "--console=off")
     local code, _, err = Program.run("console", server.pid, "1")
