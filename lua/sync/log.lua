@@ -126,10 +126,9 @@ function log.open(path)
   return true
 end
 
---- Opens the log's file anew: it may have been moved away.
--- @treturn boolean whether there is a file
+--- Opens the log's file anew, if there is one: it may have been moved away.
 function log.reopen()
-  return C.sync_log_reopen() == 1
+  if C.sync_log_reopen() == 1 then log.info "opened the log's file again" end
 end
 
 --- Writes lines to standard error without waiting for who reads them: a thread does it.

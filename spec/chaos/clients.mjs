@@ -43,7 +43,10 @@ class Echoing {
   }
 
   work() {
-    if (!this.isOpen || this.waiting.length >= WINDOW) return;
+    if (this.isOpen && this.waiting.length < WINDOW) this.send();
+  }
+
+  send() {
     const text = `${++this.number} ${this.crowd.filler()}`;
     this.waiting.push(text);
     this.crowd.sums.sent++;
@@ -52,10 +55,10 @@ class Echoing {
 
   get owed() { return this.waiting.length; }
 
-  /** Goes, whatever is under way: what is lost by that is its own doing. */
-  leave() {
+  /** Goes, whatever is under way: that is lost by its own doing (`left`), or a network's (`cut`). */
+  leave(sum = "left") {
     this.isLeaving = true;
-    this.crowd.sums.left += this.waiting.length;
+    this.crowd.sums[sum] += this.waiting.length;
     this.waiting = [];
     this.abort();
   }
@@ -64,6 +67,7 @@ class Echoing {
 /** Lines on TCP, or on TLS. */
 export class Line extends Echoing {
   rest = "";
+  half = "";
 
   constructor(crowd, port, secure) {
     super(crowd);
@@ -84,11 +88,24 @@ export class Line extends Echoing {
     for (const line of lines) this.take(line);
   }
 
+  // Speaks first, so that the server knows at once what it is.
+  opened() {
+    super.opened();
+    this.send();
+  }
+
   // In two parts, which the server mostly gets apart.
   write(text) {
+    this.#writeHalf();
     const middle = Math.floor(text.length / 2);
     this.socket.write(text.slice(0, middle));
-    setImmediate(() => this.socket.write(`${text.slice(middle)}\n`));
+    this.half = `${text.slice(middle)}\n`;
+    setImmediate(() => this.#writeHalf());
+  }
+
+  #writeHalf() {
+    if (this.half) this.socket.write(this.half);
+    this.half = "";
   }
 
   abort() { this.socket.destroy(); }
@@ -132,12 +149,11 @@ export class Player {
   x = 0;         // where the room says that we are
   moves = 0;     // that the room was asked for
   isBusy = false;
-  excused = 0;   // calls that may fail
+  isExcused = false; // calls under way may fail
   isInDoubt = false; // its node may have died: the next one has its fields as they were a while ago
 
-  constructor(crowd, port, mode) {
-    this.crowd = crowd;
-    this.mode = mode;
+  constructor(crowd, port, mode, isAcross) {
+    Object.assign(this, {crowd, mode, isAcross});
     const player = this;
     class Socket extends WebSocket {
       constructor(...args) {
@@ -151,6 +167,9 @@ export class Player {
     this.client.onSession(() => this.begin());
     this.client.onState((state, {resumed} = {}) => this.changed(state, resumed));
   }
+
+  // Its room may be lost, and calls to it: the server was killed, or what links nodes was disturbed.
+  get mayLoseRoom() { return this.crowd.mayLose || this.isAcross && this.crowd.mayMiss; }
 
   get isOpen() { return !this.isCut && this.client.state === "open" && this.room !== undefined; }
   get owed() { return this.isBusy || !this.isOpen ? 1 : 0; }
@@ -177,7 +196,7 @@ export class Player {
       this.room = room;
       room.onLeft(() => setImmediate(() => this.left(room)));
     } catch (error) {
-      if (!this.crowd.mayLose && !this.isGone) this.crowd.fault(this, `join: ${error.message}`);
+      if (!this.mayLoseRoom && !this.isGone) this.crowd.fault(this, `join: ${error.message}`);
       else if (!this.isGone) setTimeout(() => { if (!this.room) this.enter(); }, 100);
     }
   }
@@ -185,13 +204,15 @@ export class Player {
   // The room's home has died, and the session goes on.
   left(room) {
     if (this.isGone || room !== this.room) return;
-    this.crowd.lost(this, "room lost");
+    if (!this.mayLoseRoom) this.crowd.fault(this, "room lost");
+    this.crowd.sums.closed++;
     this.enter();
   }
 
   async work() {
     if (this.isBusy || !this.isOpen) return;
     this.isBusy = true;
+    this.isExcused = this.crowd.isPatient || this.mayLoseRoom;
     const {room} = this;
     this.crowd.sums.sent += 2;
     const number = ++this.number;
@@ -222,15 +243,15 @@ export class Player {
     } catch (error) {
       if (room === this.room) this.failed++;
       this.crowd.sums.told++;
-      if (this.excused > 0) this.excused--;
-      else if (!this.isGone && !this.crowd.mayLose) this.crowd.fault(this, `call: ${error.message}`);
+      if (!this.isExcused && !this.isGone && !this.mayLoseRoom) {
+        this.crowd.fault(this, `call: ${error.message}`);
+      }
     }
   }
 
-  /** Cuts its connection, over which two calls may be under way. */
-  cut() {
-    this.isCut = true;
-    this.excused = this.isBusy ? 2 : 0;
+  /** Its connection is cut, over which calls may be under way: the session goes on by another. */
+  leaveConnection() {
+    this.isCut = this.isExcused = true;
     this.socket.terminate();
   }
 

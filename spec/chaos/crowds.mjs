@@ -42,8 +42,10 @@ export class Crowds {
   }
 
   async begin(hosts, count) {
-    await Promise.all(this.list.map((crowd, i) => crowd.ask("begin",
-      {ports: hosts[i % hosts.length].ports, count, name: `crowd ${i}`})));
+    await Promise.all(this.list.map((crowd, i) => {
+      const far = hosts.length > 1 ? hosts[(i + 1) % hosts.length].ports[2] : undefined;
+      return crowd.ask("begin", {ports: hosts[i % hosts.length].ports, far, count, name: `crowd ${i}`});
+    }));
     await this.untilOpen();
   }
 

@@ -1,27 +1,37 @@
-// A Redis server by which nodes are one, and which chaos kills, stops and cuts off.
+// The engines by which nodes are one, which chaos kills, stops and cuts off. Each node has a relay
+// of its own before it.
 
-import {execFileSync, spawn} from "node:child_process";
+import {spawn} from "node:child_process";
 import {once} from "node:events";
 import net from "node:net";
 import {until} from "../support/checks.mjs";
 import {freePort} from "../support/ports.mjs";
+import {Relay} from "./relay.mjs";
 
-export class Engine {
+const PATIENCE = 30_000;
+
+class Engine {
+  relays = []; // by node
+
   async start() {
     this.port ??= await freePort();
-    this.process = spawn("redis-server", ["--bind", "127.0.0.1", "--port", this.port, "--save", "",
-      "--appendonly", "no", "--dir", "/tmp"], {stdio: "ignore"});
-    await until("redis-server answers", () => this.answers());
+    this.process = spawn(...this.command(), {stdio: "ignore"});
+    await until("the engine answers", () => this.#answers(), PATIENCE);
   }
 
-  get url() { return `redis://127.0.0.1:${this.port}`; }
+  /** Where another node finds it. */
+  async place() {
+    const relay = await new Relay(this.port).listen();
+    this.relays.push(relay);
+    return `${this.scheme}://127.0.0.1:${relay.port}`;
+  }
 
-  async answers() {
+  async #answers() {
     const socket = net.connect(this.port, "127.0.0.1").on("error", () => {});
     socket.write("PING\r\n");
     const answer = await Promise.race([once(socket, "data"), once(socket, "close")]).catch(() => []);
     socket.destroy();
-    return String(answer[0]).startsWith("+PONG");
+    return this.answer.test(String(answer[0]));
   }
 
   async kill() {
@@ -30,21 +40,34 @@ export class Engine {
     await ended;
   }
 
-  /** Ends the connections of all nodes. */
-  cut() {
-    for (const type of ["normal", "pubsub"]) this.command("CLIENT", "KILL", "TYPE", type);
-  }
-
-  command(...words) {
-    return execFileSync("redis-cli", ["-p", this.port, ...words], {encoding: "utf8"});
-  }
-
   signal(name) { this.process.kill(name); }
 
-  /** Waits until so many nodes listen to it. */
-  async untilHeardBy(count) {
-    const isHeard = () => (this.command("CLIENT", "LIST", "TYPE", "pubsub").match(/^id=/gm) ?? [])
-      .length >= count;
-    await until("the nodes are at the engine", isHeard, 30_000);
+  end() {
+    this.process?.kill("SIGKILL");
+    for (const relay of this.relays) relay.close();
+  }
+}
+
+export class Redis extends Engine {
+  scheme = "redis";
+  answer = /^\+PONG/;
+
+  command() {
+    return ["redis-server", ["--bind", "127.0.0.1", "--port", this.port, "--save", "",
+      "--appendonly", "no", "--dir", "/tmp"]];
+  }
+}
+
+export class Nats extends Engine {
+  scheme = "nats";
+  answer = /^INFO /;
+
+  constructor(folder) {
+    super();
+    this.folder = folder;
+  }
+
+  command() {
+    return ["nats-server", ["-a", "127.0.0.1", "-p", this.port, "-js", "-sd", this.folder]];
   }
 }

@@ -1,26 +1,36 @@
-// A server under chaos: its process, which another may have taken the place of, its log, and what
-// it has open.
+// A server under chaos: its process, which another may have taken the place of, its workers, and
+// what they have open.
 
 import {execFileSync, spawn} from "node:child_process";
 import {once} from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import {fileURLToPath} from "node:url";
-import {program, until} from "../support/checks.mjs";
+import {program, root, until} from "../support/checks.mjs";
 import {freePort} from "../support/ports.mjs";
+import {Clock} from "./clock.mjs";
+import {Log} from "./log.mjs";
 
 const PATIENCE = 30_000;
 const SCRIPT = fileURLToPath(new URL("server.lua", import.meta.url));
 
-const DROPPED = /(\d+) lines of the log were dropped/g;
-
-const isThere = pid => {
+const stateOf = pid => {
   try {
-    return !/^\d+ \(.*\) Z/s.test(fs.readFileSync(`/proc/${pid}/stat`, "latin1"));
+    return /^\d+ \(.*\) (.)/s.exec(fs.readFileSync(`/proc/${pid}/stat`, "latin1"))[1];
+  } catch {
+    return "";
+  }
+};
+// One whose first thread has ended has its descriptors until all have.
+function isThere(pid) {
+  const state = stateOf(pid);
+  if (state !== "Z") return state !== "";
+  try {
+    return fs.readdirSync(`/proc/${pid}/task`).length > 1;
   } catch {
     return false;
   }
-};
+}
 
 export function makeCertificate(folder) {
   const certificate = path.join(folder, "certificate.pem");
@@ -36,34 +46,33 @@ export class Host {
   pid = 0;
   former = new Set(); // processes whose place was taken
   version = 0;
-  expected = [DROPPED]; // patterns of errors that acts have caused
-  asked = 0;            // lines that the log was to have
-  read = "";            // what was read of the log elsewhere than in its file
 
   constructor(folder, options = []) {
-    fs.mkdirSync(folder);
+    fs.mkdirSync(path.join(folder, "disk"), {recursive: true});
     this.folder = folder;
     this.options = options;
     this.script = path.join(folder, "server.lua");
-    this.logFile = path.join(folder, "log");
-    this.logLink = path.join(folder, "log.now");
-    this.pointLog(this.logFile);
+    this.bans = path.join(folder, "disk/bans");
+    this.log = new Log(folder);
+    this.clock = new Clock(path.join(folder, "clock"));
   }
 
   async start() {
     this.ports ??= [await freePort(), await freePort(), await freePort()];
     this.certificate ??= makeCertificate(this.folder);
     this.writeScript();
-    const from = this.log().length;
+    const since = this.log.mark();
     const err = fs.openSync(path.join(this.folder, "stderr"), "a");
-    const child = spawn(program, [`--log-file=${this.logLink}`, ...this.options, this.script,
-      ...this.ports, ...this.certificate], {stdio: ["ignore", "ignore", err]});
+    // NATS' library is found where it was built.
+    const env = {...process.env, LUA_CPATH: `${path.join(root, "build/?.so")};;`, ...this.clock.env};
+    const child = spawn(program, [`--log-file=${this.log.link}`, `--bans=${this.bans}`, ...this.options,
+      this.script, ...this.ports, ...this.certificate], {stdio: ["ignore", "ignore", err], env});
     fs.closeSync(err);
     this.child = child;
     this.pid = child.pid;
-    const listens = () => this.log().slice(from).includes("Game listens on");
+    const listens = () => since().includes("Game listens on");
     await until("the server listens", () => listens() || child.exitCode !== null, PATIENCE);
-    if (!listens()) throw new Error(`the server did not start: ${this.log().slice(from)}`);
+    if (!listens()) throw new Error(`the server did not start: ${since()}`);
   }
 
   /** Another version of the script: the same with a number, and what is given before it. */
@@ -72,23 +81,14 @@ export class Host {
       `${first}${fs.readFileSync(SCRIPT, "utf8")}-- version ${++this.version}\n`);
   }
 
-  log() {
-    return fs.existsSync(this.logFile) ? fs.readFileSync(this.logFile, "utf8") : "";
-  }
-
   stderr() { return fs.readFileSync(path.join(this.folder, "stderr"), "utf8"); }
 
-  pointLog(file) {
-    fs.symlinkSync(file, `${this.logLink}.new`);
-    fs.renameSync(`${this.logLink}.new`, this.logLink);
-    this.logNow = file;
-  }
-
-  /** Has the log opened anew, at a file; true when the server has that open. */
+  /** Has the log opened anew, at a file; true when all processes have that open. */
   async moveLog(file) {
-    this.pointLog(file);
+    this.log.point(file);
     process.kill(this.pid, "SIGHUP");
-    await until(`the log is at ${file}`, () => this.open().includes(file), PATIENCE);
+    await until(`the log is at ${file}`, () => this.all.every(pid => this.open(pid).includes(file)),
+      PATIENCE);
   }
 
   /** The workers' processes. */
@@ -97,19 +97,38 @@ export class Host {
     return text.split(" ").filter(Boolean).map(Number).filter(isThere);
   }
 
-  /** Ends one, and waits until another has its place. */
-  async killWorker(random) {
+  get all() { return [this.pid, ...this.workers]; }
+
+  /** The processes that have clients. */
+  get serving() {
+    const {workers} = this;
+    return workers.length > 0 ? workers : [this.pid];
+  }
+
+  /** Ends a worker, and waits until another has its place. */
+  async killWorker(pid) {
     const before = this.workers;
-    const from = this.log().length;
-    process.kill(before[Math.floor(random() * before.length)], "SIGKILL");
+    const since = this.log.mark();
+    process.kill(pid, "SIGKILL");
     await until("the worker is there again", () => this.workers.length === before.length &&
-      this.workers.some(pid => !before.includes(pid)) &&
-      this.log().slice(from).includes("is there"), PATIENCE);
+      !this.workers.includes(pid) && since().includes("is there"), PATIENCE);
+  }
+
+  /** Has a process stand still while something happens. */
+  async stopped(pid, meanwhile) {
+    process.kill(pid, "SIGSTOP");
+    try {
+      await until("the process stands still", () => stateOf(pid) === "T", PATIENCE);
+      await meanwhile();
+      if (stateOf(pid) !== "T") throw new Error(`process ${pid} did not stand still`);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
   }
 
   /** Descriptors and MiB of all its processes. */
   measure() {
-    const all = [this.pid, ...this.workers];
+    const {all} = this;
     return {files: all.reduce((sum, pid) => sum + this.open(pid).length, 0),
       memory: all.reduce((sum, pid) => sum + this.memory(pid), 0)};
   }
@@ -148,21 +167,21 @@ export class Host {
     if (code !== 0 || !pid) throw new Error(`upgrade: ${code}: ${said}`);
     this.former.add(this.pid);
     this.pid = pid;
+    return pid;
   }
 
-  /** Limits how many descriptors it may have. */
-  limitFiles(count) {
-    execFileSync("prlimit", ["--pid", this.pid, `--nofile=${count}:`]);
+  /** Limits how many descriptors a process may have. */
+  limitFiles(pid, count) {
+    execFileSync("prlimit", ["--pid", pid, `--nofile=${count}:`]);
   }
 
-  fileLimit() {
-    return Number(/Max open files\s+(\d+)/.exec(
-      fs.readFileSync(`/proc/${this.pid}/limits`, "utf8"))[1]);
+  fileLimit(pid) {
+    return Number(/Max open files\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/limits`, "utf8"))[1]);
   }
 
   async kill(signal = "SIGKILL") {
-    const all = [this.pid, ...this.workers];
-    this.expected.push(/the workers' parent has gone/);
+    const {all} = this;
+    this.log.expected.push(/the workers' parent has gone/);
     process.kill(this.pid, signal);
     await until("the server and its workers end", () => !all.some(isThere), PATIENCE);
     await this.untilAlone();
@@ -171,20 +190,6 @@ export class Host {
   /** Waits until none of the processes is left whose place was taken: they carry TLS. */
   untilAlone() {
     return until("processes that were replaced end", () => ![...this.former].some(isThere), PATIENCE);
-  }
-
-  /** Lines that the log was asked for must be there, or be told of as dropped. */
-  missingLines() {
-    const texts = [this.log(), this.read];
-    const count = texts.join("\n").match(/INFO  line \d+ of l/g)?.length ?? 0;
-    const dropped = [...this.log().matchAll(DROPPED)].reduce((sum, [, lines]) => sum + Number(lines), 0);
-    return this.asked - count - dropped;
-  }
-
-  /** Lines of the log that are errors, and were not expected. */
-  errors() {
-    return this.log().split("\n").filter(line => line.includes("ERROR") &&
-      !this.expected.some(pattern => line.search(pattern) >= 0));
   }
 
   end() {

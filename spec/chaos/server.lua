@@ -3,12 +3,19 @@
 --
 --     sync-lua spec/chaos/server.lua PORT TLS_PORT GAME_PORT CERTIFICATE KEY
 --
--- Lines that begin with "b" go to all, and to players as an event; "l NUMBER" writes as many lines
--- to the log; all others come back.
+-- A line that begins with a number comes back. The first letter of others says what is wanted:
+--
+--     b NUMBER        to all, and to players as an event
+--     l NUMBER        as many lines in the log, `l`
+--     t MILLISECONDS  the clocks, `t NOW TIME`, after so long
+--     j               a token for an hour; `v TOKEN`: whether it's right
+--     s KEY           is shared for ten minutes, `s true`; `g KEY`: whether it's there, `g true`
+--     x ADDRESS       is shut out, `x true`
 
 local sync = require "sync"
 
 local port, tlsPort, gamePort, certificate, key = ...
+local TOKENS = {algorithm = "HS256", key = ("k"):rep(32), expires = 3600}
 
 local Duel = sync.Room:extend "Duel"
 Duel.maxMembers, Duel.filterBy, Duel.tickRate = 4, {"mode"}, 20
@@ -43,6 +50,7 @@ end
 local Echo = sync.Protocol:extend "Echo"
 Echo.framing, Echo.compressFrom, Echo.sendTakeover, Echo.receiveTakeover = "line", 1, true, true
 Echo.resumeFields, Echo.maxQueue = {"count"}, 8 * 1024 * 1024
+Echo.detectTimeout, Game.detectTimeout = 15, 15 -- all speak first, but processes may stand still
 
 function Echo:onConnect()
   self.count = 0
@@ -54,13 +62,49 @@ local function broadcast(text)
   Game:room("all"):fire("onSay", tonumber(text:sub(2)))
 end
 
+local wanted = {}
+
+function wanted.b(_, text) broadcast("b" .. text) end
+
+function wanted.l(client, text)
+  for i = 1, tonumber(text) do sync.log.info(("line %d of l%s."):format(i, text)) end
+  client:send("l")
+end
+
+function wanted.t(client, text)
+  sync.after(tonumber(text) / 1000, function()
+    client:send(("t %.6f %d"):format(sync.now(), os.time()))
+  end)
+end
+
+function wanted.j(client)
+  client:send("j " .. assert(sync.jwt.sign({sub = "ann"}, TOKENS)))
+end
+
+function wanted.v(client, text)
+  local claims, why = sync.jwt.verify(text:sub(2), TOKENS)
+  client:send(claims and "v right" or "v " .. why)
+end
+
+local values = sync.shared "values"
+
+function wanted.s(client, text)
+  values:set(text:sub(2), true, {expire = 600}, function(done)
+    client:send("s " .. tostring(done))
+  end)
+end
+
+function wanted.g(client, text)
+  values:get(text:sub(2), function(value) client:send("g " .. tostring(value)) end)
+end
+
+function wanted.x(client, text)
+  client:send("x " .. tostring(sync.ban(text:sub(2), {seconds = 3600})))
+end
+
 function Echo:onData(data, kind)
-  local first = data:byte()
-  if first == 98 then return broadcast(data) end
-  if first == 108 then
-    for i = 1, tonumber(data:sub(2)) do sync.log.info(("line %d of %s"):format(i, data)) end
-    return
-  end
+  local answer = wanted[data:sub(1, 1)]
+  if answer then return answer(self, data:sub(2)) end
   self.count = self.count + 1
   if tonumber(data:match "^%d+") ~= self.count then
     error(("message %s, not %d"):format(data:sub(1, 20), self.count))

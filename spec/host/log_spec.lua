@@ -40,6 +40,41 @@ local function talk(client, count)
   end
 end
 
+-- A server that logs 1,000 lines of 1,000 bytes a second, whatever it is asked.
+local CHATTY = [[
+  local sync = require "sync"
+  local Echo = sync.Protocol:extend("Echo")
+  Echo.framing = "line"
+  function Echo:onData(data) self:send(data) end
+  sync.every(0.01, function()
+    for _ = 1, 10 do sync.log.info(("x"):rep(980)) end
+  end)
+  sync.enable("127.0.0.1", tonumber((...)), Echo)
+  sync.start()
+]]
+
+-- How long a log's reader is stopped. LOG_STOPPED=60 makes it a minute, and tells what was seen.
+local STOPPED = tonumber(os.getenv "LOG_STOPPED")
+local SLICES = 10
+
+-- What 99 of 100 echoes take at most, in seconds: the median of so many slices of the time.
+local function quickness(client, seconds)
+  local socket, slices = require "socket", {}
+  for slice = 1, SLICES do
+    local times, ends = {}, socket.gettime() + seconds / SLICES
+    repeat
+      local begin = socket.gettime()
+      assert(client:send "x\n")
+      assert.equal("x", client:receive("*l"))
+      times[#times + 1] = socket.gettime() - begin
+    until socket.gettime() > ends
+    table.sort(times)
+    slices[slice] = times[math.ceil(#times * 0.99)]
+  end
+  table.sort(slices)
+  return slices[SLICES / 2]
+end
+
 describe("the log", function()
   after_each(Process.cleanUp)
 
@@ -58,6 +93,25 @@ describe("the log", function()
       error("oh no")
     ]]
     assert.equal(1, process:wait(10))
+  end)
+
+  it("whose reader stops keeps no echo waiting", function()
+    local port, seconds = Process.freePort(), STOPPED or 1
+    local _, pipe = startUnread(CHATTY, port)
+    local client = connect(port)
+    client:settimeout(Process.BOUND)
+    local reader = Process.start {"cat", pipe}
+    reader:expect("stdout", "x\n")
+    local before = quickness(client, seconds)
+    reader:kill "STOP"
+    local stopped = quickness(client, seconds)
+    reader:kill "CONT"
+    reader:expect("stdout", "ERROR %d+ lines of the log were dropped")
+    if STOPPED then
+      print(("p99 of an echo: %.2f ms, with a stopped reader %.2f ms"):format(before * 1e3,
+        stopped * 1e3))
+    end
+    assert.is_true(stopped < 2 * before + 0.01, ("%g s, before %g s"):format(stopped, before))
   end)
 
   it("says how many lines it dropped when it is read again, and cuts none", function()
@@ -118,7 +172,7 @@ describe("the log", function()
       says "opened the log's file again"
       process:kill "TERM"
       assert.equal(0, (process:wait()))
-      says "told to stop"
+      says(workers and "told to stop: stopping the workers" or "told to stop")
       assert.equal("", process:stderr())
       os.remove(file .. ".1")
     end
@@ -130,6 +184,37 @@ describe("the log", function()
     talk(connect(port), 200)
     process:kill "TERM"
     assert.equal(0, process:wait(10))
+  end)
+
+  it("goes on when a full disk has room again, and tells of each line that is not whole", function()
+    local file, port = Process.file "", Process.freePort()
+    -- A file of 50 KiB is as good as a disk.
+    Process.start {"sh", "-c", 'trap "" XFSZ; ulimit -f 100; exec "$0" "$@"', Program.path,
+      "--log-file=" .. file, Process.file(SERVER), port}
+    local text = "" -- of all that was on the disk
+    -- Looks what is there, and makes room when that is all that there can be.
+    local function look()
+      local log = assert(io.open(file))
+      local now = log:read "*a"
+      log:close()
+      if #now < 100 * 512 then return text .. now end
+      text = text .. now
+      assert(io.open(file, "w")):close()
+      return text
+    end
+    talk(connect(port), 20)
+    Process.eventually("all lines are there, or told of", function()
+      local lines, dropped = 0, 0
+      for line in look():gmatch "[^\n]+" do
+        local level, said = line:match "^%d%d:%d%d:%d%d (%u+) +(.*)$"
+        if level == "ERROR" then
+          dropped = dropped + said:match "^(%d+) lines of the log were dropped"
+        elseif level == "INFO" and said:find("^line %d+ " .. ("x"):rep(990) .. "$") then
+          lines = lines + 1
+        end
+      end
+      return dropped > 0 and lines + dropped == 200
+    end)
   end)
 
   it("says which file can't be opened", function()

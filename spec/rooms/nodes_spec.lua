@@ -378,6 +378,26 @@ local function suite(name, start)
         end)
       end)
 
+    it("are lost for who is on a node that was taken for dead, and has not noticed", function()
+      inTask(function()
+        local ann, bob = world.connect(1), world.connect(2)
+        local here = assert(ann:create("Duel", {private = true}))
+        local there = assert(bob:joinByCode(here.code))
+        local node, reason = bob:call "node", nil
+        there:onLeft(function(why) reason = why end)
+        ann:call("bury", node)
+        until_(function() return reason end)
+        assert.equal("lost", reason)
+        assert.is_number(here:call("move", 1))
+        local again
+        repeat
+          again = bob:joinByCode(here.code)
+          if not again then sync.sleep(0.2) end
+        until again
+        assert.equal(1, again:call("move", 1))
+      end)
+    end)
+
     it("have members back whose node has died, as they were, and tell who is in no room more",
       function()
         inTask(function()

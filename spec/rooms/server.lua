@@ -67,6 +67,12 @@ function Game:onConnect() self.nick = "nobody" end
 function Game.remote:name(nick) self.nick = nick end
 function Game.remote:node() return sync.cluster:state().node end
 function Game.remote:others() return sync.cluster:state().others end
+
+--- Takes a node for dead, as one that wasn't heard for a while; it's there again at its next word.
+function Game.remote:bury(number)
+  sync.cluster:bury(sync.cluster.nodes[number], "was taken for dead")
+end
+
 function Game.remote:loadOf(node) return require "sync.rooms.placing".loadOf(node) end
 
 -- Patches of rooms that have left this node by its engine, since it was first asked: a word of each

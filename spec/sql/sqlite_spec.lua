@@ -154,18 +154,4 @@ describe("sync.sql", function()
     assert.matches("sync.sql: the library libsqlite3 is missing: apt%-get install libsqlite3%-0",
       missing.run("libsqlite3", 'require "sync".sql "sqlite:x.db"'))
   end)
-
-  it("reads and writes times", function()
-    local values = require "sync.sql.values"
-    math.randomseed(5)
-    for _ = 1, 2000 do
-      local seconds = math.random(-2 ^ 33, 2 ^ 34) + math.random(0, 999) / 1000
-      assert.is_true(math.abs(values.parseTime(values.formatTime(seconds)) - seconds) < 1e-5)
-    end
-    assert.equal("2026-11-29 21:47:01.500000", values.formatTime(1795988821.5))
-    assert.equal(951782400, values.parseTime("2000-02-29 00:00:00"))
-    assert.equal(951782400, values.parseTime("2000-02-29 05:30:00+05:30"))
-    assert.equal(951782400, values.parseTime("2000-02-28T16:00:00-08"))
-    assert.equal("infinity", values.parseTime("infinity"))
-  end)
 end)

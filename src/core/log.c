@@ -45,6 +45,7 @@ struct sink {
     bool has_begun; /* there is a thread */
     bool json;
     bool reopen;      /* the file, before more is written */
+    bool is_torn;     /* the last line was written in part: the thread's */
     int fd;           /* the thread's */
     uint64_t dropped; /* lines, since the last one that was not */
 };
@@ -55,21 +56,32 @@ static struct sink printer = {.once = UV_ONCE_INIT, .fd = STDOUT_FILENO};
 static char
     log_path[PATH_MAX]; /* of the log's file, or empty; set before the thread is */
 
-/* Returns whether all of it was written. */
-static bool write_all(int fd, const char *bytes, size_t length) {
-    while (length > 0) {
-        ssize_t part = write(fd, bytes, length);
+/* Returns how many bytes were written. */
+static size_t write_all(int fd, const char *bytes, size_t length) {
+    size_t written = 0;
+    while (written < length) {
+        ssize_t part = write(fd, bytes + written, length - written);
         if (part >= 0) {
-            bytes += part;
-            length -= (size_t)part;
+            written += (size_t)part;
         } else if (errno == EAGAIN) { /* others have made it non-blocking */
             struct pollfd writable = {.fd = fd, .events = POLLOUT};
             poll(&writable, 1, -1);
         } else if (errno != EINTR) {
-            return false;
+            break;
         }
     }
-    return true;
+    return written;
+}
+
+/* Whole lines; returns how many bytes were written. A disk that gets full in the middle
+ * of a line leaves its beginning, behind which the next one must not stand. */
+static size_t put(struct sink *sink, const char *bytes, size_t length) {
+    if (sink->is_torn && write_all(sink->fd, "\n", 1) == 0) {
+        return 0;
+    }
+    size_t written = write_all(sink->fd, bytes, length);
+    sink->is_torn = written > 0 && written < length && bytes[written - 1] != '\n';
+    return written;
 }
 
 /* As many whole lines as one write to a pipe doesn't mix with those of other processes,
@@ -94,14 +106,15 @@ static uint64_t count_lines(const char *bytes, size_t length) {
 }
 
 /* Returns how many lines couldn't be written. */
-static uint64_t write_lines(int fd, const char *bytes, size_t length) {
+static uint64_t write_lines(struct sink *sink, const char *bytes, size_t length) {
     while (length > 0) {
         size_t part = piece_length(bytes, length);
-        if (!write_all(fd, bytes, part)) {
+        size_t written = put(sink, bytes, part);
+        bytes += written;
+        length -= written;
+        if (written < part) {
             return count_lines(bytes, length);
         }
-        bytes += part;
-        length -= part;
     }
     return 0;
 }
@@ -135,7 +148,7 @@ static bool write_dropped(struct sink *sink, uint64_t dropped, bool json) {
     if (prints) {
         return sync_log_write(note, length, json) == 0;
     }
-    return write_all(sink->fd, note, length);
+    return put(sink, note, length) == length;
 }
 
 static int open_file(void) {
@@ -155,7 +168,7 @@ static void reopen(struct sink *sink, bool json) {
     snprintf(text, sizeof(text),
              "the log's file can't be opened again, the old one is kept: %s",
              uv_strerror(-errno));
-    write_all(sink->fd, note, make_note(note, text, json));
+    put(sink, note, make_note(note, text, json));
 }
 
 static bool has_something(const struct sink *sink) {
@@ -173,7 +186,7 @@ static uint64_t write_out(struct sink *sink, const char *bytes, size_t length,
     if (anew) {
         reopen(sink, json);
     }
-    uint64_t lost = write_lines(sink->fd, bytes, length);
+    uint64_t lost = write_lines(sink, bytes, length);
     dropped += lost;
     if (dropped > 0 && (lost > 0 || !write_dropped(sink, dropped, json))) {
         rest();

@@ -29,7 +29,14 @@ static struct {
     pthread_mutex_t mutex;
     pthread_cond_t left;
     struct link *first;
-} connected = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL};
+} connected = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* Milliseconds of a clock that only goes on, whatever time it is said to be. */
+static int64_t milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 /* Reads commands. Returns false when the program has closed its end. */
 static bool receive(struct link *link) {
@@ -127,8 +134,8 @@ static void finish_commands(struct link *link) {
 
 /* Gives what was published last a moment to leave. */
 static void flush(struct link *link) {
-    double deadline = natslink_time() + LAST_FLUSH;
-    while (connection_unsent(link) > 0 && natslink_time() < deadline) {
+    int64_t deadline = milliseconds() + LAST_FLUSH;
+    while (connection_unsent(link) > 0 && milliseconds() < deadline) {
         struct pollfd nats = connection_watch(link);
         nats.events |= POLLOUT;
         if (nats.fd < 0 || poll(&nats, 1, 100) < 0) {
@@ -154,9 +161,8 @@ static void leave_connected(struct link *link) {
 /* At exit: ends all links, as if the program had closed them, and waits for what they
  * have to do yet. */
 static void finish_all(void) {
-    double end = natslink_time() + LAST_FLUSH;
-    struct timespec deadline = {(time_t)(end / 1000), 0};
-    deadline.tv_nsec = (long)(end - (double)deadline.tv_sec * 1000) * 1000000;
+    int64_t end = milliseconds() + LAST_FLUSH;
+    struct timespec deadline = {end / 1000, end % 1000 * 1000000};
     pthread_mutex_lock(&connected.mutex);
     for (struct link *link = connected.first; link; link = link->next) {
         shutdown(link->fd, SHUT_RD);
@@ -170,6 +176,11 @@ static void finish_all(void) {
 
 /* Called when libnats has begun, so that its own end comes after. */
 static void finish_all_at_exit(void) {
+    pthread_condattr_t by;
+    pthread_condattr_init(&by);
+    pthread_condattr_setclock(&by, CLOCK_MONOTONIC);
+    pthread_cond_init(&connected.left, &by);
+    pthread_condattr_destroy(&by);
     atexit(finish_all);
 }
 
@@ -288,11 +299,4 @@ int32_t natslink_decode(const char *text, size_t length, char *bytes) {
     int count =
         EVP_DecodeBlock((unsigned char *)bytes, (const unsigned char *)text, (int)length);
     return count < 0 ? -1 : count - (int32_t)padding;
-}
-
-double natslink_time(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t milliseconds = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    return (double)milliseconds;
 }

@@ -50,7 +50,4 @@ int32_t natslink_open(const struct natslink_options *options, char *message, siz
  * Returns how many there are, or -1 when it is no base64. */
 int32_t natslink_decode(const char *text, size_t length, char *bytes);
 
-/* Milliseconds since 1970, UTC. */
-double natslink_time(void);
-
 #pragma GCC visibility pop

@@ -225,6 +225,7 @@ local function watchSignals()
     loop.signals[number] = function()
       if number == UPGRADE and not ownSignals[number] then return workers.upgrade() end
       passedOn[number] = true
+      if number == PASSED_ON.HUP then log.reopen() end
       for _, worker in ipairs(list) do
         if worker.process then C.sync_kill(worker.process, number) end
       end

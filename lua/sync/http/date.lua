@@ -1,6 +1,8 @@
 --- Dates of HTTP (RFC 9110 section 5.6.7).
 -- @module sync.http.date
 
+local timestamp = require "sync.timestamp"
+
 local floor, min, max = math.floor, math.min, math.max
 
 local date = {}
@@ -27,14 +29,6 @@ end
 
 local function isLeap(year)
   return year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-end
-
--- The days from 1970 to a date of the Gregorian calendar. Years are counted from March, so
--- that the leap day is the last of one.
-local function daysTo(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  return 365 * year + floor(year / 4) - floor(year / 100) + floor(year / 400) +
-    floor((153 * (month - 3) + 2) / 5) + day - 719469
 end
 
 -- The parts of a date in any of HTTP's three forms (RFC 9110, 5.6.7), as text.
@@ -74,7 +68,7 @@ function date.read(text, now)
   end
   local lastDay = month == 2 and isLeap(year) and 29 or monthLengths[month]
   if day < 1 or day > lastDay or hour > 23 or minute > 59 or second > 60 then return nil end
-  return daysTo(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+  return timestamp.days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
 end
 
 return date

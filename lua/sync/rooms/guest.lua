@@ -346,6 +346,7 @@ nodes.on("left", function(node, said)
   local guest = find(node, said)
   local place = guest and guest.places[said.key]
   if not place then return end
+  if said.reason == "lost" then return place:lose() end
   drop(place)
   place.client:fire("sync.left", guest.number, said.reason)
 end)
@@ -367,16 +368,23 @@ nodes.answers("ask", function(node, said, answer)
   place.client:call(said.name, unpack(given, 1, count + 1))
 end)
 
--- A home that is back may have members whom this node has let go meanwhile.
+-- A home that is back may have members whom this node has let go meanwhile, or have let members
+-- go who are here. With each place is the room's id, or true while the client is on its way in.
 local function tellPlaces(number)
-  local keys = {}
+  local keys, away = {}, {}
   for _, guest in pairs(byId) do
     if guest.node == number then
-      for key in pairs(guest.places) do keys[key] = true end
+      for key, place in pairs(guest.places) do
+        keys[key] = place.id and guest.id or true
+        if place.id and place.client.slot == 0 then away[#away + 1] = place end
+      end
     end
   end
   nodes.tell(number, "places", {keys = keys})
+  for _, place in ipairs(away) do place:say "away" end
 end
+
+nodes.on("where", tellPlaces)
 
 -- A home has gone: its rooms are lost.
 nodes.watch(function(number, isThere)

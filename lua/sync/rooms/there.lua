@@ -325,11 +325,28 @@ local function takeOut(number, keys, hasDied)
   end
 end
 
-nodes.on("places", function(node, said) takeOut(node, said.keys) end)
+-- The members of a node's places who were taken out, since it was taken for dead, and hasn't
+-- noticed: those that were kept are there again, the others' clients are told.
+local function takeBack(node, keys)
+  for key, id in pairs(keys) do
+    local line = There.at(node, key)
+    if line and line.parked and line.hasBegun then
+      line:move(node, key)
+    elseif not line and type(id) == "string" then
+      nodes.tell(node, "left", {id = id, key = key, reason = "lost"})
+    end
+  end
+end
 
--- A node has gone, and its clients with it.
+nodes.on("places", function(node, said)
+  takeOut(node, said.keys)
+  takeBack(node, said.keys)
+end)
+
+-- A node has gone, and its clients with it; or is there, and is asked for its places.
 nodes.watch(function(number, isThere)
-  if not isThere then takeOut(number, {}, true) end
+  if isThere then return nodes.tell(number, "where", {}) end
+  takeOut(number, {}, true)
 end)
 
 return There

@@ -5,6 +5,7 @@
 local bit = require "bit"
 local core = require "sync.core"
 local ffi = require "ffi"
+local timestamp = require "sync.timestamp"
 local values = require "sync.sql.values"
 
 ffi.cdef [[
@@ -127,7 +128,7 @@ local function bindOne(place, value, number)
   elseif values.isBlob(value) then
     bytesOf(place, BLOB, value.bytes, number)
   elseif values.isTime(value) then
-    bytesOf(place, STRING, values.formatTime(value.seconds), number)
+    bytesOf(place, STRING, timestamp.write(value.seconds), number)
   elseif kind == "cdata" and values.integer(value) then
     integerOf(place, ffi.cast("int64_t", value), number)
   else
@@ -149,7 +150,7 @@ end
 -- How a column's text is read, by its type: TINY, SHORT, LONG, INT24 and YEAR, LONGLONG,
 -- TIMESTAMP and DATETIME. FLOAT and DOUBLE come as numbers, others stay texts.
 local READ = {[1] = tonumber, [2] = tonumber, [3] = tonumber, [9] = tonumber, [13] = tonumber,
-  [8] = values.readInteger, [7] = values.parseTime, [12] = values.parseTime}
+  [8] = values.readInteger, [7] = timestamp.read, [12] = timestamp.read}
 
 -- Rows: each column is asked for as text, first for its length, then for its bytes.
 

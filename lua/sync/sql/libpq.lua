@@ -4,6 +4,7 @@
 
 local core = require "sync.core"
 local ffi = require "ffi"
+local timestamp = require "sync.timestamp"
 local values = require "sync.sql.values"
 
 ffi.cdef [[
@@ -91,7 +92,7 @@ local function write(value, number)
   elseif kind == "boolean" then
     return value and "t" or "f"
   elseif values.isTime(value) then
-    return values.formatTime(value.seconds) .. "+00"
+    return timestamp.write(value.seconds) .. "+00"
   end
   local integer = kind == "cdata" and values.integer(value)
   if integer then return integer end
@@ -138,7 +139,7 @@ end
 --- How a column's text is read, by the type's number; others stay texts.
 libpq.READ = {[16] = function(text) return text == "t" end, [17] = bytea, [20] = values.readInteger,
   [21] = tonumber, [23] = tonumber, [26] = tonumber, [700] = tonumber, [701] = tonumber,
-  [1114] = values.parseTime, [1184] = values.parseTime}
+  [1114] = timestamp.read, [1184] = timestamp.read}
 
 --- A value of a result.
 function libpq.cell(result, row, column, read)

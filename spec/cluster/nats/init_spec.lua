@@ -389,7 +389,8 @@ describe("sync.cluster.nats", function()
       local list = ask(a, "read", "log", "", 5)
       return list and #list == 1 and list[1].bytes == "kept"
     end)
-    wait("a count", function() return ask(b, "increment", "count", 1, nil) == 2 end)
+    -- One that is late may be done nevertheless.
+    wait("a count", function() return (ask(b, "increment", "count", 1, nil) or 0) >= 2 end)
     local seen = {}
     b:attach {onMessage = function(topic) seen[#seen + 1] = topic end}
     b:subscribe "t"

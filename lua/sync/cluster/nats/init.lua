@@ -15,10 +15,12 @@
 -- PREFIX-values, in memory, with as many replicas as `replicas` says (1), or as the cluster
 -- allows. More than one outlive their server; but with more than one nats-server 2.9 may take
 -- two changes that come at once for right, both, and what should be atomic isn't.
--- NATS 2.9 knows no expiry of one key. So the wall clock's milliseconds at which a value
--- expires stand in its header `Sync-Expires`; who reads one that has expired takes it for
--- absent, and deletes it. What nobody reads goes with `maxage`, as does all that hasn't been
--- written for so long. What is compared is the sequence number of the value's message.
+-- NATS 2.9 knows no expiry of one key. So the milliseconds of the server's clock at which a
+-- value expires stand in its header `Sync-Expires`; a node learns from the times of messages how
+-- far that clock is ahead of its own that only goes on, so that its wall clock doesn't count. Who
+-- reads a value that has expired takes it for absent, and deletes it. What nobody reads goes with
+-- `maxage`, as does all that hasn't been written for so long. What is compared is the sequence
+-- number of the value's message.
 --
 -- **Logs** are the messages of the subjects PREFIX.l.LOG of the stream PREFIX-logs. It keeps
 -- as many messages of each as the largest `most` that was asked for; logs that want fewer are
@@ -168,7 +170,7 @@ end
 -- The link has gone, or could not be made.
 function Engine:lost(why)
   local link = self.link
-  self.link, self.up, self.renewing, self.renewed = nil, false, nil, 0
+  self.link, self.up, self.renewing, self.renewed, self.serverClock = nil, false, nil, 0, nil
   if link and link.slot ~= 0 then link:abort() end
   for _, stream in ipairs {self.values, self.logs} do stream:forget() end
   self:failOperations("away")

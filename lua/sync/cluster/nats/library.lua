@@ -47,9 +47,4 @@ function natslibrary.decode(text)
   return length >= 0 and ffi.string(bytes, length) or ""
 end
 
---- The wall clock's milliseconds.
-function natslibrary.time()
-  return library.natslink_time()
-end
-
 return natslibrary

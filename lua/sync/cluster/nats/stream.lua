@@ -8,6 +8,7 @@ local Class = require "sync.class"
 local Operations = require "sync.cluster.nats.operations"
 local json = require "cjson.safe"
 local natslibrary = require "sync.cluster.nats.library"
+local timestamp = require "sync.timestamp"
 
 local fail, failAs = Operations.fail, Operations.failAs
 
@@ -103,7 +104,8 @@ function Stream:put(operation, subject, bytes, headers)
   end
 end
 
--- Reads a message. Returns nil when there is none.
+-- Reads a message, and when (seconds since 1970 of the server's clock) it was stored. Returns nil
+-- when there is none.
 function Stream:fetch(operation, what)
   while true do
     self:need(operation)
@@ -112,7 +114,8 @@ function Stream:fetch(operation, what)
     if not err then
       local message = answer.message
       return {
-        sequence = message.seq, bytes = natslibrary.decode(message.data or ""),
+        sequence = message.seq, time = timestamp.read(message.time),
+        bytes = natslibrary.decode(message.data or ""),
         headers = message.hdrs and natslibrary.decode(message.hdrs) or "",
       }
     elseif err.err_code == NO_MESSAGE then

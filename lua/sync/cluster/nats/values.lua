@@ -4,7 +4,6 @@
 
 local Operations = require "sync.cluster.nats.operations"
 local core = require "sync.core"
-local natslibrary = require "sync.cluster.nats.library"
 local natswire = require "sync.cluster.nats.wire"
 
 local now = core.C.sync_now
@@ -22,6 +21,30 @@ end
 
 -- Values.
 
+local CLOCK_SECONDS = 600 -- until the server's clock is looked at again
+
+-- What the server's clock is ahead of ours that only goes on, in seconds: it is told by the time
+-- of a message that is stored now, in the middle of the two requests which that takes. No key's
+-- subject is that message's.
+local function askClock(self, operation)
+  local values, sent = self.values, now()
+  local subject = values.subject .. "=clock"
+  values:put(operation, subject, "")
+  local entry = values:fetch(operation, ('{"last_by_subj":"%s"}'):format(subject))
+  if not entry then fail "NATS does not answer as it should: the server's clock" end
+  return {at = now(), ahead = entry.time - (sent + now()) / 2}
+end
+
+-- The milliseconds of the server's clock, by which values expire: those of nodes may differ.
+local function serverTime(self, operation)
+  local clock = self.serverClock
+  if not clock or clock.at + CLOCK_SECONDS < now() then
+    clock = askClock(self, operation)
+    self.serverClock = clock
+  end
+  return (now() + clock.ahead) * 1000
+end
+
 -- Returns the entry of a key, and what it holds: nil when it is none, or has expired.
 local function current(self, operation, subject)
   local entry = self.values:fetch(operation, ('{"last_by_subj":"%s"}'):format(subject))
@@ -30,13 +53,13 @@ local function current(self, operation, subject)
   if entry.headers:find("\nKV-Operation:", 1, true) then return entry, nil end
   local expires = tonumber(entry.headers:match "\nSync%-Expires: *(%d+)")
   entry.expires = expires
-  if expires and expires <= natslibrary.time() then return entry, nil end
+  if expires and expires <= serverTime(self, operation) then return entry, nil end
   return entry, entry.bytes
 end
 
-local function expiry(seconds)
+local function expiry(self, operation, seconds)
   if not seconds then return nil end
-  return math.floor(natslibrary.time() + seconds * 1000)
+  return math.floor(serverTime(self, operation) + seconds * 1000)
 end
 
 -- Headers: when the value expires, and which message must be the last of its subject, if any
@@ -65,7 +88,7 @@ function operations.get(self, done, key)
 end
 
 local function set(self, operation, subject, value, seconds)
-  self.values:put(operation, subject, value, headers(expiry(seconds)))
+  self.values:put(operation, subject, value, headers(expiry(self, operation, seconds)))
   return true
 end
 
@@ -77,7 +100,8 @@ local function replace(self, operation, subject, old, new, seconds)
   while true do
     local entry, value = current(self, operation, subject)
     if value ~= old then return false, nil, value end
-    if exchange(self, operation, subject, entry, new, expiry(seconds)) then return true end
+    local expires = expiry(self, operation, seconds)
+    if exchange(self, operation, subject, entry, new, expires) then return true end
   end
 end
 
@@ -95,7 +119,7 @@ local function increment(self, operation, subject, by, seconds)
     local entry, value = current(self, operation, subject)
     local sum = self.sum(value or "0", by)
     if not sum then fail "not a number" end
-    local expires = expiry(seconds) or value and entry.expires
+    local expires = expiry(self, operation, seconds) or value and entry.expires
     if exchange(self, operation, subject, entry, ("%.0f"):format(sum), expires) then return sum end
   end
 end
@@ -108,7 +132,8 @@ local function expire(self, operation, subject, seconds)
   while true do
     local entry, value = current(self, operation, subject)
     if value == nil then return false end
-    if exchange(self, operation, subject, entry, value, expiry(seconds)) then return true end
+    local expires = expiry(self, operation, seconds)
+    if exchange(self, operation, subject, entry, value, expires) then return true end
   end
 end
 
