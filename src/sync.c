@@ -25,6 +25,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
+#include "core/traces.h"
 #include "core/watchdog.h"
 #include "http/request.h"
 #include "jobs/jobs.h"
@@ -480,35 +481,61 @@ int32_t sync_shares_new(struct sync *sync, uint32_t count) {
                                                     : UV_EINVAL;
 }
 
-int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
-                   uint32_t count, int32_t *bus) {
-    int bus_pair[2];
+/* A worker with one end of a socket of this type, whose other end is written to *fd, and
+ * one of the broker's. */
+static int32_t spawn(struct sync *sync, const char *const *arguments, uint32_t number,
+                     uint32_t count, const char *takes, int type, int32_t *fd) {
+    int pair[2];
     int broker_pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, bus_pair) < 0) {
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0) {
         return -errno;
     }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, broker_pair) < 0) {
         int error = -errno;
-        close(bus_pair[0]);
-        close(bus_pair[1]);
+        close(pair[0]);
+        close(pair[1]);
         return error;
     }
-    int process = spawn_worker(core_of(sync), arguments, number, count,
-                               (const int32_t[]){bus_pair[1], broker_pair[1]});
-    close(bus_pair[1]);
+    int process = spawn_worker(core_of(sync), arguments, number, count, takes,
+                               (const int32_t[]){pair[1], broker_pair[1]});
+    close(pair[1]);
     close(broker_pair[1]);
     if (process < 0) {
-        close(bus_pair[0]);
+        close(pair[0]);
         close(broker_pair[0]);
         return process;
     }
     int error = broker_serve(core_of(sync), broker_pair[0]);
     if (error < 0) {
-        close(bus_pair[0]); /* by which the worker notices, and ends */
+        close(pair[0]); /* by which the worker notices, and ends */
         return error;
     }
-    *bus = bus_pair[0];
+    *fd = pair[0];
     return process;
+}
+
+int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
+                   uint32_t count, int32_t *bus) {
+    return spawn(sync, arguments, number, count, NULL, SOCK_STREAM, bus);
+}
+
+int32_t sync_spawn_next(struct sync *sync, const char *const *arguments, uint32_t number,
+                        uint32_t count, const char *takes, int32_t *fd) {
+    return spawn(sync, arguments, number, count, takes, SOCK_SEQPACKET, fd);
+}
+
+static const char OFFERED[] = "next:"; /* the broker's name of sockets to successors */
+
+int32_t sync_next_offer(struct sync *sync, int32_t process, int32_t fd) {
+    return broker_offer(core_of(sync), OFFERED, (uint32_t)process, fd);
+}
+
+void sync_next_withdraw(struct sync *sync, int32_t process) {
+    broker_withdraw(core_of(sync), OFFERED, (uint32_t)process);
+}
+
+int32_t sync_next_fetch(struct sync *sync, int32_t process) {
+    return broker_fetch(core_of(sync), OFFERED, (uint32_t)process);
 }
 
 uint32_t sync_core_count(void) {
@@ -529,6 +556,10 @@ void sync_shares_close(struct sync *sync) {
 
 int32_t sync_worker_begin(struct sync *sync) {
     return spawn_begin(core_of(sync));
+}
+
+void sync_worker_end(struct sync *sync) {
+    shares_free(core_of(sync));
 }
 
 void sync_trim(struct sync *sync) {
@@ -604,6 +635,11 @@ int32_t sync_watchdog_asks(struct sync *sync) {
 
 void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
+}
+
+void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
+                         const char *place) {
+    size ? traces_note(number, (uintptr_t)address, size, place) : traces_forget();
 }
 
 uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size) {

@@ -680,6 +680,19 @@ int32_t sync_shares_new(struct sync *sync, uint32_t count);
 int32_t sync_spawn(struct sync *sync, const char *const *arguments, uint32_t number,
                    uint32_t count, int32_t *bus);
 
+/* The same for a process that is to take the place of worker `number`, by `takes` "1", or
+ * that only tries whether it could: "trial". The program is looked for anew. *fd becomes
+ * a socket to it, as that of sync_next_start. */
+int32_t sync_spawn_next(struct sync *sync, const char *const *arguments, uint32_t number,
+                        uint32_t count, const char *takes, int32_t *fd);
+
+/* Offers that socket, which is the core's then, to the worker, who fetches it; and takes
+ * the offer back. All by the successor's process id. Return 0, or the descriptor, or an
+ * error code. */
+int32_t sync_next_offer(struct sync *sync, int32_t process, int32_t fd);
+void sync_next_withdraw(struct sync *sync, int32_t process);
+int32_t sync_next_fetch(struct sync *sync, int32_t process);
+
 /* How many cores this process may use. */
 uint32_t sync_core_count(void);
 
@@ -696,6 +709,10 @@ void sync_shares_close(struct sync *sync);
  * sockets from the parent. Returns its number and 65,536 times the count, 0 when it's no
  * worker, or an error code. Its connection to the parent is file descriptor 3. */
 int32_t sync_worker_begin(struct sync *sync);
+
+/* Another process has this worker's place: this one tells the others nothing more of its
+ * clients. */
+void sync_worker_end(struct sync *sync);
 
 struct sync_watchdog {
     uint32_t limit;  /* milliseconds that the handling of an event may take */
@@ -717,6 +734,11 @@ void sync_watchdog_stop(struct sync *sync);
  * wants to know where Lua is, once. The answer is lines of file:line, innermost first. */
 int32_t sync_watchdog_asks(struct sync *sync);
 void sync_watchdog_tell(struct sync *sync, const char *stack);
+
+/* Notes code that LuaJIT has compiled, for the watchdog: the trace's number, its address
+ * and size, and where in the script it begins, as file:line. Size 0 forgets all. */
+void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
+                         const char *place);
 
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
 void sync_watchdog_caught(void);
@@ -746,6 +768,11 @@ int32_t sync_next_start(struct sync *sync, const char *const *arguments, int32_t
 int32_t sync_is_next(void);
 
 /* Reads no client any more that is open, and accepts none; or does again. */
+enum sync_frozen {
+    SYNC_FROZEN_NOT,
+    SYNC_FROZEN_CLIENTS, /* but for connections that lead: see sync_options */
+    SYNC_FROZEN_ALL
+};
 void sync_freeze(struct sync *sync, int32_t freeze);
 
 /* Whether nothing of connections that are frozen is under way in the kernel any more. */
@@ -768,7 +795,14 @@ int32_t sync_answer_wait(const char *name);
 enum { SYNC_HANDOVER_FORMAT = 1 };
 
 struct sync_parcel;
-enum sync_item_type { SYNC_ITEM_TEXT = 1, SYNC_ITEM_LISTENER, SYNC_ITEM_CLIENT };
+enum sync_item_type {
+    SYNC_ITEM_TEXT = 1,
+    SYNC_ITEM_LISTENER,
+    SYNC_ITEM_CLIENT,
+    SYNC_ITEM_WORKER, /* the last three: see sync_parcel_workers */
+    SYNC_ITEM_BOUND,
+    SYNC_ITEM_SHARES
+};
 struct sync_item {
     uint32_t type;  /* enum sync_item_type */
     uint32_t value; /* a listener's port; the slot that a client had */
@@ -831,6 +865,34 @@ int32_t sync_process(void);
 /* Sends a datagram to a Unix socket: a path, or behind "@" a name of the abstract
  * namespace. Nobody may be there. */
 void sync_notify(const char *name, const char *text);
+
+/* The parent of workers becomes its next program, with the same process id: see
+ * lua/sync/upgrade/exec.lua.
+ *
+ * Adds what workers share: their sockets to the parent, the ports, and how many clients
+ * each has; and takes an item of these. Returns 0 or an error code. */
+void sync_parcel_workers(struct sync *sync, struct sync_parcel *parcel);
+int32_t sync_parcel_take_workers(struct sync *sync, struct sync_parcel *parcel,
+                                 const struct sync_item *item);
+
+/* A sum over all bytes of a parcel, by which who receives it sees that it's whole. */
+uint32_t sync_parcel_sum(struct sync_parcel *parcel);
+
+/* Two ends of a socket, for a parcel to oneself. Returns 0 or an error code. */
+int32_t sync_next_pair(int32_t *fds);
+
+/* Replaces the program, by the command line, and hands `fd` to the next one. Signals wait
+ * until that says sync_exec_done. Returns only when it fails, an error code: all is as it
+ * was. */
+int32_t sync_exec(const char *const *arguments, int32_t fd);
+
+/* The descriptor that the program before has handed to this one, once; or -1. */
+int32_t sync_exec_fd(void);
+void sync_exec_done(void);
+
+/* A child of this process that the program before has started: SYNC_EXITED tells when it
+ * has ended. Returns 0 or an error code. */
+int32_t sync_adopt_worker(struct sync *sync, int32_t process);
 
 /* Every connection that there is, one after the other: the next slot behind this one that
  * is a connection, or 0. */

@@ -28,6 +28,7 @@
 #include "listen/passed.h"
 #include "websocket/broadcast.h"
 #include "websocket/send.h"
+#include "workers/adopted.h"
 #include "workers/broker.h"
 #include "workers/shares.h"
 #include "workers/spawn.h"
@@ -96,6 +97,7 @@ void sync_close(struct sync *sync) {
     stop_timers(core);
     signals_stop_all(core);
     spawn_forget_all(core);
+    adopted_forget_all(core);
     broker_close(core);
     shares_free(core);
     resolve_cancel_all(core);

@@ -8,7 +8,7 @@ what was sent before, so that the ticks are the same in each run. A short and a 
 made; their difference is free of what starting, warming up and ending costs. The kernel's
 work isn't counted. "Core" is what src/ executes itself, which hardly differs from run to run;
 "all" has LuaJIT's part too, which differs by about 1 %. ONLY=echo-null,broadcast-websocket chooses works, ROUNDS=N takes the least
-of N (3).
+of N (3), DEPTH=N sends so many messages at once (16).
 """
 import base64
 import os
@@ -22,12 +22,13 @@ from shared import Failed, Process, count_rounds, free_port, table  # noqa: E402
 
 SERVE = "bench/instructions/serve.lua"
 WARM, COUNTED = 32768, 262144  # messages, or broadcasts times hearers
-DEPTH = 16     # messages that are sent at once
+DEPTH = int(os.environ.get("DEPTH", "16"))  # messages that are sent at once
 HEARERS = 32
 SIZE = 64      # bytes of a message
 SECONDS = 120  # for an answer under callgrind
 ROUNDS = count_rounds(3)
-WORKS = {f"{work}-{wire}": (work, wire) for work in ("echo", "beside", "bytes", "broadcast")
+FEWER = {"game": 64}  # times fewer messages of what takes long
+WORKS = {f"{work}-{wire}": (work, wire) for work in ("echo", "beside", "bytes", "game", "broadcast")
          for wire in ("null", "websocket")}
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
 
@@ -126,9 +127,10 @@ def count(command, name):
     rounds: which traces the compiler makes, and where the collector stands, differs by
     chance."""
     work, wire = WORKS[name]
+    warm, counted = (messages // FEWER.get(work, 1) for messages in (WARM, COUNTED))
     short, long = (list(zip(*(instructions(command, work, wire, messages)
-                              for _ in range(ROUNDS)))) for messages in (WARM, WARM + COUNTED))
-    return [(min(after) - min(before)) / COUNTED for before, after in zip(short, long)]
+                              for _ in range(ROUNDS)))) for messages in (warm, warm + counted))
+    return [(min(after) - min(before)) / counted for before, after in zip(short, long)]
 
 
 def main():

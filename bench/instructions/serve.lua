@@ -1,4 +1,5 @@
--- sync-lua serve.lua echo|beside|bytes|broadcast PORT: the handler whose instructions are counted.
+-- sync-lua serve.lua echo|beside|bytes|game|broadcast PORT: the handler whose instructions are
+-- counted. `game` is a game's step, whose answer is as long as the message.
 -- `beside` is echo in a program that has handlers and routes that wait, a database and passwords,
 -- which were used.
 
@@ -33,6 +34,10 @@ if arg[1] == "echo" or arg[1] == "beside" then
   function Server:onData(data) self:send(data) end
 elseif arg[1] == "bytes" then
   function Server:onBytes(bytes, length) self:sendBytes(bytes, length) end
+elseif arg[1] == "game" then
+  local Game = dofile "bench/peers/jit/game.lua"
+  Server.onConnect, Server.onData = Game.onConnect, Game.onData
+  function Server:send(data) Server.super.send(self, data .. (" "):rep(64 - #data)) end
 else
   function Server:onData(data) self.clients:send(data) end
 end

@@ -221,15 +221,38 @@ function core.behind(bytes, offset)
   return ffi.cast("const char *", bytes) + offset
 end
 
+-- A command line for C, which keeps no more of the words than that they live.
+local function commandLine(words)
+  local list = ffi.new("const char *[?]", #words + 1)
+  for i, word in ipairs(words) do list[i - 1] = word end
+  list[#words] = nil
+  return list
+end
+
+--- The command line that started this program, its first word the program's name.
+-- @treturn table
+function core.commandLine()
+  local words, first = {}, 0
+  while arg[first - 1] do first = first - 1 end
+  for i = first, #arg do words[#words + 1] = arg[i] end
+  return words
+end
+
 --- Starts a worker: see sync_spawn. `words` is its command line.
 -- @treturn number its process id, or an error code
 -- @treturn number the file descriptor of the connection to it
 function core.spawn(words, number, count)
-  local list = ffi.new("const char *[?]", #words + 1)
-  for i, word in ipairs(words) do list[i - 1] = word end
-  list[#words] = nil
   local bus = ffi.new "int32_t[1]"
-  return C.sync_spawn(handle, list, number, count, bus), bus[0]
+  return C.sync_spawn(handle, commandLine(words), number, count, bus), bus[0]
+end
+
+--- Starts a process that is to take a worker's place, "1", or only tries, "trial": see
+-- sync_spawn_next.
+-- @treturn number its process id, or an error code
+-- @treturn number the file descriptor of the socket to it
+function core.spawnNext(words, number, count, takes)
+  local fd = ffi.new "int32_t[1]"
+  return C.sync_spawn_next(handle, commandLine(words), number, count, takes, fd), fd[0]
 end
 
 local structs = 0 -- that Lua has made
@@ -327,15 +350,23 @@ function core.receiveParcel(fd, milliseconds)
   return ffi.gc(parcel[0], C.sync_parcel_free)
 end
 
+--- Two ends of a socket, or an error code: see sync_next_pair.
+function core.pair()
+  local pair = ffi.new "int32_t[2]"
+  local code = C.sync_next_pair(pair)
+  if code < 0 then return code end
+  return pair[0], pair[1]
+end
+
+--- Replaces the program: see sync_exec.
+function core.exec(words, fd) return C.sync_exec(commandLine(words), fd) end
+
 --- Starts the next process: see sync_next_start.
 -- @treturn number its process id, or an error code
 -- @treturn number the file descriptor of the socket to it
 function core.startNext(words)
-  local list = ffi.new("const char *[?]", #words + 1)
-  for i, word in ipairs(words) do list[i - 1] = word end
-  list[#words] = nil
   local fd = ffi.new "int32_t[1]"
-  return C.sync_next_start(handle, list, fd), fd[0]
+  return C.sync_next_start(handle, commandLine(words), fd), fd[0]
 end
 
 --- Hears what the other process says.

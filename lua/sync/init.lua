@@ -237,15 +237,15 @@ local function toldToStop(number)
   sync.stop()
 end
 
+-- The next process has taken over.
+local function handedOver(seconds)
+  stopped = true
+  loop.stop(seconds)
+end
+
 -- SIGUSR2: the next process takes over.
 local function toldToUpgrade()
-  local words, first = {}, 0
-  while arg[first - 1] do first = first - 1 end
-  for i = first, #arg do words[#words + 1] = arg[i] end
-  upgrade.begin(words, opened, function(seconds)
-    stopped = true
-    loop.stop(seconds)
-  end)
+  upgrade.begin(core.commandLine(), opened, handedOver)
 end
 
 local function watchUpgrade()
@@ -279,15 +279,31 @@ end
 local function joinWorkers()
   if not sync.worker then return end
   local bus = require "sync.cluster.bus".open()
-  if not cluster then sync.cluster:link(bus, sync.worker) end
-  bus:connect(PARENT, function()
+  local isAlone = not cluster
+  if isAlone then sync.cluster:link(bus, sync.worker, arrival.hello and arrival.hello.node) end
+  local function gone()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
     sync.stop(ORPHAN_SECONDS)
-  end)
+  end
+  local server = {bus = bus, cluster = cluster, words = core.commandLine(), onLeft = handedOver,
+    listeners = function() return opened end}
+  if arrival.isNext then
+    require "sync.upgrade.worker".arrive(server, gone)
+  else
+    bus:connect(PARENT, gone)
+  end
+  if isAlone then
+    require "sync.upgrade.worker".attach(server)
+  else
+    bus:onUpgrade(function(said) bus:tellUpgraded {process = said.process,
+      problem = "a node of a cluster can't hand over yet: drain it instead"} end)
+  end
   bus:onReload(reload.here, reload.renumber)
   reload.leaveTo(function(back, done) bus:askReload(back, done) end)
-  bus:tellListening()
+  local signals = {}
+  for number in pairs(loop.signals) do signals[#signals + 1] = number end
+  bus:tellListening(signals)
 end
 
 -- The console's commands, when somebody comes to say some.
@@ -312,7 +328,7 @@ function sync.start()
   started, stopped = true, false
   watchSignals()
   shedding.begin()
-  if versions.current() then door.open() end -- else it's no server of sync-lua's
+  if versions.current() and not arrival.isTrial() then door.open() end -- a server of sync-lua's
   joinWorkers()
   announce()
   local ok, message = xpcall(function()
@@ -320,7 +336,7 @@ function sync.start()
     reload.settle()
     arrival.finish(opened)
   end, failure.trace)
-  if ok then systemd.ready() end
+  if ok and not sync.worker then systemd.ready() end -- of workers the parent says so
   local endWatch = (sync.worker or 1) == 1 and watch.start() or nil
   watchdog.start()
   local hadWork = not ok or loop.run()
@@ -409,11 +425,18 @@ upgrade.unrests[1] = function()
 end
 
 upgrade.parts[2] = function(parcel, add)
-  if usesRooms() then require "sync.upgrade.rooms".pack(parcel, add) end
+  if not usesRooms() then return end
+  local guests = cluster and require "sync.upgrade.guests"
+  if guests then guests.packNode(parcel, add) end
+  require "sync.upgrade.rooms".pack(parcel, add)
+  if guests then guests.pack(parcel, add) end
 end
 
-function arrival.parts.room(given)
-  require "sync.upgrade.rooms".restore(given)
+for what, place in pairs {room = {"rooms", "restore"}, guest = {"guests", "restore"},
+  roomsNode = {"guests", "restoreNode"}, roomsFound = {"guests", "restoreFound"}} do
+  arrival.parts[what] = function(given)
+    require("sync.upgrade." .. place[1])[place[2]](given)
+  end
 end
 
 -- Numbers of rooms that are made there don't clash with those that are handed over.
@@ -424,7 +447,10 @@ end
 
 -- The values of sync.shared, where this process keeps them itself.
 upgrade.parts[1] = function(parcel, add)
-  if own then add(parcel, {what = "shared", values = own.hub.store:pack()}, "sync.shared") end
+  if not own then return end
+  own.hub.store:pack(function(list)
+    add(parcel, {what = "shared", values = list}, "sync.shared")
+  end)
 end
 
 function arrival.parts.shared(given)

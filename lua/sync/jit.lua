@@ -10,6 +10,7 @@ local luajit = require "jit"
 local opt = require "jit.opt"
 local util = require "jit.util"
 local sampler = require "sync.sampler"
+local traces = require "sync.traces"
 
 local compiler = {}
 
@@ -220,7 +221,7 @@ end
 function compiler.watch()
   if watched then return end
   watched = true
-  luajit.attach(onTrace, "trace")
+  traces.listen(onTrace)
   luajit.attach(onRecord, "record")
   sampler.sample(SAMPLE_MS, onSample)
 end

@@ -157,6 +157,7 @@ function loop.adopt(slot, listener, id)
   clients[slot] = client
   if byId then byId[id] = client end
   loop.count = loop.count + 1
+  if client.isLink then loop.links = loop.links + 1 end
   loop.continueFrom(id)
   return client
 end
@@ -166,6 +167,7 @@ function loop.release(client)
   clients[client.slot] = nil
   if byId then byId[client.id] = nil end
   loop.count = loop.count - 1
+  if client.isLink then loop.links = loop.links - 1 end
   client.slot, client.closing = 0, "upgraded"
 end
 

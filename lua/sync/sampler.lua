@@ -2,9 +2,8 @@
 -- `sync.jit`, and the watchdog.
 --
 -- The profiler calls a function at the next bytecode that is interpreted. Compiled code looks
--- whether one is wanted as well: with precision "f" where it goes from one function to another, and
--- with "l" at each line. The first costs next to nothing; the second up to a quarter of a loop of
--- arithmetic. So nothing asks for lines unless somebody has chosen what needs them.
+-- whether one is wanted only where it was made to, at each line: that costs up to a quarter of a
+-- loop of arithmetic. So nothing asks for that unless somebody has chosen what needs it.
 -- @module sync.sampler
 
 local profile = require "jit.profile"
@@ -12,12 +11,12 @@ local profile = require "jit.profile"
 local sampler = {}
 
 local NEVER = 1000000000 -- ms of the processor's time
-local RANKS = {f = 1, l = 2}
 
-local precision          -- of what runs now, nil for nothing
+local isOn = false
+local isCompiledIn = false -- compiled code looks, too
 local interval = NEVER
 -- Tables of `fn`, which is called with a thread, the samples, and the state of the machine; and of
--- what that wants: `precision` and `ms`.
+-- what that wants: `inCompiled` and `ms`.
 local listeners = {}
 
 local function onSample(thread, count, state)
@@ -25,22 +24,23 @@ local function onSample(thread, count, state)
 end
 jit.off(onSample)
 
--- What all together want. Starting the profiler anew forgets compiled code, so it is done only for
--- what changes.
+-- What all together want. Starting the profiler so that compiled code looks forgets what was
+-- compiled, so it is done only for what changes.
 local function renew()
-  local wanted, ms = nil, NEVER
+  local inCompiled, ms = false, NEVER
   for _, each in ipairs(listeners) do
-    if not wanted or RANKS[each.precision] > RANKS[wanted] then wanted = each.precision end
+    inCompiled = inCompiled or each.inCompiled
     ms = math.min(ms, each.ms)
   end
-  if wanted == precision and ms == interval then return end
-  precision, interval = wanted, ms
+  local wanted = #listeners > 0
+  if wanted == isOn and inCompiled == isCompiledIn and ms == interval then return end
+  isOn, isCompiledIn, interval = wanted, inCompiled, ms
   if not wanted then return profile.stop() end
-  profile.start(("%si%d"):format(precision, interval), onSample)
+  profile.start(("%si%d"):format(inCompiled and "l" or "", interval), onSample)
 end
 
-local function add(fn, wanted, ms)
-  listeners[#listeners + 1] = {fn = fn, precision = wanted, ms = ms}
+local function add(fn, inCompiled, ms)
+  listeners[#listeners + 1] = {fn = fn, inCompiled = inCompiled, ms = ms}
   renew()
 end
 
@@ -50,7 +50,7 @@ end
 -- @tparam function fn called with the thread that runs, how many samples it stands for, and the
 -- state of the virtual machine as `jit.profile` has it
 function sampler.sample(ms, fn)
-  add(fn, "l", ms)
+  add(fn, true, ms)
 end
 
 --- Calls a function no more that `sample` was given.
@@ -65,16 +65,16 @@ end
 
 --- Calls a function when somebody else sends the profiler's signal. It must find out itself whether
 -- that is so, for it is called for samples, too. No error may leave it.
--- @tparam string wanted "f": where a function is entered or left, or "l": at each line
+-- @tparam boolean inCompiled at each line of compiled code, too
 -- @tparam function fn
-function sampler.onSignal(wanted, fn)
-  add(fn, wanted, NEVER)
+function sampler.onSignal(inCompiled, fn)
+  add(fn, inCompiled, NEVER)
 end
 
 --- Whether the profiler is this module's.
 -- @treturn boolean
 function sampler.isOn()
-  return precision ~= nil
+  return isOn
 end
 
 --- The places where a thread is, innermost first.

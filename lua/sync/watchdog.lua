@@ -2,8 +2,8 @@
 --
 -- A thread (src/core/watchdog.c) sees that one event has been handled for a second, and sends
 -- LuaJIT's profiler its signal. So this is called within the stuck handler, at the next bytecode
--- that is interpreted, or that compiled code lets it be seen at; see `sync.sampler`. When it isn't
--- called, the handler hangs in C, and the thread says so itself.
+-- that is interpreted; see `sync.sampler`. When it isn't called, the handler hangs in C, and the
+-- thread says so itself; or it is in compiled code, of which C was told where that begins.
 -- @module sync.watchdog
 
 local core = require "sync.core"
@@ -11,6 +11,8 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 local reserved = require "sync.reserved"
 local sampler = require "sync.sampler"
+local traces = require "sync.traces"
+local util = require "jit.util"
 
 local C, handle = core.C, core.handle
 
@@ -47,13 +49,40 @@ local function onSignal(thread)
   if found then C.sync_watchdog_tell(handle, table.concat(places, "\n")) end
 end
 
-for _, fn in ipairs {scriptPlaces, onSignal} do jit.off(fn, true) end
+local starts = {} -- where traces begin in the script, by number
+local starting    -- the same of the one that is recorded
+
+local function startOf(fn, pc, parent)
+  local info = util.funcinfo(fn, pc)
+  local source = info.source
+  if not source or source:sub(1, #reserved.root) == reserved.root then return starts[parent] end
+  return source:gsub("^[@=]", "") .. ":" .. info.currentline
+end
+
+-- One that begins in SYNC's own code, as a branch of another, begins where that does.
+local function onTrace(what, trace, fn, pc, parent)
+  if what == "start" then
+    starting = startOf(fn, pc, parent)
+  elseif what == "flush" then
+    starts = {}
+    C.sync_watchdog_trace(0, 0, 0, "")
+  elseif what == "stop" then
+    starts[trace] = starting
+    if not starting then return end
+    local code, address = util.tracemc(trace)
+    C.sync_watchdog_trace(trace, address, #code, starting)
+  end
+end
+
+for _, fn in ipairs {scriptPlaces, onSignal, startOf, onTrace} do jit.off(fn, true) end
+
+traces.listen(onTrace)
 
 -- A profiler of somebody else's stays: `sync-lua -jp`, or the script's own.
 local function listen()
   if isListening or C.sync_is_profiled() ~= 0 and not sampler.isOn() then return end
   isListening = true
-  sampler.onSignal(watchdog.handlerTimeout and "l" or "f", onSignal)
+  sampler.onSignal(watchdog.handlerTimeout ~= false, onSignal)
 end
 
 local function parse(option, value)

@@ -15,7 +15,7 @@ C_FLAGS := -std=c11 -D_GNU_SOURCE -iquote src -iquote spec/c -g -fvisibility=hid
 C_LIBS := $(shell pkg-config --libs libuv) $(IO_LIBS) -lssl -lcrypto -lz -lhttp_parser -lm -ldl -lpthread
 C_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-C_HELPERS := spec/c/test.c spec/c/server.c spec/c/client.c
+C_HELPERS := spec/c/test.c spec/c/text.c spec/c/server.c spec/c/client.c
 C_TESTS := $(filter-out spec/c/nats/%,$(wildcard spec/c/*/*_test.c))
 FUZZ_HELPERS := spec/fuzz/fuzz.c spec/fuzz/codec.c
 FUZZ_TARGETS := $(patsubst spec/fuzz/%_fuzz.c,%,$(wildcard spec/fuzz/*_fuzz.c))

@@ -80,6 +80,7 @@ int32_t server_tick(struct server *server, bool block) {
             server->bound = 0;
             continue;
         }
+        server->sync->cursor = i + 1; /* for the watchdog */
         record(server, &event);
         if (server->handle) {
             server->handle(server, &event);

@@ -173,7 +173,7 @@ describe("console", function()
   end)
 
   it("lets in few at a time", function()
-    local places = require "sync.console.places".find(server.pid)
+    local places = require "sync.places".find(server.pid)
     local path
     for _, place in ipairs(places) do path = path or io.open(place.folder) and place.path end
     local all = {}

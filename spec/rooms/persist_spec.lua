@@ -121,7 +121,9 @@ local function populate(self)
   local function join(node, id)
     local game = connect(self.nodes[node].port)
     game:call("name", "client " .. #connections)
-    local room = assert(id and game:joinById(id) or not id and game:create "Field")
+    local room, problem
+    if id then room, problem = game:joinById(id) else room, problem = game:create "Field" end
+    assert(room, problem and problem.message)
     local member = watch(self, room, node, game)
     for _, name in ipairs {"onRoomPaused", "onRoomBack", "onRoomLost"} do
       game:on(name, function(about)

@@ -38,8 +38,8 @@ void hold_pause(struct conn *conn, bool pause) {
 }
 
 /* Those that a backend only tells of are not read by whoever is told. */
-void hold_freeze(struct core *core, bool freeze) {
-    core->frozen = freeze;
+void hold_freeze(struct core *core, enum sync_frozen freeze) {
+    core->frozen = (uint8_t)freeze;
     bool all = !freeze || core->poller.backend->rests;
     for (uint32_t slot = 1; slot < core->conns.used && all; slot++) {
         struct conn *conn = core_conn(core, slot);

@@ -4,14 +4,19 @@
 
 #include "conn/conn.h"
 
-/* Whether the socket's bytes are waited for. a poller tells of bytes, and of their end,
+/* Whether it isn't read, as all aren't: see sync_freeze. */
+static inline bool hold_is_frozen(const struct conn *conn) {
+    return conn->core->frozen > (conn_options(conn)->leads ? SYNC_FROZEN_CLIENTS : 0);
+}
+
+/* Whether the socket's bytes are waited for. A poller tells of bytes, and of their end,
  * until they are read: a state that doesn't read them must not watch for them. Nothing
  * comes behind the client's end. A connection that is held is read when it is released;
  * one that is closing is read, and what comes thrown away, to see the end. */
 static inline bool hold_wants_bytes(const struct conn *conn) {
     switch (conn->state) {
     case CONN_OPEN:
-    case CONN_ENDING: return !conn->held && !conn->core->frozen;
+    case CONN_ENDING: return !conn->held && !hold_is_frozen(conn);
     case CONN_LEAVING:
     case CONN_LEFT: return false;
     default: return true;
@@ -30,4 +35,4 @@ void hold_pause(struct conn *conn, bool pause);
 
 /* Reads none of the clients that are open, and hands out none of their messages; or does
  * again. */
-void hold_freeze(struct core *core, bool freeze);
+void hold_freeze(struct core *core, enum sync_frozen freeze);

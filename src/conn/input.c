@@ -12,6 +12,7 @@
 #include "conn/calls.h"
 #include "conn/clock.h"
 #include "conn/codec.h"
+#include "conn/hold.h"
 #include "conn/rate.h"
 #include "conn/turn.h"
 #include "conn/work.h"
@@ -166,7 +167,7 @@ void input_client_ended(struct conn *conn) {
 
 static void resume(struct conn *conn) {
     work_begin(conn);
-    if (conn->owes_connect || conn->core->frozen) {
+    if (conn->owes_connect || hold_is_frozen(conn)) {
         turn_wait(conn);
         return;
     }

@@ -101,7 +101,8 @@ struct core {
     double memory_high;     /* bytes from which on the program is told, or 0 */
     uint32_t memory_looked; /* when, in ms */
 
-    struct worker *workers; /* those of this parent */
+    struct worker *workers;    /* those of this parent */
+    struct orphanage *adopted; /* and of the program before; or NULL */
     struct asker *askers;
     struct offer *offers;
     uint32_t *shares; /* clients of each worker, UINT32_MAX of one that's gone; or NULL */
@@ -129,11 +130,11 @@ struct core {
     double names;             /* what clients' names have in common: see sync_name */
     uint64_t handed_out;      /* when the last batch was, in ns */
 
-    bool crowded; /* this tick had no room for a client whose turn it was */
-    bool polling; /* libuv runs, and may sleep */
-    bool filling; /* events may be pushed: the batch isn't handed out */
-    bool trim;    /* at the end of the tick */
-    bool frozen;  /* clients that are open aren't read */
+    bool crowded;   /* this tick had no room for a client whose turn it was */
+    bool polling;   /* libuv runs, and may sleep */
+    bool filling;   /* events may be pushed: the batch isn't handed out */
+    bool trim;      /* at the end of the tick */
+    uint8_t frozen; /* enum sync_frozen: clients that are open aren't read */
 };
 
 static inline struct core *core_of(struct sync *sync) {

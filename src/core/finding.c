@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/luajit.h"
+#include "core/traces.h"
 
 enum { MOST_TOLD = 8 /* calls */, TEXT = 1024 };
 
@@ -30,6 +31,10 @@ static _Unwind_Reason_Code note_call(struct _Unwind_Context *context, void *argu
     struct finding *finding = argument;
     uintptr_t address = _Unwind_GetIP(context);
     finding->compiled = !luajit_is_native(address);
+    if (finding->compiled) {
+        const char *place = traces_place(address);
+        snprintf(finding->trace, sizeof(finding->trace), "%s", place ? place : "");
+    }
     if (finding->compiled || finding->call_count == FINDING_CALLS) {
         return _URC_END_OF_STACK;
     }
@@ -155,7 +160,7 @@ void finding_say(const struct finding *finding, bool json, double seconds) {
     snprintf(message, sizeof(message),
              "a handler is stuck, nobody is served: %s has not ended for %.1f s", handler,
              seconds);
-    append_place(message, finding->stack);
+    append_place(message, finding->stack[0] ? finding->stack : finding->trace);
     if (client->address[0]) {
         fields[count++] = (struct log_field){"address", client->address, false};
     }

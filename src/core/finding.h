@@ -3,6 +3,7 @@
  * the last, on another, tells. */
 #pragma once
 
+#include "core/traces.h"
 #include "core/watchdog.h"
 
 enum { FINDING_CALLS = 32, FINDING_STACK = 2048 };
@@ -14,8 +15,9 @@ struct finding {
     int call_count;
     char stack[FINDING_STACK]; /* where Lua is: lines of file:line, innermost first; empty
                                   when that is not known */
-    bool stands;               /* it is the event that was asked about */
-    bool compiled;             /* they were made by compiled code */
+    char trace[TRACES_PLACE]; /* where compiled code begins that runs, if that is known */
+    bool stands;              /* it is the event that was asked about */
+    bool compiled;            /* they were made by compiled code */
 };
 
 /* Of the batch's event at this place, counted from 1; 0: none. */

@@ -33,7 +33,7 @@
 #include "core/luajit.h"
 
 enum {
-    PATIENCE = 8, /* times that, until a thread is taken to answer no signal */
+    PATIENCE = 4, /* questions without an answer, until a thread is taken to give none */
     WAKES = 8,    /* in the time that a handler may take */
     TRY_MS = 50,  /* between two errors */
     TRIES = 18,
@@ -68,6 +68,7 @@ static struct watchdog {
     uint32_t ending;     /* ms; 0: handlers are not ended */
     struct spot suspect; /* what questions are about */
     bool reported;       /* it is in the log */
+    int unanswered;      /* questions */
     atomic_bool insists; /* on ending it, whoever catches the error */
     _Atomic(enum question) question;
     atomic_bool asks;        /* Lua for what runs there */
@@ -263,7 +264,7 @@ static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) 
         note_dwelling(watchdog, now, *count);
         atomic_store(&watchdog->seconds, slice * *count);
         if (*count >= WAKES && !watchdog->reported && tell(watchdog, now) &&
-            *count >= PATIENCE * WAKES) {
+            ++watchdog->unanswered >= PATIENCE) {
             say_silent(watchdog);
         }
         if (watchdog->ending && slice * *count * 1000 >= watchdog->ending) {
@@ -275,6 +276,7 @@ static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) 
         say_moved(watchdog, slice * *count);
         watchdog->reported = false;
     }
+    watchdog->unanswered = 0;
     *last = now;
     *count = 0;
 }

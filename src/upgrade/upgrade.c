@@ -38,8 +38,8 @@ int32_t sync_is_next(void) {
 }
 
 void sync_freeze(struct sync *sync, int32_t freeze) {
-    sync_hold_accepting(sync, freeze);
-    hold_freeze(core_of(sync), freeze != 0);
+    sync_hold_accepting(sync, freeze != SYNC_FROZEN_NOT);
+    hold_freeze(core_of(sync), (enum sync_frozen)freeze);
 }
 
 int32_t sync_next_say(int32_t fd, const char *text, uint32_t milliseconds) {
@@ -151,7 +151,7 @@ int32_t sync_rests(struct sync *sync) {
     struct core *core = core_of(sync);
     for (uint32_t slot = 1; slot < core->conns.used; slot++) {
         struct conn *conn = core_conn(core, slot);
-        if (conn && !carry_rests(conn)) {
+        if (conn && hold_is_frozen(conn) && !carry_rests(conn)) {
             return 0;
         }
     }

@@ -2,6 +2,7 @@
 #include "workers/broker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -245,6 +246,117 @@ int broker_serve(struct core *core, int fd) {
     return 0;
 }
 
+int broker_offer(struct core *core, const char *name, uint32_t number, int fd) {
+    struct offer *offer = calloc(1, sizeof(*offer));
+    if (!offer) {
+        close(fd);
+        return UV_ENOMEM;
+    }
+    snprintf(offer->key.host, HOST_SIZE, "%s", name);
+    offer->key.port = number;
+    offer->next = core->offers;
+    core->offers = offer;
+    return take_offer(offer, fd, SYNC_TRANSPORT_UNIX);
+}
+
+void broker_withdraw(struct core *core, const char *name, uint32_t number) {
+    struct port_request key = {.port = number};
+    uint32_t count;
+    snprintf(key.host, HOST_SIZE, "%s", name);
+    struct offer **link = find_offer(core, &key, &count);
+    struct offer *offer = *link;
+    if (offer) {
+        *link = offer->next;
+        free_offer(offer);
+    }
+}
+
+static struct asker *asker_at(const struct core *core, uint32_t place) {
+    struct asker *asker = core->askers;
+    while (asker && place-- > 0) {
+        asker = asker->next;
+    }
+    return asker;
+}
+
+static uint32_t place_of(const struct core *core, const struct asker *wanted) {
+    uint32_t place = 0;
+    for (const struct asker *asker = core->askers; asker && asker != wanted;
+         asker = asker->next) {
+        place++;
+    }
+    return place;
+}
+
+int broker_write_asker(const struct core *core, uint32_t place, int *fds) {
+    const struct asker *asker = asker_at(core, place);
+    fds[0] = asker ? asker->fd : -1;
+    return asker ? 1 : -1;
+}
+
+int broker_write_offer(const struct core *core, uint32_t place, struct record *record,
+                       int *fds) {
+    const struct offer *offer = core->offers;
+    while (offer && place-- > 0) {
+        offer = offer->next;
+    }
+    if (!offer) {
+        return -1;
+    }
+    record_bytes(record, offer->key.host, strlen(offer->key.host));
+    record_number(record, offer->key.port, 4);
+    record_number(record, offer->key.keepalive, 4);
+    record_number(record, offer->key.turn, 4);
+    for (uint32_t i = 0; i < offer->answer.count; i++) {
+        record_number(record, offer->answer.transports[i], 1);
+        fds[i] = offer->fds[i];
+    }
+    for (const struct hold *hold = offer->holds; hold; hold = hold->next) {
+        record_number(record, place_of(core, hold->asker), 4);
+    }
+    return (int)offer->answer.count;
+}
+
+/* The askers stand in the other order now: the one that was read last is the first. */
+static int read_holds(struct core *core, struct offer *offer, struct reading *reading) {
+    uint32_t count = place_of(core, NULL);
+    while (reading->length > 0 && !reading->failed) {
+        uint32_t place = (uint32_t)reading_number(reading, 4);
+        struct hold *hold = place < count ? malloc(sizeof(*hold)) : NULL;
+        if (!hold) {
+            return place < count ? UV_ENOMEM : UV_EINVAL;
+        }
+        *hold = (struct hold){offer->holds, asker_at(core, count - 1 - place)};
+        offer->holds = hold;
+    }
+    return 0;
+}
+
+int broker_read_offer(struct core *core, struct reading *reading, const int *fds,
+                      uint32_t count) {
+    size_t length;
+    const char *host = reading_bytes(reading, &length);
+    struct offer *offer = calloc(1, sizeof(*offer));
+    if (!offer || count > BIND_MOST || length >= HOST_SIZE) {
+        free(offer);
+        return offer ? UV_EINVAL : UV_ENOMEM;
+    }
+    memcpy(offer->key.host, host, length);
+    offer->key.port = (uint32_t)reading_number(reading, 4);
+    offer->key.keepalive = (uint32_t)reading_number(reading, 4);
+    offer->key.turn = (uint32_t)reading_number(reading, 4);
+    for (uint32_t i = 0; i < count; i++) {
+        take_offer(offer, fds[i], (int)reading_number(reading, 1));
+    }
+    int error = read_holds(core, offer, reading);
+    struct offer **last = &core->offers;
+    while (*last) {
+        last = &(*last)->next;
+    }
+    *last = offer;
+    return error < 0 || reading->failed ? UV_EINVAL : 0;
+}
+
 void broker_close(struct core *core) {
     while (core->askers) {
         forget_asker(core->askers);
@@ -344,4 +456,22 @@ int broker_ask(struct core *core, const char *host, uint32_t port, uint32_t keep
     }
     *request = asked;
     return 0;
+}
+
+static int keep_fetched(void *context, int fd, int transport) {
+    (void)transport;
+    *(int *)context = fd;
+    return 0;
+}
+
+int broker_fetch(struct core *core, const char *name, uint32_t number) {
+    int fd = UV_ENOENT;
+    struct port_request *request = NULL;
+    int error = broker_ask(core, name, number, 0, keep_fetched, &fd, &request);
+    if (error < 0) {
+        return error;
+    }
+    broker_give_back(core, request);
+    free(request);
+    return fd;
 }

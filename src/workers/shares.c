@@ -42,6 +42,16 @@ int shares_new(struct core *core, uint32_t count) {
     return 0;
 }
 
+int shares_go_on(struct core *core, int fd, uint32_t count) {
+    int error = shares_map(core, fd, count, count);
+    if (error < 0) {
+        close(fd);
+        return error;
+    }
+    core->shares_fd = fd;
+    return 0;
+}
+
 void shares_leave(struct core *core, uint32_t number) {
     if (core->shares && number >= 1 && number <= core->share_count) {
         __atomic_store_n(&core->shares[number - 1], UINT32_MAX, __ATOMIC_RELAXED);

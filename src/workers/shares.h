@@ -4,6 +4,10 @@
 
 #include "core/core.h"
 
+/* The same in the parent's next program, which has the descriptor; it's the core's then.
+ */
+int shares_go_on(struct core *core, int fd, uint32_t count);
+
 /* Maps the memory of `count` workers; `own` is this one's place, or `count` for the
  * parent. Returns 0 or an error code. */
 int shares_map(struct core *core, int fd, uint32_t count, uint32_t own);

@@ -56,16 +56,21 @@ static void on_ended(uv_process_t *process, int64_t status, int signal) {
     forget(worker);
 }
 
-/* The environment with VARIABLE in it; freed with free. NULL when memory ran out. */
-static char **environment_with(char *variable) {
+enum { MOST_VARIABLES = 2 };
+
+/* The environment with these in it, NULL behind the last; freed with free. NULL when
+ * memory ran out. */
+static char **environment_with(char *const *variables) {
     size_t count = 0;
     while (environ[count]) {
         count++;
     }
-    char **all = calloc(count + 2, sizeof(*all));
+    char **all = calloc(count + MOST_VARIABLES + 1, sizeof(*all));
     if (all) {
         memcpy(all, environ, count * sizeof(*all));
-        all[count] = variable;
+    }
+    for (size_t i = 0; all && variables[i]; i++) {
+        all[count + i] = variables[i];
     }
     return all;
 }
@@ -82,8 +87,8 @@ static int own_program(char *program, size_t size) {
 
 /* `fds` are those from FD_BUS on, `count` of them. */
 static int start(struct worker *worker, const char *program, const char *const *arguments,
-                 char *variable, const int32_t *fds, int count) {
-    char **environment = environment_with(variable);
+                 char *const *variables, const int32_t *fds, int count) {
+    char **environment = environment_with(variables);
     int error = environment ? 0 : UV_ENOMEM;
     uv_stdio_container_t stdio[FD_COUNT] = {{.flags = UV_IGNORE}};
     for (int fd = 0; fd < FD_BUS + count; fd++) {
@@ -107,7 +112,7 @@ static int start(struct worker *worker, const char *program, const char *const *
 
 /* Starts a process that is known from now on. Returns its id, or an error code. */
 static int spawn(struct core *core, const char *program, const char *const *arguments,
-                 char *variable, const int32_t *fds, int fd_count) {
+                 char *const *variables, const int32_t *fds, int fd_count) {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (!worker || batch_reserve(&core->batch, 1) < 0) {
         free(worker);
@@ -121,7 +126,7 @@ static int spawn(struct core *core, const char *program, const char *const *argu
         worker->next->link = &worker->next;
     }
     core->workers = worker;
-    int error = start(worker, program, arguments, variable, fds, fd_count);
+    int error = start(worker, program, arguments, variables, fds, fd_count);
     if (error < 0) {
         batch_unreserve(&core->batch, 1);
         forget(worker);
@@ -131,21 +136,24 @@ static int spawn(struct core *core, const char *program, const char *const *argu
 }
 
 int spawn_worker(struct core *core, const char *const *arguments, uint32_t number,
-                 uint32_t count, const int32_t *fds) {
+                 uint32_t count, const char *takes, const int32_t *fds) {
     char program[PATH_MAX];
     char variable[sizeof(VARIABLE) + 32];
+    char taking[sizeof(SPAWN_NEXT) + 32];
     snprintf(variable, sizeof(variable), "%s=%u/%u", VARIABLE, number, count);
-    int error = own_program(program, sizeof(program));
+    snprintf(taking, sizeof(taking), "%s=%s", SPAWN_NEXT, takes ? takes : "");
+    int error = takes ? 0 : own_program(program, sizeof(program));
     if (error < 0) {
         return error;
     }
-    return spawn(core, program, arguments, variable,
+    return spawn(core, takes ? arguments[0] : program, arguments,
+                 (char *[]){variable, takes ? taking : NULL, NULL},
                  (const int32_t[]){fds[0], fds[1], core->shares_fd}, FD_COUNT - FD_BUS);
 }
 
 int spawn_next(struct core *core, const char *const *arguments, int32_t fd) {
     char variable[] = SPAWN_NEXT "=1";
-    return spawn(core, arguments[0], arguments, variable, &fd, 1);
+    return spawn(core, arguments[0], arguments, (char *[]){variable, NULL}, &fd, 1);
 }
 
 bool spawn_is_next(void) {

@@ -3,9 +3,10 @@
 
 #include "core/core.h"
 
-/* See sync_spawn. */
+/* See sync_spawn. With `takes` it's a process that takes over, or tries (see
+ * sync_spawn_next), by this one's name: the program is found anew, as a shell would. */
 int spawn_worker(struct core *core, const char *const *arguments, uint32_t number,
-                 uint32_t count, const int32_t *fds);
+                 uint32_t count, const char *takes, const int32_t *fds);
 
 /* See sync_worker_begin. */
 int spawn_begin(struct core *core);

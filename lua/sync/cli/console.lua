@@ -4,7 +4,7 @@
 
 local cjson = require "cjson.safe"
 local loop = require "sync.loop"
-local places = require "sync.console.places"
+local places = require "sync.places"
 local task = require "sync.task"
 local tcp = require "sync.socket.tcp"
 local terminal = require "sync.cli.terminal"

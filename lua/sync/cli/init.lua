@@ -310,13 +310,11 @@ local function runWorkers(text)
     fail(problem)
     return 2
   end
-  local words, first = {}, 0
-  while arg[first - 1] do first = first - 1 end
-  for i = first, #arg do words[#words + 1] = arg[i] end
   local door = require "sync.console.door"
   require "sync.console".whenFirst(function() require "sync.console.parent" end)
   door.open()
-  local code = workers.run(count, words)
+  local code = workers.run(count, require "sync.core".commandLine(),
+    require "sync.upgrade.parent")
   door.close()
   return code
 end

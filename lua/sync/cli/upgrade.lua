@@ -8,7 +8,7 @@ local upgrade = require "sync.upgrade"
 local C = core.C
 
 local USR2 = 12
-local WAIT_MS = 90000 -- more than a trial may take
+local WAIT_MS = 90000 -- more than a trial, or a worker's hand-over, may take
 
 local function fail(text)
   log.print("sync-lua: upgrade: " .. text)
@@ -45,7 +45,8 @@ function cli.main(words)
   if fd < 0 then return fail("somebody else waits for an upgrade of it") end
   local code = C.sync_kill(process, USR2)
   if code < 0 then return fail(select(2, core.problem(code))) end
-  local said, why = core.hear(fd, WAIT_MS)
+  local said, why
+  repeat said, why = core.hear(fd, WAIT_MS) until not said or not said:find "^going: "
   if not said then return fail("no answer: " .. why) end
   local done = said:match "^done: (.*)"
   if not done then return fail((said:gsub("^failed: ", ""))) end

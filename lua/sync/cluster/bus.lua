@@ -1,5 +1,6 @@
 --- The engine of workers, which needs no installation: a worker's connection to its parent, and
--- by the parent to the other workers.
+-- by the parent to the other workers. Those who have much to say to each other have ways of their
+-- own (see lua/sync/cluster/ways.lua).
 --
 -- Frames have a length before them. Their first byte is their type; a message's is followed by
 -- the topic's length and the topic, and goes through the parent as it is.
@@ -8,7 +9,9 @@
 local Connector = require "sync.connector"
 local Engine = require "sync.cluster.engine"
 local Protocol = require "sync.protocol"
+local Ways = require "sync.cluster.ways"
 local buffer = require "string.buffer"
+local loop = require "sync.loop"
 
 local ANSWER_SECONDS = 5
 
@@ -16,6 +19,8 @@ local bus = {
   PUBLISH = 1, SUBSCRIBE = 2, UNSUBSCRIBE = 3, REQUEST = 4, ANSWER = 5, DROPPED = 6,
   LISTENS = 7,
   RELOAD = 8, RELOADED = 9, -- asked by either, and answered
+  WAY = 10,                 -- to a topic, as a message: see lua/sync/cluster/ways.lua
+  UPGRADE = 11, UPGRADED = 12, -- asked by the parent; what came of it
   --- The operation that the parent answers by itself: that it has come so far.
   SETTLE = "settle",
   --- Topics that a worker may hear of.
@@ -35,6 +40,8 @@ function bus.topicOf(data)
   return data:sub(3, 2 + length), 3 + length
 end
 
+local function frameOf(type, topic) return char(type, #topic) .. topic end
+
 local Bus = Engine:extend("Bus")
 Bus.kind = "the bus"
 Bus.maxTopics = bus.MOST_TOPICS
@@ -43,7 +50,8 @@ Bus.maxTopics = bus.MOST_TOPICS
 -- @tparam[opt] table handlers as for `attach`
 -- @treturn sync.cluster.engine with `connect`
 function bus.open(handlers)
-  return Bus:new {handlers = handlers, up = false,
+  local self
+  self = Bus:new {handlers = handlers, up = false,
     link = false,                     -- the connection, while there is one
     early = {}, earlyBytes = 0,       -- frames that wait for it
     owed = {},                        -- topics that the parent must hear of, and in which way
@@ -52,7 +60,14 @@ function bus.open(handlers)
     pending = {}, pendingCount = 0,   -- operations that wait for answers, by number
     calls = {}, first = 1, last = 0,  -- the same, in the order of their times
     reloads = {}, reloadCount = 0,    -- functions that wait for an answer, by number
-    version = 1, reload = false}      -- see onReload
+    version = 1, reload = false,      -- see onReload
+    upgrade = false}                  -- see onUpgrade
+  self.ways = Ways.open(bus.settings, {
+    say = function(topic, said) self:put(frameOf(bus.WAY, topic) .. buffer.encode(said)) end,
+    pass = function(topic, bytes) self:pass(topic, bytes) end,
+    hear = function(topic, bytes) self:tell("onMessage", topic, bytes) end,
+  }, self.maxBuffer)
+  return self
 end
 
 -- The connection.
@@ -74,6 +89,11 @@ local on = {}
 on[bus.PUBLISH] = function(engine, data)
   local topic, from = bus.topicOf(data)
   if engine.topics[topic] then engine:tell("onMessage", topic, data:sub(from)) end
+end
+
+on[bus.WAY] = function(engine, data)
+  local topic, from = bus.topicOf(data)
+  if engine.topics[topic] then engine.ways:told(buffer.decode(data:sub(from))) end
 end
 
 on[bus.ANSWER] = function(engine, data)
@@ -115,6 +135,19 @@ function Bus:onReload(reload, renumber)
   self.reload, self.renumber = reload, renumber
 end
 
+on[bus.UPGRADE] = function(engine, data)
+  engine.upgrade(buffer.decode(data:sub(2)))
+end
+
+--- Has the parent's words about an upgrade heard, which are tables.
+function Bus:onUpgrade(upgrade) self.upgrade = upgrade end
+
+--- Tells the parent what came of one.
+-- @tparam table said
+function Bus:tellUpgraded(said)
+  self:put(char(bus.UPGRADED) .. buffer.encode(said))
+end
+
 --- Asks the parent for another version of the script, in all workers.
 function Bus:askReload(back, done)
   local number = self.reloadCount + 1
@@ -140,27 +173,73 @@ end
 -- @tparam number fd of the socket that the parent has given
 -- @tparam function gone called when the parent has gone
 function Bus:connect(fd, gone)
+  assert(self:connector(gone):adopt(fd))
+end
+
+--- What makes a socket the connection to the parent.
+-- @tparam function gone
+function Bus:connector(gone)
   self.gone = gone
   local connector = assert(Connector.new(Link, {}, true))
   connector.owner = self
-  assert(connector:adopt(fd))
+  return connector
 end
 
---- Tells the parent that the script is right.
-function Bus:tellListening()
-  self:put(char(bus.LISTENS))
+-- The connection goes on in the process that takes this one's place.
+
+--- What that one has to know.
+-- @treturn table
+function Bus:pack()
+  local topics = {}
+  for topic in pairs(self.topics) do topics[#topics + 1] = topic end
+  return {id = self.link.id, last = self.last, dropped = self.dropped, topics = topics}
 end
 
-function Bus:connected(link)
+--- It has it: nothing is sent from here any more.
+function Bus:release()
+  self.isGiven, self.closed, self.up, self.link = true, true, false, false
+  self.ways:release()
+  self:failAll()
+end
+
+--- Makes it this process's. What is said waits still, until `goOn`.
+-- @tparam number slot of the connection
+-- @tparam table told of `pack`
+-- @tparam Connector connector
+function Bus:take(slot, told, connector)
+  self.taken = loop.adopt(slot, connector, told.id)
+  self.taken.clients:add(self.taken)
+  self.taken.engine = self
+  self.last, self.first, self.dropped = told.last, told.last + 1, told.dropped
+  self.before = told.topics
+end
+
+--- The process before has gone. Topics that it has heard of are given back, if this one doesn't.
+function Bus:goOn()
+  self:connected(self.taken, true)
+  for _, topic in ipairs(self.before) do
+    if not self.topics[topic] then self:tellTopic(topic, bus.UNSUBSCRIBE) end
+  end
+  self.taken, self.before = nil, nil
+end
+
+--- Tells the parent that the script is right, and for which signals it has handlers: a list of
+-- numbers.
+function Bus:tellListening(signals)
+  self:put(char(bus.LISTENS) .. buffer.encode(signals))
+end
+
+function Bus:connected(link, wasUp)
   self.link, self.up = link, true
   for _, data in ipairs(self.early) do link:send(data) end
   self.early, self.earlyBytes = {}, 0
   self:tellOwed()
-  self:tell "onUp"
+  if not wasUp then self:tell "onUp" end
 end
 
 -- Without its parent a worker has no future.
 function Bus:lost()
+  if self.isGiven then return end
   self.closed, self.link, self.up = true, false, false
   self:failAll()
   self:tell("onDown", "the parent has gone")
@@ -194,6 +273,7 @@ end
 
 function Bus:shut()
   self.up = false
+  self.ways:close()
   for _, call in pairs(self.pending) do self:tellLater(call.done, nil, "away") end
   for _, done in ipairs(self.unsettled) do self:tellLater(done, nil, "away") end
   self.pending, self.pendingCount, self.unsettled = {}, 0, {}
@@ -202,15 +282,29 @@ end
 
 -- Messages.
 
-function Bus:carry(topic, bytes)
-  return self:put(char(bus.PUBLISH, #topic) .. topic .. bytes) or
+function Bus:pass(topic, bytes)
+  return self:put(frameOf(bus.PUBLISH, topic) .. bytes) or
     self:drop(1, "the parent reads too slowly")
 end
 
---- Bytes that the parent has not taken yet.
+function Bus:carry(topic, bytes)
+  local way = self.ways.byTopic[topic]
+  local isSent
+  if way then isSent = way:take(bytes) end
+  if isSent == nil then return self:pass(topic, bytes) end
+  return isSent or self:drop(1, "another worker reads too slowly")
+end
+
+function Bus:pair(own, topic)
+  self.ways:add(own, topic)
+end
+
+--- Bytes that the parent has not taken yet; of a topic with a way of its own, the sibling.
+-- @tparam[opt] string topic
 -- @treturn number
-function Bus:unsent()
-  return self.link and self.link:queued() or self.earlyBytes
+function Bus:unsent(topic)
+  local way = topic and self.ways.byTopic[topic]
+  return way and way:unsent() or self.link and self.link:queued() or self.earlyBytes
 end
 
 -- Tells the parent of a topic, as soon as the queue takes it.

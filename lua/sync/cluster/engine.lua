@@ -28,7 +28,7 @@
 --     hear(topic), unhear(topic)
 --     confirm(done)           tells when what is heard stands: see `settle`
 --     ask(name, done, …)      does one of the nine operations: its arguments are in their order
---     isUp(), unsent(), shut()
+--     isUp(), unsent(topic), shut()
 --
 -- @classmod sync.cluster.engine
 
@@ -175,6 +175,12 @@ function Engine:settle(done)
   if self.closed then return self:tellLater(done, nil, "away") end
   self:confirm(done)
 end
+
+--- Tells of two topics that one engine alone hears each, so that messages of the two to each other
+-- may take a shorter way: in their order, as all.
+-- @tparam string own the one that this engine hears
+-- @tparam string topic the other's
+function Engine:pair(own, topic) end -- luacheck: ignore own topic
 
 -- Values.
 

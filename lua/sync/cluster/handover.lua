@@ -58,6 +58,13 @@ function Handover:begin(client)
   if client._wire == json then self.journal:begin(client) end
 end
 
+--- A session of the process before goes on.
+function Handover:goOn(client, sid)
+  if sid then self.journal:goOn(client, sid) elseif client._wire == json then
+    self.journal:begin(client)
+  end
+end
+
 --- A session keeps a text as its last. An event has the same name on all nodes; what is for
 -- the client alone has none.
 function Handover:kept(session, text, event)

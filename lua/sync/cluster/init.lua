@@ -105,7 +105,7 @@ end
 function Cluster:publish(stream, type, body, kind)
   if isControl(type) then stream = self.streams:controlOf(stream) end
   self.streams:note(stream)
-  if not isControl(type) and self.engine:unsent() > MOST_UNSENT then
+  if not isControl(type) and self.engine:unsent(stream.topic) > MOST_UNSENT then
     stream.number = stream.number + 1 -- others notice that this one is missing
     self.shed = self.shed + 1
     log.limited("warn", "shed", "the engine doesn't keep up: messages to other nodes are " ..
@@ -169,6 +169,7 @@ function Cluster:meet(number, epoch, before)
   local peer = Peer.new(number, epoch, before and before.epoch, self.streams:add("n" .. number),
     self.clock)
   self.nodes[number] = peer
+  self.engine:pair("n" .. self.node, peer.stream.topic)
   return peer
 end
 
@@ -417,10 +418,13 @@ end
 --- Makes it a node, by an engine.
 -- @tparam sync.cluster.engine engine
 -- @tparam[opt] number number of the node; nil: one that no other has
-function Cluster:link(engine, number)
+-- @tparam[opt] table before what lua/sync/cluster/carried.lua says of the same node in the process
+-- before
+function Cluster:link(engine, number, before)
   self.engine = engine
-  self.epoch = math.floor(os.time() * 16 + core.randomNumber(16)) % 2 ^ 32
-  self.streams = Streams.new(self.clock)
+  self.epoch = before and before.epoch or
+    math.floor(os.time() * 16 + core.randomNumber(16)) % 2 ^ 32
+  self.streams = Streams.new(self.clock, before and before.lastStream)
   self.everybody = self.streams:add(EVERYBODY)
   self.presence = Presence.new(self)
   self.journal = Journal.new(self)
@@ -443,7 +447,8 @@ function Cluster:stop()
   if self.isOver then return end
   self.isOver = true
   self.presence:flush()
-  self:tellAll(frame.BYE, {})
+  -- To each, so that nothing comes behind it that was said before.
+  for _, peer in pairs(self.nodes) do self:tell(peer, frame.BYE, {}) end
   self.clock.stopTimer(self.beatTimer)
   if self.numberTimer then
     self.clock.stopTimer(self.numberTimer)

@@ -206,6 +206,12 @@ function Journal:begin(client)
   end
 end
 
+--- A session goes on that another process of this node has begun, with its number.
+function Journal:goOn(client, sid)
+  client._session.sid, client._session.statedAt = sid, self.now()
+  self.sessions[sid] = client
+end
+
 --- A session begins anew, with the number that it has: what was written of it before counts no
 -- more.
 function Journal:restart(client)

@@ -63,6 +63,21 @@ function Kept:begin(id)
   return new(self, id, {epoch = 1, token = self.lease.token, count = 0})
 end
 
+--- What the next process of this node has to know of a record, while nothing is being written.
+function Record:pack()
+  return {said = self.said, text = self.text, unsure = self.unsure, writings = self.writings,
+    left = self.left, isLost = self.isLost}
+end
+
+--- The record there.
+-- @tparam string id
+-- @tparam table told of `pack`
+function Kept:goOn(id, told)
+  local record = new(self, id, told.said, told.text)
+  for name, value in pairs(told) do record[name] = value end
+  return record
+end
+
 local function decode(text)
   local ok, said = pcall(frame.decode, text, 0)
   return ok and type(said) == "table" and type(said.epoch) == "number" and said or nil

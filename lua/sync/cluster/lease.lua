@@ -38,8 +38,9 @@ end
 --- Makes one. It holds as soon as the engine has said so.
 -- @tparam sync.cluster.engine engine
 -- @tparam string name that no other node has, nor this one in another life
--- @tparam[opt] table given `clock`, and `onLost`, a function that is called with the token of a
--- lease that is over; there is a new one then
+-- @tparam[opt] table given `clock`, `onLost`, a function that is called with the token of a lease
+-- that is over (there is a new one then), and `before`, of `pack`: a lease of this node in the
+-- process before, which goes on
 -- @treturn Lease
 function Lease.open(engine, name, given)
   given = given or {}
@@ -48,6 +49,7 @@ function Lease.open(engine, name, given)
     clock = time, now = time.awake or time.now, onLost = given.onLost or function() end,
     seen = {}} -- of others, by token: the value, and since when it's that
   begin(self)
+  for field, value in pairs(given.before or {}) do self[field] = value end
   self:renew()
   local pause = Lease.RENEW_SECONDS
   self.timer = time.startTimer(pause, pause, function() self:renew() end)
@@ -87,6 +89,12 @@ function Lease:renew()
       renewed(self, self.tried) -- one before was done
       self:renew()
     end)
+end
+
+--- What the next process of this node has to know, while no answer is waited for.
+function Lease:pack()
+  return {round = self.round, token = self.token, count = self.count, due = self.due,
+    tried = self.tried}
 end
 
 --- Gives it up: what was kept under it may be taken at once.

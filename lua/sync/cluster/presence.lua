@@ -146,17 +146,25 @@ local function valueOf(client, room)
   return values.note(joined and joined[room.name], "a member's value")
 end
 
--- A client has come into the room, or gone.
-function Room:note(client, isIn)
+-- What is to be told of a member: its value as a text, or that it has gone.
+local function change(self, id, text)
   local presence = self.presence
   if not self.changes then
     self.changes = {}
     presence.changed[#presence.changed + 1] = self
     loop.atEnd(presence.atEnd)
   end
-  self.changes[client.id] = isIn and valueOf(client, self.set)
+  self.changes[id] = text
+end
+
+-- A client has come into the room, or gone.
+function Room:note(client, isIn)
+  change(self, client.id, isIn and valueOf(client, self.set))
   if isIn then self:hear() end
 end
+
+--- A member of the process before isn't in the room any more.
+function Room:noteGone(id) change(self, id, false) end
 
 -- Whether a room may be one that was looked at.
 function Room:mayLook()

@@ -16,6 +16,12 @@ local asked, lastAsked = {}, 0 -- {worker, done, timer}, by number
 --- The number of the version that workers have.
 function reloads.version() return version end
 
+--- The version is that of the program before.
+function reloads.goOn(number) version = number end
+
+--- Whether a reload is under way.
+function reloads.isUnderWay() return isUnderWay end
+
 --- Tells a worker which that is, when it has begun later than others.
 function reloads.tell(slot)
   local link = loop.clients[slot]

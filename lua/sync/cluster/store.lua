@@ -9,6 +9,7 @@ local Engine = require "sync.cluster.engine"
 local clock = require "sync.cluster.clock"
 
 local SWEEP = 8             -- keys that are looked at when one is written
+local PIECE = 10000         -- values in a list for the next process, about
 local OVERHEAD = 64         -- bytes that a key costs beside its own and its value's
 
 local Store = {
@@ -157,23 +158,52 @@ function Store:remove(key, done)
   (done or nothing)(find(self, key) ~= nil and drop(self, key))
 end
 
---- All values, for the next process: a list of {key, value, seconds that it has left or nil}.
-function Store:pack()
-  local list, time = {}, self.clock.now()
+-- Logs are entries without a value.
+
+local function packEntry(key, entry, seconds)
+  if entry.value then return {key, seconds, entry.value} end
+  local packed = {key, seconds, false, entry.first}
+  for number = entry.first, entry.last do packed[#packed + 1] = entry.list[number] end
+  return packed
+end
+
+--- Tells the next process all values and logs.
+-- @tparam function visit called with lists of {key, seconds that it has left or false, value}, or
+-- {key, seconds, false, number of the first entry, entries …}
+function Store:pack(visit)
+  local list, count, time = {}, 0, self.clock.now()
   for key, entry in pairs(self.entries) do
-    if entry.value and (not entry.due or entry.due > time) then
-      list[#list + 1] = {key, entry.value, entry.due and entry.due - time}
+    if not entry.due or entry.due > time then
+      list[#list + 1] = packEntry(key, entry, entry.due and entry.due - time)
+      count = count + #list[#list]
+    end
+    if count >= PIECE then
+      visit(list)
+      list, count = {}, 0
     end
   end
-  return list
+  if list[1] then visit(list) end
 end
 
---- Takes them.
+local function unpackLog(self, packed)
+  local key = packed[1]
+  local entry = {size = #key + OVERHEAD, list = {}, first = packed[4], due = dueIn(self, packed[2])}
+  entry.last = entry.first + #packed - 5
+  for i = 5, #packed do
+    entry.list[entry.first + i - 5] = packed[i]
+    entry.size = entry.size + #packed[i] + OVERHEAD
+  end
+  drop(self, key)
+  self.entries[key] = entry
+  self.keys, self.bytes = self.keys + 1, self.bytes + entry.size
+end
+
+--- Takes one of these lists.
 function Store:unpack(list)
-  for _, entry in ipairs(list) do put(self, entry[1], entry[2], entry[3]) end
+  for _, packed in ipairs(list) do
+    if packed[3] then put(self, packed[1], packed[3], packed[2]) else unpackLog(self, packed) end
+  end
 end
-
--- Logs are entries without a value.
 
 -- Drops one of the next logs, the largest, for one that has a key.
 local function dropLog(self, key)

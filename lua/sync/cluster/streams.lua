@@ -19,10 +19,11 @@ Streams.__index = Streams
 
 --- Makes a node's, of which there are none.
 -- @tparam table clock
-function Streams.new(clock)
+-- @tparam[opt=0] number last id that was a stream's: of a node that goes on in another process
+function Streams.new(clock, last)
   return setmetatable({
     clock = clock,
-    last = 0,      -- stream's id
+    last = last or 0, -- stream's id
     recent = {},   -- streams that have sent in the last FORGET_SECONDS
     byTopic = {},  -- these, but for those of control frames
   }, Streams)

@@ -11,6 +11,7 @@ local hubs = require "sync.cluster.hub"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local reloads = require "sync.cluster.reloads"
+local systemd = require "sync.systemd"
 
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
@@ -19,6 +20,7 @@ local LONG_LIFE = 10        -- seconds of a worker that is started again at once
 local LISTEN_SECONDS = 2    -- that the others wait for the first one to listen
 local INT, TERM, KILL = 2, 15, 9
 local PASSED_ON = {HUP = 1, USR1 = 10, USR2 = 12}
+local UPGRADE = PASSED_ON.USR2 -- unless the script has a handler for it
 local MOST = 1024           -- workers
 local STOP_SECONDS = 10     -- that workers get to end by themselves
 
@@ -30,6 +32,9 @@ local hub
 local stopping, exitCode = false, 0
 local passedOn = {}         -- signals, by number
 local hasListened = false   -- some worker, ever
+local leaving = {}          -- processes whose place another has, as keys
+local upgrades              -- lua/sync/upgrade/parent.lua
+local ownSignals = {}       -- of which the script has handlers, by number
 local startOthers
 
 -- The processes.
@@ -89,7 +94,7 @@ local function isAlone()
   for _, worker in ipairs(list) do
     if worker.process or worker.timer then return false end
   end
-  return true
+  return next(leaving) == nil
 end
 
 local function finish()
@@ -103,6 +108,7 @@ local function killAll()
   for _, worker in ipairs(list) do
     if worker.process then C.sync_kill(worker.process, KILL) end
   end
+  for process in pairs(leaving) do C.sync_kill(process, KILL) end
 end
 
 -- Ends those that don't end, such as one with a stuck handler.
@@ -119,6 +125,7 @@ end
 local function stop()
   if stopping then return killAll() end
   stopping = true
+  upgrades.stop()
   for _, worker in ipairs(list) do
     if worker.timer then
       loop.stopTimer(worker.timer)
@@ -138,9 +145,43 @@ local function onSignal(number)
   stop()
 end
 
+-- A process has ended that isn't a worker any more, or not yet.
+-- @treturn boolean whether it was one
+local function otherEnded(process, how)
+  if not leaving[process] then return upgrades.ended(process, describe(how)) end
+  leaving[process] = nil
+  if how ~= 0 then
+    log.error(("process %d, whose place another has, %s"):format(process, describe(how)))
+  end
+  if stopping then finish() end
+  return true
+end
+
+-- Starts a worker again that is no more: its process has ended, or has left its place to one that
+-- has died.
+local function settle(worker)
+  local process = worker.process
+  if process and not loop.clients[worker.slot] then
+    leaving[process], worker.process = true, nil
+    C.sync_shares_leave(handle, worker.number)
+  end
+  if not worker.process and not worker.timer and not stopping then
+    startLater(worker, waitOf(worker))
+  end
+end
+
+-- A worker's connection has ended.
+local function onGone(link)
+  for _, worker in ipairs(list) do
+    local isIts = worker.slot == link.slot or worker.link == link
+    if isIts and worker.wasAsked and not upgrades.isOf(worker) then settle(worker) end
+  end
+end
+
 -- A worker's process has ended.
 local function onExited(event)
   local process, how = event.id, event.value
+  if otherEnded(process, how) then return end
   local worker
   for _, each in ipairs(list) do
     if each.process == process then worker = each end
@@ -148,6 +189,7 @@ local function onExited(event)
   if not worker then return end
   worker.process = nil
   reloads.gone(worker)
+  if upgrades.isOf(worker) then return end -- its successor goes on, or settles it
   C.sync_shares_leave(handle, worker.number)
   if stopping then return finish() end
   if how == 0 then -- the script has come to its end
@@ -181,6 +223,7 @@ local function watchSignals()
   end
   for _, number in pairs(PASSED_ON) do
     loop.signals[number] = function()
+      if number == UPGRADE and not ownSignals[number] then return workers.upgrade() end
       passedOn[number] = true
       if number == PASSED_ON.HUP then log.reopen() end
       for _, worker in ipairs(list) do
@@ -199,7 +242,33 @@ function workers.list() return list end
 -- @tparam function done called with true, or with nil and what is wrong
 function workers.reload(back, done)
   if stopping then return done(nil, "the workers stop") end
+  if upgrades.isUnderWay() then return done(nil, "an upgrade is under way") end
   reloads.begin(list, back, done)
+end
+
+-- What the next program is told.
+local function state()
+  local told = {list = {}, leaving = {}, signals = {}, version = reloads.version()}
+  for number, worker in ipairs(list) do
+    told.list[number] = {process = worker.process, begun = worker.begun,
+      failures = worker.failures, wasAsked = worker.wasAsked}
+  end
+  for process in pairs(leaving) do told.leaving[#told.leaving + 1] = process end
+  for number in pairs(ownSignals) do told.signals[#told.signals + 1] = number end
+  return told
+end
+
+-- What an upgrade has to know of the workers.
+local function described()
+  return {list = list, words = arguments, leaving = leaving, settle = settle, state = state,
+    hub = function() return hub end}
+end
+
+--- Has this program replaced, and all workers, one after the other.
+function workers.upgrade()
+  if stopping then return upgrades.refuse "the workers stop" end
+  if reloads.isUnderWay() then return upgrades.refuse "a reload is under way" end
+  upgrades.begin(described())
 end
 
 --- The number of the version that workers have.
@@ -216,32 +285,84 @@ function workers.count(text)
   return count
 end
 
---- Runs workers until they are told to stop.
--- @tparam number count
--- @tparam table words the command line of each, its first word the program's name
--- @treturn number the exit code
-function workers.run(count, words)
+local function openHub(count)
+  hub = hubs.open(count, {
+    onListens = function(slot, signals)
+      if not hasListened then systemd.ready() end
+      hasListened = true
+      for _, number in ipairs(signals) do ownSignals[number] = true end
+      reloads.tell(slot)
+      startOthers()
+    end,
+    onReload = workers.reload, onReloaded = reloads.answered,
+    onUpgraded = upgrades.answered, onGone = onGone,
+  })
+end
+
+local function run()
+  watchSignals()
+  C.sync_exec_done()
+  loop.run()
+  return exitCode
+end
+
+local function begin(count)
   local problem = C.sync_shares_new(handle, count)
   if problem < 0 then
     log.error("workers: " .. select(2, core.problem(problem)))
     return 1
   end
-  arguments = words
-  hub = hubs.open(count, {
-    onListens = function(slot)
-      hasListened = true
-      reloads.tell(slot)
-      startOthers()
-    end,
-    onReload = workers.reload, onReloaded = reloads.answered,
-  })
+  openHub(count)
   for number = 1, count do list[number] = {number = number, failures = 0} end
-  watchSignals()
   log.info(("%d workers"):format(count))
   start(list[1])
   loop.startTimer(LISTEN_SECONDS, 0, startOthers)
-  loop.run()
-  return exitCode
+  return run()
+end
+
+-- A process that the program before has started.
+local function adopt(process)
+  local code = C.sync_adopt_worker(handle, process)
+  if code < 0 then error(select(2, core.problem(code)), 0) end
+end
+
+-- This program was another before, which had these workers.
+local function goOn(before)
+  local told = before.told
+  openHub(#told.list)
+  hasListened = true
+  reloads.goOn(told.version)
+  for number, worker in ipairs(told.list) do
+    worker.number, list[number] = number, worker
+    if worker.process then adopt(worker.process) end
+  end
+  for _, process in ipairs(told.leaving) do
+    leaving[process] = true
+    adopt(process)
+  end
+  for _, number in ipairs(told.signals) do ownSignals[number] = true end
+  upgrades.take(before, hub, function(number, link) list[number].slot = link.slot end)
+  for _, worker in ipairs(list) do
+    if not worker.process then startLater(worker, 0) end
+  end
+  systemd.ready()
+  upgrades.goOn(described())
+end
+
+--- Runs workers until they are told to stop.
+-- @tparam number count
+-- @tparam table words the command line of each, its first word the program's name
+-- @tparam table replacing lua/sync/upgrade/parent.lua, which has workers replaced
+-- @treturn number the exit code
+function workers.run(count, words, replacing)
+  upgrades, arguments = replacing, words
+  local ok, before = pcall(upgrades.before)
+  if ok and not before then return begin(count) end
+  local problem = before
+  if ok then ok, problem = pcall(goOn, before) end
+  if ok then return run() end
+  log.error("upgrade: what the program before has handed over can't be read: " .. tostring(problem))
+  return 1
 end
 
 return workers

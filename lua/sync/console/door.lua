@@ -10,7 +10,7 @@ local console = require "sync.console"
 local core = require "sync.core"
 local jobs = require "sync.jobs"
 local log = require "sync.log"
-local places = require "sync.console.places"
+local places = require "sync.places"
 local waits = require "sync.waits"
 
 local C = core.C
@@ -67,24 +67,13 @@ function Watch:descriptorReady()
   entering[slot] = {user = user, process = process}
 end
 
--- The first place that can be had.
-local function openPlace()
-  local problems = {}
-  for _, place in ipairs(places.own()) do
-    local fd = C.sync_door_open(place.folder, place.path)
-    if fd >= 0 then return fd, place.path end
-    problems[#problems + 1] = ("%s (%s)"):format(place.path, select(2, core.problem(fd)))
-  end
-  return nil, table.concat(problems, ", ")
-end
-
 --- There is to be none.
 function door.off() isOff = true end
 
 --- Opens it. A server without one goes on, and its log says so at level debug.
 function door.open()
   if opened or isOff then return end
-  local fd, path = openPlace()
+  local fd, path = places.open()
   if not fd then
     log.debug("there is no console: its socket can't be opened at " .. path)
     return

@@ -15,28 +15,18 @@
 -- @classmod sync.JoinedRoom
 
 local Class = require "sync.class"
+local Listeners = require "sync.remoting.listeners"
 local Seen = require "sync.remoting.seen"
 local null = require "cjson".null
 local patches = require "sync.remoting.patches"
 local task = require "sync.task"
+local try = require "sync.remoting.try"
 
 local Joined = Class:extend("JoinedRoom")
 
--- Lists of listeners.
+local LISTENER = "a room's listener"
 
-local function add(list, fn)
-  if type(fn) ~= "function" then error("a listener must be a function", 3) end
-  list[#list + 1] = fn
-  return function()
-    for i, each in ipairs(list) do
-      if each == fn then return table.remove(list, i) end
-    end
-  end
-end
-
-local function tell(self, list, ...)
-  for _, fn in ipairs {unpack(list)} do self.client.guard("a room's listener", fn, ...) end
-end
+local function listeners() return Listeners.new(LISTENER) end
 
 -- Maps.
 
@@ -73,10 +63,9 @@ end
 -- when it was there before, and comes into sight.
 -- @treturn function that ends it
 function methods.onAdd(map, fn)
-  local inner = map[INNER]
-  local stop, there = add(inner.add, fn), {}
+  local stop, there = map[INNER].add:add(fn), {}
   for key, fields in map:each() do there[#there + 1] = {fields, key} end
-  for _, pair in ipairs(there) do inner.guard("a room's listener", fn, pair[1], pair[2], "seen") end
+  for _, pair in ipairs(there) do try(LISTENER, nil, fn, pair[1], pair[2], "seen") end
   return stop
 end
 
@@ -84,13 +73,13 @@ end
 -- out of sight (or has gone while nobody could tell).
 -- @treturn function that ends it
 function methods.onRemove(map, fn)
-  return add(map[INNER].remove, fn)
+  return (map[INNER].remove:add(fn))
 end
 
 --- Calls `fn(entity, key, names)` with the names of the fields that a patch has brought.
 -- @treturn function that ends it
 function methods.onChange(map, fn)
-  return add(map[INNER].change, fn)
+  return (map[INNER].change:add(fn))
 end
 
 local Map = {__index = function(map, key) return methods[key] or methods.get(map, key) end}
@@ -113,13 +102,14 @@ function Joined.create(client, told)
     isIn = true, tick = 0, inputTaken = 0, lastInput = 0,
     waiting = true,                                    -- for a snapshot
     asks = nil,                                        -- for one: "yes", or "again" later
-    maps = {}, changes = {}, patched = {}, lefts = {}, -- of these, all but maps are listeners
+    maps = {},
+    changes = listeners(), patched = listeners(), lefts = listeners(),
     stops = {},                                        -- of listeners to events
   }
   local byName = {}
   for _, shape in ipairs(seen.tables) do
-    local map = setmetatable({[INNER] = {shape = shape, guard = client.guard, add = {}, remove = {},
-      change = {}}}, Map)
+    local map = setmetatable({[INNER] = {shape = shape, add = listeners(), remove = listeners(),
+      change = listeners()}}, Map)
     self.maps[shape], byName[shape.name] = map, map
   end
   self.state = setmetatable({}, {__newindex = Map.__newindex, __index = function(_, name)
@@ -160,7 +150,7 @@ function Joined:call(name, ...)
     end)
   end
   arguments[count + 1] = nil
-  self.client:askNamed("sync.call", about(self, {method = name,
+  self.client.requests:askNamed("sync.call", about(self, {method = name,
     params = listOf(arguments, count)}), done)
 end
 
@@ -169,8 +159,8 @@ end
 -- can't be sent now
 function Joined:input(name, ...)
   local input = self.lastInput + 1
-  local sent = self.client:tellNamed("sync.call", about(self, {method = name, input = input,
-    params = listOf({...}, select("#", ...))}))
+  local sent = self.client.requests:tellNamed("sync.call", about(self, {method = name,
+    input = input, params = listOf({...}, select("#", ...))}))
   if not sent then return nil end
   self.lastInput = input
   return input
@@ -189,21 +179,21 @@ function Joined:on(name, fn)
 end
 
 --- Calls `fn(state, names)` with the names of the state's own fields that a patch has brought.
-function Joined:onChange(fn) return add(self.changes, fn) end
+function Joined:onChange(fn) return (self.changes:add(fn)) end
 
 --- Calls `fn(room)` after each patch.
-function Joined:onPatch(fn) return add(self.patched, fn) end
+function Joined:onPatch(fn) return (self.patched:add(fn)) end
 
 --- Calls `fn(reason)` when the member is in the room no more, and not by `leave`.
-function Joined:onLeft(fn) return add(self.lefts, fn) end
+function Joined:onLeft(fn) return (self.lefts:add(fn)) end
 
 --- Leaves.
 -- @tparam[opt] function done called when the server knows
 function Joined:leave(done)
   if not self.isIn then return end
   self:finish()
-  if self.client.joined[self.number] == self then self.client.joined[self.number] = nil end
-  self.client:askNamed("sync.leave", about(self, {}), done or function() end)
+  self.client.joined:remove(self)
+  self.client.requests:askNamed("sync.leave", about(self, {}), done or function() end)
 end
 
 function Joined:finish()
@@ -217,8 +207,8 @@ end
 function Joined:left(reason)
   if not self.isIn then return end
   self:finish()
-  if self.client.joined[self.number] == self then self.client.joined[self.number] = nil end
-  tell(self, self.lefts, reason)
+  self.client.joined:remove(self)
+  self.lefts:tell(reason)
 end
 
 --- The connection is a new one: what comes before the next snapshot is for nothing.
@@ -238,7 +228,7 @@ function Joined:ask()
   self.waiting = true
   if self.asks == "yes" then return end
   self.asks = "yes"
-  self.client:askNamed("sync.snapshot", about(self, {}), function(_, err)
+  self.client.requests:askNamed("sync.snapshot", about(self, {}), function(_, err)
     if not err then return end
     if self.asks == "yes" then self.asks = "again" end
     if type(err.code) == "number" then self:left(err.message) end
@@ -248,7 +238,7 @@ end
 local function tellOne(self, one)
   local map, entity = self.maps[one.shape], one.entity
   if map then
-    tell(self, map[INNER][one.what], entity.fields, entity.key, one.detail)
+    map[INNER][one.what]:tell(entity.fields, entity.key, one.detail)
     return
   end
   local names = one.detail
@@ -256,7 +246,7 @@ local function tellOne(self, one)
     names = {}
     for i, field in ipairs(one.shape.all) do names[i] = field.name end
   end
-  tell(self, self.changes, self.state, names)
+  self.changes:tell(self.state, names)
 end
 
 --- Takes a patch.
@@ -278,7 +268,7 @@ function Joined:take(patch)
   for _, one in ipairs(told) do
     if self.isIn then tellOne(self, one) end
   end
-  if self.isIn then tell(self, self.patched, self) end
+  if self.isIn then self.patched:tell(self) end
   return nil
 end
 

@@ -209,27 +209,41 @@ local function begin(self, name, fn, arguments, count)
   return cameOf(self, name, begun.a, begun.b)
 end
 
+--- Looks for a function of `remote`, and whether this client may call it so.
+-- @tparam table self with `remote`: a client, or who stands for one
+-- @tparam string name
+-- @tparam table|nil params by position or by name
+-- @treturn function|nil or nil and a fault
+-- @treturn table arguments, by position
+-- @treturn number how many
+-- @treturn sync.remoting.method|nil the function's, if it is one
+function Rpc.prepare(self, name, params)
+  local entry = self.remote[name]
+  local method = getmetatable(entry) == Method and entry or nil
+  local fn = method and method.fn or entry
+  if type(fn) ~= "function" then
+    return nil, fault.new(fault.METHOD, ("there is no function %q"):format(name))
+  end
+  local arguments, count = arrange(params, method)
+  if not arguments then return nil, count end
+  if method then
+    local problem = method:problem(arguments, count)
+    if problem then return nil, fault.new(fault.ARGUMENTS, problem) end
+    if method.rate and not allow(self, name, method) then
+      return nil, fault.new(fault.TOO_OFTEN, ("%s is called too often"):format(name))
+    end
+  end
+  return fn, arguments, count, method
+end
+
 --- Calls a function of `remote` for this client.
 -- @tparam string name
 -- @tparam table|nil params by position or by name
 -- @treturn boolean,any true and the result, or false and a fault; nil and its task, when it waits:
 -- give that what `Call:done` needs
 function Rpc:invoke(name, params)
-  local entry = self.remote[name]
-  local method = getmetatable(entry) == Method and entry or nil
-  local fn = method and method.fn or entry
-  if type(fn) ~= "function" then
-    return false, fault.new(fault.METHOD, ("there is no function %q"):format(name))
-  end
-  local arguments, count = arrange(params, method)
-  if not arguments then return false, count end
-  if method then
-    local problem = method:problem(arguments, count)
-    if problem then return false, fault.new(fault.ARGUMENTS, problem) end
-    if method.rate and not allow(self, name, method) then
-      return false, fault.new(fault.TOO_OFTEN, ("%s is called too often"):format(name))
-    end
-  end
+  local fn, arguments, count, method = Rpc.prepare(self, name, params)
+  if not fn then return false, arguments end
   local inner = method and (method.waits and fn or nil) or declared[fn]
   if inner and not task.isInside() then return begin(self, name, inner, arguments, count) end
   local call = CALLS[count] or callMany

@@ -7,6 +7,7 @@
 --
 --     prefix()                       what tokens of new sessions begin with
 --     begin(client)                  a session has begun
+--     goOn(client, sid)              it goes on in the next process, with the number it had
 --     kept(session, text, event)     the session keeps a text, as its last: an event, or (nil)
 --                                    what is for the client alone
 --     joined(client, room), left(client, room)
@@ -63,16 +64,27 @@ function resume.begin(self, listener, told)
   if store and not before then token = store:prefix() .. token end
   local group = self.sessionGroup
   group.most, group.time = self.resumeTotal, self.resumeTime
-  local session = Session.new(group, token, boundsOf(self, listener), store)
+  local session = Session.new(group, token, boundsOf(self, listener), not before and store)
   self._session = session
   self.sessions[token] = self
-  if store then store:begin(self) end
+  if store and not before then store:begin(self) end
   self.clients:remember()
   if before then
     session:unpack(before, told.texts)
   else
     greet(self, session)
   end
+end
+
+--- A session of the process before, whose client is what it was: the store, which knows it, is
+-- told from now on.
+-- @tparam sync.Remote self
+-- @tparam table told of `Session:pack`
+function resume.goOn(self, told)
+  local store = self.sessionStore
+  if not store then return end
+  self._session.store = store
+  store:goOn(self, told.sid)
 end
 
 --- Ends it.
@@ -145,6 +157,8 @@ function resume.rejoin(self, name, value)
     joined.values[name] = value
   end
   joined.rooms[name]:remember(self)
+  local channel = joined.rooms[name].channel
+  if channel then channel:hear() end
 end
 
 -- The client is away no more.

@@ -188,7 +188,7 @@ end
 
 --- What the session keeps, for the next process. Events that others keep, too, are told once: a
 -- run of them is its first's number and how many there are.
--- @tparam table texts `list` of events' texts, and `count`; more are added
+-- @tparam table texts `list` of events' texts and names, and `count`; more are added
 -- @treturn table
 function Session:pack(texts)
   local kept, run = {}, nil
@@ -198,7 +198,7 @@ function Session:pack(texts)
       local place = texts[entry]
       if not place then
         place = texts.count + 1
-        texts.count, texts[entry], texts.list[place] = place, place, entry.text
+        texts.count, texts[entry], texts.list[place] = place, place, {entry.text, entry.name}
       end
       if run and run[1] + run[2] == place then
         run[2] = run[2] + 1
@@ -211,13 +211,13 @@ function Session:pack(texts)
     end
   end
   return {token = self.token, first = self.first, kept = kept, reason = self.reason,
-    code = self.code, awayUntil = self.awayUntil}
+    code = self.code, awayUntil = self.awayUntil, sid = self.sid}
 end
 
 --- Events of the texts that sessions have packed.
 function Session.shared(list)
   local events = {}
-  for i, text in ipairs(list) do events[i] = Session.event(text, false) end
+  for i, each in ipairs(list) do events[i] = Session.event(each[1], each[2]) end
   return events
 end
 

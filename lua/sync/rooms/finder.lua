@@ -130,6 +130,25 @@ nodes.watch(function(number, isThere)
   end
 end)
 
+--- What the next process of this node has to know, if it's the node that brings together.
+-- @treturn table lists of at most `most` rooms
+function finder.pack(most)
+  local lists = {{}}
+  for _, room in pairs(known) do
+    if #lists[#lists] == most then lists[#lists + 1] = {} end
+    table.insert(lists[#lists], room)
+  end
+  return lists
+end
+
+--- Goes on with one of these lists.
+function finder.unpack(list)
+  for _, room in ipairs(list) do
+    age = math.max(age, room.age)
+    remember(room)
+  end
+end
+
 -- At homes: those that have changed in this tick.
 local changed, isWaiting = {}, false
 

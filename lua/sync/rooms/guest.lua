@@ -10,7 +10,6 @@ local Rpc = require "sync.remoting.jsonrpc"
 local core = require "sync.core"
 local events = require "sync.remoting.events"
 local fault = require "sync.remoting.fault"
-local functions = require "sync.rooms.functions"
 local json = require "sync.remoting.json"
 local log = require "sync.log"
 local nodes = require "sync.rooms.nodes"
@@ -31,11 +30,11 @@ local byId = {}
 -- A client's place in a room that lives elsewhere: see Here for what places are told.
 local Place = Class:extend("Place")
 
--- The room of an id, with a copy that is empty at first.
-local function guestOf(id, node, class)
+-- The room of an id, with a copy that is empty at first. It may have a number that is its.
+local function guestOf(id, node, class, number)
   local guest = byId[id]
   if guest then return guest end
-  local number = numbers.take()
+  number = numbers.take(number)
   guest = Guest:new {id = id, node = node, class = class, number = number, epoch = 0,
     schema = class.state, replica = Replica.new(class.state, number), clients = events.Set:new(),
     places = {}, count = 0}
@@ -115,7 +114,7 @@ function Guest.join(client, target, given, form, done)
   if not text then return done(nil, fault.new(fault.ARGUMENTS, "options: " .. problem)) end
   local guest = guestOf(target.id, target.node, target.class)
   local place = Place:new {client = client, guest = guest, key = nodes.newKey(), form = form,
-    membership = membership, number = guest.number, remote = guest.class.guestRemote,
+    membership = membership, number = guest.number, remote = guest.class.remote,
     id = false, address = client.address}
   add(guest, place)
   membership:enter(guest.number, place)
@@ -146,23 +145,13 @@ end
 
 --- Calls a function of the room, whose answer comes later, to `owed` (see Rpc:defer); without that
 -- there is none. Arguments and rates are checked here.
--- @treturn boolean|nil,fault as Rpc.invoke, nil when the answer comes later
+-- @treturn boolean|nil,fault false and why it isn't called; nil: the answer comes later
 function Place:ask(name, params, input, owed)
-  self.input, self.owed = input, owed
-  local ok, result = Rpc.invoke(self, name, params)
-  self.input, self.owed = nil, nil
-  if not ok then return false, result end
+  local fn, arguments, count = Rpc.prepare(self, name, params)
+  if not fn then return false, arguments end
+  local problem = relay.call(self.guest.node, self.key, name, input, owed, arguments, count)
+  if problem then return false, problem end
   return nil
-end
-
---- The functions of a class of rooms as those of places.
--- @tparam table class
-function Guest.functions(class)
-  return functions.wrapped(rawget(class, "guestRemote"), class, function(name)
-    return function(place, ...)
-      relay.call(place.guest.node, place.key, name, place.input, place.owed, ...)
-    end
-  end)
 end
 
 function Place:renew()
@@ -213,7 +202,7 @@ function Guest.adopt(client, packed, class)
   local guest = guestOf(packed.id, packed.node, class)
   local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
     form = packed.form, membership = membership, number = guest.number,
-    remote = class.guestRemote, id = packed.member, address = client.address}
+    remote = class.remote, id = packed.member, address = client.address}
   add(guest, place)
   guest.clients:remember()
   membership:adopt(packed.old, guest.number, place)
@@ -243,7 +232,7 @@ function Guest.follow(client, about)
   local guest = guestOf(about.id, false, about.class)
   local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
     form = about.form, membership = membership, number = guest.number,
-    remote = about.class.guestRemote, id = about.member, address = client.address,
+    remote = about.class.remote, id = about.member, address = client.address,
     oldKey = about.key}
   guest.epoch = math.max(guest.epoch, about.epoch)
   add(guest, place)
@@ -254,6 +243,32 @@ function Guest.follow(client, about)
 end
 
 Guest.drop = drop
+
+--- All rooms, by id.
+function Guest.all() return byId end
+
+--- A room of the process before, with its number, and no places yet. Its home sends a snapshot.
+function Guest.goOn(was, class)
+  local guest = guestOf(was.id, was.node, class, was.number)
+  guest.epoch = was.epoch
+  if was.node then nodes.tell(was.node, "want", {id = was.id}) end
+  return guest
+end
+
+--- A client is there what it was.
+-- @tparam sync.Remote client
+-- @tparam table was `key`, `form`, `id`, and where there are any `oldKey` and `isPaused`
+function Guest:seat(client, was)
+  local membership = Membership.of(client)
+  local place = Place:new {client = client, guest = self, key = was.key, form = was.form,
+    membership = membership, number = self.number, remote = self.class.remote,
+    id = was.id, address = client.address, oldKey = was.oldKey, isPaused = was.isPaused}
+  add(self, place)
+  membership:enter(self.number, place)
+  membership:add(self.number, place)
+  listen(self, client)
+  if client.slot ~= 0 then self.replica:join(place.id, client.slot, place.form) end
+end
 
 --- The room of an id, or nil.
 function Guest.find(id) return byId[id] end

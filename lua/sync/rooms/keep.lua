@@ -39,6 +39,26 @@ function Keep.begin(home, store, record)
   return self
 end
 
+--- What the next process of this node has to know, while nothing is being written.
+function Keep:pack()
+  return {token = self.token, record = self.record:pack(), isPaused = self.isPaused,
+    hasBegun = self.hasBegun, isTaken = self.isTaken, since = self.since, due = self.due,
+    bytes = self.bytes, written = self.written}
+end
+
+--- Makes that of a home there: nothing of it changes.
+-- @tparam Home home
+-- @tparam table store
+-- @tparam table told of `pack`
+function Keep.goOn(home, store, told)
+  local self = Keep:new {home = home, store = store, isWriting = false, heir = false,
+    isGiven = false}
+  for name, value in pairs(told) do self[name] = value end
+  self.record = store.kept:goOn(home.room.id, told.record)
+  home.keep, home.epoch = self, self.record.epoch
+  home.state:setEpoch(home.epoch)
+end
+
 -- Members are told an event by their nodes.
 local function tell(self, isPaused)
   local home = self.home

@@ -66,11 +66,12 @@ local function onLost(token)
 end
 
 --- Begins to keep rooms, as soon as this process is a node.
+-- @tparam[opt] table before the lease of the process before, as packed
 -- @treturn table|boolean `lease`, `kept` and `roll`; false: it's none
-function keeping.start()
+function keeping.start(before)
   if store or nodes.own() == 0 then return store end
   local engine = nodes.engine()
-  local lease = Lease.open(engine, nodes.name(), {onLost = onLost})
+  local lease = Lease.open(engine, nodes.name(), {onLost = onLost, before = before})
   store = {lease = lease, kept = Kept.open(engine, lease), roll = Roll.open(engine, lease.token),
     onTaken = function(home)
       homes[home.room.id] = nil
@@ -80,6 +81,28 @@ function keeping.start()
   loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, write)
   loop.startTimer(1, 1, look)
   return store
+end
+
+--- What the next process of this node has to know, but for the rooms; false: nothing is kept.
+function keeping.pack()
+  return store and {lease = store.lease:pack(), buckets = store.roll.buckets,
+    isListed = store.roll.isListed, count = store.roll.count}
+end
+
+--- Goes on with that: the lease holds as it did.
+function keeping.unpack(told)
+  local begun = keeping.start(told.lease)
+  local roll = begun.roll
+  roll.buckets, roll.isListed, roll.count = told.buckets, told.isListed, told.count
+end
+
+--- A room that was kept in the process before goes on.
+-- @tparam Home home
+-- @tparam table told of `Keep:pack`
+function keeping.goOn(home, told)
+  homes[home.room.id] = home
+  order[#order + 1] = home.room.id
+  Keep.goOn(home, store, told)
 end
 
 --- Keeps a room, if its class is to persist.

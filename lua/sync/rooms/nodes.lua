@@ -99,6 +99,9 @@ function nodes.newKey()
   return lastKey
 end
 
+--- How many questions wait for answers.
+function nodes.waiting() return count end
+
 -- Where new rooms live.
 
 local leaving = {} -- nodes that drain, by number
@@ -122,6 +125,16 @@ function nodes.takers()
   end
   if not takers[1] then takers[1] = own end
   return takers
+end
+
+--- What the next process of this node has to know: numbers that are used, and who drains.
+function nodes.pack()
+  return {lastKey = lastKey, lastQuestion = last, leaving = leaving, isLeaving = isLeaving}
+end
+
+--- Goes on with that.
+function nodes.unpack(told)
+  lastKey, last, leaving, isLeaving = told.lastKey, told.lastQuestion, told.leaving, told.isLeaving
 end
 
 --- Takes a word.

@@ -56,6 +56,10 @@ function placing.loadOf(number)
   return loads[number] or 0
 end
 
+--- What other nodes have said of theirs, for the next process of this one; and takes it.
+function placing.pack() return loads end
+function placing.unpack(list) loads = list end
+
 local function least(takers)
   local best = takers[1]
   for _, number in ipairs(takers) do

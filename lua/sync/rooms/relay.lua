@@ -45,12 +45,10 @@ end
 
 -- At the node of the client.
 
-local function pack(...)
-  local arguments = list.new {...}
-  for i = 1, select("#", ...) do arguments[i] = noted(arguments[i]) end
-  local text, problem = remote.write(arguments)
-  if not text then error(fault.new(fault.ARGUMENTS, problem), 0) end
-  return text
+local function pack(arguments, count)
+  local all = list.new {}
+  for i = 1, count do all[i] = noted(arguments[i]) end
+  return remote.write(all)
 end
 
 local function lose(owed) Rpc.settle(owed, nil, remote.away()) end
@@ -61,21 +59,26 @@ local function lose(owed) Rpc.settle(owed, nil, remote.away()) end
 -- @tparam string name
 -- @tparam number|nil input
 -- @tparam table|nil owed the call that gets the answer: see Rpc:defer
--- @param ... arguments
--- @raise a fault, for arguments that can't be told
-function relay.call(node, key, name, input, owed, ...)
-  local count = select("#", ...)
-  local a, b, c, d = ...
+-- @tparam table arguments
+-- @tparam number count of them
+-- @treturn fault|nil of arguments that can't be told
+function relay.call(node, key, name, input, owed, arguments, count)
+  local a, b, c, d = arguments[1], arguments[2], arguments[3], arguments[4]
   if count > MOST_PLAIN or not (isPlain(a) and isPlain(b) and isPlain(c) and isPlain(d)) then
-    count, a, b, c, d = PACKED, pack(...), nil, nil, nil
+    local text, problem = pack(arguments, count)
+    if not text then return fault.new(fault.ARGUMENTS, problem) end
+    count, a, b, c, d = PACKED, text, nil, nil, nil
   end
   local question = 0
   if owed then
     question = nodes.expect(node, owed, lose)
-    if not question then return end
+    if not question then return nil end
   end
   local lot = nodes.lot(node, "calls", HEAD + #name + size(a) + size(b) + size(c) + size(d))
-  if not lot then return nodes.giveUp(question) end
+  if not lot then
+    nodes.giveUp(question)
+    return nil
+  end
   local said, n = lot.list, lot.n
   said[n + 1], said[n + 2], said[n + 3], said[n + 4], said[n + 5] =
     key, question, input or 0, name, count
@@ -85,6 +88,7 @@ function relay.call(node, key, name, input, owed, ...)
   if count > 2 then said[n + 3] = noted(c) end
   if count > 3 then said[n + 4] = noted(d) end
   lot.n = n + (count == PACKED and 1 or count)
+  return nil
 end
 
 local function deliver(owed, what, value)

@@ -21,6 +21,11 @@ function returning.secretOf(line)
   return line.secret
 end
 
+--- A line of the process before has a secret.
+function returning.know(line)
+  if line.secret then lines[line.secret] = line end
+end
+
 --- The line of a secret, if its member is in a room still.
 -- @tparam string secret
 -- @tparam string id of the room

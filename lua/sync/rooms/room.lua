@@ -17,7 +17,6 @@
 -- @classmod sync.Room
 
 local Class = require "sync.class"
-local Guest = require "sync.rooms.guest"
 local Member = require "sync.rooms.member"
 local Record = require "sync.state.record"
 local Schema = require "sync.state.schema"
@@ -114,7 +113,7 @@ local function bound(class)
   end)
 end
 
-Room.keptByReload = {"memberClass", "guestRemote"}
+Room.keptByReload = {"memberClass"}
 
 -- Rooms that live keep their pace: their members were told it. The shape of their state stays, too.
 function Room:_renewed(before)
@@ -134,7 +133,6 @@ function Room:extend(name)
   class.remote = setmetatable({}, {__index = self.remote})
   class.memberClass = rawget(class, "memberClass") or Member:extend(name)
   class.memberClass.remote = bound(class)
-  class.guestRemote = Guest.functions(class)
   directory.name(class)
   return class
 end

@@ -15,7 +15,7 @@ local nodes = require "sync.rooms.nodes"
 local null = require "cjson".null
 local remote = require "sync.rooms.remote"
 
-local C = core.C
+local C, now = core.C, core.C.sync_now
 
 local PARK_SECONDS = 15
 local OPENING = ("["):byte()
@@ -117,6 +117,25 @@ function There:park(seconds, reason)
     self.parked = false
     home:remove(self.member, reason or "left")
   end)
+  self.parked.due, self.parked.reason = now() + (seconds or PARK_SECONDS), reason
+end
+
+--- What the next process of this node has to know of it.
+-- @treturn table
+function There:pack()
+  local parked = self.parked
+  return {node = self.node, key = self.key, secret = self.secret, isCounted = self.isCounted,
+    parked = parked and parked.due - now() or nil, reason = parked and parked.reason or nil}
+end
+
+--- A line that was just made is there what that one was, of a member who is in.
+-- @tparam table told of `pack`
+-- @tparam sync.Member member
+function There:goOn(told, member)
+  self:enter(false, member)
+  self.hasBegun, self.secret = true, told.secret
+  if told.isCounted then self:begin() end
+  if told.parked then self:park(math.max(told.parked, 0.001), told.reason) end
 end
 
 -- The client's node has died: for a while the member is kept, should the client come back by

@@ -22,14 +22,19 @@ local arrival = {
   hello = false,
 }
 
+--- Whether this process only tries whether it could take over.
+function arrival.isTrial() return arrival.hello and arrival.hello.isTrial == true end
 
+-- What a text of a parcel says.
 local function decode(item)
   local ok, told = values.decode(core.string(item.data, item.length))
   if not ok or type(told) ~= "table" then error("what was handed over can't be read", 0) end
   return told
 end
 
--- Calls `visit` with each item.
+arrival.decode = decode
+
+-- Calls `visit` with each item and its type.
 local function eachItem(parcel, visit)
   local item = core.item()
   local code = C.sync_parcel_next(parcel, item)
@@ -39,6 +44,8 @@ local function eachItem(parcel, visit)
   end
   if code < 0 then error("what was handed over ends too early", 0) end
 end
+
+arrival.eachItem = eachItem
 
 local function receive(milliseconds)
   local parcel, why = core.receiveParcel(SOCKET, milliseconds)
@@ -98,8 +105,16 @@ local function match(listeners)
   return list
 end
 
---- Functions that take what else was handed over, by `what`: of the table, and of all listeners.
-arrival.parts = {}
+--- Functions that take what else was handed over, by `what`: of the table, and of all listeners;
+-- those of `firsts` before there are clients.
+arrival.parts, arrival.firsts = {}, {}
+
+--- Functions that are called when the process before has gone.
+arrival.afters = {}
+
+--- More that connections which are handed over may belong to, by their places: tables with `id`,
+-- and `take(slot, told)`.
+arrival.places = {}
 
 local function takeAll(parcel, listeners)
   local pending, later, texts = nil, {}, nil
@@ -111,6 +126,8 @@ local function takeAll(parcel, listeners)
         pending = told
       elseif told.what == "end" then
         texts = told.texts
+      elseif arrival.firsts[told.what] then
+        arrival.firsts[told.what](told, listeners)
       else
         later[#later + 1] = told
       end
@@ -120,7 +137,8 @@ local function takeAll(parcel, listeners)
       if slot < 0 then
         error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
       end
-      if pending.id then list[#list + 1] = {pending, slot, listener} end
+      if arrival.places[pending.place] then listener.take(slot, pending)
+      elseif pending.id then list[#list + 1] = {pending, slot, listener} end
     end
   end)
   if not texts then error("what was handed over has no end", 0) end
@@ -154,6 +172,8 @@ function arrival.finish(opened)
   local ok, listeners = pcall(match, opened)
   if not ok then refuse(listeners) end
   say "ready"
+  if arrival.isTrial() then os.exit(0) end
+  for place, listener in pairs(arrival.places) do listeners[place] = listener end
   local parcel = receive(PARCEL_MS)
   local problem
   ok, problem = pcall(takeAll, parcel, listeners)
@@ -166,7 +186,8 @@ function arrival.finish(opened)
   end
   C.sync_next_close(SOCKET)
   arrival.isNext = false
-  for _, listener in ipairs(listeners) do listener:own() end
+  for _, listener in ipairs(arrival.hello.node and {} or listeners) do listener:own() end
+  for _, fn in ipairs(arrival.afters) do fn() end
 end
 
 return arrival

@@ -75,6 +75,7 @@ local function restore(client, told, listener)
   if client.slot ~= 0 then client.clients:add(client) end
   client:begin(listener, told)
   restoreJoined(client, told.joined)
+  if client._session and told.session then resume.goOn(client, told.session) end
   if told.data ~= nil then
     clients.call(handlerOf(client, "onTakeover"), client.onTakeover, client, told.data)
   end

@@ -39,7 +39,8 @@ function upgrade.answerName(process)
   return "sync-upgrade-" .. process
 end
 
-local function answer(text)
+--- Tells who has asked what came of it.
+function upgrade.answer(text)
   C.sync_answer(upgrade.answerName(C.sync_process()), text)
 end
 
@@ -57,7 +58,7 @@ local function fail(self, why)
   finish(self)
   C.sync_freeze(handle, 0)
   log.error(("upgrade: %s; this process goes on"):format(why))
-  answer("failed: " .. why)
+  self.answer("failed: " .. why)
 end
 
 -- What is wrong where something raises, or nil.
@@ -78,6 +79,8 @@ end
 local function listenerOf(self, slot)
   return self.places[tonumber(C.sync_listener_of(handle, slot))]
 end
+
+upgrade.addText = addText
 
 -- Those that are on their way out stay here.
 local function addConnection(self, parcel, slot, texts)
@@ -106,6 +109,7 @@ end
 local function pack(self)
   local parcel, texts = core.parcel(), {count = 0, list = {}}
   addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
+  if self.addFirst then self:addFirst(parcel, addText) end
   local slot = C.sync_next_slot(handle, 0)
   while slot ~= 0 do
     addConnection(self, parcel, slot, texts)
@@ -123,19 +127,24 @@ upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
 
 -- Handing over.
 
--- What still has to come to its end, or nil.
+-- What still has to come to its end before anything is handed over, or nil.
 local function unrest(self)
   for _, unrestOf in ipairs(upgrade.unrests) do
     local why = unrestOf()
     if why then return why end
   end
-  if C.sync_rests(handle) == 0 then return "the kernel sends or receives still" end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
   for _, client in pairs(loop.clients) do
     if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
       if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
     end
   end
+end
+
+-- Which connections aren't read.
+local function freeze(self, which)
+  if self.isFrozen ~= which then C.sync_freeze(handle, which) end
+  self.isFrozen = which
 end
 
 local function letGo(self)
@@ -156,7 +165,7 @@ end
 
 -- What this process has left are connections that end, and answers under way.
 local function leave(self)
-  systemd.tell(("MAINPID=%d"):format(self.process))
+  if not self.addFirst then systemd.tell(("MAINPID=%d"):format(self.process)) end
   letGo(self)
   local process, count = self.process, #self.slots
   finish(self)
@@ -164,7 +173,7 @@ local function leave(self)
   loop.stopTimers()
   log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms")
     :format(process, count, 1000 * (now() - self.frozenAt)))
-  answer(("done: process %d has taken over"):format(process))
+  self.answer(("done: process %d has taken over"):format(process))
   self.onLeft(REST_SECONDS)
   if handle.relay_count > 0 then
     loop.startTimer(RELAY_SECONDS, 0, function() C.sync_end_relays(handle) end)
@@ -189,6 +198,8 @@ local function handOver()
   local self = current
   loop.between = nil
   local why = unrest(self)
+  freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
+  if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
   if why then
     if now() > self.quietUntil then fail(self, why) end
     return
@@ -200,7 +211,7 @@ end
 
 -- From now on nothing is read; between two ticks everything is handed over.
 local function quieten(self)
-  C.sync_freeze(handle, 1)
+  freeze(self, C.SYNC_FROZEN_CLIENTS)
   self.frozenAt = now()
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
@@ -223,21 +234,28 @@ end
 
 loop.on(C.SYNC_WATCH, heard)
 
--- The first parcel: what the next process needs to load its script.
-local function introduce(self)
-  local parcel = core.parcel()
+--- What the next process needs to load its script.
+-- @tparam table listeners
+-- @treturn table
+function upgrade.hello(listeners)
   local told = {what = "hello", format = upgrade.FORMAT, generation = upgrade.generation + 1,
     listeners = {}}
-  for i, listener in ipairs(self.listeners) do
-    told.listeners[i] = listener:describe()
-  end
+  for i, listener in ipairs(listeners) do told.listeners[i] = listener:describe() end
   for _, add in ipairs(upgrade.hellos) do add(told) end
+  return told
+end
+
+--- Sends a process a table, which is its first parcel. Its sockets follow, if it has them from
+-- here.
+-- @treturn number 0 or an error code
+function upgrade.introduce(fd, told, listeners)
+  local parcel = core.parcel()
   addText(parcel, told, "hello")
-  for _, listener in ipairs(self.listeners) do
+  for _, listener in ipairs(listeners) do
     local name = listener:describe()
     C.sync_parcel_listener(handle, parcel, listener.id, name.host, name.port)
   end
-  return C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
+  return C.sync_parcel_send(parcel, fd, PATIENCE_MS)
 end
 
 --- How many upgrades led to this process.
@@ -257,12 +275,14 @@ end
 upgrade.objections = {}
 
 local function start(self, words)
-  self.process, self.fd = core.startNext(words)
-  if self.process < 0 then
-    return ("%s can't be started: %s"):format(words[1], select(2, core.problem(self.process)))
+  if not self.process then self.process, self.fd = core.startNext(words) end
+  local code = math.min(self.process, self.fd)
+  if code < 0 then
+    return ("%s can't be started: %s"):format(words[1], select(2, core.problem(code)))
   end
   current = self
-  local code = introduce(self)
+  self.told = upgrade.hello(self.listeners)
+  code = upgrade.introduce(self.fd, self.told, self.addFirst and {} or self.listeners)
   if code < 0 then
     fail(self, "the next process can't be told of this one: " .. select(2, core.problem(code)))
     return
@@ -278,9 +298,14 @@ end
 -- @tparam table listeners that are open
 -- @tparam function onLeft called when the next process has taken over, with seconds that what is
 -- left has to end
-function upgrade.begin(words, listeners, onLeft)
-  local why = current and "an upgrade is under way already" or objection()
-  local self = {listeners = {}, places = {}, classes = {}, onLeft = onLeft}
+-- @tparam[opt] table worker of a worker, what makes it another upgrade: `process` and `fd` of the
+-- next one, which its parent has started, `answer(text)`, `frozen` (which connections rest), and
+-- `addFirst(self, parcel, add)`, which adds what is handed over before the clients
+function upgrade.begin(words, listeners, onLeft, worker)
+  local why = current and "an upgrade is under way already" or not worker and objection() or nil
+  local self = {answer = upgrade.answer, frozen = C.SYNC_FROZEN_CLIENTS, slots = {}}
+  for name, value in pairs(worker or {}) do self[name] = value end
+  self.listeners, self.places, self.classes, self.onLeft = {}, {}, {}, onLeft
   for _, listener in ipairs(listeners) do
     if not listener.closed then
       self.listeners[#self.listeners + 1] = listener
@@ -291,7 +316,7 @@ function upgrade.begin(words, listeners, onLeft)
   why = why or start(self, words)
   if not why then return end
   log.error(("upgrade: %s; this process goes on"):format(why))
-  answer("failed: " .. why)
+  self.answer("failed: " .. why)
 end
 
 return upgrade

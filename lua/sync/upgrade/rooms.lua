@@ -6,12 +6,16 @@ local Here = require "sync.rooms.here"
 local Home = require "sync.rooms.home"
 local Member = require "sync.rooms.member"
 local Room = require "sync.rooms.room"
+local There = require "sync.rooms.there"
 local clients = require "sync.upgrade.clients"
 local core = require "sync.core"
 local directory = require "sync.rooms.directory"
+local keeping = require "sync.rooms.keeping"
 local loop = require "sync.loop"
 local making = require "sync.rooms.making"
+local nodes = require "sync.rooms.nodes"
 local packed = require "sync.packed"
+local returning = require "sync.rooms.returning"
 local saved = require "sync.state.saved"
 
 local now = core.C.sync_now
@@ -27,7 +31,13 @@ end
 --- What still has to come to its end, or nil.
 function rooms.unrest()
   local why
+  if nodes.waiting() > 0 then
+    return ("%d questions to other nodes wait for answers"):format(nodes.waiting())
+  end
   each(function(home)
+    if home.keep and (home.keep.isWriting or home.keep.heir) then
+      why = ("the engine keeps %s just now"):format(tostring(home.room))
+    end
     if home.busy > 0 or home.entryCount > 0 or home.isOpening then
       why = ("a handler of %s waits"):format(tostring(home.room))
     end
@@ -38,8 +48,9 @@ end
 local function packMember(member)
   local told, line = {}, member.line
   for name in pairs(line:describe()) do told[name] = member[name] end
-  return {id = member.id, client = line.client.id, form = line.form, isAway = member.isAway,
-    told = told}
+  return {id = member.id, client = line.client and line.client.id, form = line.form,
+    isAway = member.isAway, told = told, input = member.lastInput,
+    there = not line.client and line:pack() or nil}
 end
 
 local function packSeats(home)
@@ -65,7 +76,8 @@ local function pack(home)
     isPrivate = rawget(room, "isPrivate"), metadata = room.metadata, tick = room.tick,
     start = home.start, patched = home.patched, lastMember = home.lastMember,
     hasBegun = home.hasBegun, members = members, seats = packSeats(home),
-    shape = shapeOf(home), state = saved.write(home.state),
+    keep = home.keep and home.keep:pack() or nil, shape = shapeOf(home),
+    state = saved.write(home.state),
     data = clients.call("onHandover of " .. class.className, room.onHandover, room)}
 end
 
@@ -74,7 +86,18 @@ function rooms.pack(parcel, add)
   each(function(home) add(parcel, pack(home), tostring(home.room)) end)
 end
 
+-- One whose client is connected to another node.
+local function restoreThere(home, told)
+  local line = There.create(told.there.node, told.there.key, home, told.told)
+  local member = Member.create(home.room, line, told.id, told.told)
+  member.early, member.isAway, member.lastInput = nil, told.isAway, told.input
+  line:goOn(told.there, member)
+  returning.know(line)
+  home:add(member)
+end
+
 local function restoreMember(home, told)
+  if told.there then return restoreThere(home, told) end
   local client = loop.find(told.client)
   if not client then return end -- it was about to go
   local line = Here.create(client, home, told.form)
@@ -109,6 +132,7 @@ function rooms.restore(told)
     isPrivate = told.isPrivate}
   local home = Home.create(room, told.id, told.number)
   restoreTime(home, told)
+  if told.keep then keeping.goOn(home, told.keep) end
   if told.code then directory.encode(home, told.code) end
   for _, member in ipairs(told.members) do restoreMember(home, member) end
   restoreState(home, told)

@@ -21,6 +21,7 @@
 #include "client.h"
 #include "server.h"
 #include "test.h"
+#include "text.h"
 #include "tls/tls.h"
 
 enum { DAY = 24 * 60 * 60, MIB = 1024 * 1024 };
@@ -195,22 +196,6 @@ static struct tls_store *store_of(const char *names) {
 }
 
 /* A client and a server, and what lies between them */
-
-struct text {
-    char *bytes;
-    size_t length;
-    size_t size;
-};
-
-static void text_add(struct text *text, const char *bytes, size_t length) {
-    if (text->length + length > text->size) {
-        text->size = 2 * text->size + length;
-        text->bytes = realloc(text->bytes, text->size);
-        need(text->bytes);
-    }
-    memcpy(text->bytes + text->length, bytes, length);
-    text->length += length;
-}
 
 struct pair {
     struct tls *server;

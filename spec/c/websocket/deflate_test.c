@@ -5,14 +5,10 @@
 #include <zlib.h>
 
 #include "test.h"
+#include "text.h"
 #include "websocket/deflate.h"
 
 enum { LEAST = DEFLATE_LEAST_BITS, MOST = DEFLATE_MOST_BITS, WHOLE = 1 << 30 };
-
-struct text {
-    char *bytes;
-    size_t length;
-};
 
 static char *take_memory(size_t size) {
     char *memory = malloc(size ? size : 1);
@@ -20,22 +16,6 @@ static char *take_memory(size_t size) {
         abort();
     }
     return memory;
-}
-
-static void text_add(struct text *text, const char *bytes, size_t length) {
-    text->bytes = realloc(text->bytes, text->length + length + 1);
-    if (!text->bytes) {
-        abort();
-    }
-    if (length > 0) {
-        memcpy(text->bytes + text->length, bytes, length);
-    }
-    text->length += length;
-}
-
-static void text_clear(struct text *text) {
-    free(text->bytes);
-    *text = (struct text){NULL, 0};
 }
 
 /* What a payload is inflated with. */
@@ -80,7 +60,7 @@ static enum inflated inflate_all(struct inflater *inflater, const char *bytes,
         size_t size = length < way->in ? length : way->in;
         char *copy = take_memory(size);
         memcpy(copy, bytes, size);
-        struct text part = {copy, size};
+        struct text part = {copy, size, size};
         do {
             state = inflate_step(inflater, &part, way, to);
         } while (state == INFLATE_MORE);
@@ -100,7 +80,7 @@ static enum inflated inflate_all(struct inflater *inflater, const char *bytes,
 static void check_inflates(struct inflater *inflater, const char *bytes, size_t length,
                            const struct way *way, const char *wanted,
                            size_t wanted_length) {
-    struct text text = {NULL, 0};
+    struct text text = {0};
     CHECK_INT(inflate_all(inflater, bytes, length, way, &text), INFLATE_DONE);
     CHECK_BYTES(text.bytes, text.length, wanted, wanted_length);
     text_clear(&text);
@@ -125,7 +105,7 @@ static void check_inflates_always(const char *bytes, size_t length, const char *
 static enum inflated inflate_new(const char *bytes, size_t length, size_t in,
                                  size_t out) {
     struct way way = {in, out, false};
-    struct text text = {NULL, 0};
+    struct text text = {0};
     struct inflater *inflater = inflater_new(15);
     enum inflated state = inflate_all(inflater, bytes, length, &way, &text);
     inflater_free(inflater);
@@ -146,7 +126,7 @@ static void check_corrupt(const char *bytes, size_t length) {
 static struct text deflate_one(struct deflater *deflater, bool keep, const char *bytes,
                                size_t length) {
     size_t bound = deflater_bound(deflater, length);
-    struct text payload = {take_memory(bound), 0};
+    struct text payload = {take_memory(bound), 0, bound};
     ssize_t size = deflater_message(deflater, keep, bytes, length, payload.bytes, bound);
     CHECK(size > 0);
     CHECK((size_t)size <= bound);
@@ -168,7 +148,7 @@ static char filled_byte(enum filling filling, size_t i) {
 }
 
 static struct text fill(enum filling filling, size_t length) {
-    struct text text = {take_memory(length), length};
+    struct text text = {take_memory(length), length, length};
     for (size_t i = 0; i < length; i++) {
         text.bytes[i] = filled_byte(filling, i);
     }
@@ -309,7 +289,7 @@ TEST(deflate_refers_to_what_came_before_only_if_told_to) {
 
 TEST(deflate_inflater_without_context_forgets) {
     struct inflater *inflater = inflater_new(15);
-    struct text text = {NULL, 0};
+    struct text text = {0};
     check_inflates(inflater, LITERAL("\xf2\x48\xcd\xc9\xc9\x07\0"), &at_once, "Hello", 5);
     CHECK_INT(inflate_all(inflater, LITERAL("\xf2\0\x11\0\0"), &at_once, &text),
               INFLATE_CORRUPT);
@@ -366,7 +346,7 @@ TEST(deflate_takes_windows_of_9_to_15_bits) {
 TEST(deflate_keeps_to_its_window) {
     for (int bits = LEAST; bits < MOST; bits++) {
         struct text text = fill(RANDOM, ((size_t)1 << bits) + 100);
-        struct text end = {NULL, 0};
+        struct text end = {0};
         struct deflater *narrow = deflater_new(bits, 9);
         struct deflater *wide = deflater_new(bits + 1, 9);
         struct text parts[4] = {
@@ -453,7 +433,7 @@ TEST(deflate_gives_out_at_the_end_what_was_held_back) {
     for (size_t length = 3000; length < zeros.length; length++) {
         struct text payload = deflate_one(deflater, true, zeros.bytes, length);
         struct text part = payload;
-        struct text text = {NULL, 0};
+        struct text text = {0};
         enum inflated state = INFLATE_MORE;
         while (part.length > 0 && state == INFLATE_MORE) {
             state = inflate_step(inflater, &part, &way, &text);
@@ -518,7 +498,7 @@ static void other_add(z_stream *other, struct text *to, const char *bytes, size_
 /* A message of several streams that each end, so that their last blocks say so. */
 static struct text other_ended(const char *text, size_t length, size_t part, int level,
                                int strategy) {
-    struct text payload = {NULL, 0};
+    struct text payload = {0};
     z_stream other;
     other_open(&other, 15, level, strategy);
     for (size_t at = 0; at < length; at += part) {
@@ -565,7 +545,7 @@ TEST(deflate_goes_on_after_a_last_block) {
 TEST(deflate_keeps_the_context_across_a_last_block) {
     struct text text = fill(RANDOM, 400);
     struct text ended = other_ended(text.bytes, text.length, text.length, 6, 0);
-    struct text twice = {NULL, 0};
+    struct text twice = {0};
     text_add(&twice, text.bytes, text.length);
     text_add(&twice, text.bytes, text.length);
     struct text both = other_ended(twice.bytes, twice.length, text.length, 6, 0);
@@ -577,7 +557,7 @@ TEST(deflate_keeps_the_context_across_a_last_block) {
                    text.length);
     check_inflates(inflater, second, second_length, &at_once, text.bytes, text.length);
     /* Now the context is gone. */
-    struct text none = {NULL, 0};
+    struct text none = {0};
     CHECK_INT(inflate_all(inflater, second, second_length, &at_once, &none),
               INFLATE_CORRUPT);
     inflater_free(inflater);
@@ -597,7 +577,7 @@ TEST(deflate_reads_any_flush_of_another_program) {
         struct inflater *inflater = inflater_new(bits);
         for (int i = 0; i < 10; i++) {
             struct text text = fill((enum filling)(i % FILLINGS), 3000);
-            struct text payload = {NULL, 0};
+            struct text payload = {0};
             for (size_t at = 0; at < text.length; at += 500) {
                 other_add(&other, &payload, text.bytes + at, 500, flushes[at / 500 % 5]);
             }
@@ -625,7 +605,7 @@ TEST(deflate_is_read_by_another_program) {
             struct text text = fill((enum filling)(i % FILLINGS), test_random(5000));
             struct text payload =
                 deflate_one(deflater, i % 2 == 0, text.bytes, text.length);
-            struct text seen = {take_memory(text.length + 100), 0};
+            struct text seen = {take_memory(text.length + 100), 0, text.length + 100};
             text_add(&payload, LITERAL("\0\0\xff\xff"));
             other.next_in = (Bytef *)payload.bytes;
             other.avail_in = (uInt)payload.length;
@@ -695,7 +675,7 @@ TEST(deflate_knows_what_is_cut_off) {
 /* Nothing good comes of it, but nothing bad either, and a corrupt stream stays so. */
 TEST(deflate_stays_corrupt) {
     struct inflater *inflater = inflater_new(15);
-    struct text text = {NULL, 0};
+    struct text text = {0};
     CHECK_INT(inflate_all(inflater, LITERAL("\x06"), &at_once, &text), INFLATE_CORRUPT);
     CHECK_INT(inflate_all(inflater, LITERAL("\xf2\x48"), &at_once, &text),
               INFLATE_CORRUPT);

@@ -8,6 +8,7 @@
 #include "client.h"
 #include "server.h"
 #include "test.h"
+#include "text.h"
 #include "websocket/deflate.h"
 
 #define COUNT(all) (sizeof(all) / sizeof(*(all)))
@@ -29,27 +30,6 @@ enum {
 static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
                               "Connection: Upgrade\r\n\r\n";
 static const char accepted[] = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
-
-struct text {
-    char *bytes;
-    size_t length;
-};
-
-static void text_add(struct text *text, const char *bytes, size_t length) {
-    text->bytes = realloc(text->bytes, text->length + length + 1);
-    if (!text->bytes) {
-        abort();
-    }
-    if (length > 0) {
-        memcpy(text->bytes + text->length, bytes, length);
-    }
-    text->length += length;
-}
-
-static void text_clear(struct text *text) {
-    free(text->bytes);
-    *text = (struct text){NULL, 0};
-}
 
 /* A core with WebSockets, in slots from 1 on. */
 struct peer {
@@ -186,7 +166,7 @@ static void tell_frame(struct peer *peer, FILE *story, unsigned char first,
 
 static struct text sent_to(struct peer *peer, uint32_t slot) {
     static char bytes[1 << 20];
-    struct text text = {NULL, 0};
+    struct text text = {0};
     FILE *story = open_memstream(&text.bytes, &text.length);
     if (!story) {
         abort();
@@ -279,7 +259,7 @@ struct stage {
 
 static void play(const struct stage *stage, const struct scene *scene, size_t step) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(stage->framing);
     options.max_message = stage->max_message;
     for (size_t i = 0; i < COUNT(scene->parts) && scene->parts[i].payload; i++) {
@@ -434,7 +414,7 @@ TEST(websocket_takes_the_codes_that_a_close_may_have) {
                  {4000, true},  {4999, true},  {5000, false}, {65535, false}};
     for (size_t i = 0; i < COUNT(codes); i++) {
         struct peer peer;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         struct sync_options options = options_of(SYNC_FRAMING_RAW);
         char payload[2] = {(char)(codes[i].code >> 8), (char)codes[i].code};
         char wanted[30];
@@ -456,7 +436,7 @@ TEST(websocket_takes_the_codes_that_a_close_may_have) {
 
 TEST(websocket_takes_nothing_behind_a_close_that_waits_for_the_tick_to_end) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
     peer_open(&peer, &options);
     peer_connect(&peer);
@@ -513,7 +493,7 @@ TEST(websocket_counts_a_message_when_it_is_put_together) {
 TEST(websocket_takes_messages_up_to_max_message) {
     enum { MOST = 200000 };
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
     char *bytes = malloc(MOST);
     REQUIRE(bytes);
@@ -545,7 +525,7 @@ TEST(websocket_hands_out_at_most_1024_messages_of_a_client_a_tick) {
     enum { MANY = 3000 };
     for (uint32_t stream = 0; stream < 2; stream++) {
         struct peer peer;
-        struct text bytes = {NULL, 0};
+        struct text bytes = {0};
         static char zeros[MANY];
         struct sync_options options = options_of(SYNC_FRAMING_NULL);
         peer_open(&peer, &options);
@@ -574,7 +554,7 @@ TEST(websocket_hands_out_at_most_1024_messages_of_a_client_a_tick) {
 
 TEST(websocket_pings_of_a_client_that_does_not_read_fill_no_more_than_its_queue) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
     options.max_queue = 100;
     options.high_water = 100;
@@ -670,8 +650,8 @@ TEST(websocket_that_asks_for_messages_gets_one_for_each_binary_frame) {
 static void check_echo(uint32_t framing, uint32_t mode, const struct part *parts,
                        const char *wanted, size_t length) {
     struct peer peer;
-    struct text stream = {NULL, 0};
-    struct text sent = {NULL, 0};
+    struct text stream = {0};
+    struct text sent = {0};
     struct sync_options options = options_of(framing);
     peer_open(&peer, &options);
     peer.echo = true;
@@ -714,8 +694,8 @@ TEST(websocket_answers_each_message_of_a_segment_in_its_own_kind) {
     enum { MANY = 100 };
     struct peer peer;
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
-    struct text stream = {NULL, 0};
-    struct text wanted = {NULL, 0};
+    struct text stream = {0};
+    struct text wanted = {0};
     peer_open(&peer, &options);
     peer.echo = true;
     peer_connect(&peer);
@@ -734,7 +714,7 @@ TEST(websocket_answers_each_message_of_a_segment_in_its_own_kind) {
 TEST(websocket_a_message_that_has_begun_turns_no_answer) {
     struct peer peer;
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     peer_open(&peer, &options);
     peer.echo = true;
     peer_connect(&peer);
@@ -751,7 +731,7 @@ TEST(websocket_a_message_that_has_begun_turns_no_answer) {
 TEST(websocket_a_stream_turns_answers_with_its_messages) {
     struct peer peer;
     struct sync_options options = options_of(SYNC_FRAMING_NULL);
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     peer_open(&peer, &options);
     peer.echo = true;
     peer_connect(&peer);
@@ -852,7 +832,7 @@ TEST(websocket_frames_messages_of_every_length) {
     memset(bytes, 'x', sizeof(bytes));
     for (size_t i = 0; i < 2 * COUNT(lengths); i++) {
         static const uint32_t slots[] = {1, 0, 2};
-        struct text wanted[2] = {{NULL, 0}, {NULL, 0}};
+        struct text wanted[2] = {{0}, {0}};
         uint32_t length = lengths[i / 2];
         text_add(&wanted[0], "text ", 5);
         text_add(&wanted[0], bytes, length);
@@ -889,7 +869,7 @@ TEST(websocket_is_told_why_it_ends) {
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct peer peer;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         char wanted[200];
         struct sync_options options = options_of(SYNC_FRAMING_RAW);
         peer_open(&peer, &options);
@@ -915,7 +895,7 @@ TEST(websocket_is_told_why_it_ends) {
 
 TEST(websocket_that_ends_without_a_close_has_left) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_NULL);
     peer_open(&peer, &options);
     peer_connect(&peer);
@@ -932,7 +912,7 @@ TEST(websocket_that_ends_without_a_close_has_left) {
 
 TEST(websocket_frames_may_follow_the_request_at_once) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
     text_add(&stream, request, sizeof(request) - 1);
     add_frame(&stream, TEXT, "a", 1);
@@ -980,7 +960,7 @@ TEST(websocket_inflates_messages_however_they_are_cut) {
         for (size_t part = 1; part < 30; part += 1 + part / 4) {
             for (size_t step = 0; step < 4; step++) {
                 struct peer peer;
-                struct text stream = {NULL, 0};
+                struct text stream = {0};
                 struct sync_options options = options_of(SYNC_FRAMING_NULL);
                 struct deflater *deflater = deflater_new(15, 6);
                 REQUIRE(deflater);
@@ -1014,7 +994,7 @@ static void check_packed(unsigned char opcode, const char *bytes, size_t length,
     static const size_t steps[] = {1, 0, 1 << 20};
     for (size_t i = 0; i < COUNT(steps); i++) {
         struct peer peer;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         struct sync_options options = options_of(SYNC_FRAMING_RAW);
         options.max_message = 1000;
         struct deflater *deflater = deflater_new(15, 6);
@@ -1069,7 +1049,7 @@ TEST(websocket_inflates_a_message_over_several_ticks) {
     }
     for (int mode = 0; mode < 4; mode++) {
         struct peer peer;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         bool keep = mode & 1;
         unsigned char opcode = mode & 2 ? BINARY_BEGIN : TEXT_BEGIN; /* a byte stream */
         struct sync_options options = options_of(SYNC_FRAMING_NULL);
@@ -1112,7 +1092,7 @@ TEST(websocket_what_is_inflated_is_bounded_for_each_client_and_for_all) {
     };
     static char bytes[SIZE];
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_NULL);
     struct deflater *deflater = deflater_new(15, 6);
     REQUIRE(deflater);
@@ -1206,7 +1186,7 @@ TEST(websocket_compresses_what_it_sends_from_a_length_on) {
             CHECK_INT(sync_send(sync, 1, "012345678\xff", 10), SYNC_SENT);
             CHECK_INT(sync_send_many(sync, &slot, 1, 0, long_text, sizeof(long_text)), 1);
             CHECK(sync_queued(sync, 1) < 200);
-            struct text wanted = {NULL, 0};
+            struct text wanted = {0};
             static const char begin[] =
                 "packed text 0123456789|text short|packed text 0123456789|text short|"
                 "packed binary 012345678\xff|packed text ";
@@ -1216,7 +1196,7 @@ TEST(websocket_compresses_what_it_sends_from_a_length_on) {
             check_sent(&peer, 1, wanted.bytes, wanted.length);
             text_clear(&wanted);
         }
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         peer.echo = true;
         add_frame(&stream, BINARY, "0123456789\0", 11);
         feed_pieces(&peer, 1, &stream, 3);
@@ -1252,7 +1232,7 @@ TEST(websocket_clients_choose_no_compressor_of_their_own) {
     struct mallinfo2 after = mallinfo2();
     CHECK(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd < 300 * 1024);
     for (uint32_t i = 0; i < CLIENTS; i++) {
-        struct text wanted = {NULL, 0};
+        struct text wanted = {0};
         text_add(&wanted, "packed text ", 12);
         text_add(&wanted, text, sizeof(text));
         text_add(&wanted, "|packed text 0123456789|", 24);
@@ -1286,7 +1266,7 @@ TEST(websocket_keeps_the_contexts_of_clients_apart) {
     /* By turns, so that each message but the first refers to one two turns ago. */
     for (uint32_t turn = 0; turn < 6; turn++) {
         uint32_t i = turn % 2;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         char wanted[60];
         snprintf(wanted, sizeof(wanted), "packed text %s|", texts[i]);
         add_packed(&stream, deflaters[i], true, TEXT_BEGIN, texts[i], strlen(texts[i]),
@@ -1310,7 +1290,7 @@ TEST(websocket_keeps_the_contexts_of_clients_apart) {
 
 TEST(websocket_that_is_silent_is_pinged_and_stays_when_it_answers) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     struct sync_options options = options_of(SYNC_FRAMING_RAW);
     options.ping_interval = 20;
     options.pong_timeout = 60000;
@@ -1351,7 +1331,7 @@ TEST(websocket_must_end_the_message_that_it_has_begun) {
     };
     for (size_t i = 0; i < COUNT(parts); i++) {
         struct peer peer;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         struct sync_options options = options_of(SYNC_FRAMING_NULL);
         options.message_timeout = 50;
         peer_open(&peer, &options);
@@ -1386,7 +1366,7 @@ static int open_socket(struct peer *peer) {
 
 TEST(websocket_over_tcp_ends_when_its_close_was_answered) {
     struct peer peer;
-    struct text answer = {NULL, 0};
+    struct text answer = {0};
     int fd = open_socket(&peer);
     sync_end(peer.server.sync, 1, 1001, "bye", 3);
     CHECK(client_gets(&peer.server, fd,
@@ -1422,7 +1402,7 @@ TEST(websocket_over_tcp_ends_by_itself_when_the_client_has_closed_or_failed) {
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct peer peer;
-        struct text stream = {NULL, 0};
+        struct text stream = {0};
         int fd = open_socket(&peer);
         add_frame(&stream, cases[i].part.first, cases[i].part.payload,
                   cases[i].part.length);
@@ -1446,7 +1426,7 @@ static void end_at_data(struct server *server, const struct sync_event *event) {
 
 TEST(websocket_over_tcp_ends_when_a_close_crossed_ours_behind_many_messages) {
     struct peer peer;
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     int fd = open_socket(&peer);
     peer.server.handle = end_at_data;
     for (int i = 0; i < 1100; i++) { /* more than a tick takes */
@@ -1468,7 +1448,7 @@ TEST(websocket_over_tcp_ends_when_a_close_crossed_ours_behind_many_messages) {
 static void open_rated(struct peer *peer, uint32_t framing, uint32_t flood,
                        unsigned char first) {
     struct sync_options options = options_of(framing);
-    struct text stream = {NULL, 0};
+    struct text stream = {0};
     options.message_interval = 20000;
     options.message_burst = 2;
     options.flood = flood;
