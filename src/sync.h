@@ -265,7 +265,7 @@ struct sync_websocket {
 };
 
 /* Names the way to the kernel that cores take from now on: "uring", "epoll", "poll", or
- * "auto": epoll, or poll where that is not built in. Returns 0, or an error code:
+ * "auto": uring; epoll, or poll, where that can't be used. Returns 0, or an error code:
  * UV_EINVAL for another name, UV_ENOTSUP for one that doesn't work; sync_io_why then says
  * why. */
 int32_t sync_choose_io(const char *name);

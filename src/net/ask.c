@@ -7,7 +7,7 @@ static bool ask_for_bytes(struct uring *uring, struct line *line) {
     if (!entry) {
         return false;
     }
-    ring_receive(&lane_of(uring, line)->ring, entry, line->fd);
+    ring_receive(&lane_of(uring, line)->ring, entry, line->stream->fd);
     entry->user_data = line_name(line, OF_RECEIVE);
     line->receiving = true;
     return true;
@@ -20,7 +20,8 @@ static bool ask_for_room(struct uring *uring, struct line *line) {
     if (!entry) {
         return false;
     }
-    io_uring_prep_poll_multishot(entry, line->fd, line->stream->full ? POLLOUT : 0);
+    io_uring_prep_poll_multishot(entry, line->stream->fd,
+                                 line->stream->full ? POLLOUT : 0);
     entry->user_data = line_name(line, OF_ROOM);
     line->polling = true;
     line->rooming = line->stream->full;

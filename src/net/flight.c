@@ -13,7 +13,7 @@ bool flight_send(struct uring *uring, struct line *line, const struct iovec *pie
         count = RING_PIECES;
         uring->hurries |= !uring->threaded; /* for the rest; a mark wakes by itself */
     }
-    ring_send(&lane->ring, entry, line->fd, pieces, count);
+    ring_send(&lane->ring, entry, line->stream->fd, pieces, count);
     entry->user_data = line_name(line, OF_SEND);
     for (int i = 0; i < count; i++) {
         line->flying += (uint32_t)pieces[i].iov_len;

@@ -33,7 +33,7 @@ void line_close_if_over(struct uring *uring, struct line *line) {
         line_reconsider(uring, line);
         return;
     }
-    close(line->fd);
+    close(line->stream->fd);
     lane_of(uring, line)->lines--;
     line->stream->closing = false;
     line->stream = NULL;

@@ -52,22 +52,21 @@ struct line {
     struct line *next_waiting;
     struct line *next_due;
     struct line *next_flown;
-    uint64_t fed; /* the last tick in which something came */
+    uint32_t fed; /* the last tick (wrapping) in which something came */
     uint32_t generation;
-    int32_t fd;
-    int32_t end; /* what comes behind all bytes: UV_EOF, an error code, or 0 */
-    uint32_t lane;
+    int32_t end;     /* what comes behind all bytes: UV_EOF, an error code, or 0 */
     uint32_t flying; /* bytes that are being sent */
     int32_t landed;  /* of which so many were, or an error code */
-    bool receiving;
-    bool cancelling;
-    bool polling; /* for room, or for a reset alone */
-    bool rooming; /* for room */
-    bool forgetting;
-    bool has_room;
-    bool broken; /* while it's paused, and so nothing is received */
-    bool in_waiting;
-    bool in_due;
+    uint8_t lane;
+    bool receiving : 1; /* bits: there is a line for each client that is silent */
+    bool cancelling : 1;
+    bool polling : 1; /* for room, or for a reset alone */
+    bool rooming : 1; /* for room */
+    bool forgetting : 1;
+    bool has_room : 1;
+    bool broken : 1; /* while it's paused, and so nothing is received */
+    bool in_waiting : 1;
+    bool in_due : 1;
 };
 
 struct queue {
@@ -99,7 +98,7 @@ struct uring {
     struct queue waiting; /* have something to tell */
     struct queue due;     /* want entries; those that had nothing before the others */
     struct queue due_late;
-    uint64_t tick;
+    uint32_t tick;
     uint32_t open;
     bool looping; /* libuv's descriptor is polled */
     bool loop_ready;
@@ -135,7 +134,8 @@ static inline struct lane *lane_of(const struct uring *uring, const struct line 
 }
 
 static inline uint64_t line_name(const struct line *line, uint32_t kind) {
-    return (uint64_t)line->generation << 35 | (uint64_t)(uint32_t)line->fd << 3 | kind;
+    return (uint64_t)line->generation << 35 | (uint64_t)(uint32_t)line->stream->fd << 3 |
+           kind;
 }
 
 static inline bool line_has_bytes(const struct line *line) {

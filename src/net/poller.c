@@ -10,18 +10,20 @@
 #include "net/backends.h"
 #include "net/cores.h"
 
+/* In the order in which auto tries them. */
 static const struct backend *const backends[] = {
-#ifdef SYNC_EPOLL
-    &epoll_backend, /* the first is what auto takes: it has served for longest */
-#endif
 #ifdef SYNC_URING
     &uring_backend,
+#endif
+#ifdef SYNC_EPOLL
+    &epoll_backend,
 #endif
     &poll_backend,
     NULL,
 };
 
 static const struct backend *chosen; /* NULL: auto, and not looked for yet */
+static bool automatic = true;
 static const char *why;
 static uint32_t threads;
 
@@ -29,20 +31,43 @@ static const char *problem_of(const struct backend *backend) {
     return backend->problem ? backend->problem() : NULL;
 }
 
+/* Takes the first that can be used, from a place in the list on. */
+static void take_from(int i) {
+    for (; backends[i + 1] && problem_of(backends[i]); i++) {
+        why = problem_of(backends[i]);
+    }
+    chosen = backends[i];
+}
+
 static const struct backend *find(void) {
     if (!chosen) {
-        int i = 0;
         why = backends[1] ? "it works here" : "no other is built in";
-        for (; backends[i + 1] && problem_of(backends[i]); i++) {
-            why = problem_of(backends[i]);
-        }
-        chosen = backends[i];
+        take_from(0);
     }
     return chosen;
 }
 
+/* What worked when it was tried may fail later: memory that a user may lock, such as an
+ * io_uring's, is shared by all processes of that user. Threads were asked for by name. */
+static bool take_next(int error) {
+    static char text[96];
+    int i = 0;
+    while (backends[i] != chosen) {
+        i++;
+    }
+    if (!automatic || threads > 0 || !backends[i + 1]) {
+        return false;
+    }
+    snprintf(text, sizeof(text), "%s could not be opened: %s", chosen->name,
+             uv_strerror(error));
+    why = text;
+    take_from(i + 1);
+    return true;
+}
+
 int poller_choose(const char *name) {
     threads = 0;
+    automatic = false;
     for (int i = 0; backends[i]; i++) {
         if (strcmp(name, backends[i]->name) == 0) {
             const char *problem = problem_of(backends[i]);
@@ -52,6 +77,7 @@ int poller_choose(const char *name) {
         }
     }
     chosen = NULL;
+    automatic = true;
     return strcmp(name, "auto") == 0 ? 0 : UV_EINVAL;
 }
 
@@ -102,14 +128,19 @@ const char *poller_why(void) {
 
 int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
                 poller_sent *sent) {
-    *poller = (struct poller){.backend = find(),
-                              .loop = loop,
-                              .ready = ready,
-                              .sent = sent,
-                              .handle = {.data = poller},
-                              .threads = threads,
-                              .fd = -1};
-    return poller->backend->open(poller);
+    int error;
+    find();
+    do {
+        *poller = (struct poller){.backend = chosen,
+                                  .loop = loop,
+                                  .ready = ready,
+                                  .sent = sent,
+                                  .handle = {.data = poller},
+                                  .threads = threads,
+                                  .fd = -1};
+        error = chosen->open(poller);
+    } while (error < 0 && take_next(error));
+    return error;
 }
 
 void poller_close(struct poller *poller) {

@@ -99,9 +99,10 @@ struct poller {
     uint32_t watched; /* while there are any, libuv's loop is alive */
 };
 
-/* Names the backend that pollers get from now on: "auto" (the first that can be used) or
- * one of those that are built in. Returns 0; UV_EINVAL for another name; or UV_ENOTSUP
- * for one that can't be used here, which poller_why then explains. */
+/* Names the backend that pollers get from now on: "auto" (uring, or where that can't be
+ * used epoll, or poll) or one of those that are built in. Returns 0; UV_EINVAL for
+ * another name; or UV_ENOTSUP for one that can't be used here, which poller_why then
+ * explains. */
 int poller_choose(const char *name);
 
 /* Says how many threads send and receive for each poller from now on, 0:
@@ -114,7 +115,8 @@ uint32_t poller_threads(void);
 const char *poller_name(void);
 const char *poller_why(void);
 
-/* Returns 0 or an error code. */
+/* Returns 0 or an error code. By "auto", where a backend that worked can't be opened now,
+ * it is the next one from then on. */
 int poller_open(struct poller *poller, uv_loop_t *loop, poller_ready *ready,
                 poller_sent *sent);
 

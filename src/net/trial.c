@@ -153,7 +153,7 @@ static const char *why_not(int error) {
         return is_disabled() ? "kernel.io_uring_disabled forbids io_uring"
                              : "seccomp or another rule of this system forbids io_uring";
     case -EINVAL: return "this kernel's io_uring is too old: 6.0 or later is needed";
-    case -ENOMEM: return "there is not enough memory for an io_uring";
+    case -ENOMEM: return "an io_uring gets no memory: RLIMIT_MEMLOCK may be too small";
     case -EMFILE:
     case -ENFILE: return "there are no files left for an io_uring";
     default: return "this system does not make an io_uring";

@@ -120,13 +120,12 @@ static int add(struct poller *poller, struct stream *stream) {
         return error;
     }
     struct line *line = line_at(uring, stream->fd);
-    line->fd = stream->fd;
     line->stream = stream;
     line->end = 0;
     line->fed = 0;
     line->has_room = false;
     line->broken = false;
-    line->lane = lanes_least(uring);
+    line->lane = (uint8_t)lanes_least(uring);
     lane_of(uring, line)->lines++;
     if (uring->open++ == 0) {
         uv_ref(&poller->handle);

@@ -44,7 +44,7 @@ What stands behind the script's name is the script's own.
   --jit-report      at the end, say for each handler whether it ran as native code,
                     and where not, why
   --io=WAY          how sockets reach the kernel: uring (io_uring), epoll, poll;
-                    auto: epoll
+                    auto: uring where it works, else epoll; --version says why
   --io-threads=N    by uring, N threads on cores of their own send and receive, beside the
                     one that runs Lua; see docs/scaling.md
   --watch           reload the script when a file of its folder has changed

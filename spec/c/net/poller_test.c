@@ -235,8 +235,10 @@ static void on_closed(uv_handle_t *handle) {
     (void)handle;
 }
 
+/* libuv may call it before it sleeps, with nothing left that would end that. */
 static void on_timer(uv_timer_t *timer) {
     timer->data = NULL;
+    uv_stop(timer->loop);
 }
 
 /* How often the poller sleeps until a timer of 20 ms has fired. */
@@ -434,6 +436,57 @@ static bool forbid_io_uring(void) {
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+static void check_child(pid_t child) {
+    int status = 0;
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
+}
+
+TEST(poller_takes_io_uring_by_itself_where_it_works) {
+    if (poller_choose("uring") < 0) {
+        test_skip(poller_why());
+    } else {
+        poller_choose("auto");
+        CHECK(strcmp(poller_name(), "uring") == 0);
+        CHECK(strcmp(poller_why(), "it works here") == 0);
+    }
+    poller_choose("auto");
+}
+
+/* Returns 0 if a poller of this way, which has worked, can't be opened any more and so
+ * becomes `then`; NULL: none, and no other. */
+static int falls_back(const char *name, const char *then) {
+    poller_choose(name);
+    if (strcmp(poller_name(), "uring") != 0 || !forbid_io_uring() ||
+        uv_loop_init(&loop) < 0) {
+        return 1;
+    }
+    int error = poller_open(&poller, &loop, on_ready, on_sent);
+    if (!then) {
+        return error == UV_EPERM && strcmp(poller_name(), "uring") == 0 ? 0 : 2;
+    }
+    return error == 0 && strcmp(poller_name(), then) == 0 &&
+                   strstr(poller_why(), "uring could not be opened: ")
+               ? 0
+               : 3;
+}
+
+TEST(poller_takes_the_next_when_io_uring_fails_later) {
+    if (poller_choose("uring") < 0 || poller_choose("epoll") < 0) {
+        test_skip("there are no two ways");
+    } else {
+        for (int i = 0; i < 2; i++) {
+            pid_t child = fork();
+            if (child == 0) {
+                _exit(i == 0 ? falls_back("auto", "epoll") : falls_back("uring", NULL));
+            }
+            check_child(child);
+        }
+    }
+    poller_choose("auto");
+}
+
 TEST(poller_says_that_io_uring_is_forbidden) {
     if (poller_choose("epoll") < 0) {
         test_skip("only one way is built in");
@@ -446,13 +499,10 @@ TEST(poller_says_that_io_uring_is_forbidden) {
         if (!forbid_io_uring()) {
             _exit(77);
         }
-        execl("/proc/self/exe", "test", "forbidden_child", (char *)NULL);
+        execl("/proc/self/exe", "test", "poller_forbidden_child", (char *)NULL);
         _exit(78);
     }
-    int status = 0;
-    CHECK_INT(waitpid(child, &status, 0), child);
-    CHECK(WIFEXITED(status));
-    CHECK_INT(WEXITSTATUS(status), 0);
+    check_child(child);
 }
 
 /* Run by the one above, in a process of its own; elsewhere the system decides. */
@@ -466,6 +516,7 @@ TEST(poller_forbidden_child) {
     }
     poller_choose("auto");
     CHECK(strcmp(poller_name(), "epoll") == 0);
+    CHECK(strstr(poller_why(), "forbids io_uring"));
     CHECK(poller_choose("uring") < 0);
     poller_choose("auto");
 }
