@@ -183,12 +183,13 @@ soak: deps-build ## 10,000 clients, clients that never read, are killed, or send
 	@$(BUILD)/soak ./sync-lua spec/soak/server.lua
 	@./sync-lua spec/soak/budgets.lua
 
-$(BUILD)/upgrade-load: spec/upgrade/load.c
+UPGRADE_LOAD = $(addprefix spec/upgrade/,load.c wire.c talk.c)
+$(BUILD)/upgrade-load: $(UPGRADE_LOAD) spec/upgrade/load.h
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -o $@ $< -lz -lssl -lcrypto
+	$(Q)$(CC) $(CFLAGS) -o $@ $(UPGRADE_LOAD) -lz -lssl -lcrypto
 
-upgrade-check: build $(BUILD)/upgrade-load ## 2,000 clients whose server is replaced ten times in a minute
-	@./sync-lua spec/upgrade/check.lua
+upgrade-check: build $(BUILD)/upgrade-load ## 2,000 clients whose server is upgraded and reloaded ten times in a minute (SECONDS=60)
+	@./sync-lua spec/upgrade/check.lua $(SECONDS)
 
 flap: build ## 20 runs of two nodes whose Redis comes and goes: all that is lost is counted
 	@./sync-lua spec/cluster/flap.lua

@@ -449,8 +449,8 @@ double sync_bucket_end(uint32_t bucket) {
     return times_end(bucket);
 }
 
-int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once) {
-    return signals_start(core_of(sync), number, once != 0);
+int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t seconds) {
+    return signals_start(core_of(sync), number, seconds);
 }
 
 void sync_signal_stop(struct sync *sync, int32_t number) {
@@ -627,6 +627,10 @@ void sync_watchdog_caught(void) {
 
 void sync_watchdog_stop(struct sync *sync) {
     watchdog_stop(core_of(sync));
+}
+
+void sync_watchdog_allow(struct sync *sync, uint32_t milliseconds) {
+    watchdog_allow(core_of(sync), milliseconds);
 }
 
 int32_t sync_watchdog_asks(struct sync *sync) {

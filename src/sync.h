@@ -598,10 +598,12 @@ double sync_wall(void);
 /* The end of a bucket of struct sync_times, in microseconds. */
 double sync_bucket_end(uint32_t bucket);
 
-/* Watches a signal. Those with once != 0 are given back to the system, all of them, when
- * the first of them comes: the second one, of whichever kind, has its default effect, and
- * ends a process that hangs. sync_signal_stop gives the signal back. */
-int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t once);
+/* Watches a signal. Those with seconds end the process: all of them are given back to the
+ * system when the first of them comes, and the second one, of whichever kind, has its
+ * default effect, and ends a process that hangs. It comes by itself when a tick takes so
+ * many seconds from then on; the last one ends at sync_flush. sync_signal_stop gives the
+ * signal back. */
+int32_t sync_signal_start(struct sync *sync, int32_t number, int32_t seconds);
 void sync_signal_stop(struct sync *sync, int32_t number);
 
 /* Looks a host name up in the background; SYNC_RESOLVED tells. Returns the request's
@@ -633,7 +635,7 @@ void sync_job_cancel(struct sync *sync, uint32_t id);
  * SYNC_BROKEN. interest is of enum sync_watched, 0 for none; sync_watch_change sets
  * another. Returns the watch's id (1 or more) or an error code. Stop it before the
  * library closes the descriptor: no event of its id comes any more, but for those of this
- * tick. */
+ * tick; after that another watch may have the id. */
 enum sync_watched {
     SYNC_READABLE = 1,
     SYNC_WRITABLE = 2,
@@ -646,8 +648,8 @@ void sync_watch_stop(struct sync *sync, uint32_t id);
 
 /* A door: a Unix socket for those who run the server, which only its owner and root may
  * open. The folder is made if it lacks, and must be the process's own and nobody else's
- * (UV_EPERM); a socket that a dead process has left is replaced. Returns a descriptor
- * to be watched, or an error code; sync_door_close removes the file, too. */
+ * (UV_EPERM); sockets that dead processes have left are removed. Returns a descriptor to
+ * be watched, or an error code; sync_door_close removes the file, too. */
 int32_t sync_door_open(const char *folder, const char *path);
 void sync_door_close(int32_t door, const char *path);
 
@@ -730,6 +732,9 @@ int32_t sync_watchdog_start(struct sync *sync, const struct sync_watchdog *optio
                             char *message, size_t size);
 void sync_watchdog_stop(struct sync *sync);
 
+/* What this tick does from now on may take so long until it is told of, or ended. */
+void sync_watchdog_allow(struct sync *sync, uint32_t milliseconds);
+
 /* For the callback of LuaJIT's profiler, whose signal the watchdog sends: whether it
  * wants to know where Lua is, once. The answer is lines of file:line, innermost first. */
 int32_t sync_watchdog_asks(struct sync *sync);
@@ -792,7 +797,7 @@ int32_t sync_answer_wait(const char *name);
 
 /* What both processes must know to understand each other: it changes with what parcels
  * hold, here and in lua/sync/upgrade/. */
-enum { SYNC_HANDOVER_FORMAT = 1 };
+enum { SYNC_HANDOVER_FORMAT = 2 };
 
 struct sync_parcel;
 enum sync_item_type {

@@ -127,6 +127,7 @@ void sync_close(struct sync *sync) {
     }
     table_clear(&core->conns);
     table_clear(&core->timers);
+    table_clear(&core->watches);
     peers_clear(&core->peers);
     bans_clear(&core->bans);
     pool_clear(&core->pool);
@@ -148,6 +149,7 @@ static void trim(struct core *core) {
     broadcast_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);
+    table_trim(&core->watches);
     batch_trim(&core->batch);
     poller_trim(&core->poller);
     heap_trim();
@@ -192,6 +194,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     struct core *core = core_of(sync);
     count_tick(core);
     core_beat(core, false);
+    signals_tick(false);
     end_tick(core);
     /* What end_tick has resumed may have made events, or bytes that wait for sync_flush.
      */
@@ -213,6 +216,7 @@ int32_t sync_poll(struct sync *sync, int32_t block) {
     core->handed_out = uv_hrtime();
     sync->cursor = 0;
     core_beat(core, true);
+    signals_tick(true);
     if (core->batch.count == 0 && !alive && !core->released && !core->ready) {
         return -1;
     }
@@ -238,6 +242,7 @@ void sync_flush_with_poll(struct sync *sync) {
 }
 
 void sync_flush(struct sync *sync) {
+    signals_tick(false);
     sync_flush_with_poll(sync);
     poller_push(&core_of(sync)->poller);
 }

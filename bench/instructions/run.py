@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Counts the instructions a message costs: `make bench-instructions` (OLD=path: also those of
 another sync-lua, and the ratio; OLD_OPTIONS=--watchdog=off: also those of this one with other
-options; OPTIONS= are those of the new one).
+options; OPTIONS= are those of the new one; OLD=build/bench/uv OLD_SERVE=: those of a peer, which
+is told a work and a port, ONLY=echo-null,broadcast-null).
 
 A server runs under callgrind, and clients send in step: each sends only when all have got
 what was sent before, so that the ticks are the same in each run. A short and a long run are
 made; their difference is free of what starting, warming up and ending costs. The kernel's
 work isn't counted. "Core" is what src/ executes itself, which hardly differs from run to run;
-"all" has LuaJIT's part too, which differs by about 1 %. ONLY=echo-null,broadcast-websocket chooses works, ROUNDS=N takes the least
-of N (3), DEPTH=N sends so many messages at once (16).
+"all" has LuaJIT's part too, which differs by about 1 %. Large messages have 16 KiB; valgrind
+counts each byte that they are copied as an instruction. ONLY=echo-null,broadcast-websocket
+chooses works, ROUNDS=N takes the least of N (3), DEPTH=N sends so many messages at once (16).
 """
 import base64
 import os
@@ -16,30 +18,47 @@ import socket
 import struct
 import sys
 import tempfile
+from typing import NamedTuple
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "runs"))
 from shared import Failed, Process, count_rounds, free_port, table  # noqa: E402
 
 SERVE = "bench/instructions/serve.lua"
-WARM, COUNTED = 32768, 262144  # messages, or broadcasts times hearers
 DEPTH = int(os.environ.get("DEPTH", "16"))  # messages that are sent at once
-HEARERS = 32
-SIZE = 64      # bytes of a message
 SECONDS = 120  # for an answer under callgrind
 ROUNDS = count_rounds(3)
-FEWER = {"game": 64}  # times fewer messages of what takes long
-WORKS = {f"{work}-{wire}": (work, wire) for work in ("echo", "beside", "bytes", "game", "broadcast")
-         for wire in ("null", "websocket")}
+
+
+class Work(NamedTuple):
+    handler: str  # of serve.lua
+    wire: str
+    size: int = 64  # bytes of a message
+    depth: int = DEPTH
+    hearers: int = 1
+    warm: int = 32768  # messages, or broadcasts times hearers
+    counted: int = 262144
+
+    def run(self, port, messages):
+        drive(gather(port, self), self.depth, messages)
+
+
+WORKS = {f"{handler}-{wire}": Work(handler, wire, hearers=32 if handler == "broadcast" else 1)
+         for handler in ("echo", "beside", "bytes", "broadcast") for wire in ("null", "websocket")}
+WORKS |= {f"game-{wire}": Work("game", wire, warm=512, counted=4096)
+          for wire in ("null", "websocket")}
+WORKS |= {f"{handler}-large": Work(handler, "websocket", 16384, 1, 1, 2048, 8192)
+          for handler in ("echo", "bytes")}
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(WORKS)
 
 
 class Client:
     """Sends and counts messages of one size, NUL-framed or in WebSocket frames."""
 
-    def __init__(self, port, wire):
+    def __init__(self, port, wire, size):
+        self.size = size
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sent, self.frame, self.answer = 0, lambda text: text + b"\0", SIZE + 1
+        self.sent, self.frame, self.answer = 0, lambda text: text + b"\0", size + 1
         if wire == "websocket":
             self.upgrade()
 
@@ -54,14 +73,16 @@ class Client:
             if not piece:
                 raise Failed("the server closed instead of upgrading")
             head += piece
-        head = struct.pack("!BB4x", 0x81, 0x80 | SIZE)  # the mask is zeros
-        self.frame, self.answer = lambda text: head + text, SIZE + 2
+        long = self.size > 125  # a length in two bytes more
+        length = struct.pack("!BH", 0xfe, self.size) if long else bytes([0x80 | self.size])
+        head = b"\x81" + length + bytes(4)  # the mask is zeros
+        self.frame, self.answer = lambda text: head + text, self.size + (4 if long else 2)
 
     def send(self, count):
         """No two messages are equal, as the server keeps one copy of equal strings."""
         numbers = range(self.sent, self.sent + count)
         self.sent += count
-        self.socket.sendall(b"".join(self.frame(b"%0*d" % (SIZE, n)) for n in numbers))
+        self.socket.sendall(b"".join(self.frame(b"%0*d" % (self.size, n)) for n in numbers))
 
     def hear(self, count):
         left = count * self.answer
@@ -72,24 +93,24 @@ class Client:
             left -= len(piece)
 
 
-def gather(port, wire, count):
+def gather(port, work):
     """Clients that the server knows: each has said a word, which all there were have heard.
     Only what is sent tells the server that a byte stream is one."""
     clients = []
-    for _ in range(count):
-        clients.append(Client(port, wire))
+    for _ in range(work.hearers):
+        clients.append(Client(port, work.wire, work.size))
         clients[-1].send(1)
         for client in clients:
             client.hear(1)
     return clients
 
 
-def drive(clients, messages):
+def drive(clients, depth, messages):
     """Sends until so many messages were delivered."""
-    for _ in range(messages // DEPTH // len(clients)):
-        clients[0].send(DEPTH)
+    for _ in range(messages // depth // len(clients)):
+        clients[0].send(depth)
         for client in clients:
-            client.hear(DEPTH)
+            client.hear(depth)
 
 
 def tally(profile):
@@ -107,15 +128,15 @@ def tally(profile):
     return everything, core
 
 
-def instructions(command, work, wire, messages):
+def instructions(command, work, messages):
     """What a server executes that delivers so many messages: in all, and in src/."""
     port = free_port()
     with tempfile.NamedTemporaryFile("r") as profile:
         server = Process(["valgrind", "--tool=callgrind",
                           f"--callgrind-out-file={profile.name}", "--compress-strings=no",
-                          "--compress-pos=no", *command, SERVE, work, str(port)])
+                          "--compress-pos=no", *command, work.handler, str(port)])
         with server:
-            drive(gather(port, wire, HEARERS if work == "broadcast" else 1), messages)
+            work.run(port, messages)
         counted = tally(profile)
     if not counted[0]:
         raise Failed("callgrind counted nothing: " + server.trouble()[-200:])
@@ -126,18 +147,18 @@ def count(command, name):
     """Instructions for each message that is delivered, in all and in src/. The least of the
     rounds: which traces the compiler makes, and where the collector stands, differs by
     chance."""
-    work, wire = WORKS[name]
-    warm, counted = (messages // FEWER.get(work, 1) for messages in (WARM, COUNTED))
-    short, long = (list(zip(*(instructions(command, work, wire, messages)
-                              for _ in range(ROUNDS)))) for messages in (warm, warm + counted))
-    return [(min(after) - min(before)) / counted for before, after in zip(short, long)]
+    work = WORKS[name]
+    short, long = (list(zip(*(instructions(command, work, messages) for _ in range(ROUNDS))))
+                   for messages in (work.warm, work.warm + work.counted))
+    return [(min(after) - min(before)) / work.counted for before, after in zip(short, long)]
 
 
 def main():
     old, options = os.environ.get("OLD"), os.environ.get("OLD_OPTIONS")
-    commands = [["./sync-lua", *os.environ.get("OPTIONS", "").split()]]
+    commands = [["./sync-lua", *os.environ.get("OPTIONS", "").split(), SERVE]]
     if old or options:
-        commands.insert(0, [old or "./sync-lua", *(options or "").split()])
+        commands.insert(0, [old or "./sync-lua", *(options or "").split(),
+                            *os.environ.get("OLD_SERVE", SERVE).split()])
     rows = []
     for name in ONLY:
         counts = [count(command, name) for command in commands]

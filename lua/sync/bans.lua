@@ -115,12 +115,13 @@ function bans.hear(list)
   end
 end
 
---- All that is known, for another node.
+--- All that is known, for another node or process.
+-- @tparam[opt] number since leaves out what was said before, in seconds since 1970
 -- @treturn table a list of entries
-function bans.all()
+function bans.all(since)
   local list, time = {}, os.time()
   for _, entry in pairs(known) do
-    if not isOver(entry, time) then list[#list + 1] = entry end
+    if entry.at >= (since or 0) and not isOver(entry, time) then list[#list + 1] = entry end
   end
   return list
 end
@@ -215,7 +216,12 @@ function bans.keep(name, writes)
     take {network = network, ends = tonumber(ends), at = tonumber(at), reason = reason}
   end
   if file then file:close() end
-  path = writes and name or nil
+  if writes then
+    file, problem = io.open(name, "a") -- makes it, so that no ban finds out that it can't be
+    if not file then return nil, "--bans: " .. problem end
+    file:close()
+    path = name
+  end
   return true
 end
 

@@ -59,7 +59,8 @@ local core = {
   string = ffi.string,
 }
 
-ffi.gc(handle, function()
+-- Not the handle itself has the finalizer: without one, it is a constant in compiled code.
+core.owner = ffi.gc(ffi.cast("void *", handle), function()
   core.isClosed = true
   C.sync_close(handle)
 end)

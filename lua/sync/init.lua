@@ -76,6 +76,7 @@ local sync = {
 }
 
 local STOP_SECONDS = 5
+local END_SECONDS = 10 -- that a tick may take in a process that was told to stop
 local ORPHAN_SECONDS = 1 -- of a worker whose parent has gone
 local PARENT = 3 -- the file descriptor of a worker's connection to its parent
 local SIGNALS = {HUP = 1, INT = 2, QUIT = 3, USR1 = 10, USR2 = 12, TERM = 15}
@@ -259,7 +260,7 @@ local function watchSignals()
   for _, number in ipairs {SIGNALS.INT, SIGNALS.TERM} do
     if not loop.signals[number] then
       loop.signals[number] = toldToStop
-      C.sync_signal_start(handle, number, sync.worker and 0 or 1)
+      C.sync_signal_start(handle, number, sync.worker and 0 or END_SECONDS)
     end
   end
   watchHangup()
@@ -331,6 +332,7 @@ function sync.start()
   if versions.current() and not arrival.isTrial() then door.open() end -- a server of sync-lua's
   joinWorkers()
   announce()
+  if arrival.isNext then bans.hear(arrival.hello.bans) end
   local ok, message = xpcall(function()
     for _, class in ipairs(classes()) do class:onStart() end
     reload.settle()
@@ -444,6 +446,21 @@ upgrade.hellos[1] = function(hello)
   if usesRooms() then hello.lastRoom = require "sync.rooms.numbers".last() end
 end
 
+-- Bans: all before the next process loads its script, and at the end what is news since.
+local bansTold = 0
+
+upgrade.hellos[2] = function(hello)
+  bansTold = os.time()
+  hello.bans = bans.all()
+end
+
+upgrade.parts[3] = function(parcel, add)
+  add(parcel, {what = "bans", list = bans.all(bansTold)}, "bans")
+end
+
+function arrival.parts.bans(given)
+  bans.hear(given.list)
+end
 
 -- The values of sync.shared, where this process keeps them itself.
 upgrade.parts[1] = function(parcel, add)

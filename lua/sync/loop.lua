@@ -1,8 +1,9 @@
 --- The tick loop: takes a batch of events from the C core and hands each to its handler.
 --
--- The loop is flat, so that LuaJIT makes one trace of poll, dispatch, handler and flush. A pcall
--- stands round the loop and not round each handler: a trace that began in a handler's own loop
--- can return through plain calls, but not through a pcall. After an error the loop is entered
+-- The events of a tick are a loop of their own, so that LuaJIT makes a loop of what is done for a
+-- message, whatever comes when it begins to compile; flush and poll are a side trace of it. A
+-- pcall stands round the loop and not round each handler: a trace that began in a handler's own
+-- loop can return through plain calls, but not through a pcall. After an error the loop is entered
 -- again at the next event.
 -- @module sync.loop
 
@@ -149,12 +150,17 @@ end
 -- @tparam number slot
 -- @tparam sync.Listener listener
 -- @tparam number id
+-- @tparam[opt] table told `address`, `port` and `transport`, where they are known
 -- @treturn table
-function loop.adopt(slot, listener, id)
-  local address, port = core.peer(slot)
-  local client = listener.class:new {slot = slot, closing = false, id = id, address = address,
-    port = port, transport = TRANSPORTS[C.sync_transport(handle, slot)]}
-  clients[slot] = client
+function loop.adopt(slot, listener, id, told)
+  local client = listener.class:new {slot = slot, closing = false, id = id}
+  if told then
+    client.address, client.port, client.transport = told.address, told.port, told.transport
+  else
+    client.address, client.port = core.peer(slot)
+    client.transport = TRANSPORTS[C.sync_transport(handle, slot)]
+  end
+  loop.seat(client, slot)
   if byId then byId[id] = client end
   loop.count = loop.count + 1
   if client.isLink then loop.links = loop.links + 1 end
@@ -482,10 +488,9 @@ end
 -- Handles `ticks` ticks, or ends when nothing is left that could happen.
 local function run(ticks, block)
   while true do
-    local cursor = handle.cursor
-    if cursor < batch then
-      local event = handle.events[cursor]
-      handle.cursor = cursor + 1
+    for i = handle.cursor, batch - 1 do
+      local event = handle.events[i]
+      handle.cursor = i + 1
       if event.type == DATA then
         local client = clients[event.id]
         if client and not client.closing then -- nil for a client that was detached in this tick
@@ -503,20 +508,19 @@ local function run(ticks, block)
       else
         dispatch(event)
       end
-    else
-      isBetween = true
-      if stopping then closeLinks() end
-      endTick()
-      if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 and
-        handle.relay_count == 0 and (loop.waiting == 0 or isLate) then
-        C.sync_flush(handle) -- no poll follows
-        return
-      end
-      ticks = ticks - 1
-      batch = C.sync_poll(handle, block)
-      if batch < 0 then return end
-      isBetween, hasPolled = false, true
     end
+    isBetween = true
+    if stopping then closeLinks() end
+    endTick()
+    if ticks == 0 or stopping and loop.count == 0 and handle.http_count == 0 and
+      handle.relay_count == 0 and (loop.waiting == 0 or isLate) then
+      C.sync_flush(handle) -- no poll follows
+      return
+    end
+    ticks = ticks - 1
+    batch = C.sync_poll(handle, block)
+    if batch < 0 then return end
+    isBetween, hasPolled = false, true
   end
 end
 

@@ -18,14 +18,27 @@ struct sync_options server_options(uint32_t framing) {
     };
 }
 
+static uint32_t asked_threads;
+
+bool server_use_threads(uint32_t count) {
+    bool works = sync_choose_io(count ? "uring" : "auto") == 0 &&
+                 sync_choose_io_threads(count) == 0;
+    if (!works) {
+        printf("  left out: %s\n", sync_io_why());
+    }
+    asked_threads = works ? count : 0;
+    return works;
+}
+
 void server_open(struct server *server) {
     const char *io = getenv("SYNC_IO");
-    if (io && sync_choose_io(io) < 0) {
+    if (io && !asked_threads && sync_choose_io(io) < 0) {
         printf("SYNC_IO=%s: no such way to the kernel works here\n", io);
         abort();
     }
     const char *threads = getenv("SYNC_IO_THREADS");
-    if (threads && sync_choose_io_threads((uint32_t)atoi(threads)) < 0) {
+    if (threads && !asked_threads &&
+        sync_choose_io_threads((uint32_t)atoi(threads)) < 0) {
         printf("SYNC_IO_THREADS=%s: %s\n", threads, sync_io_why());
         abort();
     }
@@ -200,12 +213,16 @@ void server_wait_end(struct server *server) {
     }
 }
 
-void server_wait_gone(struct server *server) {
+void server_wait_left(struct server *server, uint32_t count) {
     double until = sync_now() + WAIT_MS / 1000.0;
-    while (server->sync->client_count > 0 && sync_now() < until) {
+    while (server->sync->client_count > count && sync_now() < until) {
         server_tick(server, false);
     }
-    CHECK_INT(server->sync->client_count, 0);
+    CHECK_INT(server->sync->client_count, count);
+}
+
+void server_wait_gone(struct server *server) {
+    server_wait_left(server, 0);
 }
 
 void server_feed(struct server *server, uint32_t slot, const char *bytes, size_t length) {

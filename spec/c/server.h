@@ -29,6 +29,10 @@ struct server {
 /* Settings with generous limits and no time-outs. */
 struct sync_options server_options(uint32_t framing);
 
+/* Cores that are opened from now on have so many threads that send and receive, by
+ * io_uring; 0: what the environment says. Returns false where that can't be. */
+bool server_use_threads(uint32_t count);
+
 void server_open(struct server *server);
 void server_close(struct server *server);
 
@@ -74,12 +78,13 @@ uint32_t server_take(struct server *server, uint32_t slot, char *bytes, uint32_t
 
 /* Runs ticks, each sleeping until something happens, until the condition holds; at most
  * WAIT_MS, and then the test has failed. */
-enum { WAIT_MS = 15000 };
+enum { WAIT_MS = 60000 };
 void server_wait_begin(struct server *server);
 bool server_wait_tick(struct server *server);
 void server_wait_end(struct server *server);
 
-/* Ticks until no connection holds a slot; no event tells. */
+/* Ticks until so many connections hold a slot, or none; no event tells. */
+void server_wait_left(struct server *server, uint32_t count);
 void server_wait_gone(struct server *server);
 
 #define WAIT(server, condition)                                                          \

@@ -74,6 +74,7 @@ describe("console", function()
       (ask "1 + 1, (function() for c in Echo.clients do return c.name end end)(), Echo.framing"))
     assert.equal("x\t1\n", ask "print('x', 1)")
     assert.equal("5\n", ask "sync.sleep(0.01) return 5")
+    assert.equal("error: console:1: mine\n", (ask "error('mine')"))
     local text, code = ask "client(1).nothing.more"
     assert.truthy(text:find "^error: .*attempt to index")
     assert.equal(1, code)
@@ -214,6 +215,28 @@ describe("console's socket", function()
     server:kill "TERM"
     server:wait()
     assert.equal("", io.popen("ls " .. folder .. "/sync-lua"):read "*a")
+    os.execute("rm -r " .. folder)
+  end)
+
+  it("goes, too, when another server starts behind one that was killed", function()
+    local folder = io.popen "mktemp -d":read "*l"
+    local function start()
+      local server = Process.start {"env", "RUNTIME_DIRECTORY=" .. folder, Program.path,
+        Process.file('local sync = require "sync" ' .. Program.ECHO)}
+      server:expect("stderr", "listens on")
+      return server
+    end
+    local killed, stays = start(), start()
+    killed:kill "KILL"
+    killed:wait()
+    os.execute(("touch %s/sync-lua/%d.sock.old"):format(folder, killed.pid))
+    local server = start()
+    local function name(process) return ("%d.sock"):format(process.pid) end
+    local wanted = {name(killed) .. ".old", name(stays), name(server)}
+    table.sort(wanted)
+    assert.equal(table.concat(wanted, "\n") .. "\n",
+      io.popen("ls " .. folder .. "/sync-lua | LC_ALL=C sort"):read "*a")
+    assert.equal("1\n", select(2, Program.run("console", server.pid, "1")))
     os.execute("rm -r " .. folder)
   end)
 

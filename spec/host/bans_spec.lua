@@ -105,6 +105,9 @@ describe("bans", function()
     local code, _, problem = Program.run("--bans=" .. Process.file "nonsense\n", "-e", "")
     assert.equal(2, code)
     assert.matches(":1: a line is NETWORK END SINCE REASON", problem, 1, true)
+    code, _, problem = Program.run("--bans=/nowhere/bans", "-e", "")
+    assert.equal(2, code)
+    assert.equal("sync-lua: --bans: /nowhere/bans: No such file or directory\n", problem)
   end)
 
   it("are told to other workers", function()
@@ -146,10 +149,35 @@ describe("bans", function()
     local client = connect(port, "203.0.113.1")
     for _ = 1, 5 do assert.equal("failed", ask(client, "fail")) end
     assert.not_matches("too often", server:stderr(), 1, true)
-    for _ = 1, 8 do client:send "fail\n" end
+    client:send(("fail\n"):rep(8)) -- within a tick: four strikes close it
     Process.eventually("the end", function() return not client:receive "*l" end)
     server:expect("stderr", "banned network=203.0.113.1")
     assert.is_false(isServed(port, "203.0.113.1"))
+  end)
+
+  it("come of handshakes of TLS, whose begin is enough", function()
+    local certificate, key = Process.file(), Process.file()
+    assert(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes " ..
+      "-days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -out %s -keyout %s " ..
+      "2>/dev/null"):format(certificate, key)) == 0)
+    local server, port = Program.serve(([[
+      local Game = sync.Protocol:extend("Game")
+      Game.proxies, Game.tls = {"127.0.0.2"}, {certificate = %q, key = %q}
+      Game.handshakeRate = 1
+      sync.enable("127.0.0.1", 0, Game)
+      sync.start()
+    ]]):format(certificate, key))
+    local clients = {}
+    for i = 1, 20 do
+      clients[i] = connect(port, "203.0.113.1")
+      clients[i]:send "\22\3\1\2\0\1"
+    end
+    server:expect("stderr", "connects, or fails, too often: it is [^\n]- address=203.0.113.1")
+    assert.not_equal("timeout", select(2, clients[20]:receive "*l"))
+    for i = 1, 5 do -- 5 s of 1
+      clients[i]:settimeout(0)
+      assert.equal("timeout", select(2, clients[i]:receive "*l"))
+    end
   end)
 
   it("refuse what is no network", function()

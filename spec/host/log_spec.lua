@@ -40,6 +40,41 @@ local function talk(client, count)
   end
 end
 
+-- A server that logs 1,000 lines of 1,000 bytes a second, whatever it is asked.
+local CHATTY = [[
+  local sync = require "sync"
+  local Echo = sync.Protocol:extend("Echo")
+  Echo.framing = "line"
+  function Echo:onData(data) self:send(data) end
+  sync.every(0.01, function()
+    for _ = 1, 10 do sync.log.info(("x"):rep(980)) end
+  end)
+  sync.enable("127.0.0.1", tonumber((...)), Echo)
+  sync.start()
+]]
+
+-- How long a log's reader is stopped. LOG_STOPPED=60 makes it a minute, and tells what was seen.
+local STOPPED = tonumber(os.getenv "LOG_STOPPED")
+local SLICES = 10
+
+-- What 99 of 100 echoes take at most, in seconds: the median of so many slices of the time.
+local function quickness(client, seconds)
+  local socket, slices = require "socket", {}
+  for slice = 1, SLICES do
+    local times, ends = {}, socket.gettime() + seconds / SLICES
+    repeat
+      local begin = socket.gettime()
+      assert(client:send "x\n")
+      assert.equal("x", client:receive("*l"))
+      times[#times + 1] = socket.gettime() - begin
+    until socket.gettime() > ends
+    table.sort(times)
+    slices[slice] = times[math.ceil(#times * 0.99)]
+  end
+  table.sort(slices)
+  return slices[SLICES / 2]
+end
+
 describe("the log", function()
   after_each(Process.cleanUp)
 
@@ -58,6 +93,25 @@ describe("the log", function()
       error("oh no")
     ]]
     assert.equal(1, process:wait(10))
+  end)
+
+  it("whose reader stops keeps no echo waiting", function()
+    local port, seconds = Process.freePort(), STOPPED or 1
+    local _, pipe = startUnread(CHATTY, port)
+    local client = connect(port)
+    client:settimeout(Process.BOUND)
+    local reader = Process.start {"cat", pipe}
+    reader:expect("stdout", "x\n")
+    local before = quickness(client, seconds)
+    reader:kill "STOP"
+    local stopped = quickness(client, seconds)
+    reader:kill "CONT"
+    reader:expect("stdout", "ERROR %d+ lines of the log were dropped")
+    if STOPPED then
+      print(("p99 of an echo: %.2f ms, with a stopped reader %.2f ms"):format(before * 1e3,
+        stopped * 1e3))
+    end
+    assert.is_true(stopped < 2 * before + 0.01, ("%g s, before %g s"):format(stopped, before))
   end)
 
   it("says how many lines it dropped when it is read again, and cuts none", function()

@@ -208,6 +208,46 @@ describe("an upgrade", function()
     assert.is_truthy((client:receive "*l"):find " slept 0.01")
   end)
 
+  it("may take longer than a handler, and the watchdog knows", function()
+    local server, port, rewrite = serve(SCRIPT, "--watchdog=0.1", "--handler-timeout=0.2")
+    local client = Program.connect(port)
+    client:send "a\n"
+    assert.equal("one 1 1 a", (client:receive "*l"))
+    rewrite("two", (SCRIPT:gsub("sync.enable", [[
+      function Line:onTakeover()
+        local ends = sync.now() + 1
+        while sync.now() < ends do end
+        self.count = 0
+      end
+      sync.enable]])))
+    upgrade(server.pid)
+    assert.equal(0, (server:wait()), server:stderr())
+    assert.is_nil(server:stderr():find "stuck", server:stderr())
+    client:send "b\n"
+    assert.is_truthy((client:receive "*l"):find "^two 1 ")
+  end)
+
+  it("keeps bans, also those of the last moment", function()
+    local told = [[
+      Line.onData = function(self)
+        local list = {}
+        for i, ban in ipairs(sync.bans()) do list[i] = ban.network .. " " .. ban.reason end
+        self:send(table.concat(list, ","))
+      end
+      sync.enable]]
+    local server, port, rewrite = serve((SCRIPT:gsub("sync.enable", [[
+      sync.ban("192.0.2.0/24", {seconds = 1000, reason = VERSION})
+      function Line:onHandover() sync.ban("192.0.2.9") end
+      ]] .. told)))
+    local client = Program.connect(port)
+    client:send "a\n"
+    assert.equal("192.0.2.0/24 one", (client:receive "*l"))
+    rewrite("two", (SCRIPT:gsub("sync.enable", told)))
+    upgrade(server.pid)
+    client:send "a\n"
+    assert.equal("192.0.2.0/24 one,192.0.2.9 ", (client:receive "*l"))
+  end)
+
   it("keeps sessions, also of clients that are away, and sync.shared", function()
     local server, port, rewrite = serve [[
       local Game = sync.Remote:extend("Game")
@@ -421,10 +461,14 @@ describe("an upgrade", function()
     local code, _, err = Program.run "upgrade"
     assert.equal(2, code)
     assert.is_truthy(err:find "usage: sync%-lua upgrade PID", err)
-    local other = Process.start {"sleep", "60"}
-    code, _, err = Program.run("upgrade", other.pid)
-    assert.equal(1, code)
-    assert.is_truthy(err:find "takes no SIGUSR2", err)
-    assert.is_true(other:isRunning())
+    -- A shell has a handler, and ends all the same.
+    local shell = Process.start {"sh", "-c", "trap 'exit 3' USR2; echo ready; sleep 60 & wait"}
+    shell:expect("stdout", "ready")
+    for _, other in ipairs {Process.start {"sleep", "60"}, shell} do
+      code, _, err = Program.run("upgrade", other.pid)
+      assert.equal(1, code)
+      assert.is_truthy(err:find "is no server", err)
+      assert.is_true(other:isRunning())
+    end
   end)
 end)

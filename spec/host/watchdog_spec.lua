@@ -1,4 +1,5 @@
--- The watchdog: which handler keeps all others waiting, and where it is.
+-- The watchdog: which handler keeps all others waiting, and where it is. What needs no Lua is in
+-- spec/c/core/watchdog_test.c.
 
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
@@ -159,19 +160,17 @@ describe("the watchdog", function()
     assert.matches("^%d+%-%d+%-%d+T%d+:%d+:%d+Z$", entry.time)
   end)
 
-  it("takes a pause of the machine for no stuck handler", function()
-    start("--watchdog=2")
-    local client = ask "interpreted"
-    local running = ask "nothing" -- nobody is served
-    require "socket".sleep(0.6) -- it has been seen, twice at least
-    server:kill("STOP")
-    require "socket".sleep(2.2)
-    server:kill("CONT")
-    require "socket".sleep(0.3)
-    release()
-    assert.equal("done", client:receive("*l"))
-    assert.equal("done", running:receive("*l"))
-    assert.not_matches("stuck", server:stderr())
+  it("gives each line its priority, where systemd's journal reads the log", function()
+    local process = Process.start {"sh", "-c",
+      'JOURNAL_STREAM=$(stat -Lc %d:%i /dev/stderr) exec "$@" 2>&2', "sh", Program.path,
+      "--watchdog=0.1", Process.file [[
+        local sync = require "sync"
+        local function stand() repeat local file = io.open("/none/at/all") until file end
+        sync.after(0, function() stand() end)
+        sync.start()
+      ]]}
+    process:expect("stderr", "^<3>[%d:]+ ERROR a handler is stuck[^\n]*\n" ..
+      "<3>    stack traceback:\n<3>    \t%S+:2\n<3>    \t%S+:3\n")
   end)
 
   it("can be turned off, and refuses what is no time", function()

@@ -13,7 +13,6 @@
 #include "conn/clock.h"
 #include "conn/codec.h"
 #include "conn/hold.h"
-#include "conn/rate.h"
 #include "conn/turn.h"
 #include "conn/work.h"
 
@@ -44,10 +43,7 @@ void input_unfinished(struct conn *conn, bool anew) {
     }
 }
 
-bool input_count(struct conn *conn) {
-    if (rate_count(conn)) {
-        return true;
-    }
+void input_flooded(struct conn *conn) {
     if (conn_options(conn)->flood == SYNC_FLOOD_CLOSE) {
         abuse_allows(conn->service, conn->peer, PEER_FAILS);
         input_end(conn, SYNC_FLOODED);
@@ -55,7 +51,6 @@ bool input_count(struct conn *conn) {
         conn->held = true;
         clock_arm(conn);
     }
-    return false;
 }
 
 ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes,

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "conn/conn.h"
+#include "conn/rate.h"
 
 /* Takes received bytes, at most work_room; what can't be handed out in this tick is kept.
  * The bytes must live until the tick ends, and may be changed. */
@@ -18,9 +19,18 @@ void input_push(struct conn *conn, const char *bytes, size_t length);
  */
 ssize_t input_cut(struct conn *conn, uint32_t *scanned, const char *bytes, size_t length);
 
-/* Counts a message against the client's rate. Returns false when it may not be taken: the
- * connection is then ended, or held. */
-bool input_count(struct conn *conn);
+/* A message is beyond the client's rate: the connection is ended, or held. */
+void input_flooded(struct conn *conn);
+
+/* Counts a message against the client's rate. Returns false when it may not be taken:
+ * then input_flooded was called. */
+static inline bool input_count(struct conn *conn) {
+    bool taken = rate_count(conn);
+    if (!taken) {
+        input_flooded(conn);
+    }
+    return taken;
+}
 
 /* Something was begun and must be ended in time; `anew` when it has just been begun. */
 void input_unfinished(struct conn *conn, bool anew);

@@ -53,7 +53,9 @@ static int append(struct conn *conn, const struct frame *frame, const char *byte
     }
     memcpy(place, frame->head, head);
     memcpy(place + head, bytes, length);
-    memcpy(place + head + length, frame->tail, tail);
+    if (tail) {
+        place[head + length] = frame->tail[0];
+    }
     return 0;
 }
 

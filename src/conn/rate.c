@@ -7,13 +7,10 @@ static uint64_t now_us(const struct conn *conn) {
     return uv_now(&conn->core->loop) * 1000;
 }
 
-bool rate_count(struct conn *conn) {
+bool rate_take(struct conn *conn) {
     const struct sync_options *options = conn_options(conn);
-    uint64_t interval = options->message_interval;
-    if (interval == 0) {
-        return true;
-    }
-    return bucket_take(&conn->rate_until, now_us(conn), interval, options->message_burst);
+    return bucket_take(&conn->rate_until, now_us(conn), options->message_interval,
+                       options->message_burst);
 }
 
 uint32_t rate_due(const struct conn *conn) {

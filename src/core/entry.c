@@ -12,6 +12,7 @@ enum { ENTRY = 4096 };
 struct entry {
     char bytes[ENTRY];
     size_t length;
+    const char *priority; /* of each line, for systemd's journal */
 };
 
 __attribute__((format(printf, 2, 3))) static void put(struct entry *entry,
@@ -36,7 +37,7 @@ static bool is_plain(const char *text) {
 static void put_text(struct entry *entry, const char *text, bool quoted) {
     for (; *text; text++) {
         if (*text == '\n') {
-            put(entry, "%s", quoted ? "\\n" : "\n    ");
+            quoted ? put(entry, "\\n") : put(entry, "\n%s    ", entry->priority);
             continue;
         }
         unsigned char byte = (unsigned char)*text;
@@ -84,18 +85,17 @@ static void make_text(struct entry *entry, const char *message,
                                   : put_quoted(entry, fields[i].value);
     }
     if (traceback) {
-        put(entry, "\n    ");
+        put_text(entry, "\n", false);
         put_text(entry, traceback, false);
     }
 }
 
 void log_error(bool json, const char *message, const struct log_field *fields,
                size_t count, const char *traceback) {
-    struct entry entry = {.length = 0};
+    struct entry entry = {.priority = sync_log_is_journal() ? "<3>" : ""};
     char when[LOG_TIME];
     log_time(when, json);
-    put(&entry, json ? "%s{\"time\":\"%s\"" : "%s%s", sync_log_is_journal() ? "<3>" : "",
-        when);
+    put(&entry, json ? "%s{\"time\":\"%s\"" : "%s%s", entry.priority, when);
     json ? make_json(&entry, message, fields, count, traceback)
          : make_text(&entry, message, fields, count, traceback);
     entry.bytes[entry.length++] = '\n';

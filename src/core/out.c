@@ -132,12 +132,8 @@ static void link_piece(struct out *out, struct piece *piece) {
     out->tail = piece;
 }
 
-static struct piece *piece_with_room(struct pool *pool, struct out *out, size_t length) {
-    struct piece *tail = out->tail;
-    if (tail && tail->room >= length) {
-        return tail;
-    }
-    bool begins = !tail || tail->shared;
+struct piece *out_extend(struct pool *pool, struct out *out, size_t length) {
+    bool begins = !out->tail || out->tail->shared;
     size_t size = begins && length <= SMALL_ROOM ? (size_t)SMALL_ROOM
                   : length <= LARGE_ROOM         ? (size_t)LARGE_ROOM
                                                  : length;
@@ -146,18 +142,6 @@ static struct piece *piece_with_room(struct pool *pool, struct out *out, size_t 
         link_piece(out, piece);
     }
     return piece;
-}
-
-char *out_claim(struct pool *pool, struct out *out, size_t length) {
-    struct piece *piece = piece_with_room(pool, out, length);
-    if (!piece) {
-        return NULL;
-    }
-    char *place = piece->storage + piece->size - piece->room;
-    piece->length += (uint32_t)length;
-    piece->room -= (uint32_t)length;
-    out->bytes += (uint32_t)length;
-    return place;
 }
 
 int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length) {

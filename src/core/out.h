@@ -60,9 +60,25 @@ struct shared *shared_run(struct shared **run, const char *head, size_t head_len
                           const char *body, size_t length, const char *tail,
                           size_t tail_length);
 
+/* A piece that has room for `length` more bytes, where the queue's last hasn't. */
+struct piece *out_extend(struct pool *pool, struct out *out, size_t length);
+
 /* Queues `length` bytes that the caller writes at the returned place before it does
  * anything else with the queue. Returns NULL when memory ran out; then nothing is. */
-char *out_claim(struct pool *pool, struct out *out, size_t length);
+static inline char *out_claim(struct pool *pool, struct out *out, size_t length) {
+    struct piece *piece = out->tail;
+    if (!piece || piece->room < length) {
+        piece = out_extend(pool, out, length);
+    }
+    if (!piece) {
+        return NULL;
+    }
+    char *place = piece->storage + piece->size - piece->room;
+    piece->length += (uint32_t)length;
+    piece->room -= (uint32_t)length;
+    out->bytes += (uint32_t)length;
+    return place;
+}
 
 /* Queues a copy. Returns 0, or -1 when memory ran out; then nothing was queued. */
 int out_append(struct pool *pool, struct out *out, const char *bytes, size_t length);

@@ -2,13 +2,15 @@
  *
  * libuv watches those that may come again. Those that end the process are watched here:
  * the first one gives all of them back to the system, within its handler, so that the
- * second one, of whichever kind, ends a process that hangs, too.
+ * second one, of whichever kind, ends a process that hangs, too. A timer of the system's
+ * sends the second one by itself when a tick then takes too long.
  */
 #include "core/signals.h"
 
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { NUMBERS = 65 };
 
@@ -27,6 +29,28 @@ struct signal_watch {
 
 /* Those that end the process, by number. */
 static _Atomic(struct signal_watch *) ending[NUMBERS];
+
+/* What sends the second signal of each number; which has come, 0: none; and the seconds
+ * that a tick may take. */
+static timer_t second[NUMBERS];
+static bool has_second[NUMBERS];
+static atomic_int first;
+static atomic_int patience;
+
+/* 0 seconds: not any more. POSIX allows it in a signal's handler. */
+static void send_second(int number, int seconds) {
+    struct itimerspec when = {.it_value.tv_sec = seconds};
+    if (has_second[number]) {
+        timer_settime(second[number], 0, &when, NULL);
+    }
+}
+
+void signals_tick(bool begins) {
+    int number = atomic_load_explicit(&first, memory_order_relaxed);
+    if (number) {
+        send_second(number, begins ? atomic_load(&patience) : 0);
+    }
+}
 
 static void push(struct signal_watch *watch) {
     struct core *core = watch->core;
@@ -52,15 +76,24 @@ static void on_ending(int number) {
             sigaction(i, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
         }
     }
+    atomic_store(&first, number);
+    send_second(number, atomic_load(&patience));
     struct signal_watch *watch = atomic_load(&ending[number]);
     if (watch) {
         uv_async_send(&watch->handle.async);
     }
 }
 
-static int start_ending(struct signal_watch *watch) {
+static int start_ending(struct signal_watch *watch, int seconds) {
     struct sigaction action = {.sa_handler = on_ending, .sa_flags = SA_RESTART};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = watch->number};
     sigfillset(&action.sa_mask);
+    signals_tick(false);
+    atomic_store(&first, 0);
+    atomic_store(&patience, seconds);
+    has_second[watch->number] =
+        has_second[watch->number] ||
+        timer_create(CLOCK_MONOTONIC, &event, &second[watch->number]) == 0;
     atomic_store(&ending[watch->number], watch);
     return sigaction(watch->number, &action, NULL) < 0 ? UV_EINVAL : 0;
 }
@@ -110,7 +143,8 @@ static struct signal_watch *make(struct core *core, int number, bool once) {
     return watch;
 }
 
-int signals_start(struct core *core, int number, bool once) {
+int signals_start(struct core *core, int number, int seconds) {
+    bool once = seconds > 0;
     if (number < 1 || number >= NUMBERS) {
         return UV_EINVAL;
     }
@@ -122,7 +156,7 @@ int signals_start(struct core *core, int number, bool once) {
     if (!watch && !(watch = make(core, number, once))) {
         return UV_ENOMEM;
     }
-    int error = once ? start_ending(watch)
+    int error = once ? start_ending(watch, seconds)
                      : uv_signal_start(&watch->handle.signal, on_signal, number);
     if (error < 0) {
         signals_stop(core, number);

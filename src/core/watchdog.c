@@ -64,12 +64,14 @@ static struct watchdog {
     uv_cond_t wake;
     bool stop;
     bool json;
-    uint32_t limit;      /* ms */
-    uint32_t ending;     /* ms; 0: handlers are not ended */
-    struct spot suspect; /* what questions are about */
-    bool reported;       /* it is in the log */
-    int unanswered;      /* questions */
-    atomic_bool insists; /* on ending it, whoever catches the error */
+    uint32_t limit;            /* ms */
+    uint32_t ending;           /* ms; 0: handlers are not ended */
+    atomic_uint allowed;       /* ms that one tick may take in any case, */
+    atomic_uint allowed_beats; /* and which tick's */
+    struct spot suspect;       /* what questions are about */
+    bool reported;             /* it is in the log */
+    int unanswered;            /* questions */
+    atomic_bool insists;       /* on ending it, whoever catches the error */
     _Atomic(enum question) question;
     atomic_bool asks;        /* Lua for what runs there */
     atomic_bool told;        /* Lua has */
@@ -255,6 +257,11 @@ static void note_dwelling(struct watchdog *watchdog, struct spot spot, uint32_t 
     }
 }
 
+static bool is_allowed(struct watchdog *watchdog, struct spot spot, double milliseconds) {
+    return spot.beats == atomic_load(&watchdog->allowed_beats) &&
+           milliseconds < atomic_load(&watchdog->allowed);
+}
+
 /* Looks at the loop once a wake. */
 static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) {
     struct spot now = spot_now(watchdog);
@@ -263,6 +270,9 @@ static void look(struct watchdog *watchdog, struct spot *last, uint32_t *count) 
         (*count)++;
         note_dwelling(watchdog, now, *count);
         atomic_store(&watchdog->seconds, slice * *count);
+        if (is_allowed(watchdog, now, slice * *count * 1000)) {
+            return;
+        }
         if (*count >= WAKES && !watchdog->reported && tell(watchdog, now) &&
             ++watchdog->unanswered >= PATIENCE) {
             say_silent(watchdog);
@@ -370,6 +380,13 @@ void watchdog_stop(struct core *core) {
     uv_cond_destroy(&dog.wake);
     uv_mutex_destroy(&dog.lock);
     dog.core = NULL;
+}
+
+void watchdog_allow(struct core *core, uint32_t milliseconds) {
+    if (dog.core == core) {
+        atomic_store(&dog.allowed, milliseconds);
+        atomic_store(&dog.allowed_beats, spot_now(&dog).beats);
+    }
 }
 
 bool watchdog_asks(struct core *core) {

@@ -23,6 +23,7 @@ int watchdog_start(struct core *core, const struct sync_watchdog *options,
                    watchdog_describe *describe, char *message, size_t size);
 void watchdog_caught(void);
 void watchdog_stop(struct core *core);
+void watchdog_allow(struct core *core, uint32_t milliseconds);
 bool watchdog_asks(struct core *core);
 void watchdog_tell(struct core *core, const char *stack);
 bool watchdog_sees_profiler(void);

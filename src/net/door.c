@@ -3,19 +3,25 @@
  * The folder keeps others out, and who comes is asked of the kernel once more: where a
  * folder can't be closed, as on some file systems, that still holds.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "net/bind.h"
 #include "sync.h"
 
-enum { WAITING = 16 /* visitors who may wait to be let in */ };
+enum {
+    WAITING = 16,     /* visitors who may wait to be let in */
+    MOST_SWEPT = 1000 /* names of a folder that are looked at for what was left */
+};
 
 /* Makes the folder, or looks at one that is there. */
 static int own_folder(const char *path) {
@@ -38,10 +44,49 @@ static int take(void *context, int fd, int transport) {
     return 0;
 }
 
+/* Whether a name is that of a process's socket, and the process is gone. One that another
+ * container has answers. */
+static bool is_left(int folder, const char *path, const char *name) {
+    int process = 0;
+    int length = 0;
+    struct stat found;
+    if (sscanf(name, "%9d.sock%n", &process, &length) != 1 || name[length] != '\0' ||
+        process <= 0 || kill(process, 0) == 0 || errno != ESRCH ||
+        fstatat(folder, name, &found, AT_SYMLINK_NOFOLLOW) < 0) {
+        return false;
+    }
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int size = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", path, name);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool left = fd >= 0 && S_ISSOCK(found.st_mode) &&
+                size < (int)sizeof(address.sun_path) &&
+                connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
+                errno == ECONNREFUSED;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return left;
+}
+
+/* Removes what processes have left that were killed. */
+static void sweep(const char *path) {
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    for (int i = 0; folder && i < MOST_SWEPT && (entry = readdir(folder)); i++) {
+        if (is_left(dirfd(folder), path, entry->d_name)) {
+            unlinkat(dirfd(folder), entry->d_name, 0);
+        }
+    }
+    if (folder) {
+        closedir(folder);
+    }
+}
+
 int32_t sync_door_open(const char *folder, const char *path) {
     int door = -1;
     int error = own_folder(folder);
     if (error == 0) {
+        sweep(folder);
         error = bind_unix(path, take, &door);
     }
     if (error < 0) {

@@ -298,11 +298,11 @@ static bool read_again(struct inflater *inflater, const struct inflater_state *s
  * inflated again comes out wrong then, but what matters of it are the lengths and the
  * codes: the window is put right behind that. */
 struct inflater *inflater_resume(int window_bits, const struct inflater_state *state) {
+    static const char blank[1 << DEFLATE_MOST_BITS];
     struct inflater *inflater = inflater_new(window_bits);
     size_t most = (size_t)1 << window_bits;
-    char *blank = inflater ? calloc(1, most) : NULL;
     bool full = state->window_length == most;
-    bool fine = blank && state->window_length <= most && state->length <= MOST_KEPT &&
+    bool fine = inflater && state->window_length <= most && state->length <= MOST_KEPT &&
                 (full || state->produced <= state->window_length);
     if (fine && state->length > 0) {
         const char *before = full ? blank : state->window;
@@ -318,7 +318,6 @@ struct inflater *inflater_resume(int window_bits, const struct inflater_state *s
     fine = fine && (!(full || state->length == 0) ||
                     inflateSetDictionary(&inflater->stream, (const Bytef *)state->window,
                                          (uInt)state->window_length) == Z_OK);
-    free(blank);
     if (!fine) {
         inflater_free(inflater);
         return NULL;

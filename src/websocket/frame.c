@@ -1,6 +1,7 @@
 /* frame.c: WebSocket's frames. */
 #include "websocket/frame.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum {
@@ -120,14 +121,9 @@ uint32_t ws_unmask(char *bytes, size_t length, uint32_t mask) {
 }
 
 uint32_t ws_mask_after(uint32_t mask, size_t length) {
-    unsigned char key[4];
-    unsigned char next[4];
-    memcpy(key, &mask, sizeof(key));
-    for (size_t n = 0; n < 4; n++) {
-        next[n] = key[(n + length) % 4];
-    }
-    memcpy(&mask, next, sizeof(mask));
-    return mask;
+    uint32_t bits = 8 * (length % 4);
+    uint32_t bytes = htobe32(mask); /* the first is the highest */
+    return be32toh(bytes << bits | bytes >> (-bits & 31));
 }
 
 bool ws_code_valid(uint32_t code) {

@@ -5,20 +5,19 @@
 
 #include "websocket/frame.h"
 
-static const struct codec *inner_codec(uint8_t wire) {
-    return wire >= WIRE_STREAM ? &codecs[wire - WIRE_STREAM] : &codecs[0];
-}
-
-size_t wire_longest(uint8_t wire) {
-    return wire < CODEC_COUNT ? codecs[wire].longest : inner_codec(wire)->longest;
-}
-
 void wire_inner_frame(uint8_t wire, size_t length, struct frame *frame) {
-    inner_codec(wire)->frame(length, frame);
+    wire_codec(wire)->frame(length, frame);
 }
 
 static enum ws_opcode opcode_of(uint8_t wire, bool text) {
     return wire == WIRE_TEXT && text ? WS_TEXT : WS_BINARY;
+}
+
+/* A frame that is nothing but a header. */
+static void put_header(struct frame *frame, enum ws_opcode opcode, bool compressed,
+                       size_t payload) {
+    frame->head_length = ws_header_write(frame->head, opcode, compressed, payload);
+    frame->tail_length = 0;
 }
 
 void wire_frame(uint8_t wire, size_t length, bool text, struct frame *frame) {
@@ -26,11 +25,14 @@ void wire_frame(uint8_t wire, size_t length, bool text, struct frame *frame) {
         codecs[wire].frame(length, frame);
         return;
     }
+    if (wire < WIRE_STREAM) {
+        put_header(frame, opcode_of(wire, text), false, length);
+        return;
+    }
     struct frame inner;
     wire_inner_frame(wire, length, &inner);
     size_t payload = inner.head_length + length + inner.tail_length;
-    frame->head_length =
-        ws_header_write(frame->head, opcode_of(wire, text), false, payload);
+    put_header(frame, WS_BINARY, false, payload);
     memcpy(frame->head + frame->head_length, inner.head, inner.head_length);
     frame->head_length = (uint8_t)(frame->head_length + inner.head_length);
     frame->tail_length = inner.tail_length;
@@ -38,7 +40,5 @@ void wire_frame(uint8_t wire, size_t length, bool text, struct frame *frame) {
 }
 
 void wire_frame_compressed(uint8_t wire, size_t length, bool text, struct frame *frame) {
-    frame->head_length =
-        ws_header_write(frame->head, opcode_of(wire, text), true, length);
-    frame->tail_length = 0;
+    put_header(frame, opcode_of(wire, text), true, length);
 }

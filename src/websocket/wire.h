@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "conn/codec.h"
+#include "sync.h"
 
 enum wire {
     WIRE_TEXT = CODEC_COUNT, /* a WebSocket's text message; binary where it isn't text */
@@ -20,8 +21,18 @@ static inline bool wire_is_websocket(uint8_t wire) {
     return wire >= WIRE_TEXT;
 }
 
+/* What cuts the messages of a byte stream; of a WebSocket's own messages, what cuts none.
+ */
+static inline const struct codec *wire_codec(uint8_t wire) {
+    return &codecs[wire < CODEC_COUNT    ? wire
+                   : wire >= WIRE_STREAM ? wire - WIRE_STREAM
+                                         : SYNC_FRAMING_RAW];
+}
+
 /* Longest message that the form can express. */
-size_t wire_longest(uint8_t wire);
+static inline size_t wire_longest(uint8_t wire) {
+    return wire_codec(wire)->longest;
+}
 
 /* Sets the frame of a message of this length (at most wire_longest). `text` says whether
  * it is valid UTF-8; only WIRE_TEXT asks. */

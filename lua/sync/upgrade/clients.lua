@@ -3,33 +3,27 @@
 -- @module sync.upgrade.clients
 
 local auth = require "sync.auth"
-local core = require "sync.core"
+local bundle = require "sync.upgrade.bundle"
 local failure = require "sync.failure"
 local loop = require "sync.loop"
 local resume = require "sync.remoting.resume"
 
-local C, handle = core.C, core.handle
-
 local clients = {}
 
---- Calls a handler that has to do with an upgrade.
+--- Calls a handler of a client, or of a room, that has to do with an upgrade.
 -- @raise what is wrong, for the log: it ends the attempt
-function clients.call(what, fn, ...)
-  local ok, result = xpcall(fn, failure.trace, ...)
-  if not ok then error(("error in %s: %s"):format(what, tostring(result)), 0) end
-  return result
+function clients.call(object, name, ...)
+  local ok, result = xpcall(object[name], failure.trace, object, ...)
+  if ok then return result end
+  error(("error in %s of %s: %s"):format(name, getmetatable(object).className, tostring(result)), 0)
 end
 
-local function handlerOf(client, name)
-  return ("%s of %s"):format(name, getmetatable(client).className)
-end
-
--- Rooms by name, with what others are told of it there.
+-- Rooms by name, with what others are told of it there, or true.
 local function packJoined(joined)
   local list = {}
-  for name in pairs(joined and joined.rooms or {}) do
+  for name in pairs(joined.rooms) do
     local value = joined.values and joined.values[name]
-    list[#list + 1] = {name = name, value = value}
+    list[name] = value == nil or {value}
   end
   return list
 end
@@ -50,35 +44,39 @@ end
 -- @tparam table texts of events that sessions share: see `Session:pack`
 -- @treturn table
 function clients.pack(client, texts)
-  local told = {id = client.id}
+  local told = {id = client.id, address = client.address, port = client.port,
+    transport = client.transport}
   if client._isAtDoor then
     told.isAtDoor = true
     return told
   end
-  told.user, told.userEnds = client.user, client._userEnds or nil
-  told.joined = packJoined(client.joined)
-  told.data = clients.call(handlerOf(client, "onHandover"), client.onHandover, client)
+  if client.user ~= nil then
+    bundle.put(told, "user", client.user)
+    told.userEnds = client._userEnds or nil
+  end
+  if client.joined then bundle.put(told, "rooms", packJoined(client.joined)) end
+  bundle.put(told, "data", clients.call(client, "onHandover"))
   if client._session then told.session = client._session:pack(texts) end
   if client._calls then told.lastCall = client._calls.last end
   return told
 end
 
 local function restoreJoined(client, list)
-  for _, room in ipairs(list) do
-    if client.slot == 0 then resume.rejoin(client, room.name, room.value)
-    else client:join(room.name, room.value) end
+  for name, held in pairs(list) do
+    local value
+    if held ~= true then value = held[1] end
+    if client.slot == 0 then resume.rejoin(client, name, value) else client:join(name, value) end
   end
 end
 
 local function restore(client, told, listener)
+  if told.packed then bundle.unpack(told) end
   if told.user then auth.give(client, told.user, told.userEnds) end
   if client.slot ~= 0 then client.clients:add(client) end
   client:begin(listener, told)
-  restoreJoined(client, told.joined)
+  if told.rooms then restoreJoined(client, told.rooms) end
   if client._session and told.session then resume.goOn(client, told.session) end
-  if told.data ~= nil then
-    clients.call(handlerOf(client, "onTakeover"), client.onTakeover, client, told.data)
-  end
+  if told.data ~= nil then clients.call(client, "onTakeover", told.data) end
 end
 
 --- Makes a connection that was taken over the client that it was.
@@ -86,7 +84,7 @@ end
 -- @tparam number slot
 -- @tparam sync.Listener listener
 function clients.connected(told, slot, listener)
-  local client = loop.adopt(slot, listener, told.id)
+  local client = loop.adopt(slot, listener, told.id, told)
   if told.isAtDoor then
     client._isAtDoor = true
     return client:knock(listener)
@@ -105,11 +103,6 @@ function clients.away(told, listener)
   restore(client, told, listener)
   resume.absent(client, told.session)
   loop.continueFrom(told.id)
-end
-
---- Whether the core can say now what a client's connection is.
-function clients.may(client)
-  return C.sync_parcel_may(handle, client.slot) ~= 0
 end
 
 return clients

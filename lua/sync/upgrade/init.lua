@@ -1,13 +1,14 @@
 --- An upgrade: the next process is started, tried, and handed what this one has.
 --
 --     SIGUSR2 ─► start the next ─► it has loaded the script, and says "ready"
---       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken" ─► "go"
+--       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken MS" ─► "go"
 --
--- What this process hands over stays its own until "taken" was said: whatever goes wrong before,
--- the next process is killed, which has read nothing, and this one goes on. See docs/upgrade.md;
--- the other side is lua/sync/upgrade/arrival.lua.
+-- What this process hands over stays its own until "taken" was said, with the processor time that
+-- it took: whatever goes wrong before, the next process is killed, which has read nothing, and this
+-- one goes on. See docs/upgrade.md; the other side is lua/sync/upgrade/arrival.lua.
 -- @module sync.upgrade
 
+local bundle = require "sync.upgrade.bundle"
 local clients = require "sync.upgrade.clients"
 local core = require "sync.core"
 local latest = require "sync.remoting.latest"
@@ -21,8 +22,9 @@ local C, handle, now = core.C, core.handle, core.C.sync_now
 local TRIAL_SECONDS = 60  -- that the next process has to load its script
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
-local PATIENCE_MS = 10000 -- for a parcel to be taken
+local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
 local REST_SECONDS = 30   -- that answers have that are under way
+local BUNDLE = 256        -- clients whose texts are one
 local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
 local upgrade = {
@@ -82,25 +84,43 @@ end
 
 upgrade.addText = addText
 
--- Those that are on their way out stay here.
-local function addConnection(self, parcel, slot, texts)
+-- What is told of a connection, or nil: those that are on their way out stay here.
+local function tell(self, slot, texts)
   local client, place = loop.clients[slot], listenerOf(self, slot)
   if not place or client and client.closing or C.sync_parcel_may(handle, slot) == 0 then return end
   local told = client and clients.pack(client, texts) or {}
-  told.what, told.place = "client", place
-  addText(parcel, told, client and tostring(client) or "a connection")
-  if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
-    if client then error(tostring(client) .. ": too much of its message is unfinished", 0) end
-    return
+  told.slot, told.place = slot, place
+  return told
+end
+
+local function addConnections(self, parcel, list)
+  local text = bundle.encode(list)
+  C.sync_parcel_text(parcel, text, #text)
+  for _, told in ipairs(list) do
+    if C.sync_parcel_client(handle, parcel, told.slot) == 1 then
+      self.slots[#self.slots + 1] = told.slot
+    elseif told.id then
+      error(tostring(loop.clients[told.slot]) .. ": too much of its message is unfinished", 0)
+    end
   end
-  self.slots[#self.slots + 1] = slot
+end
+
+local function addAllConnections(self, parcel, texts)
+  local list, slot = {}, C.sync_next_slot(handle, 0)
+  while slot ~= 0 do
+    list[#list + 1] = tell(self, slot, texts)
+    slot = C.sync_next_slot(handle, slot)
+    if #list == BUNDLE or slot == 0 then
+      addConnections(self, parcel, list)
+      list = {}
+    end
+  end
 end
 
 local function addAway(self, parcel, texts)
   for client in pairs(loop.away) do
     local told = clients.pack(client, texts)
     told.what, told.class = "away", getmetatable(client).className
-    told.address, told.port, told.transport = client.address, client.port, client.transport
     told.place = self.classes[getmetatable(client)]
     if told.place then addText(parcel, told, tostring(client)) end
   end
@@ -110,11 +130,7 @@ local function pack(self)
   local parcel, texts = core.parcel(), {count = 0, list = {}}
   addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
   if self.addFirst then self:addFirst(parcel, addText) end
-  local slot = C.sync_next_slot(handle, 0)
-  while slot ~= 0 do
-    addConnection(self, parcel, slot, texts)
-    slot = C.sync_next_slot(handle, slot)
-  end
+  addAllConnections(self, parcel, texts)
   addAway(self, parcel, texts)
   for _, add in ipairs(upgrade.parts) do add(parcel, addText) end
   addText(parcel, {what = "end", texts = texts.list}, "events")
@@ -134,10 +150,14 @@ local function unrest(self)
     if why then return why end
   end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
-  for _, client in pairs(loop.clients) do
-    if listenerOf(self, client.slot) and not client.closing and not clients.may(client) then
-      if client.transport ~= "memory" then return tostring(client) .. " is about to go" end
+  local slot = C.sync_next_slot(handle, 0)
+  while slot ~= 0 do
+    local client = C.sync_parcel_may(handle, slot) == 0 and loop.clients[slot]
+    if client and not client.closing and client.transport ~= "memory" and
+      listenerOf(self, slot) then
+      return tostring(client) .. " is about to go"
     end
+    slot = C.sync_next_slot(handle, slot)
   end
 end
 
@@ -171,8 +191,9 @@ local function leave(self)
   finish(self)
   C.sync_freeze(handle, 0)
   loop.stopTimers()
-  log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms")
-    :format(process, count, 1000 * (now() - self.frozenAt)))
+  log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms; of a " ..
+    "core it took %.0f ms here, and %.0f ms there"):format(process, count,
+    1000 * (now() - self.frozenAt), 1000 * (os.clock() - self.clock), self.costThere))
   self.answer(("done: process %d has taken over"):format(process))
   self.onLeft(REST_SECONDS)
   if handle.relay_count > 0 then
@@ -187,7 +208,8 @@ local function give(self)
   local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
   if code < 0 then error("the parcel can't be sent: " .. select(2, core.problem(code)), 0) end
   local said, why = core.hear(self.fd, PATIENCE_MS)
-  if said ~= "taken" then
+  self.costThere = tonumber(said and said:match "^taken (%S+)$")
+  if not self.costThere then
     error(said or "the next process didn't take over: " .. why, 0)
   end
   code = C.sync_next_say(self.fd, "go", PATIENCE_MS)
@@ -204,7 +226,10 @@ local function handOver()
     if now() > self.quietUntil then fail(self, why) end
     return
   end
+  C.sync_watchdog_allow(handle, PATIENCE_MS)
+  collectgarbage "stop" -- for as long as nobody is served
   local problem = problemOf(give, self)
+  collectgarbage "restart"
   if problem then return fail(self, problem) end
   leave(self)
 end
@@ -212,7 +237,7 @@ end
 -- From now on nothing is read; between two ticks everything is handed over.
 local function quieten(self)
   freeze(self, C.SYNC_FROZEN_CLIENTS)
-  self.frozenAt = now()
+  self.frozenAt, self.clock = now(), os.clock()
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
   clients.loseCalls()

@@ -77,8 +77,7 @@ local function pack(home)
     start = home.start, patched = home.patched, lastMember = home.lastMember,
     hasBegun = home.hasBegun, members = members, seats = packSeats(home),
     keep = home.keep and home.keep:pack() or nil, shape = shapeOf(home),
-    state = saved.write(home.state),
-    data = clients.call("onHandover of " .. class.className, room.onHandover, room)}
+    state = saved.write(home.state), data = clients.call(room, "onHandover")}
 end
 
 --- Adds all rooms to a parcel.
@@ -137,9 +136,7 @@ function rooms.restore(told)
   for _, member in ipairs(told.members) do restoreMember(home, member) end
   restoreState(home, told)
   for secret, seconds in pairs(told.seats) do home:keepSeat(secret, math.max(seconds, 0.001)) end
-  if told.data ~= nil then
-    clients.call("onTakeover of " .. told.class, room.onTakeover, room, told.data)
-  end
+  if told.data ~= nil then clients.call(room, "onTakeover", told.data) end
   home:offer()
   home:look()
 end

@@ -208,6 +208,9 @@ TEST(signal_alone_keeps_no_core_alive) {
     server_close(&server);
 }
 
+/* That a tick may take behind the first signal of those that end a process. */
+enum { PATIENCE_S = 2 };
+
 /* Whether a child process that runs this is killed by SIGUSR1. */
 static bool is_killed(void (*child)(struct server *server)) {
     pid_t pid = fork();
@@ -231,15 +234,15 @@ static void see_signal(struct server *server) {
 }
 
 static void once(struct server *server) {
-    sync_signal_start(server->sync, SIGUSR1, 1);
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
     see_signal(server);
     raise(SIGUSR1);
 }
 
 static void once_again(struct server *server) {
-    sync_signal_start(server->sync, SIGUSR1, 1);
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
     see_signal(server);
-    sync_signal_start(server->sync, SIGUSR1, 1);
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
     see_signal(server);
 }
 
@@ -252,15 +255,48 @@ static void stopped(struct server *server) {
     raise(SIGUSR1);
 }
 
+/* Told once, in a handler that is stuck. The bound of alarm is beyond. */
+static void stuck(struct server *server) {
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
+    sync_poll(server->sync, 0);
+    raise(SIGUSR1);
+    for (;;) {
+        pause();
+    }
+}
+
+/* Told once, and stuck in what is done then. */
+static void stuck_at_the_end(struct server *server) {
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
+    see_signal(server);
+    sync_poll(server->sync, 0);
+    for (;;) {
+        pause();
+    }
+}
+
+/* Waits in the loop for longer than a tick may take, and then works when all is done. */
+static void patient(struct server *server) {
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
+    see_signal(server);
+    sync_timer_start(server->sync, 1000 * PATIENCE_S + 300, 0);
+    while (!server_saw(server, SYNC_TIMER, 0)) {
+        server_tick(server, true);
+    }
+    sync_poll(server->sync, 0);
+    sync_flush(server->sync);
+    sleep(PATIENCE_S + 1);
+}
+
 static void now_once(struct server *server) {
     sync_signal_start(server->sync, SIGUSR1, 0);
-    sync_signal_start(server->sync, SIGUSR1, 1);
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
     see_signal(server);
     raise(SIGUSR1);
 }
 
 static void now_always(struct server *server) {
-    sync_signal_start(server->sync, SIGUSR1, 1);
+    sync_signal_start(server->sync, SIGUSR1, PATIENCE_S);
     sync_signal_start(server->sync, SIGUSR1, 0);
     see_signal(server);
     see_signal(server);
@@ -268,6 +304,12 @@ static void now_always(struct server *server) {
 
 TEST(signal_once_leaves_the_second_one_its_default) {
     CHECK(is_killed(once));
+}
+
+TEST(signal_once_ends_a_process_that_is_stuck) {
+    CHECK(is_killed(stuck));
+    CHECK(is_killed(stuck_at_the_end));
+    CHECK(!is_killed(patient));
 }
 
 TEST(signal_once_can_be_asked_for_again) {

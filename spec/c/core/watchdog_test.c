@@ -130,28 +130,34 @@ TEST(watchdog_says_of_a_handler_once_that_it_is_stuck_and_once_that_it_has_ended
     close_watched(&server);
 }
 
-/* Another process stops this one, and lets it go on. */
+/* Another process stops this one for longer than a handler may take, and lets it go on.
+ * The watchdog sees the handler before, twice at least, and behind. */
+enum { PAUSE_LIMIT_MS = 1600, PAUSE_MS = 1800, SEEN_MS = 450 };
+
 static void be_paused(struct server *server, const struct sync_event *event) {
     (void)server;
     (void)event;
     pid_t self = getpid();
+    rest(SEEN_MS);
     pid_t child = fork();
     if (child == 0) {
         kill(self, SIGSTOP);
-        rest(1300);
+        rest(PAUSE_MS);
         kill(self, SIGCONT);
         _exit(0);
     }
     CHECK(child > 0);
     CHECK_INT(waitpid(child, NULL, 0), child);
+    rest(SEEN_MS);
 }
 
 TEST(watchdog_takes_a_pause_of_the_machine_for_no_stuck_handler) {
     struct server server;
-    open_watched(&server, 1000);
+    open_watched(&server, PAUSE_LIMIT_MS);
     server.handle = be_paused;
     server_feed(&server, 1, "x", 2);
     server_settle(&server);
+    sync_watchdog_stop(server.sync); /* what it is about to say is said */
     CHECK_INT(count_in_log(STUCK), 0);
     close_watched(&server);
 }
@@ -161,6 +167,7 @@ TEST(watchdog_says_nothing_of_a_loop_that_waits) {
     open_watched(&server, 50);
     sync_timer_start(server.sync, 300, 0);
     WAIT(&server, server_saw(&server, SYNC_TIMER, 0) > 0);
+    sync_watchdog_stop(server.sync); /* what it is about to say is said */
     CHECK_INT(count_in_log(STUCK), 0);
     close_watched(&server);
 }

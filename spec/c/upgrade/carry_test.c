@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "core/record.h"
 #include "server.h"
 #include "test.h"
@@ -89,14 +90,33 @@ static void close_client(struct client *client) {
     record_clear(&client->told);
 }
 
+/* Nothing is read any more, and what the kernel has begun comes to its end. */
+static void come_to_rest(struct server *server) {
+    double until = sync_now() + WAIT_MS / 1000.0;
+    sync_freeze(server->sync, 1);
+    while (!sync_rests(server->sync) && sync_now() < until) {
+        server_tick(server, false);
+    }
+    CHECK(sync_rests(server->sync));
+}
+
+/* More than a frozen core would need to read what has come. */
+static void tick_often(struct server *server) {
+    for (int i = 0; i < 100; i++) {
+        server_tick(server, false);
+    }
+}
+
 /* Hands the client over, if that can be now. */
 static void carry(struct client *client) {
     struct server *from = &client->servers[client->at];
     struct server *to = &client->servers[!client->at];
     struct sync_parcel *parcel = sync_parcel_new();
     REQUIRE(parcel);
+    come_to_rest(from);
     if (sync_parcel_client(from->sync, parcel, client->slot) == 0) {
         sync_parcel_free(parcel);
+        sync_freeze(from->sync, 0);
         return;
     }
     struct sync_parcel *received = NULL;
@@ -116,8 +136,10 @@ static void carry(struct client *client) {
     sync_parcel_free(received);
     if (client->late) {
         CHECK_INT(write(client->late, "late\n", 5), 5);
+        tick_often(from);
     }
     sync_let_go(from->sync, NULL, client->slot);
+    sync_freeze(from->sync, 0);
     server_settle(from);
     client->slot = (uint32_t)slot;
     client->at = !client->at;
@@ -497,56 +519,68 @@ TEST(carry_refuses_what_is_no_connection) {
     close_client(&client);
 }
 
-TEST(carry_hands_sockets_over) {
+static void check_socket(void) {
     int pair[2];
     struct client client = {.echo = true};
     struct sync_options options = server_options(SYNC_FRAMING_LINE);
-    char seen[64];
     open_client(&client, &options);
+    struct server *from = &client.servers[0];
+    struct server *to = &client.servers[1];
     adopt_socket(&client, pair);
     CHECK_INT(write(pair[1], "one\ntw", 6), 6);
-    server_settle(&client.servers[0]);
+    CHECK(client_gets(from, pair[1], BYTES("one\n")));
     CHECK_INT(write(pair[1], "o\nthree\n", 8), 8); /* waits in the kernel */
     carry(&client);
-    server_settle(&client.servers[1]);
-    CHECK_INT(read(pair[1], seen, sizeof(seen)), 14);
-    CHECK_BYTES(seen, 14, "one\ntwo\nthree\n", 14);
+    CHECK(client_gets(to, pair[1], BYTES("two\nthree\n")));
     CHECK_INT(write(pair[1], "four\n", 5), 5);
-    server_settle(&client.servers[1]);
-    CHECK_INT(read(pair[1], seen, sizeof(seen)), 5);
-    CHECK_INT(client.servers[0].sync->client_count, 1); /* the one without a socket */
+    CHECK(client_gets(to, pair[1], BYTES("four\n")));
+    server_wait_left(from, 1); /* the one without a socket */
     close(pair[1]);
-    server_settle(&client.servers[1]);
-    CHECK_INT(server_saw(&client.servers[1], SYNC_CLOSE, client.slot), 1);
+    WAIT(to, server_saw(to, SYNC_CLOSE, client.slot) == 1);
     close_client(&client);
 }
 
+TEST(carry_hands_sockets_over) {
+    check_socket();
+}
+
 /* What comes while a client is handed over isn't read by the core that had it. */
-TEST(carry_leaves_what_comes_meanwhile) {
+static void check_meanwhile(void) {
     int pair[2];
     struct client client = {.echo = true};
     struct sync_options options = server_options(SYNC_FRAMING_LINE);
-    char seen[64];
     open_client(&client, &options);
+    struct server *from = &client.servers[0];
+    struct server *to = &client.servers[1];
     adopt_socket(&client, pair);
     CHECK_INT(write(pair[1], "one\n", 4), 4);
-    server_settle(&client.servers[0]);
-    sync_freeze(client.servers[0].sync, 1);
+    CHECK(client_gets(from, pair[1], BYTES("one\n")));
+    sync_freeze(from->sync, 1);
     CHECK_INT(write(pair[1], "two\n", 4), 4);
-    for (int i = 0; i < 100000 && !sync_rests(client.servers[0].sync); i++) {
-        server_tick(&client.servers[0], false);
-    }
-    CHECK(sync_rests(client.servers[0].sync));
+    tick_often(from);
+    CHECK_INT(server_saw(from, SYNC_DATA, 0), 1);
     client.late = pair[1];
     carry(&client);
-    sync_freeze(client.servers[0].sync, 0);
-    server_settle(&client.servers[0]);
-    server_settle(&client.servers[1]);
-    CHECK_INT(read(pair[1], seen, sizeof(seen)), 13);
-    CHECK_BYTES(seen, 13, "one\ntwo\nlate\n", 13);
+    CHECK_INT(server_saw(from, SYNC_DATA, 0), 1);
+    CHECK(client_gets(to, pair[1], BYTES("two\nlate\n")));
+    CHECK_INT(server_saw(to, SYNC_DATA, 0), 2);
     close(pair[1]);
-    server_settle(&client.servers[1]);
+    WAIT(to, server_saw(to, SYNC_CLOSE, client.slot) == 1);
     close_client(&client);
+}
+
+TEST(carry_leaves_what_comes_meanwhile) {
+    check_meanwhile();
+}
+
+/* Threads that send and receive let go of a socket, too. */
+TEST(carry_hands_over_what_threads_have) {
+    if (!server_use_threads(1)) {
+        return;
+    }
+    check_socket();
+    check_meanwhile();
+    server_use_threads(0);
 }
 
 /* A parcel that has lost its end is none, and no descriptor stays open. */
