@@ -1,9 +1,9 @@
 -- Matchmaking: two of about the same rating are given a room. The longer one waits, the wider the
--- bounds. In a browser:
+-- bounds. In the consoles of two browser windows, both on http://localhost:8080:
 --
 --     sync-lua examples/matchmaking.lua
---     const game = sync.client();
---     game.on("onMatch", async seat => { const duel = await game.joinById(seat); … });
+--     const {connect} = await import("/sync.js"), game = await connect();
+--     game.on("onMatch", async seat => console.log((await game.joinById(seat)).id));
 --     await game.call("seek", [1500]);      // and game.call("stop") to wait no more
 
 local sync = require "sync"

@@ -635,7 +635,7 @@ void sync_job_cancel(struct sync *sync, uint32_t id);
  * SYNC_BROKEN. interest is of enum sync_watched, 0 for none; sync_watch_change sets
  * another. Returns the watch's id (1 or more) or an error code. Stop it before the
  * library closes the descriptor: no event of its id comes any more, but for those of this
- * tick. */
+ * tick; after that another watch may have the id. */
 enum sync_watched {
     SYNC_READABLE = 1,
     SYNC_WRITABLE = 2,

@@ -127,6 +127,7 @@ void sync_close(struct sync *sync) {
     }
     table_clear(&core->conns);
     table_clear(&core->timers);
+    table_clear(&core->watches);
     peers_clear(&core->peers);
     bans_clear(&core->bans);
     pool_clear(&core->pool);
@@ -148,6 +149,7 @@ static void trim(struct core *core) {
     broadcast_trim(core);
     table_trim(&core->conns);
     table_trim(&core->timers);
+    table_trim(&core->watches);
     batch_trim(&core->batch);
     poller_trim(&core->poller);
     heap_trim();

@@ -216,7 +216,12 @@ function bans.keep(name, writes)
     take {network = network, ends = tonumber(ends), at = tonumber(at), reason = reason}
   end
   if file then file:close() end
-  path = writes and name or nil
+  if writes then
+    file, problem = io.open(name, "a") -- makes it, so that no ban finds out that it can't be
+    if not file then return nil, "--bans: " .. problem end
+    file:close()
+    path = name
+  end
   return true
 end
 

@@ -9,8 +9,8 @@ local C, handle = core.C, core.handle
 
 local jobs = {}
 
--- Who waits, by the ids of jobs and of watches: they share one count.
-local waiting = {}
+-- Who waits, by the ids of jobs, and of watches.
+local waiting, watching = {}, {}
 
 loop.on(C.SYNC_JOB, function(event)
   local who = waiting[event.id]
@@ -20,7 +20,7 @@ loop.on(C.SYNC_JOB, function(event)
 end)
 
 loop.on(C.SYNC_WATCH, function(event)
-  local who = waiting[event.id] -- nil when it was stopped in this tick
+  local who = watching[event.id] -- nil when it was stopped in this tick
   if who then who:descriptorReady(event.value) end
 end)
 
@@ -59,7 +59,7 @@ end
 function jobs.watch(fd, interest, who)
   local id = C.sync_watch_start(handle, fd, interest)
   if id < 0 then return nil, select(2, core.problem(id)) end
-  waiting[id] = who
+  watching[id] = who
   return id
 end
 
@@ -70,7 +70,7 @@ end
 
 --- Stops watching; call it before the descriptor is closed.
 function jobs.unwatch(id)
-  waiting[id] = nil
+  watching[id] = nil
   C.sync_watch_stop(handle, id)
 end
 

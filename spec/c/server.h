@@ -78,7 +78,7 @@ uint32_t server_take(struct server *server, uint32_t slot, char *bytes, uint32_t
 
 /* Runs ticks, each sleeping until something happens, until the condition holds; at most
  * WAIT_MS, and then the test has failed. */
-enum { WAIT_MS = 15000 };
+enum { WAIT_MS = 60000 };
 void server_wait_begin(struct server *server);
 bool server_wait_tick(struct server *server);
 void server_wait_end(struct server *server);

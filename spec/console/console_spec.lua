@@ -74,6 +74,7 @@ describe("console", function()
       (ask "1 + 1, (function() for c in Echo.clients do return c.name end end)(), Echo.framing"))
     assert.equal("x\t1\n", ask "print('x', 1)")
     assert.equal("5\n", ask "sync.sleep(0.01) return 5")
+    assert.equal("error: console:1: mine\n", (ask "error('mine')"))
     local text, code = ask "client(1).nothing.more"
     assert.truthy(text:find "^error: .*attempt to index")
     assert.equal(1, code)

@@ -75,7 +75,7 @@ describe("what is shipped", function()
       (shell('realpath "$1"', Program.path):gsub("\n", "")), project)
     assert.equal("", verified(project .. "/game/deploy/server.service"))
     local unit = shell('cat "$1"', project .. "/game/deploy/server.service")
-    assert.matches("ExecStart=/usr/bin/sync-lua --drain=20 /srv/game/main.lua", unit, 1, true)
+    assert.matches("ExecStart=sync-lua --drain=20 /srv/game/main.lua", unit, 1, true)
     assert.matches("COPY *.lua /app/", shell('cat "$1"', project .. "/game/deploy/Dockerfile"), 1,
       true)
   end)

@@ -455,14 +455,14 @@ describe("workers", function()
       local server, port, processes = start(2, WHO .. [[
         Who.maxQueue = 64 * 1024 * 1024 -- more than sockets hold
         function Who.onStop()
-          for client in Who.clients do client:send(("x"):rep(32 * 1024 * 1024)) end
+          for client in Who.clients do client:send(("x"):rep(16 * 1024 * 1024)) end
         end
       ]] .. LISTEN)
       local slow = meet(port) -- reads nothing until the end
       server:kill "TERM"
       eventually("the port is closed", function() return isRefused(port) end, 3)
       assert.is_true(server:isRunning())
-      assert.equal(32 * 1024 * 1024, #slow:receive "*l")
+      assert.equal(16 * 1024 * 1024, #slow:receive "*l")
       assert.equal(0, (server:wait()))
       allGone(processes)
     end)

@@ -123,7 +123,7 @@ struct core {
     uint32_t next_request_id;
     uint32_t requests;       /* name look-ups under way */
     struct crew *crews;      /* threads for what takes its time: see jobs.h */
-    struct watch *watches;   /* of other libraries' descriptors: see watch.h */
+    struct table watches;    /* of other libraries' descriptors: see watch.h */
     struct fetcher *fetcher; /* requests of HTTP to others, or NULL: see src/fetch */
 
     char longest_handler[96]; /* of the longest tick */
@@ -139,6 +139,12 @@ struct core {
 
 static inline struct core *core_of(struct sync *sync) {
     return (struct core *)sync;
+}
+
+/* An id of what is under way: a look-up, an attempt to connect, a job. */
+static inline uint32_t core_next_request(struct core *core) {
+    core->next_request_id = core->next_request_id % INT32_MAX + 1;
+    return core->next_request_id;
 }
 
 /* Connections and files, for which the bound of connections stands. */

@@ -99,8 +99,7 @@ int resolve_start(struct core *core, const char *host) {
         return error;
     }
     remember(resolution);
-    core->next_request_id = core->next_request_id % INT32_MAX + 1;
-    resolution->id = core->next_request_id;
+    resolution->id = core_next_request(core);
     return (int)resolution->id;
 }
 

@@ -179,8 +179,7 @@ struct sync_fetch *sync_fetch_start(struct sync *sync,
         transfer_free(transfer);
         return NULL;
     }
-    core->next_request_id = core->next_request_id % INT32_MAX + 1;
-    transfer->public.id = core->next_request_id;
+    transfer->public.id = core_next_request(core);
     transfer->owner = fetcher;
     transfer->next = fetcher->transfers;
     transfer->place = &fetcher->transfers;

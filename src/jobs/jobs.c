@@ -242,8 +242,7 @@ int crew_do(struct crew *crew, struct job *job) {
         job_free(job);
         return UV_ENOMEM;
     }
-    core->next_request_id = core->next_request_id % INT32_MAX + 1;
-    job->id = core->next_request_id;
+    job->id = core_next_request(core);
     int id = (int)job->id;
     pthread_mutex_lock(&crew->mutex);
     int error = enqueue(crew, job);

@@ -13,8 +13,6 @@ enum { WATCH_EVENTS = 1 /* of one watch in a tick */ };
 struct watch {
     uv_poll_t handle;
     struct core *core;
-    struct watch *next;
-    struct watch **link;
     uint32_t id;
     uint32_t interest;
 };
@@ -42,51 +40,55 @@ static int arm(struct watch *watch, uint32_t interest) {
                   : uv_poll_stop(&watch->handle);
 }
 
-static void on_closed(uv_handle_t *handle) {
-    struct watch *watch = handle->data;
+static void forget(struct watch *watch) {
     batch_unreserve(&watch->core->batch, WATCH_EVENTS);
+    table_remove(&watch->core->watches, watch->id);
     free(watch);
 }
 
+/* Until then the id is nobody else's, so that an event of this tick is for who stopped
+ * it. */
+static void on_closed(uv_handle_t *handle) {
+    forget(handle->data);
+}
+
 static void stop(struct watch *watch) {
-    *watch->link = watch->next;
-    if (watch->next) {
-        watch->next->link = watch->link;
-    }
     uv_close((uv_handle_t *)&watch->handle, on_closed);
 }
 
-static struct watch *find(struct sync *sync, uint32_t id) {
-    struct watch *watch = core_of(sync)->watches;
-    while (watch && watch->id != id) {
-        watch = watch->next;
+static struct watch *find(const struct core *core, uint32_t id) {
+    struct watch *watch = table_get(&core->watches, id);
+    return watch && !uv_is_closing((uv_handle_t *)&watch->handle) ? watch : NULL;
+}
+
+/* A watch that has an id, and no handle yet; NULL when memory ran out. */
+static struct watch *add(struct core *core) {
+    struct watch *watch = calloc(1, sizeof(*watch));
+    uint32_t id = watch ? table_add(&core->watches, watch) : 0;
+    if (id > 0 && batch_reserve(&core->batch, WATCH_EVENTS) == 0) {
+        watch->core = core;
+        watch->handle.data = watch;
+        watch->id = id;
+        return watch;
     }
-    return watch;
+    if (id > 0) {
+        table_remove(&core->watches, id);
+    }
+    free(watch);
+    return NULL;
 }
 
 int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest) {
     struct core *core = core_of(sync);
-    struct watch *watch = calloc(1, sizeof(*watch));
-    if (!watch || batch_reserve(&core->batch, WATCH_EVENTS) < 0) {
-        free(watch);
+    struct watch *watch = add(core);
+    if (!watch) {
         return UV_ENOMEM;
     }
     int error = uv_poll_init(&core->loop, &watch->handle, fd);
     if (error < 0) {
-        batch_unreserve(&core->batch, WATCH_EVENTS);
-        free(watch);
+        forget(watch);
         return error;
     }
-    core->next_request_id = core->next_request_id % INT32_MAX + 1;
-    watch->id = core->next_request_id;
-    watch->core = core;
-    watch->handle.data = watch;
-    watch->next = core->watches;
-    watch->link = &core->watches;
-    if (watch->next) {
-        watch->next->link = &watch->next;
-    }
-    core->watches = watch;
     if (interest & SYNC_UNHELD) {
         uv_unref((uv_handle_t *)&watch->handle);
     }
@@ -99,19 +101,19 @@ int32_t sync_watch_start(struct sync *sync, int32_t fd, uint32_t interest) {
 }
 
 int32_t sync_watch_change(struct sync *sync, uint32_t id, uint32_t interest) {
-    struct watch *watch = find(sync, id);
+    struct watch *watch = find(core_of(sync), id);
     return watch ? arm(watch, interest) : UV_EINVAL;
 }
 
 void sync_watch_stop(struct sync *sync, uint32_t id) {
-    struct watch *watch = find(sync, id);
+    struct watch *watch = find(core_of(sync), id);
     if (watch) {
         stop(watch);
     }
 }
 
 void watch_stop_all(struct core *core) {
-    while (core->watches) {
-        stop(core->watches);
+    for (uint32_t id = 1; id < core->watches.used; id++) {
+        sync_watch_stop(&core->public, id);
     }
 }

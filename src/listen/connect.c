@@ -215,8 +215,7 @@ static void remember(struct attempt *attempt) {
         attempt->next->link = &attempt->next;
     }
     core->attempts = attempt;
-    core->next_request_id = core->next_request_id % INT32_MAX + 1;
-    attempt->id = core->next_request_id;
+    attempt->id = core_next_request(core);
 }
 
 int connect_start(struct listener *listener, const char *address, uint32_t port) {

@@ -89,8 +89,9 @@ bool network_has(const struct network *list, const struct sockaddr *address) {
 void network_mask(uint8_t *bytes, uint32_t bits) {
     for (uint32_t i = 0; i < NETWORK_BYTES; i++) {
         uint32_t kept = bits > 8 * i ? bits - 8 * i : 0;
-        if (kept < 8)
+        if (kept < 8) {
             bytes[i] = (uint8_t)(bytes[i] & 0xff00 >> kept);
+        }
     }
 }
 

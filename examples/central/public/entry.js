@@ -56,7 +56,8 @@ export class Entry {
       event.preventDefault();
       this.#choose(chosen);
     });
-    fetch("accounts").then(({ok}) => { $("secret").hidden = !ok; }, () => {});
+    fetch("accounts").then(answer => answer.json())
+      .then(({has}) => { $("secret").hidden = !has; }, () => {});
     $("later").addEventListener("click", () => this.#dialog.close());
   }
 

@@ -15,14 +15,21 @@ local function fail(text)
   return 1
 end
 
--- Whether a process has a handler for SIGUSR2, which would end any other.
-local function listens(process)
-  local file = io.open(("/proc/%d/status"):format(process))
-  local text = file and file:read "*a"
+local function read(process, name)
+  local file = io.open(("/proc/%s/%s"):format(process, name))
+  local text = file and file:read "*a" or ""
   if file then file:close() end
-  local caught = text and text:match "SigCgt:%s*(%x+)"
+  return text
+end
+
+-- Whether a process has a handler for SIGUSR2, which would end any other. A shell has one, and
+-- ends all the same.
+local function listens(process)
+  local caught = read(process, "status"):match "SigCgt:%s*(%x+)"
   local mask = caught and tonumber(caught:sub(-8), 16)
-  return mask and math.floor(mask / 2 ^ (USR2 - 1)) % 2 == 1
+  if not mask or math.floor(mask / 2 ^ (USR2 - 1)) % 2 == 0 then return false end
+  local program = read(process, "comm")
+  return program == "luajit\n" or program == read("self", "comm")
 end
 
 local cli = {}
@@ -38,8 +45,7 @@ function cli.main(words)
     return 2
   end
   if not listens(process) then
-    return fail(("process %d is no server that can be upgraded (it takes no SIGUSR2)")
-      :format(process))
+    return fail(("process %d is no server of sync-lua that can be upgraded"):format(process))
   end
   local fd = C.sync_answer_wait(upgrade.answerName(process))
   if fd < 0 then return fail("somebody else waits for an upgrade of it") end

@@ -84,9 +84,15 @@ local function run(context, chunk)
   end)
 end
 
+-- What is called in it is called by the line, and not by us: `return f()` would be a tail call,
+-- whose error names who has called the line.
+local function expression(text)
+  return loadstring("return (function(...) return ... end)(" .. text .. "\n)", "=console")
+end
+
 --- Evaluates a line: an expression, or statements.
 function evaluate.run(context, text)
-  local chunk, problem = loadstring("return " .. text, "=console")
+  local chunk, problem = expression(text)
   if not chunk then chunk, problem = loadstring(text, "=console") end
   if not chunk then console.refuse("%s", problem) end
   setfenv(chunk, environment(context))

@@ -742,7 +742,7 @@ TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
     CHECK_INT(sync_listener_root(server.sync, 1, folder), 0);
     int fd = client_connect_slow(port, 4096);
     CHECK(client_send(fd, get, sizeof(get) - 1));
-    WAIT(&server, server.sync->bytes_out > 0);
+    WAIT(&server, server.sync->bytes_out > 64 * 1024);
     double before; /* until it gets no more */
     do {
         before = server.sync->bytes_out;
@@ -750,7 +750,6 @@ TEST(limits_slow_reader_of_a_file_holds_little_of_it) {
         WAIT(&server, server_saw(&server, SYNC_TIMER, (uint32_t)timer) == 1);
         server_forget(&server);
     } while (server.sync->bytes_out > before);
-    CHECK(before > 64 * 1024);
     CHECK(before < 512 * 1024);
     close(fd);
     server_close(&server);

@@ -44,6 +44,31 @@ TEST(watch_tells_what_a_descriptor_is_ready_for_as_long_as_it_is) {
     server_close(&server);
 }
 
+TEST(watch_keeps_its_id_until_nothing_of_it_comes) {
+    enum { WATCHES = 3 };
+    struct server server;
+    int pair[2];
+    server_open(&server);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    int32_t id = sync_watch_start(server.sync, pair[0], SYNC_READABLE);
+    REQUIRE(id > 0);
+    sync_watch_stop(server.sync, (uint32_t)id);
+    int32_t other = sync_watch_start(server.sync, pair[1], SYNC_READABLE);
+    CHECK(other > 0 && other != id);
+    CHECK_INT(write(pair[0], "a", 1), 1);
+    WAIT(&server, server_saw(&server, SYNC_WATCH, (uint32_t)other) == 1);
+    CHECK_INT(server_saw(&server, SYNC_WATCH, (uint32_t)id), 0);
+    for (int i = 0; i < WATCHES; i++) { /* ids are used again */
+        int32_t third = sync_watch_start(server.sync, pair[0], SYNC_READABLE);
+        CHECK_INT(third, id);
+        sync_watch_stop(server.sync, (uint32_t)third);
+        server_tick(&server, false);
+    }
+    server_close(&server);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 TEST(watch_that_is_unheld_lets_the_loop_end) {
     struct server server;
     int pair[2];
