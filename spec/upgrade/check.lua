@@ -66,6 +66,7 @@ end
 
 local Game = sync.Remote:extend("Game")
 Game.compressFrom, Game.sendTakeover, Game.receiveTakeover = 1, true, true
+Game.transports = {"websocket"} -- a busy machine is silent for longer than detectTimeout
 Game.resumeTime, Game.resumeFields = 60, {"count"}
 function Game.remote:say(text)
   local room, told = count(self, text)
