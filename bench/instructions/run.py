@@ -7,7 +7,8 @@ is told a work and a port, ONLY=echo-null,broadcast-null).
 A server runs under callgrind, and clients send in step: each sends only when all have got
 what was sent before, so that the ticks are the same in each run. A short and a long run are
 made; their difference is free of what starting, warming up and ending costs. The kernel's
-work isn't counted. "Core" is what src/ executes itself, which hardly differs from run to run;
+work isn't counted, and sockets are epoll's: what waits in io_uring ends without its counts.
+"Core" is what src/ executes itself, which hardly differs from run to run;
 "all" has LuaJIT's part too, which differs by about 1 %. Large messages have 16 KiB; valgrind
 counts each byte that they are copied as an instruction. ONLY=echo-null,broadcast-websocket
 chooses works, ROUNDS=N takes the least of N (3), DEPTH=N sends so many messages at once (16).
@@ -154,6 +155,7 @@ def count(command, name):
 
 
 def main():
+    os.environ.setdefault("SYNC_IO", "epoll")
     old, options = os.environ.get("OLD"), os.environ.get("OLD_OPTIONS")
     commands = [["./sync-lua", *os.environ.get("OPTIONS", "").split(), SERVE]]
     if old or options:

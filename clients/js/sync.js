@@ -52,6 +52,7 @@ const OPEN = 1; // WebSocket's readyState
 const UNAUTHORIZED = 4401; // what a server closes with whose token isn't right, or has ended
 const GONE = "the server that it was sent to has gone: the call may have been done, or not";
 const MOVED = 4900; // what this client leaves a server with that sent it elsewhere, and may resume
+const RETURN = 20_000; // ms at least, that a room has to come up again whose node has died
 const PARTING = 1000; // ms that such a server has to say that it has read all
 const LONGEST_TIMER = 2 ** 31 - 1; // ms; a longer one would go off at once
 
@@ -410,8 +411,8 @@ export class Client {
     for (const id of [...this.#rooms.keys()]) this.#loseRoom(id, reason);
   }
 
-  // The node that had the session has died. Who was in a room of another node comes back there, as
-  // the member that it was; other rooms are lost.
+  // The node that had the session has died. Who was in a room of another node, or in one that
+  // comes up again, comes back there, as the member that it was; other rooms are lost.
   #returnToRooms() {
     this.#lateJoins.clear();
     for (const room of [...this.#rooms.values()]) {
@@ -421,7 +422,8 @@ export class Client {
   }
 
   async #returnTo(room) {
-    const [parts, how] = [[], {offline: "queue"}];
+    const {timeout} = this.#options;
+    const [parts, how] = [[], {offline: "queue", timeout: timeout && Math.max(timeout, RETURN)}];
     const answer = this.#expect(parts, "sync.joinById", Room.returnBy(room), how, joined => {
       if (!room.isIn) return this.notify("sync.leave", {room: joined.room});
       if (this.#rooms.size === 0) this.clock.start();

@@ -15,6 +15,6 @@ const ofNodes = {...all, driftNodeClock, cutEngine, killEngine, stopEngine, hold
   freezeNode};
 
 export const single = {...all, driftClock, stopLogReader, upgrade, badUpgrade};
-export const workers = {...all, driftClock, killWorker, stopParent};
+export const workers = {...all, driftClock, killWorker, stopParent, upgrade, badUpgrade};
 export const redis = ofNodes;
 export const nats = ofNodes;

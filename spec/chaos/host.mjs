@@ -94,7 +94,8 @@ export class Host {
   /** The workers' processes. */
   get workers() {
     const text = fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "latin1");
-    return text.split(" ").filter(Boolean).map(Number).filter(isThere);
+    return text.split(" ").filter(Boolean).map(Number)
+      .filter(pid => isThere(pid) && !this.former.has(pid));
   }
 
   get all() { return [this.pid, ...this.workers]; }
@@ -161,13 +162,15 @@ export class Host {
     return {code, said};
   }
 
+  /** Has others in the places of the processes that serve. A parent of workers keeps its number. */
   async upgrade() {
+    const before = this.serving;
     const {code, said} = await this.tell("upgrade");
-    const pid = Number(/process (\d+)/.exec(said)?.[1]);
-    if (code !== 0 || !pid) throw new Error(`upgrade: ${code}: ${said}`);
-    this.former.add(this.pid);
-    this.pid = pid;
-    return pid;
+    if (code !== 0) throw new Error(`upgrade: ${code}: ${said}`);
+    for (const pid of before) this.former.add(pid);
+    if (before[0] === this.pid) this.pid = Number(/process (\d+)/.exec(said)[1]);
+    if (this.serving.length !== before.length) throw new Error(`upgrade: ${said}`);
+    return `processes ${this.serving} have taken over`;
   }
 
   /** Limits how many descriptors a process may have. */

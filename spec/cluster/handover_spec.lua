@@ -250,6 +250,7 @@ local NODE = [[
   function engine.settle(_, done) done(true) end
   function engine.guard(_, _, fn, ...) fn(...) end
   function engine.unsubscribe() end
+  function engine.pair() end
   function engine.close() end
   function engine.publish(_, topic, bytes)
     local type, _, _, _, number = frame.read(bytes)

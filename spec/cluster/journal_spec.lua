@@ -141,6 +141,26 @@ describe("the journal of a node", function()
     assert.equal("2", (missed(client, 1)))
   end)
 
+  it("tells no event of a room twice when a session begins anew", function()
+    local client = connect()
+    client.server:join "red"
+    world:advance()
+    for i = 1, 2 do Game:room("red"):fire("on", i) end
+    world:advance()
+    one.link:cut()
+    client.server:fire("on", 3) -- isn't written
+    world:advance()
+    one.link:heal()
+    world:advance(2)
+    Game:room("red"):fire("on", 4)
+    world:advance()
+    assert.equal("4", (missed(client, 3)))
+    one:kill()
+    other:serve("Game", {resumeTime = 30}):room("red"):fire("on", 5)
+    world:advance(3)
+    assert.equal("4 5", (missed(client, 3)))
+  end)
+
   it("says when the engine can't be asked, or the log is none", function()
     local client = connect()
     world:advance()

@@ -122,4 +122,27 @@ describe("a store", function()
       return call(store, "read", "a", "", 10)
     end)
   end)
+
+  it("goes on in another process, in pieces", function()
+    for i = 1, 25000 do call(store, "set", "key " .. i, "value " .. i, i == 7 and 60 or nil) end
+    call(store, "set", "gone", "x", 0)
+    for i = 1, 5 do call(store, "append", "log", "entry " .. i, 3, 60) end
+    local lists = {}
+    store:pack(function(list) lists[#lists + 1] = list end)
+    assert.is_true(#lists > 2)
+    local next = Store.new()
+    for _, list in ipairs(lists) do next:unpack(list) end
+    assert.equal("value 1", (call(next, "get", "key 1")))
+    assert.equal("value 25000", (call(next, "get", "key 25000")))
+    assert.is_true(next.entries["key 7"].due > 0)
+    assert.is_nil(next.entries.gone)
+    local log, before = call(next, "read", "log", "", 10), call(store, "read", "log", "", 10)
+    assert.same(before, log)
+    assert.equal(3, #log)
+    assert.equal(("%016d"):format(6), (call(next, "append", "log", "entry 6", 3, 60)))
+    store:pack(function() end)
+    call(store, "get", "gone")
+    call(store, "append", "log", "entry 6", 3, 60)
+    assert.same({store.keys, store.bytes}, {next.keys, next.bytes})
+  end)
 end)

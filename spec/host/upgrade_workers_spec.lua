@@ -55,7 +55,7 @@ describe("an upgrade of workers", function()
     if not words[1] then words[1] = Program.path end
     words[#words + 1], words[#words + 2] = "--workers=2", path
     local server = Process.start(words)
-    for number = 1, 2 do server:expect("stderr", ("node %d is there"):format(number)) end
+    server:expect("stderr", "listens on")
     return server, port, write
   end
 
@@ -92,6 +92,9 @@ describe("an upgrade of workers", function()
     local server, port, rewrite = serve(SCRIPT)
     local clients, places = connectBoth(port)
     assert.equal("1", ask(clients[1], "add"))
+    Process.eventually("the two know each other", function()
+      return ask(clients[1], "members") == tostring(#clients)
+    end)
     for number, version in ipairs {"two", "three"} do
       clients[1]:send "begun"
       rewrite(version)
@@ -337,7 +340,9 @@ describe("an upgrade of workers", function()
   end)
 
   it("leaves all as it is when the parent can't be replaced", function()
-    local program = Process.file()
+    local folder = os.tmpname()
+    local program = folder .. "/sync-lua"
+    os.execute(("rm %s && mkdir %s"):format(folder, folder))
     local function link() os.execute(("ln -sf $(realpath %s) %s"):format(Program.path, program)) end
     link()
     local server, port, rewrite = serve(SCRIPT, program)
@@ -352,6 +357,7 @@ describe("an upgrade of workers", function()
     code, said = upgrade(server)
     assert.equal(0, code, said)
     expectAll(clients, places, "three", 3)
+    os.execute("rm -r " .. folder)
   end)
 
   it("leaves all as it is when the new program has another format", function()
@@ -361,6 +367,13 @@ describe("an upgrade of workers", function()
     assert.equal(1, code)
     assert.is_truthy(said:find("another format", 1, true), said)
     expectAll(clients, places, "one", 2)
+  end)
+
+  it("is refused by nodes of a cluster", function()
+    local server = serve("sync.cluster 'redis://127.0.0.1:1'\n" .. SCRIPT)
+    local code, said = upgrade(server)
+    assert.equal(1, code)
+    assert.is_truthy(said:find("a node of a cluster can't hand over yet", 1, true), said)
   end)
 
   it("tells systemd", function()

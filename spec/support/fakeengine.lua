@@ -10,6 +10,7 @@ function engine:attach(handlers) self.handlers = handlers end
 
 function engine.isUp() return true end
 function engine.unsent() return 0 end
+function engine.pair() end
 
 function engine:publish(topic, bytes)
   self.published = self.published + 1

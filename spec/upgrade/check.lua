@@ -4,6 +4,9 @@
 --     ./sync-lua spec/upgrade/check.lua [SECONDS=60] [TIMES=10] [STREAMS=1000] [WEBSOCKETS=800]
 --       [TLS=200]
 --
+-- With WORKERS=N in the environment the server is a parent of N workers, which all clients share:
+-- rooms have members on each, sessions come back to any, and sync.shared counts messages.
+--
 -- Of the WebSockets half compress, and an eighth of those without TLS have sessions, which lose
 -- their connections and resume; every fiftieth client reads slowly what the server has much of; all
 -- are in rooms. Prints what the server says of each upgrade. Fails when a message is lost, doubled
@@ -19,6 +22,7 @@ local seconds, times, streams, websockets, tls = ...
 seconds, times = tonumber(seconds or 60), tonumber(times or 10)
 streams, websockets, tls = streams or "1000", websockets or "800", tls or "200"
 
+local workers = os.getenv "WORKERS"
 local MEMBERS, EACH = 20, 50         -- as in load.h
 local FLOOD, FLOOD_BYTES = 24, 16000
 
@@ -27,6 +31,8 @@ local sync = require "sync"
 local ROOMS, EACH, FLOOD, FLOOD_BYTES = %d, %d, %d, %d
 sync.after(400, sync.stop)
 
+local shared = sync.shared "check"
+
 -- A client's next message: where it is told to its room, the room and the text.
 local function count(client, text)
   local number, told = text:match "^(%%d+) (%%d+)"
@@ -34,6 +40,7 @@ local function count(client, text)
   if tonumber(told) ~= client.count then error("message " .. text) end
   local name = "room " .. number %% ROOMS
   if client.count == 1 then client:join(name) end
+  if client.count %% EACH == 0 then shared:increment "rounds" end
   if client.count %% EACH == 0 then
     return client:room(name), ("R %%s %%d"):format(number, client.count)
   end
@@ -59,6 +66,7 @@ end
 
 local Game = sync.Remote:extend("Game")
 Game.compressFrom, Game.sendTakeover, Game.receiveTakeover = 1, true, true
+Game.transports = {"websocket"} -- a busy machine is silent for longer than detectTimeout
 Game.resumeTime, Game.resumeFields = 60, {"count"}
 function Game.remote:say(text)
   local room, told = count(self, text)
@@ -111,7 +119,9 @@ local function run(number)
   local rooms = math.max(1, math.floor((streams + websockets + tls) / MEMBERS))
   local path = Process.file(SERVER:format(rooms, EACH, FLOOD, FLOOD_BYTES, port, sessions, tlsPort,
     tlsPort, certificate()), ".lua")
-  local server = Program.start("--watchdog=10", path) -- a busy machine is no error
+  local words = {"--watchdog=10", path} -- a busy machine is no error
+  if workers then table.insert(words, 1, "--workers=" .. workers) end
+  local server = Program.start(unpack(words))
   server:expect("stderr", "Game listens on")
   local load = Process.start {LOAD .. "/upgrade-load", port, tlsPort, sessions, streams, websockets,
     tls, seconds}

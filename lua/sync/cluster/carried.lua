@@ -3,7 +3,6 @@
 -- new ones isn't taken for what came before; and of the others it knows how far they have come.
 -- @module sync.cluster.carried
 
-local bans = require "sync.bans"
 local values = require "sync.cluster.values"
 
 local SPARE = 65536 -- ids of streams that the process before may use while the next one begins
@@ -35,15 +34,13 @@ function carried.pack(cluster, begun)
     error("too many rooms were made meanwhile", 0)
   end
   return {what = "node", lost = cluster.lost, shed = cluster.shed, peers = packPeers(cluster),
-    lastSid = cluster.journal.lastSid, lastQuestion = cluster.handover.lastQuestion,
-    bans = bans.all()}
+    lastSid = cluster.journal.lastSid, lastQuestion = cluster.handover.lastQuestion}
 end
 
 --- Goes on with that.
 function carried.unpack(cluster, told)
   cluster.lost, cluster.shed = told.lost, told.shed
   cluster.journal.lastSid, cluster.handover.lastQuestion = told.lastSid, told.lastQuestion
-  bans.hear(told.bans)
   for _, each in ipairs(told.peers) do
     local peer = cluster:meet(each.number, each.epoch, {epoch = each.before})
     peer.alive, peer.counts, peer.streams = each.alive, each.counts, each.streams

@@ -58,9 +58,20 @@ function Handover:begin(client)
   if client._wire == json then self.journal:begin(client) end
 end
 
---- A session of the process before goes on.
-function Handover:goOn(client, sid)
-  if sid then self.journal:goOn(client, sid) elseif client._wire == json then
+-- For a while a session is kept that another node has asked for.
+local function keepGiven(self, session, moving)
+  session.moving = moving
+  moving.timer = self.clock.startTimer(KEEP_SECONDS, 0, function() self:stop(session) end)
+end
+
+--- A session of the process before goes on, also one that another node has asked for.
+-- @tparam sync.Remote client
+-- @tparam table told of `Session:pack`
+function Handover:goOn(client, told)
+  if told.moving then keepGiven(self, client._session, told.moving) end
+  if told.sid then
+    self.journal:goOn(client, told.sid)
+  elseif client._wire == json then
     self.journal:begin(client)
   end
 end
@@ -135,8 +146,7 @@ function Handover:give(said)
     return nil
   end
   self:stop(session) -- where a newer connection asks
-  session.moving = {names = {}, given = session.last,
-    timer = self.clock.startTimer(KEEP_SECONDS, 0, function() self:stop(session) end)}
+  keepGiven(self, session, {names = {}, given = session.last})
   return {texts = keptBehind(session, said.received), rooms = self.journal.roomsOf(client),
     fields = self.journal.fieldsOf(client)}
 end

@@ -162,18 +162,27 @@ local function lastOf(had, list)
   return places
 end
 
+-- The place in a log of the last note that a session is in the set; 0: there is none.
+local function noteOf(token, list)
+  for i = #list, 1, -1 do
+    if list[i][1] == "+" .. token then return i end
+  end
+  return 0
+end
+
 -- Adds events of a log that come after what is known to have been for the client, and that the
 -- client wasn't sent. Returns false when they can't be told: one was not kept, or the log's
 -- beginning wasn't.
 local function addLater(session, token, reading, missed, known)
   local hasBegun, hasEvents = false, false
+  local note = noteOf(token, reading.list)
   local places = lastOf(session.had, reading.list)
   for i, entry in ipairs(reading.list) do
     local name, text = entry[1], entry[2]
     local stream = name:match "^(.*)%.%d+$"
-    if name == "+" .. token or known[name] then
+    if i == note or i > note and known[name] then
       hasBegun = true
-    elseif stream and i <= (places[stream] or 0) then
+    elseif i < note or stream and i <= (places[stream] or 0) then
       hasEvents = true
     elseif name:byte() ~= PLUS then -- a + begins the note of another client
       hasEvents = true

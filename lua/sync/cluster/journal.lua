@@ -196,13 +196,17 @@ function Journal:keepBegin(topic, token)
     KEEP_SECONDS)
 end
 
---- A session begins. The log of the class notes this.
+--- A session begins. The logs of the class and of the client's rooms note this.
 function Journal:begin(client)
   self.lastSid = self.lastSid + 1
   client._session.sid = self.lastSid
   self.sessions[self.lastSid] = client
-  if self:state(client) then
-    self:keepBegin(self.cluster.topicOf(getmetatable(client).className), client._session.token)
+  if not self:state(client) then return end
+  local name, topicOf, token = getmetatable(client).className, self.cluster.topicOf,
+    client._session.token
+  self:keepBegin(topicOf(name), token)
+  for room in pairs(client.joined and client.joined.rooms or {}) do
+    self:keepBegin(topicOf(name, room), token)
   end
 end
 

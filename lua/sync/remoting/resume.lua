@@ -7,7 +7,7 @@
 --
 --     prefix()                       what tokens of new sessions begin with
 --     begin(client)                  a session has begun
---     goOn(client, sid)              it goes on in the next process, with the number it had
+--     goOn(client, told)             it goes on in the next process: what Session:pack has told
 --     kept(session, text, event)     the session keeps a text, as its last: an event, or (nil)
 --                                    what is for the client alone
 --     joined(client, room), left(client, room)
@@ -84,7 +84,7 @@ function resume.goOn(self, told)
   local store = self.sessionStore
   if not store then return end
   self._session.store = store
-  store:goOn(self, told.sid)
+  store:goOn(self, told)
 end
 
 --- Ends it.

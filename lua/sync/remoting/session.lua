@@ -191,6 +191,8 @@ end
 -- @tparam table texts `list` of events' texts and names, and `count`; more are added
 -- @treturn table
 function Session:pack(texts)
+  local moving = self.moving and self.moving.given and
+    {given = self.moving.given, names = self.moving.names} or nil
   local kept, run = {}, nil
   for number = self.first, self.last do
     local entry = self.ring[band(number, self.mask) + 1]
@@ -211,7 +213,7 @@ function Session:pack(texts)
     end
   end
   return {token = self.token, first = self.first, kept = kept, reason = self.reason,
-    code = self.code, awayUntil = self.awayUntil, sid = self.sid}
+    code = self.code, awayUntil = self.awayUntil, sid = self.sid, moving = moving}
 end
 
 --- Events of the texts that sessions have packed.

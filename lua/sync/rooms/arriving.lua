@@ -61,24 +61,29 @@ local function describe(about)
 end
 
 -- What the client's node is told of a member.
-local function inform(answer, home, told, line, returns)
+local function inform(answer, home, told, member, returns)
   answer {member = told.member, code = told.code, epoch = told.epoch, tickRate = told.tickRate,
     patchRate = told.patchRate, age = now() - home.start,
-    back = returns and returning.secretOf(line) or nil}
+    back = returns and returning.secretOf(member) or nil}
 end
 
 nodes.answers("enter", function(node, said, answer)
   local known = said.secret and returning.find(said.secret, said.id)
   if known then
-    known:move(node, said.key)
-    return inform(answer, known.home, known.home:describe(known.member), known, said.returns)
+    return known.home:whenOpen(function()
+      if returning.find(said.secret, said.id) ~= known then
+        return answer {fault = remote.writeFault(missing())}
+      end
+      known:move(node, said.key)
+      inform(answer, known.home, known.home:describe(known.member), known.member, said.returns)
+    end)
   end
   local home, isInvited = homeOf(said)
   if not home then return answer {fault = remote.writeFault(isInvited)} end
   local line = There.create(node, said.key, home, describe(said.about))
   Entry.begin(home, line, remote.read(said.given), isInvited, function(told, problem)
     if not told then return answer {fault = remote.writeFault(problem)} end
-    inform(answer, home, told, line, said.returns)
+    inform(answer, home, told, line.member, said.returns)
   end)
 end)
 

@@ -16,6 +16,7 @@ local directory = require "sync.rooms.directory"
 local fault = require "sync.remoting.fault"
 local finder = require "sync.rooms.finder"
 local list = require "sync.list"
+local loop = require "sync.loop"
 local making = require "sync.rooms.making"
 local matching = require "sync.rooms.matching"
 local nodes = require "sync.rooms.nodes"
@@ -25,6 +26,7 @@ local remote = require "sync.rooms.remote"
 local returning = require "sync.rooms.returning"
 
 local C = core.C
+local now = C.sync_now
 
 local MOST_INPUT = 2 ^ 53 - 1
 local MOST_FILTER = 16  -- names
@@ -32,6 +34,8 @@ local GUESSES = 20      -- codes and ids that nobody has, a minute and address
 local ELSEWHERE = 120   -- the same of other nodes' rooms, that there are or not
 local LIST_SECONDS = 1  -- that nodes have to list theirs
 local LOOKS = 60        -- at the list of rooms, a minute and client
+local RETURN_SECONDS, AGAIN_SECONDS = 15, 1 -- that a member waits for its room; between tries
+local MOST_RETURNERS = 10000 -- that wait at a time
 
 local setting, settings = options.setting, {}
 
@@ -139,7 +143,7 @@ local function mayMove(client)
   return false
 end
 
--- Asks nodes which of them has a room, all at once.
+-- Asks nodes which of them has a room, all at once; `found` gets nil when none has it.
 local function askThese(client, asked, word, said, target, found)
   local left, isOver = #asked, false
   local function answered(node, answer)
@@ -152,10 +156,10 @@ local function askThese(client, asked, word, said, target, found)
         secret = target.secret}
     elseif left == 0 then
       isOver = true
-      found(nil, missing(client))
+      found(nil)
     end
   end
-  if left == 0 then return found(nil, missing(client)) end
+  if left == 0 then return found(nil) end
   for _, node in ipairs(asked) do
     local question = {}
     for name, value in pairs(said) do question[name] = value end
@@ -166,6 +170,37 @@ end
 local function mayAsk(client)
   if guesses:take(client.address or client, ELSEWHERE) then return true end
   return false, fault.new(fault.TOO_OFTEN, "rooms are asked for too often")
+end
+
+-- For who asks whether it's told of what isn't there.
+local function orMissing(client, found)
+  return function(target)
+    if target then return found(target) end
+    found(nil, missing(client))
+  end
+end
+
+local returners = 0
+
+-- Finds the room of a member whose node has died. If that was the home, too, the room comes up
+-- again on another node: this is waited for.
+local function findAgain(client, id, secret, found)
+  local due = now() + RETURN_SECONDS
+  returners = returners + 1
+  local function finish(...)
+    returners = returners - 1
+    found(...)
+  end
+  local function try()
+    local line = returning.find(secret, id)
+    if line and line.home:goesOn() then return finish(line.home, line) end
+    askThese(client, nodes.others(), "which", {id = id}, {secret = secret}, function(target)
+      if target then return finish(target) end
+      if now() > due or Membership.of(client).isOver then return finish(nil, missing(client)) end
+      loop.startTimer(AGAIN_SECONDS, 0, try)
+    end)
+  end
+  try()
 end
 
 function finders.joinById(client, params, _, found)
@@ -187,7 +222,11 @@ function finders.joinById(client, params, _, found)
   end
   local isAllowed, problem = mayAsk(client)
   if not isAllowed then return found(nil, problem) end
-  askThese(client, asked, "which", {id = id}, {secret = secret ~= "" and secret or nil}, found)
+  if node and mayMove(client) and returning.isSecret(secret) and returners < MOST_RETURNERS then
+    return findAgain(client, id, secret, found)
+  end
+  askThese(client, asked, "which", {id = id}, {secret = secret ~= "" and secret or nil},
+    orMissing(client, found))
 end
 
 function finders.joinByCode(client, params, _, found)
@@ -197,7 +236,8 @@ function finders.joinByCode(client, params, _, found)
   if not text or home or nodes.isAlone() then return found(nil, missing(client)) end
   local isAllowed, problem = mayAsk(client)
   if not isAllowed then return found(nil, problem) end
-  askThese(client, nodes.others(), "code", {code = text}, {isInvited = true}, found)
+  askThese(client, nodes.others(), "code", {code = text}, {isInvited = true},
+    orMissing(client, found))
 end
 
 nodes.answers("which", function(_, said, answer)
@@ -225,7 +265,12 @@ local function bring(client, target, isInvited, params, form, answer)
   local problem = crowded(client)
   if problem then return answer(nil, problem) end
   if target.room and type(isInvited) == "table" then
-    return answer(Here.create(client, target, form):comeBack(isInvited))
+    return target:whenOpen(function()
+      if membership.isOver or isInvited.home.lines[isInvited.name] ~= isInvited then
+        return answer(nil, missing(client))
+      end
+      answer(Here.create(client, target, form):comeBack(isInvited))
+    end)
   elseif target.room then
     return Entry.begin(target, Here.create(client, target, form), params.options, isInvited == true,
       answer)

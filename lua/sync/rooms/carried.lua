@@ -8,6 +8,7 @@ local core = require "sync.core"
 local directory = require "sync.rooms.directory"
 local nodes = require "sync.rooms.nodes"
 local remote = require "sync.rooms.remote"
+local returning = require "sync.rooms.returning"
 local saved = require "sync.state.saved"
 
 local C = core.C
@@ -45,7 +46,7 @@ function carried.describe(home)
   local room, members = home.room, {}
   for i, member in ipairs(room.members) do
     local node, key = placeOf(member)
-    local list = {member.id, node, key, member.lastInput or 0}
+    local list = {member.id, node, key, member.lastInput or 0, member.secret or false}
     for name, text in pairs(toldOf(member)) do
       list[#list + 1] = name
       list[#list + 1] = text
@@ -64,12 +65,13 @@ function carried.about(home)
 end
 
 local function addMember(home, list)
-  local id, node, key, input = unpack(list, 1, 4)
+  local id, node, key, input, secret = unpack(list, 1, 5)
   local told = {}
-  for i = 5, #list, 2 do told[list[i]] = remote.read(list[i + 1]) end
+  for i = 6, #list, 2 do told[list[i]] = remote.read(list[i + 1]) end
   local line = There.create(node, key, home, told)
   local member = Member.create(home.room, line, id, told)
   member.isAway, member.early, member.lastInput = true, nil, input
+  if secret then returning.know(member, secret) end
   line:enter(false, member)
   line.hasBegun = true
   line:park(There.WAIT_SECONDS)

@@ -20,6 +20,7 @@ local nodes = require "sync.rooms.nodes"
 local numbers = require "sync.rooms.numbers"
 local pace = require "sync.rooms.pace"
 local placing = require "sync.rooms.placing"
+local returning = require "sync.rooms.returning"
 local task = require "sync.task"
 
 local FIRST_SECONDS = 10    -- that a room waits for its first member, whom nobody has brought
@@ -269,12 +270,19 @@ function Home:back(member)
   loop.guard("onReturn", self.room.onReturn, self.room, member)
 end
 
+-- By what a member who is connected here comes back, when this node has died.
+local function backOf(self, member)
+  local client = member.line.client
+  if not (client and client.resumeTime and self.keep) then return nil end
+  return self.room.id .. "." .. returning.secretOf(member)
+end
+
 --- What a client is told that has come in: the result of sync.join.
 function Home:describe(member)
   local room = self.room
   return {room = self.number, id = room.id, code = room.code, name = self.class.className,
     member = member.id, epoch = self.epoch, tickRate = room.tickRate, patchRate = room.patchRate,
-    start = self.start, state = self.state.schema:told()}
+    start = self.start, state = self.state.schema:told(), back = backOf(self, member)}
 end
 
 -- The end.

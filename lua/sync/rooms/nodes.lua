@@ -91,7 +91,7 @@ function nodes.unsent()
   return cluster and cluster.engine:unsent() or 0
 end
 
-local lastKey = 0
+local lastKey = math.floor(now() * 1e6) -- a process before this one had others
 
 --- A key that no other place of a client on this node has.
 function nodes.newKey()

@@ -60,8 +60,7 @@ end
 -- @tparam table told what is known of the client, by name
 function There.create(node, key, home, told)
   return There:new {node = node, key = key, name = nameOf(node, key), home = home, told = told,
-    entry = false, member = false, hasBegun = false, isCounted = false, parked = false,
-    secret = false}
+    entry = false, member = false, hasBegun = false, isCounted = false, parked = false}
 end
 
 function There:describe() return self.told end
@@ -124,7 +123,7 @@ end
 -- @treturn table
 function There:pack()
   local parked = self.parked
-  return {node = self.node, key = self.key, secret = self.secret, isCounted = self.isCounted,
+  return {node = self.node, key = self.key, isCounted = self.isCounted,
     parked = parked and parked.due - now() or nil, reason = parked and parked.reason or nil}
 end
 
@@ -133,7 +132,7 @@ end
 -- @tparam sync.Member member
 function There:goOn(told, member)
   self:enter(false, member)
-  self.hasBegun, self.secret = true, told.secret
+  self.hasBegun = true
   if told.isCounted then self:begin() end
   if told.parked then self:park(math.max(told.parked, 0.001), told.reason) end
 end
@@ -315,7 +314,7 @@ local function takeOut(number, keys, hasDied)
         elseif home.keep then -- that node, or this one, may just have been cut off
           line:park(There.WAIT_SECONDS)
           home:away(line.member)
-        elseif hasDied and line.secret then
+        elseif hasDied and line.member.secret then
           lose(line)
         else
           home:remove(line.member, "node")

@@ -122,15 +122,13 @@ arrival.afters = {}
 arrival.places = {}
 
 local function takeAll(parcel, listeners)
-  local bySlot, pending, later, texts = {}, nil, {}, nil
+  local bySlot, later, texts = {}, {}, nil
   local list = {}
   eachItem(parcel, function(item, type)
     if type == C.SYNC_ITEM_TEXT then
       local told = decode(item)
       if told.what == "clients" then
         for _, client in ipairs(told.list) do bySlot[client.slot] = client end
-      elseif told.what == "client" then
-        pending = told
       elseif told.what == "end" then
         texts = told.texts
       elseif arrival.firsts[told.what] then
@@ -139,7 +137,7 @@ local function takeAll(parcel, listeners)
         later[#later + 1] = told
       end
     elseif type == C.SYNC_ITEM_CLIENT then
-      local given = bySlot[item.value] or pending
+      local given = bySlot[item.value]
       local listener = listeners[given.place]
       local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
       if slot < 0 then

@@ -114,8 +114,9 @@ end
 function parent.answered(slot, said)
   local self = current
   if not self then return end
-  if said.hello and self.asked == slot then
+  if self.asked == slot then
     self.asked = false
+    if said.problem then return finish(self, said.problem) end
     return self.hello(said.hello)
   end
   if not said.process or said.process ~= self.successor then return end

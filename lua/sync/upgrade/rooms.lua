@@ -49,7 +49,7 @@ local function packMember(member)
   local told, line = {}, member.line
   for name in pairs(line:describe()) do told[name] = member[name] end
   return {id = member.id, client = line.client and line.client.id, form = line.form,
-    isAway = member.isAway, told = told, input = member.lastInput,
+    isAway = member.isAway, told = told, input = member.lastInput, secret = member.secret,
     there = not line.client and line:pack() or nil}
 end
 
@@ -91,7 +91,7 @@ local function restoreThere(home, told)
   local member = Member.create(home.room, line, told.id, told.told)
   member.early, member.isAway, member.lastInput = nil, told.isAway, told.input
   line:goOn(told.there, member)
-  returning.know(line)
+  if told.secret then returning.know(member, told.secret) end
   home:add(member)
 end
 
@@ -102,6 +102,7 @@ local function restoreMember(home, told)
   local line = Here.create(client, home, told.form)
   local member = Member.create(home.room, line, told.id, told.told)
   line:enter({cancel = function() end}, member)
+  if told.secret then returning.know(member, told.secret) end
   home:add(member)
   member.early = nil
   member.isAway = told.isAway

@@ -19,8 +19,8 @@ local worker = {}
 -- The old process.
 
 local function addLink(self, parcel, add, slot, told)
-  told.what = "client"
-  add(parcel, told, "a connection to another process")
+  told.slot = slot
+  add(parcel, {what = "clients", list = {told}}, "a connection to another process")
   if C.sync_parcel_client(handle, parcel, slot) ~= 1 then
     error("a connection to another process can't be handed over now", 0)
   end

@@ -15,15 +15,15 @@ export async function reload({hosts, random, herald}) {
 
 export async function upgrade({host, herald}) {
   host.writeScript();
-  const pid = await host.upgrade();
+  const text = await host.upgrade();
   await herald.rounds(ROUNDS);
-  return `process ${pid} has taken over`;
+  return text;
 }
 
 // The old version goes on.
 async function badVersion({hosts, random, herald}, command) {
   const host = pick(random, hosts);
-  host.log.expected.push(/this version can't be loaded|ended before it was ready/);
+  host.log.expected.push(/this version can't be loaded|ended before it was ready|the new script can't begin/);
   host.writeScript(`error "this version can't be loaded"\n`);
   const {code, said} = await host.tell(command);
   host.writeScript();

@@ -6,6 +6,8 @@ local failure = require "sync.remoting.client.failure"
 local log = require "sync.log"
 local patches = require "sync.remoting.patches"
 
+local RETURN_SECONDS = 20 -- at least, for the answer
+
 local Rooms = {}
 Rooms.__index = Rooms
 
@@ -44,6 +46,7 @@ function Rooms:come(method, params, answered)
   end, function(told) self:leave(told) end)
 end
 
+-- One that outlives its node may have to come up again first.
 local function comeBack(self, room)
   local function answered(told)
     if not told then return room:left "lost" end
@@ -51,12 +54,15 @@ local function comeBack(self, room)
     self.byNumber[told.room] = room
     room:returned(told)
   end
-  self.client.requests:call("sync.joinById", {named = {id = room.back}}, answered,
-    {offline = "queue", late = function(told) self:leave(told) end})
+  local requests = self.client.requests
+  local seconds = requests.settings.timeout
+  requests:call("sync.joinById", {named = {id = room.back}}, answered,
+    {offline = "queue", timeout = seconds and math.max(seconds, RETURN_SECONDS),
+      late = function(told) self:leave(told) end})
 end
 
 --- The node that had the session has died. Who was in a room of another node comes back there, as
--- the member that it was; other rooms are lost.
+-- the member that it was, and so does who was in a room that persists; others are lost.
 function Rooms:comeBack()
   local rooms = self.byNumber
   self.byNumber = {}
