@@ -5,7 +5,8 @@ Each work is done by all peers in turn, round by round (A B C, A B C ...), so th
 slows the machine for a while slows all alike. A server runs alone on core 0, the load on
 core 1. Ratios are taken within a round. ROUNDS=N sets the rounds (5), ONLY=sync,uv the
 peers, WORKS=echo1,hold16 the works. UWS=PATH names a program that echoes WebSocket messages by uWebSockets,
-called as `PATH echo PORT`, which prints `ready`. Writes docs/benchmarks.md and its plots; with ONLY or WORKS only prints.
+called as `PATH echo PORT`, which prints `ready`. Writes docs/benchmarks.md and its plots; with ONLY or WORKS only prints,
+but for WRITE=1.
 """
 import os
 import subprocess
@@ -240,14 +241,13 @@ def main():
     results = {}
     for work in works:
         run_work(work, peers, results)
-    command = "make bench" + (" QUICK=1" if QUICK else "")
-    if not QUICK and "ROUNDS" in os.environ:
-        command += " ROUNDS=%d" % ROUNDS
+    said = [name for name in ("QUICK", "ROUNDS", "ONLY", "WORKS") if os.environ.get(name)]
+    command = " ".join(["make bench"] + ["%s=%s" % (name, os.environ[name]) for name in said])
     settings = {"command": command, "quick": QUICK, "rounds": ROUNDS, "seconds": SECONDS,
                 "warm_up": WARM_UP, "took": time.monotonic() - began,
                 "pinned": can_pin(), "hold_share": HOLD_SHARE,
                 "hold_p99": HOLD_P99 / 1000, "hold_step": HOLD_STEP - 1}
-    if only or wanted:
+    if (only or wanted) and not os.environ.get("WRITE"):
         report.print_all(works, peers, RAW, results)
         return
     report.write(works, peers, RAW, results, settings, machine)

@@ -160,7 +160,7 @@ def markdown(table):
 # Bars
 
 class Bars:
-    """The bars of the issue: what was promised, and what was measured."""
+    """The bars: what was promised, and what was measured."""
 
     def __init__(self, results):
         self.results, self.table = results, []
