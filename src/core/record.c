@@ -1,25 +1,67 @@
 /* record.c: bytes in which the next process is told what this one has. */
 #include "core/record.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-enum { FIRST_SIZE = 256, LENGTH_BYTES = 4 };
+enum { FIRST_SIZE = 256, FILE_STEP = 1 << 20, LENGTH_BYTES = 4 };
+
+/* Pages that are there already cost a third of those that come one by one. */
+static void populate(char *bytes, size_t length) {
+#ifdef MADV_POPULATE_WRITE
+    madvise(bytes, length,
+            MADV_POPULATE_WRITE); /* since Linux 5.14; or they come one by one */
+#else
+    (void)bytes;
+    (void)length;
+#endif
+}
+
+static char *map(struct record *record, size_t capacity) {
+    if (!record->bytes) {
+        record->file = memfd_create("sync-record", MFD_CLOEXEC);
+    }
+    if (record->file < 0 || ftruncate(record->file, (off_t)capacity) < 0) {
+        return NULL;
+    }
+    void *bytes =
+        record->bytes
+            ? mremap(record->bytes, record->capacity, capacity, MREMAP_MAYMOVE)
+            : mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, record->file, 0);
+    if (bytes == MAP_FAILED) {
+        return NULL;
+    }
+    populate((char *)bytes + record->capacity, capacity - record->capacity);
+    return bytes;
+}
+
+static bool grow(struct record *record, size_t total) {
+    size_t capacity = record->capacity ? record->capacity : FIRST_SIZE;
+    while (capacity < total && !record->is_shared) {
+        capacity *= 2;
+    }
+    if (record->is_shared) {
+        capacity = (total + FILE_STEP - 1) / FILE_STEP * FILE_STEP;
+    }
+    char *grown = record->failed      ? NULL
+                  : record->is_shared ? map(record, capacity)
+                                      : realloc(record->bytes, capacity);
+    if (!grown) {
+        record->failed = true;
+        return false;
+    }
+    record->bytes = grown;
+    record->capacity = capacity;
+    return true;
+}
 
 char *record_claim(struct record *record, size_t length) {
     size_t total = record->length + length;
-    if (total > record->capacity) {
-        size_t capacity = record->capacity ? record->capacity : FIRST_SIZE;
-        while (capacity < total) {
-            capacity *= 2;
-        }
-        char *grown = record->failed ? NULL : realloc(record->bytes, capacity);
-        if (!grown) {
-            record->failed = true;
-            return NULL;
-        }
-        record->bytes = grown;
-        record->capacity = capacity;
+    if (total > record->capacity && !grow(record, total)) {
+        return NULL;
     }
     char *place = record->bytes + record->length;
     record->length = total;
@@ -45,8 +87,20 @@ void record_bytes(struct record *record, const void *bytes, size_t length) {
     }
 }
 
+int record_file(struct record *record) {
+    if (!record->bytes && !grow(record, 1)) {
+        return -ENOMEM;
+    }
+    return ftruncate(record->file, (off_t)record->length) < 0 ? -errno : record->file;
+}
+
 void record_clear(struct record *record) {
-    free(record->bytes);
+    if (record->is_shared && record->bytes) {
+        munmap(record->bytes, record->capacity);
+        close(record->file);
+    } else {
+        free(record->bytes);
+    }
     *record = (struct record){0};
 }
 

@@ -1,5 +1,5 @@
 /* record.h: bytes in which the next process is told what this one has: numbers with their
- * lowest byte first, and texts with their length before them. Pure.
+ * lowest byte first, and texts with their length before them.
  */
 #pragma once
 
@@ -7,13 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All zeros is an empty one. */
+/* All zeros is an empty one, in memory of malloc. */
 struct record {
-    char *bytes; /* from malloc, or NULL */
+    char *bytes; /* or NULL */
     size_t length;
     size_t capacity;
-    bool failed; /* memory ran out: what is in it is of no use */
+    bool failed;    /* memory ran out: what is in it is of no use */
+    bool is_shared; /* set before the first byte: another process is to read it, so that
+                     * it lies in a memory file, and growing copies nothing */
+    int file;       /* that file's descriptor, once there are bytes */
 };
+
+/* Makes the file of a shared record as long as what is in it. Nothing can be added any
+ * more. Returns the descriptor, which stays the record's, or an error code. */
+int record_file(struct record *record);
 
 void record_number(struct record *record, uint64_t value, unsigned bytes);
 void record_bytes(struct record *record, const void *bytes, size_t length);

@@ -25,7 +25,11 @@ struct greeting {
 };
 
 struct parcel *parcel_new(void) {
-    return calloc(1, sizeof(struct parcel));
+    struct parcel *parcel = calloc(1, sizeof(*parcel));
+    if (parcel) {
+        parcel->record.is_shared = true;
+    }
+    return parcel;
 }
 
 void parcel_free(struct parcel *parcel) {
@@ -62,7 +66,7 @@ size_t parcel_begin(struct parcel *parcel, uint8_t type, uint32_t value) {
 /* Writes a number over one. */
 static void put(struct record *record, size_t at, size_t value) {
     if (!record->failed) {
-        struct record place = {record->bytes + at, 0, 4, false};
+        struct record place = {.bytes = record->bytes + at, .capacity = 4};
         record_number(&place, value, 4);
     }
 }
@@ -172,44 +176,17 @@ static int send_fds(int socket, const void *bytes, size_t length, const int *fds
     return sent < 0 ? -errno : 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t length) {
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno != EINTR) {
-            return -errno;
-        }
-        bytes += written > 0 ? written : 0;
-        length -= written > 0 ? (size_t)written : 0;
-    }
-    return 0;
-}
-
-/* Returns a descriptor or an error code. */
-static int memory_file(const struct record *record) {
-    int fd = memfd_create("sync-upgrade", MFD_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    int error = write_all(fd, record->bytes, record->length);
-    if (error < 0) {
-        close(fd);
-        return error;
-    }
-    return fd;
-}
-
-int parcel_send(const struct parcel *parcel, int socket, uint32_t ms) {
+int parcel_send(struct parcel *parcel, int socket, uint32_t ms) {
     if (parcel->record.failed) {
         return -ENOMEM;
     }
     int error = parcel_set_patience(socket, ms);
-    int file = error < 0 ? error : memory_file(&parcel->record);
+    int file = error < 0 ? error : record_file(&parcel->record);
     if (file < 0) {
         return file;
     }
     struct greeting greeting = {parcel->record.length, parcel->fd_count};
     error = send_fds(socket, &greeting, sizeof(greeting), &file, 1);
-    close(file);
     for (size_t at = 0; at < parcel->fd_count && error == 0;) {
         size_t rest = parcel->fd_count - at;
         size_t count = rest < MOST_FDS_AT_ONCE ? rest : (size_t)MOST_FDS_AT_ONCE;
@@ -271,7 +248,8 @@ static int map(struct parcel *parcel, const struct greeting *greeting) {
         return -EPROTO;
     }
     parcel->mapped_size = greeting->bytes ? (size_t)greeting->bytes : 1;
-    void *mapped = mmap(NULL, parcel->mapped_size, PROT_READ, MAP_PRIVATE, file, 0);
+    void *mapped =
+        mmap(NULL, parcel->mapped_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
     if (mapped == MAP_FAILED) {
         return -errno;
     }

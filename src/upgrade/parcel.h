@@ -55,7 +55,7 @@ int parcel_set_patience(int socket, uint32_t ms);
 
 /* Sends all of it by a socket (SOCK_SEQPACKET). Waits at most so many ms for the other
  * side. Returns 0 or an error code. */
-int parcel_send(const struct parcel *parcel, int socket, uint32_t ms);
+int parcel_send(struct parcel *parcel, int socket, uint32_t ms);
 
 /* Receives one. Returns NULL, and sets *error. */
 struct parcel *parcel_receive(int socket, uint32_t ms, int *error);
