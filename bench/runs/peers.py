@@ -176,7 +176,9 @@ def try_rate(peer, work, rate):
 def hold(peer, work, before):
     """The run with the highest rate that is held, from where the round before has ended: up by
     steps until one isn't, or down until one is."""
-    rate, best = before or 100.0, None
+    # A burst more or less in what is counted must not decide.
+    burst = int(work.options[work.options.index("-b") + 1])
+    rate, best = before or max(100.0, 50.0 * burst), None
     step = HOLD_STEP if before else 2.0
     for _ in range(HOLD_TRIES):
         run = try_rate(peer, work, rate)
