@@ -103,6 +103,8 @@ class Work:
         self.name, self.title, self.mode, self.options = name, title, mode, options
         self.server, self.raw, self.figure, self.rounds = server, raw, figure, rounds
         self.framing, self.websocket = framing, framing.startswith("ws-")
+        # One more or less in what is counted must not decide.
+        self.burst = int(options[options.index("-b") + 1]) if "-b" in options else 1
 
     def select(self, peers):
         """Those of the peers that speak what this work needs."""
@@ -176,9 +178,7 @@ def try_rate(peer, work, rate):
 def hold(peer, work, before):
     """The run with the highest rate that is held, from where the round before has ended: up by
     steps until one isn't, or down until one is."""
-    # A burst more or less in what is counted must not decide.
-    burst = int(work.options[work.options.index("-b") + 1])
-    rate, best = before or max(100.0, 50.0 * burst), None
+    rate, best = before or max(100.0, 50.0 * work.burst), None
     step = HOLD_STEP if before else 2.0
     for _ in range(HOLD_TRIES):
         run = try_rate(peer, work, rate)
