@@ -20,35 +20,45 @@ static void populate(char *bytes, size_t length) {
 #endif
 }
 
+/* The bytes in the record's memory file, which is made for the first ones. */
 static char *map(struct record *record, size_t capacity) {
-    if (!record->bytes) {
-        record->file = memfd_create("sync-record", MFD_CLOEXEC);
+    int file = record->bytes ? record->file : memfd_create("sync-record", MFD_CLOEXEC);
+    void *bytes = MAP_FAILED;
+    if (file >= 0 && ftruncate(file, (off_t)capacity) == 0) {
+        bytes = record->bytes
+                    ? mremap(record->bytes, record->capacity, capacity, MREMAP_MAYMOVE)
+                    : mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     }
-    if (record->file < 0 || ftruncate(record->file, (off_t)capacity) < 0) {
-        return NULL;
-    }
-    void *bytes =
-        record->bytes
-            ? mremap(record->bytes, record->capacity, capacity, MREMAP_MAYMOVE)
-            : mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, record->file, 0);
     if (bytes == MAP_FAILED) {
+        if (file >= 0 && !record->bytes) {
+            close(file);
+        }
         return NULL;
     }
+    record->file = file;
     populate((char *)bytes + record->capacity, capacity - record->capacity);
     return bytes;
 }
 
-static bool grow(struct record *record, size_t total) {
+/* Room for so many bytes in all: whole steps of a file, or twice as much as there was. */
+static size_t capacity_for(const struct record *record, size_t total) {
+    if (record->is_shared) {
+        return (total + FILE_STEP - 1) / FILE_STEP * FILE_STEP;
+    }
     size_t capacity = record->capacity ? record->capacity : FIRST_SIZE;
-    while (capacity < total && !record->is_shared) {
+    while (capacity < total) {
         capacity *= 2;
     }
-    if (record->is_shared) {
-        capacity = (total + FILE_STEP - 1) / FILE_STEP * FILE_STEP;
+    return capacity;
+}
+
+static bool grow(struct record *record, size_t total) {
+    if (record->failed) {
+        return false;
     }
-    char *grown = record->failed      ? NULL
-                  : record->is_shared ? map(record, capacity)
-                                      : realloc(record->bytes, capacity);
+    size_t capacity = capacity_for(record, total);
+    char *grown =
+        record->is_shared ? map(record, capacity) : realloc(record->bytes, capacity);
     if (!grown) {
         record->failed = true;
         return false;
@@ -68,10 +78,19 @@ char *record_claim(struct record *record, size_t length) {
     return place;
 }
 
-void record_number(struct record *record, uint64_t value, unsigned bytes) {
-    char *place = record_claim(record, bytes);
+static void write_number(char *place, uint64_t value, unsigned bytes) {
     for (unsigned i = 0; place && i < bytes; i++) {
         place[i] = (char)(value >> 8 * i);
+    }
+}
+
+void record_number(struct record *record, uint64_t value, unsigned bytes) {
+    write_number(record_claim(record, bytes), value, bytes);
+}
+
+void record_number_at(struct record *record, size_t at, uint64_t value, unsigned bytes) {
+    if (!record->failed) {
+        write_number(record->bytes + at, value, bytes);
     }
 }
 

@@ -23,6 +23,8 @@ struct record {
 int record_file(struct record *record);
 
 void record_number(struct record *record, uint64_t value, unsigned bytes);
+/* Writes a number over what is at a place of the record. */
+void record_number_at(struct record *record, size_t at, uint64_t value, unsigned bytes);
 void record_bytes(struct record *record, const void *bytes, size_t length);
 
 /* A place for so many bytes at the record's end, which count; NULL when memory ran out.

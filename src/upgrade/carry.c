@@ -107,10 +107,8 @@ static bool write_backlog(const struct conn *conn, struct record *record) {
     if (place && backlog->length > 0) {
         memcpy(place, backlog->block + backlog->start, backlog->length);
     }
-    struct record length = {
-        .bytes = record->bytes + before, .capacity = 4, .failed = record->failed};
     size_t whole = record->length - before - 4;
-    record_number(&length, whole, 4);
+    record_number_at(record, before, whole, 4);
     return !record->failed && whole <= MOST_BACKLOG;
 }
 

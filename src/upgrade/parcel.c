@@ -63,14 +63,6 @@ size_t parcel_begin(struct parcel *parcel, uint8_t type, uint32_t value) {
     return begun;
 }
 
-/* Writes a number over one. */
-static void put(struct record *record, size_t at, size_t value) {
-    if (!record->failed) {
-        struct record place = {.bytes = record->bytes + at, .capacity = 4};
-        record_number(&place, value, 4);
-    }
-}
-
 void parcel_end(struct parcel *parcel, size_t begun) {
     struct record *record = &parcel->record;
     if (record->failed) {
@@ -78,8 +70,9 @@ void parcel_end(struct parcel *parcel, size_t begun) {
     }
     struct reading place = {record->bytes + begun + FDS_PLACE, 4, false};
     size_t before = reading_number(&place, 4);
-    put(record, begun + FDS_PLACE, parcel->fd_count - before);
-    put(record, begun + ITEM_HEAD, record->length - begun - ITEM_HEAD - 4);
+    record_number_at(record, begun + FDS_PLACE, parcel->fd_count - before, 4);
+    record_number_at(record, begun + ITEM_HEAD, record->length - begun - ITEM_HEAD - 4,
+                     4);
 }
 
 void parcel_undo(struct parcel *parcel, size_t begun, size_t fd_count) {
