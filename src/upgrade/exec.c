@@ -16,10 +16,6 @@
 #include "workers/broker.h"
 #include "workers/shares.h"
 
-static struct parcel *parcel_of(struct sync_parcel *parcel) {
-    return (struct parcel *)(void *)parcel;
-}
-
 static void add_all(struct parcel *parcel, const int *fds, int count) {
     for (int i = 0; i < count; i++) {
         parcel_add_fd(parcel, fds[i]);
@@ -29,12 +25,13 @@ static void add_all(struct parcel *parcel, const int *fds, int count) {
 void sync_parcel_workers(struct sync *sync, struct sync_parcel *parcel) {
     struct core *core = core_of(sync);
     struct parcel *to = parcel_of(parcel);
-    int fds[BIND_MOST];
-    for (uint32_t place = 0; broker_write_asker(core, place, fds) >= 0; place++) {
+    int asker;
+    for (uint32_t place = 0; (asker = broker_asker(core, place)) >= 0; place++) {
         size_t begun = parcel_begin(to, SYNC_ITEM_WORKER, place);
-        parcel_add_fd(to, fds[0]);
+        parcel_add_fd(to, asker);
         parcel_end(to, begun);
     }
+    int fds[BIND_MOST];
     int count = 0;
     for (uint32_t place = 0; count >= 0; place++) {
         size_t begun = parcel_begin(to, SYNC_ITEM_BOUND, place);

@@ -29,6 +29,13 @@ struct parcel {
     size_t mapped_size;
 };
 
+struct sync_parcel;
+
+/* What Lua knows as struct sync_parcel. */
+static inline struct parcel *parcel_of(struct sync_parcel *parcel) {
+    return (struct parcel *)(void *)parcel;
+}
+
 struct parcel *parcel_new(void);
 
 /* Frees it, and closes what was received and wasn't taken. */

@@ -13,11 +13,6 @@
 #include "upgrade/relay.h"
 #include "workers/spawn.h"
 
-/* A parcel is what Lua knows as struct sync_parcel. */
-static struct parcel *parcel_of(struct sync_parcel *parcel) {
-    return (struct parcel *)(void *)parcel;
-}
-
 int32_t sync_next_start(struct sync *sync, const char *const *arguments, int32_t *fd) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "workers/spawn.h"
+
 struct adopted {
     struct adopted *next;
     int32_t process;
@@ -28,13 +30,6 @@ static void close_if_empty(struct orphanage *all) {
     }
 }
 
-static void push_ended(struct core *core, int32_t process, int status) {
-    uint32_t how = WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) << 8
-                                       : (uint32_t)WEXITSTATUS(status);
-    batch_push(&core->batch, SYNC_EXITED, (uint32_t)process, how, NULL, 0);
-    batch_unreserve(&core->batch, 1);
-}
-
 /* Looks which have ended: several that do may be told by one signal. */
 static void on_child(uv_signal_t *signal, int number) {
     (void)number;
@@ -44,7 +39,8 @@ static void on_child(uv_signal_t *signal, int number) {
         int status;
         if (waitpid(child->process, &status, WNOHANG) == child->process) {
             *link = child->next;
-            push_ended(all->core, child->process, status);
+            spawn_ended(all->core, child->process, WEXITSTATUS(status),
+                        WIFSIGNALED(status) ? WTERMSIG(status) : 0);
             free(child);
         } else {
             link = &child->next;

@@ -288,10 +288,9 @@ static uint32_t place_of(const struct core *core, const struct asker *wanted) {
     return place;
 }
 
-int broker_write_asker(const struct core *core, uint32_t place, int *fds) {
+int broker_asker(const struct core *core, uint32_t place) {
     const struct asker *asker = asker_at(core, place);
-    fds[0] = asker ? asker->fd : -1;
-    return asker ? 1 : -1;
+    return asker ? asker->fd : -1;
 }
 
 int broker_write_offer(const struct core *core, uint32_t place, struct record *record,

@@ -33,11 +33,13 @@ void broker_withdraw(struct core *core, const char *name, uint32_t number);
 /* The worker's side of that: returns the descriptor, or an error code. */
 int broker_fetch(struct core *core, const char *name, uint32_t number);
 
-/* What the parent's next program needs to go on (see sync_exec), in order: the workers'
- * sockets, and what is bound, each with its descriptors, at most BIND_MOST. Writing
- * returns how many, or -1 behind the last; reading 0 or an error code, and takes the
- * descriptors over. All workers go before all that is bound. */
-int broker_write_asker(const struct core *core, uint32_t place, int *fds);
+/* What the parent's next program needs to go on (see sync_exec), in order: a worker's
+ * socket, or -1 behind the last; */
+int broker_asker(const struct core *core, uint32_t place);
+
+/* and, behind all workers, what is bound, each with its descriptors, at most BIND_MOST.
+ * Writing returns how many, or -1 behind the last; reading 0 or an error code, and takes
+ * the descriptors over. */
 int broker_write_offer(const struct core *core, uint32_t place, struct record *record,
                        int *fds);
 int broker_read_offer(struct core *core, struct reading *reading, const int *fds,

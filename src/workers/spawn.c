@@ -47,12 +47,15 @@ static void forget(struct worker *worker) {
     uv_close((uv_handle_t *)&worker->process, on_worker_closed);
 }
 
+void spawn_ended(struct core *core, int32_t process, int status, int signal) {
+    uint32_t how = signal ? (uint32_t)signal << 8 : (uint32_t)status & 0xff;
+    batch_push(&core->batch, SYNC_EXITED, (uint32_t)process, how, NULL, 0);
+    batch_unreserve(&core->batch, 1);
+}
+
 static void on_ended(uv_process_t *process, int64_t status, int signal) {
     struct worker *worker = process->data;
-    struct core *core = worker->core;
-    uint32_t how = signal ? (uint32_t)signal << 8 : (uint32_t)status & 0xff;
-    batch_push(&core->batch, SYNC_EXITED, (uint32_t)process->pid, how, NULL, 0);
-    batch_unreserve(&core->batch, 1);
+    spawn_ended(worker->core, process->pid, (int)status, signal);
     forget(worker);
 }
 

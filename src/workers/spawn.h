@@ -8,6 +8,10 @@
 int spawn_worker(struct core *core, const char *const *arguments, uint32_t number,
                  uint32_t count, const char *takes, const int32_t *fds);
 
+/* Pushes the event of a child that has ended, for which a place was reserved: with an
+ * exit status, or by a signal, 0 for none. */
+void spawn_ended(struct core *core, int32_t process, int status, int signal);
+
 /* See sync_worker_begin. */
 int spawn_begin(struct core *core);
 
