@@ -434,12 +434,10 @@ upgrade.parts[2] = function(parcel, add)
   if guests then guests.pack(parcel, add) end
 end
 
-for what, place in pairs {room = {"rooms", "restore"}, guest = {"guests", "restore"},
-  roomsNode = {"guests", "restoreNode"}, roomsFound = {"guests", "restoreFound"}} do
-  arrival.parts[what] = function(given)
-    require("sync.upgrade." .. place[1])[place[2]](given)
-  end
-end
+function arrival.parts.room(given) require "sync.upgrade.rooms".restore(given) end
+function arrival.parts.guest(given) require "sync.upgrade.guests".restore(given) end
+function arrival.parts.roomsNode(given) require "sync.upgrade.guests".restoreNode(given) end
+function arrival.parts.roomsFound(given) require "sync.upgrade.guests".restoreFound(given) end
 
 -- Numbers of rooms that are made there don't clash with those that are handed over.
 upgrade.hellos[1] = function(hello)

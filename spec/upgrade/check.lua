@@ -40,8 +40,8 @@ local function count(client, text)
   if tonumber(told) ~= client.count then error("message " .. text) end
   local name = "room " .. number %% ROOMS
   if client.count == 1 then client:join(name) end
-  if client.count %% EACH == 0 then shared:increment "rounds" end
   if client.count %% EACH == 0 then
+    shared:increment "rounds"
     return client:room(name), ("R %%s %%d"):format(number, client.count)
   end
 end

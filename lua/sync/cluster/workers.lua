@@ -173,8 +173,9 @@ end
 -- A worker's connection has ended.
 local function onGone(link)
   for _, worker in ipairs(list) do
-    local isIts = worker.slot == link.slot or worker.link == link
-    if isIts and worker.wasAsked and not upgrades.isOf(worker) then settle(worker) end
+    if worker.slot == link.slot and worker.wasAsked and not upgrades.isOf(worker) then
+      settle(worker)
+    end
   end
 end
 

@@ -72,9 +72,7 @@ local function addMember(home, list)
   local member = Member.create(home.room, line, id, told)
   member.isAway, member.early, member.lastInput = true, nil, input
   if secret then returning.know(member, secret) end
-  line:enter(false, member)
-  line.hasBegun = true
-  line:park(There.WAIT_SECONDS)
+  line:goOn({parked = There.WAIT_SECONDS}, member)
   if input > 0 then C.sync_state_input(home.state.handle, member.number, input) end
   home:add(member)
 end

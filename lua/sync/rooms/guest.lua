@@ -42,9 +42,17 @@ local function guestOf(id, node, class, number)
   return guest
 end
 
-local function add(guest, place)
+-- Adds a client's place.
+-- @tparam table was `form`; and what is known already: `id`, the member's, `key` and `oldKey`, by
+-- which the home knows the place, and `isPaused`
+local function addPlace(guest, client, was)
+  local place = Place:new {client = client, guest = guest, key = was.key or nodes.newKey(),
+    form = was.form, membership = Membership.of(client), number = guest.number,
+    remote = guest.class.remote, id = was.id or false, address = client.address,
+    oldKey = was.oldKey, isPaused = was.isPaused}
   guest.places[place.key] = place
   guest.count = guest.count + 1
+  return place
 end
 
 -- A place is no more. The room is let go with its last one.
@@ -113,10 +121,7 @@ function Guest.join(client, target, given, form, done)
   local text, problem = remote.write(given)
   if not text then return done(nil, fault.new(fault.ARGUMENTS, "options: " .. problem)) end
   local guest = guestOf(target.id, target.node, target.class)
-  local place = Place:new {client = client, guest = guest, key = nodes.newKey(), form = form,
-    membership = membership, number = guest.number, remote = guest.class.remote,
-    id = false, address = client.address}
-  add(guest, place)
+  local place = addPlace(guest, client, {form = form})
   membership:enter(guest.number, place)
   nodes.ask(target.node, "enter", {id = target.id, class = target.class.className,
     key = place.key, ticket = target.ticket, made = target.made, secret = target.secret,
@@ -198,14 +203,10 @@ end
 -- @tparam table packed of `pack`
 -- @tparam table class
 function Guest.adopt(client, packed, class)
-  local membership = Membership.of(client)
   local guest = guestOf(packed.id, packed.node, class)
-  local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
-    form = packed.form, membership = membership, number = guest.number,
-    remote = class.remote, id = packed.member, address = client.address}
-  add(guest, place)
+  local place = addPlace(guest, client, {form = packed.form, id = packed.member})
   guest.clients:remember()
-  membership:adopt(packed.old, guest.number, place)
+  place.membership:adopt(packed.old, guest.number, place)
   nodes.ask(packed.node, "move", {id = packed.id, from = packed.from, old = packed.key,
     key = place.key}, function(said)
     if guest.places[place.key] ~= place then return end
@@ -228,16 +229,11 @@ end
 -- now), and `key`, by which the home knows the place
 -- @treturn Guest
 function Guest.follow(client, about)
-  local membership = Membership.of(client)
   local guest = guestOf(about.id, false, about.class)
-  local place = Place:new {client = client, guest = guest, key = nodes.newKey(),
-    form = about.form, membership = membership, number = guest.number,
-    remote = about.class.remote, id = about.member, address = client.address,
-    oldKey = about.key}
+  local place = addPlace(guest, client, {form = about.form, id = about.member, oldKey = about.key})
   guest.epoch = math.max(guest.epoch, about.epoch)
-  add(guest, place)
   listen(guest, client)
-  membership:adopt(about.old, guest.number, place)
+  place.membership:adopt(about.old, guest.number, place)
   if client.slot ~= 0 then guest.replica:join(place.id, client.slot, place.form) end
   return guest
 end
@@ -259,13 +255,9 @@ end
 -- @tparam sync.Remote client
 -- @tparam table was `key`, `form`, `id`, and where there are any `oldKey` and `isPaused`
 function Guest:seat(client, was)
-  local membership = Membership.of(client)
-  local place = Place:new {client = client, guest = self, key = was.key, form = was.form,
-    membership = membership, number = self.number, remote = self.class.remote,
-    id = was.id, address = client.address, oldKey = was.oldKey, isPaused = was.isPaused}
-  add(self, place)
-  membership:enter(self.number, place)
-  membership:add(self.number, place)
+  local place = addPlace(self, client, was)
+  place.membership:enter(self.number, place)
+  place.membership:add(self.number, place)
   listen(self, client)
   if client.slot ~= 0 then self.replica:join(place.id, client.slot, place.form) end
 end

@@ -58,7 +58,7 @@ end
 local function fail(self, why)
   C.sync_kill(self.process, KILL)
   finish(self)
-  C.sync_freeze(handle, 0)
+  C.sync_freeze(handle, C.SYNC_FROZEN_NOT)
   log.error(("upgrade: %s; this process goes on"):format(why))
   self.answer("failed: " .. why)
 end
@@ -189,7 +189,7 @@ local function leave(self)
   letGo(self)
   local process, count = self.process, #self.slots
   finish(self)
-  C.sync_freeze(handle, 0)
+  C.sync_freeze(handle, C.SYNC_FROZEN_NOT)
   loop.stopTimers()
   log.info(("upgrade: process %d has taken over, with %d connections, within %.0f ms; of a " ..
     "core it took %.0f ms here, and %.0f ms there"):format(process, count,

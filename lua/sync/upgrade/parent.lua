@@ -108,67 +108,6 @@ function nextWorker(self)
   nextWorker(self)
 end
 
---- A worker has told something of the upgrade.
--- @tparam number slot of its connection
--- @tparam table said
-function parent.answered(slot, said)
-  local self = current
-  if not self then return end
-  if self.asked == slot then
-    self.asked = false
-    if said.problem then return finish(self, said.problem) end
-    return self.hello(said.hello)
-  end
-  if not said.process or said.process ~= self.successor then return end
-  if said.problem then
-    C.sync_kill(self.successor, KILL)
-    return stepDone(self, said.problem)
-  end
-  local worker = self.worker
-  if worker.process then self.parent.leaving[worker.process] = true end
-  worker.process, worker.begun, worker.wasAsked = self.successor, now(), false
-  stepDone(self)
-end
-
---- A process has ended.
--- @tparam number process
--- @tparam string how for the log
--- @treturn boolean whether it belongs to the upgrade
-function parent.ended(process, how)
-  local self = current
-  if not self then return false end
-  if process == self.trial then
-    self.trial = false
-    if self.isTried then
-      self.tried()
-    else
-      finish(self, ("the new script can't begin: its process %s; its own log says why"):format(how))
-    end
-    return true
-  elseif process == self.successor then
-    stepDone(self, "its successor " .. how)
-    return true
-  end
-  return false
-end
-
---- Whether a worker is being replaced: what becomes of it is told then.
-function parent.isOf(worker)
-  return current and current.worker == worker
-end
-
---- Ends it: the parent stops.
-function parent.stop()
-  local self = current
-  if not self then return end
-  for _, process in pairs {self.trial, self.successor} do
-    if process then C.sync_kill(process, KILL) end
-  end
-  stopWaiting(self)
-  current = false
-  upgrade.answer "failed: the workers are told to stop"
-end
-
 -- The trial.
 
 -- Its process has ended, too.
@@ -211,6 +150,71 @@ local function try(self, hello)
   self.watch = C.sync_watch_start(handle, fd, C.SYNC_READABLE)
 end
 
+-- What happens.
+
+--- A worker has told something of the upgrade.
+-- @tparam number slot of its connection
+-- @tparam table said
+function parent.answered(slot, said)
+  local self = current
+  if not self then return end
+  if self.asked == slot then
+    self.asked = false
+    if said.problem then return finish(self, said.problem) end
+    return try(self, said.hello)
+  end
+  if not said.process or said.process ~= self.successor then return end
+  if said.problem then
+    C.sync_kill(self.successor, KILL)
+    return stepDone(self, said.problem)
+  end
+  local worker = self.worker
+  if worker.process then self.parent.leaving[worker.process] = true end
+  worker.process, worker.begun, worker.wasAsked = self.successor, now(), false
+  stepDone(self)
+end
+
+--- A process has ended.
+-- @tparam number process
+-- @tparam string how for the log
+-- @treturn boolean whether it belongs to the upgrade
+function parent.ended(process, how)
+  local self = current
+  if not self then return false end
+  if process == self.trial then
+    self.trial = false
+    if self.isTried then
+      tried(self)
+    else
+      finish(self, ("the new script can't begin: its process %s; its own log says why"):format(how))
+    end
+    return true
+  elseif process == self.successor then
+    stepDone(self, "its successor " .. how)
+    return true
+  end
+  return false
+end
+
+--- Whether a worker is being replaced: what becomes of it is told then.
+function parent.isOf(worker)
+  return current and current.worker == worker
+end
+
+--- Ends it: the parent stops.
+function parent.stop()
+  local self = current
+  if not self then return end
+  for _, process in pairs {self.trial, self.successor} do
+    if process then C.sync_kill(process, KILL) end
+  end
+  stopWaiting(self)
+  current = false
+  upgrade.answer "failed: the workers are told to stop"
+end
+
+-- Beginning.
+
 -- A worker that can be asked.
 local function anyLink(given)
   for _, worker in ipairs(given.list) do
@@ -252,8 +256,6 @@ function parent.begin(given)
   end
   local self = new(given)
   self.asked = link.slot
-  function self.hello(hello) try(self, hello) end
-  function self.tried() tried(self) end
   link:askUpgrade {}
   wait(self, HELLO_SECONDS, function()
     finish(self, ("a worker didn't answer within %d s"):format(HELLO_SECONDS))
