@@ -10,14 +10,15 @@ local sync = require "sync"
 local Relay = {}
 Relay.__index = Relay
 
-local function pass(relay, data, send)
+local function pass(relay, act, data)
   if relay.isClosed then return end
-  if relay.held then table.insert(relay.held, {data, send}) else send(data) end
+  if relay.held then table.insert(relay.held, {act, data}) else act(data) end
 end
 
-local function later(self, data, send)
+-- What comes goes on in its order: an end, too, behind the last bytes.
+local function later(self, act, data)
   local relay = self.relay
-  sync.after(relay.seconds, function() pass(relay, data, send) end)
+  sync.after(relay.seconds, function() pass(relay, act, data) end)
 end
 
 --- Opens one, in this process.
@@ -36,12 +37,15 @@ function Relay.open(port, seconds)
     connector:connect("127.0.0.1", port, 5, function() self:close() end)
   end
   function Near:onData(data)
-    later(self, data, function(bytes)
+    later(self, function(bytes)
       if self.far then self.far:send(bytes) else table.insert(self.early, bytes) end
-    end)
+    end, data)
   end
   function Near:onClose()
-    if self.far then self.far:close() end
+    later(self, function()
+      self.hasEnded = true
+      if self.far then self.far:close() end
+    end)
   end
 
   function Far:begin(connector)
@@ -52,13 +56,16 @@ function Relay.open(port, seconds)
   function Far:onConnect()
     for _, bytes in ipairs(self.near.early) do self:send(bytes) end
     self.near.early = {}
+    if self.near.hasEnded or self.relay.isClosed then self:close() end
   end
   function Far:onData(data)
-    later(self, data, function(bytes) self.near:send(bytes) end)
+    later(self, function(bytes) self.near:send(bytes) end, data)
   end
-  function Far:onClose() self.near:close() end
+  function Far:onClose()
+    later(self, function() self.near:close() end)
+  end
 
-  relay.class = Near
+  relay.classes = {Near, Far}
   relay.listener = assert(sync.enable("127.0.0.1", 0, Near, settings))
   relay.port = relay.listener.port
   return relay
@@ -71,13 +78,15 @@ function Relay:hold() self.held = self.held or {} end
 function Relay:release()
   local held = self.held
   self.held = nil
-  for _, each in ipairs(held or {}) do pass(self, each[1], each[2]) end
+  for _, each in ipairs(held or {}) do pass(self, unpack(each)) end
 end
 
 --- Ends it, with all that is on its way.
 function Relay:close()
   self.isClosed = true
-  for client in self.class.clients do client:abort() end
+  for _, class in ipairs(self.classes) do
+    for client in class.clients do client:abort() end
+  end
   self.listener:close()
 end
 
