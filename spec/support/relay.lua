@@ -2,6 +2,7 @@
 --
 --     local relay = Relay.open(6379, 0.02)
 --     relay.port
+--     function relay.change(bytes) return bytes end    -- of what goes to the server
 --     relay:close()
 
 local Connector = require "sync.connector"
@@ -39,7 +40,7 @@ function Relay.open(port, seconds)
   function Near:onData(data)
     later(self, function(bytes)
       if self.far then self.far:send(bytes) else table.insert(self.early, bytes) end
-    end, data)
+    end, relay.change and relay.change(data) or data)
   end
   function Near:onClose()
     later(self, function()

@@ -1,5 +1,6 @@
 local Nats = require "spec.support.nats"
 local Process = require "spec.support.process"
+local Relay = require "spec.support.relay"
 local log = require "sync.log"
 local loop = require "sync.loop"
 local nats = require "sync.cluster.nats"
@@ -104,6 +105,26 @@ describe("sync.cluster.nats", function()
       "tls://ann:s?prefix=secret!@a", "nats://token?secret@a"} do
       assert.is_nil(refused(url):find("se ?cret"), refused(url))
     end
+  end)
+
+  it("asks again what no server has answered, as while they elect who leads", function()
+    local relay = Relay.open(server.port, 0)
+    local lost = {}
+    local a = opened("nats://127.0.0.1:" .. relay.port .. "?prefix=unanswered")
+    function relay.change(bytes)
+      return (bytes:gsub("API%.STREAM%.(%u+)", function(what)
+        if lost[what] then return nil end
+        lost[what] = true
+        return "API.STREAM." .. ("X"):rep(#what) -- nobody knows that question
+      end))
+    end
+    local since = socket.gettime()
+    assert.equal(7, (ask(a, "increment", "n", 7, nil)))
+    assert.equal("7", (ask(a, "get", "n")))
+    assert.same({INFO = true, CREATE = true, MSG = true}, lost)
+    assert.is_true(socket.gettime() - since > 2.5) -- each waited for its second time
+    a:close()
+    relay:close()
   end)
 
   it("delivers messages of topics that are subscribed to, until they are not", function()

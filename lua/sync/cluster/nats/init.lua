@@ -186,6 +186,7 @@ end
 function Engine:check()
   local time = now()
   self:expireOperations(time)
+  self:askAgain(time)
   if self.renewing and self.renewing <= time then
     self:lost("the server does not answer (it must be NATS 2.2 or later)")
   end

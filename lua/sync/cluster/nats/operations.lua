@@ -2,7 +2,8 @@
 -- other.
 --
 -- An operation is a table with `done`, `deadline`, `thread`, `request` (the number of what it
--- waits for) and `over`. Methods that get one are called in its coroutine; they wait, and end
+-- waits for), `over` and, of a question that does nothing, `question` (its frame) and `again` (when
+-- it is asked again). Methods that get one are called in its coroutine; they wait, and end
 -- it when something is wrong. The engine has `operations` (a set), `operationCount`, `asked`
 -- (operations by number) and `lastRequest`.
 -- @module sync.cluster.nats.operations
@@ -24,6 +25,10 @@ local NO_JETSTREAM = "the NATS server has no JetStream: start it with -js"
 local NOT_ENABLED, NOT_ENABLED_FOR_ACCOUNT = 10076, 10039
 
 local PAUSE = 0.25 -- until a server that isn't ready is asked again
+
+-- Seconds until a question is asked again. Of servers that are a cluster only the one answers that
+-- leads; while they elect it, none does.
+local AGAIN = 1
 
 local Operations = Reconnecting:extend("NatsOperations")
 Operations.kind = "NATS"
@@ -80,7 +85,7 @@ end
 function Operations:resume(operation, ...)
   if operation.renewed then return operation.renewed() end
   if operation.over then return end
-  operation.request = nil
+  operation.request, operation.question = nil, nil
   continued(self, operation, coroutine.resume(operation.thread, ...))
 end
 
@@ -119,12 +124,25 @@ function Operations:expireOperations(time)
   failThose(self, "timeout", function(operation) return operation.deadline <= time end)
 end
 
+--- Asks again what nobody has answered; of two answers the second has no number any more.
+function Operations:askAgain(time)
+  if not self.up then return end
+  for operation in pairs(self.operations) do
+    if operation.question and operation.again <= time then
+      operation.again = time + AGAIN
+      self.link:send(operation.question)
+    end
+  end
+end
+
 -- Publishes a request, and waits for the answer's status and bytes.
-function Operations:request(operation, subject, body, headers)
+-- @tparam boolean isQuestion it may be asked twice
+function Operations:request(operation, subject, body, headers, isQuestion)
   local request = self:nextRequest(operation)
   local frame = "R" .. number32(request) .. subject .. "\0" .. (headers or "") .. "\0" .. body
   local ok, why = self.link:send(frame)
   if not ok and why ~= "full" then fail "busy" end
+  if isQuestion then operation.question, operation.again = frame, now() + AGAIN end
   return coroutine.yield()
 end
 
@@ -133,9 +151,14 @@ function Operations:pause(operation)
   coroutine.yield()
 end
 
--- Asks JetStream. Returns what it says, a table.
-function Operations:api(operation, what, body)
-  local status, text = self:request(operation, "$JS.API." .. what, body)
+-- What JetStream may be asked twice: it does nothing, or the second time nothing more.
+local QUESTIONS = {["STREAM.INFO"] = true, ["STREAM.CREATE"] = true, ["STREAM.UPDATE"] = true,
+  ["STREAM.MSG.GET"] = true, ["STREAM.PURGE"] = true}
+
+-- Asks JetStream for something of a stream. Returns what it says, a table.
+function Operations:api(operation, what, stream, body)
+  local status, text = self:request(operation, ("$JS.API.%s.%s"):format(what, stream), body, nil,
+    QUESTIONS[what])
   if status == "503" then fail(NO_JETSTREAM) end
   if status == "413" then fail("NATS: an answer is too long") end
   local answer = json.decode(text)

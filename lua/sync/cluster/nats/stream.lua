@@ -32,7 +32,7 @@ end
 local function create(self, operation)
   local answer
   for replicas = self.replicas, 1, -1 do
-    answer = self.engine:api(operation, "STREAM.CREATE." .. self.name,
+    answer = self.engine:api(operation, "STREAM.CREATE", self.name,
       configuration(self, replicas, self.engine.settings.maxage * 1e9))
     local err = answer.error
     if not err or err.err_code == NAME_TAKEN or NOT_READY[err.err_code] then break end
@@ -44,7 +44,7 @@ end
 local function prepare(engine, operation, self)
   local wanted = self.most
   while true do
-    local answer = engine:api(operation, "STREAM.INFO." .. self.name, "")
+    local answer = engine:api(operation, "STREAM.INFO", self.name, "")
     if answer.error and answer.error.err_code == NO_STREAM then
       answer = create(self, operation)
     end
@@ -56,7 +56,7 @@ local function prepare(engine, operation, self)
         self.epoch = (answer.created:gsub("%D", "") .. ("0"):rep(23)):sub(1, 23)
         return true
       end
-      answer = engine:api(operation, "STREAM.UPDATE." .. self.name,
+      answer = engine:api(operation, "STREAM.UPDATE", self.name,
         configuration(self, found.num_replicas, found.max_age))
       if answer.error and not NOT_READY[answer.error.err_code] then failAs(answer.error) end
     elseif not NOT_READY[err.err_code] and err.err_code ~= NAME_TAKEN then
@@ -109,7 +109,7 @@ end
 function Stream:fetch(operation, what)
   while true do
     self:need(operation)
-    local answer = self.engine:api(operation, "STREAM.MSG.GET." .. self.name, what)
+    local answer = self.engine:api(operation, "STREAM.MSG.GET", self.name, what)
     local err = answer.error
     if not err then
       local message = answer.message
@@ -132,13 +132,13 @@ end
 
 -- Deletes a message. Returns what JetStream says.
 function Stream:delete(operation, sequence)
-  return self.engine:api(operation, "STREAM.MSG.DELETE." .. self.name,
+  return self.engine:api(operation, "STREAM.MSG.DELETE", self.name,
     ('{"seq":%.0f,"no_erase":true}'):format(sequence))
 end
 
 -- Deletes all messages of a subject but so many, the newest.
 function Stream:cut(operation, subject, most)
-  self.engine:api(operation, "STREAM.PURGE." .. self.name,
+  self.engine:api(operation, "STREAM.PURGE", self.name,
     ('{"filter":"%s","keep":%d}'):format(subject, most))
 end
 
