@@ -102,7 +102,8 @@ end
 local function send(self, parcel)
   local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
   if code < 0 then
-    error(core.hear(self.fd, 0) or "the parcel can't be sent: " .. select(2, core.problem(code)), 0)
+    error(core.hear(self.fd, 0) or
+      "the next process didn't take over: " .. select(2, core.problem(code)), 0)
   end
 end
 
