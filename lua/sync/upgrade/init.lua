@@ -23,6 +23,7 @@ local values = require "sync.cluster.values"
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
 local TRIAL_SECONDS = 60  -- that the next process has to load its script
+local CALM_SECONDS = 1    -- that a moment is waited for in which no handler waits
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
 local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
@@ -168,13 +169,19 @@ upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
 
 -- Handing over.
 
--- What still has to come to its end before anything is handed over, or nil.
-local function unrest(self)
+-- What has begun and waits for others, or nil.
+local function underWay()
   for _, unrestOf in ipairs(upgrade.unrests) do
     local why = unrestOf()
     if why then return why end
   end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
+end
+
+-- What still has to come to its end before anything is handed over, or nil.
+local function unrest(self)
+  local why = underWay()
+  if why then return why end
   local slot = C.sync_next_slot(handle, 0)
   while slot ~= 0 do
     local client = C.sync_parcel_may(handle, slot) == 0 and loop.clients[slot]
@@ -279,11 +286,22 @@ local function fill(self, parcel)
   return told ~= nil
 end
 
+-- A moment in which nothing is under way costs nobody the time until that has come to its end.
+local function awaitCalm()
+  local self = current
+  loop.between = nil
+  if underWay() and now() < self.calmUntil then return end
+  quieten(self)
+end
+
 -- The next process takes some more, or has too much to take.
 local function goAhead()
   local self = current
   loop.between = nil
-  if not self.isFull and not fill(self, self.parcel) then return quieten(self) end
+  if not self.isFull and not fill(self, self.parcel) then
+    self.step, self.calmUntil = awaitCalm, now() + CALM_SECONDS
+    return awaitCalm()
+  end
   local code = C.sync_parcel_send(self.parcel, self.fd, 0)
   self.isFull = code < 0 and core.problem(code) == "EAGAIN"
   if code < 0 and not self.isFull then fail(self, "the next process has died") end
