@@ -23,7 +23,8 @@ local values = require "sync.cluster.values"
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
 local TRIAL_SECONDS = 60  -- that the next process has to load its script
-local CALM_SECONDS = 1    -- that a moment is waited for in which no handler waits
+local CALM_SECONDS = 2    -- that a moment is waited for in which nothing is under way
+local BRIEF_SECONDS = 0.01 -- that something may take which has begun since
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
 local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
@@ -244,9 +245,23 @@ local function give(self)
   if C.sync_next_say(self.fd, "go", PATIENCE_MS) < 0 then error("the next process has died", 0) end
 end
 
+-- Something has begun in the moment before nothing was read any more: what takes long is waited
+-- for while all is read.
+local function goesBack(self)
+  local time = now()
+  return time < self.calmUntil and time > self.frozenAt + BRIEF_SECONDS and underWay()
+end
+
+local awaitCalm
+
 local function handOver()
   local self = current
   loop.between = nil
+  if goesBack(self) then
+    freeze(self, C.SYNC_FROZEN_NOT)
+    self.step = awaitCalm
+    return
+  end
   local why = unrest(self)
   freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
   if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
@@ -287,7 +302,7 @@ local function fill(self, parcel)
 end
 
 -- A moment in which nothing is under way costs nobody the time until that has come to its end.
-local function awaitCalm()
+function awaitCalm()
   local self = current
   loop.between = nil
   if underWay() and now() < self.calmUntil then return end
