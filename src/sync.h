@@ -881,8 +881,8 @@ void sync_parcel_workers(struct sync *sync, struct sync_parcel *parcel);
 int32_t sync_parcel_take_workers(struct sync *sync, struct sync_parcel *parcel,
                                  const struct sync_item *item);
 
-/* A sum over all bytes of a parcel, before it's sent or behind that, by which who receives
- * it sees that it's whole. */
+/* A sum over all bytes of a parcel, before it's sent or behind that, by which who
+ * receives it sees that it's whole. */
 uint32_t sync_parcel_sum(struct sync_parcel *parcel);
 
 /* Two ends of a socket, for a parcel to oneself. Returns 0 or an error code. */
