@@ -252,9 +252,9 @@ local function goesBack(self)
   return time < self.calmUntil and time > self.frozenAt + BRIEF_SECONDS and underWay()
 end
 
-local awaitCalm
+local awaitCalm, handOver
 
-local function handOver()
+function handOver()
   local self = current
   loop.between = nil
   if goesBack(self) then
@@ -264,7 +264,10 @@ local function handOver()
   end
   local why = unrest(self)
   freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
-  if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
+  if not why and C.sync_rests(handle) == 0 then
+    why = "the kernel sends or receives still"
+    loop.between = handOver -- its end is an event
+  end
   if why then
     if now() > self.quietUntil then fail(self, why) end
     return
