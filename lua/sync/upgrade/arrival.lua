@@ -5,6 +5,7 @@
 local bundle = require "sync.upgrade.bundle"
 local clients = require "sync.upgrade.clients"
 local core = require "sync.core"
+local histories = require "sync.upgrade.histories"
 local loop = require "sync.loop"
 local upgrade = require "sync.upgrade"
 local values = require "sync.cluster.values"
@@ -29,9 +30,7 @@ function arrival.isTrial() return arrival.hello and arrival.hello.isTrial == tru
 -- What a text of a parcel says.
 local function decode(item)
   local text = core.string(item.data, item.length)
-  if text:sub(1, #bundle.MARK) == bundle.MARK then
-    return {what = "clients", list = bundle.decode(text)}
-  end
+  if text:sub(1, #bundle.MARK) == bundle.MARK then return bundle.decode(text) end
   local ok, told = values.decode(text)
   if not ok or type(told) ~= "table" then error("what was handed over can't be read", 0) end
   return told
@@ -121,44 +120,56 @@ arrival.afters = {}
 -- and `take(slot, told)`.
 arrival.places = {}
 
-local function takeAll(parcel, listeners)
-  local bySlot, later, texts = {}, {}, nil
-  local list = {}
-  eachItem(parcel, function(item, type)
-    if type == C.SYNC_ITEM_TEXT then
-      local told = decode(item)
-      if told.what == "clients" then
-        for _, client in ipairs(told.list) do bySlot[client.slot] = client end
-      elseif told.what == "end" then
-        texts = told.texts
-      elseif arrival.firsts[told.what] then
-        arrival.firsts[told.what](told, listeners)
-      else
-        later[#later + 1] = told
-      end
-    elseif type == C.SYNC_ITEM_CLIENT then
-      local given = bySlot[item.value]
-      local listener = listeners[given.place]
-      local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
-      if slot < 0 then
-        error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
-      end
-      if arrival.places[given.place] then listener.take(slot, given)
-      elseif given.id then list[#list + 1] = {given, slot, listener} end
-    end
-  end)
-  if not texts then error("what was handed over has no end", 0) end
-  local shared = require "sync.remoting.session".shared(texts)
-  for _, entry in ipairs(list) do
-    entry[1].texts = shared
-    clients.connected(entry[1], entry[2], entry[3])
+local function takeClient(parcel, item, given, listeners)
+  local listener = listeners[given.place]
+  local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
+  if slot < 0 then
+    error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
   end
+  if arrival.places[given.place] then listener.take(slot, given)
+  elseif given.id then clients.connected(given, slot, listener) end
+end
+
+-- Takes a text, or returns it: it is for when all clients have come.
+local function takeText(self, told, listeners)
+  if told.what == "clients" then
+    self.bySlot = {}
+    for _, client in ipairs(told.list) do self.bySlot[client.slot] = client end
+  elseif told.what == "kept" then
+    histories.receive(told)
+  elseif arrival.firsts[told.what] then
+    arrival.firsts[told.what](told, listeners)
+  else
+    return told
+  end
+end
+
+-- Takes what is handed over. From its head on nobody is served.
+local function takeAll(self, listeners)
+  local later, isWhole = {}, false
+  repeat
+    local parcel = receive(PARCEL_MS)
+    eachItem(parcel, function(item, type)
+      if type == C.SYNC_ITEM_CLIENT then
+        return takeClient(parcel, item, self.bySlot[item.value], listeners)
+      end
+      local told = takeText(self, decode(item), listeners)
+      if not told then return end
+      if told.what == "head" then
+        self.clock = os.clock()
+        collectgarbage "stop"
+      end
+      isWhole = isWhole or told.what == "end"
+      later[#later + 1] = told
+    end)
+    core.freeParcel(parcel)
+  until isWhole
   for _, told in ipairs(later) do
-    told.texts = shared
     if told.what == "head" then loop.continueFrom(told.lastId)
     elseif told.what == "away" then clients.away(told, listeners[told.place])
-    else arrival.parts[told.what](told, listeners) end
+    elseif told.what ~= "end" then arrival.parts[told.what](told, listeners) end
   end
+  histories.forget()
 end
 
 local function refuse(problem)
@@ -180,13 +191,11 @@ function arrival.finish(opened)
   say "ready"
   if arrival.isTrial() then os.exit(0) end
   for place, listener in pairs(arrival.places) do listeners[place] = listener end
-  local parcel = receive(PARCEL_MS)
-  local clock = os.clock()
-  collectgarbage "stop" -- for as long as nobody is served
-  local done, problem = pcall(takeAll, parcel, listeners)
+  local taking = {clock = os.clock()}
+  local done, problem = pcall(takeAll, taking, listeners)
   collectgarbage "restart"
   if not done then refuse(tostring(problem)) end
-  say(("taken %.1f"):format(1000 * (os.clock() - clock)))
+  say(("taken %.1f"):format(1000 * (os.clock() - taking.clock)))
   -- Where the process before has died now, its clients are here alone.
   local said, why, _, isOver = core.hear(SOCKET, PARCEL_MS)
   if said ~= "go" and not isOver then
