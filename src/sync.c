@@ -21,6 +21,8 @@
 #include "conn/watched.h"
 #include "core/core.h"
 #include "core/json.h"
+#include "core/luajit.h"
+#include "core/mend.h"
 #include "core/resolve.h"
 #include "core/signals.h"
 #include "core/timer.h"
@@ -639,6 +641,14 @@ int32_t sync_watchdog_asks(struct sync *sync) {
 
 void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
+}
+
+int32_t sync_mend(double address, uint32_t size) {
+    char message[128];
+    if (luajit_load(message, sizeof(message)) < 0) {
+        return UV_ENOTSUP;
+    }
+    return mend_code((char *)(uintptr_t)address, size);
 }
 
 void sync_watchdog_trace(uint32_t number, double address, uint32_t size,

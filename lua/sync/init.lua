@@ -11,6 +11,7 @@
 -- @module sync
 
 local compiler = require "sync.jit" -- first: see there
+require "sync.mending"
 local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"
