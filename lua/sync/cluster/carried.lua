@@ -12,7 +12,9 @@ local carried = {}
 --- What the next process is told before it loads its script: for `Cluster:link`.
 -- @tparam sync.cluster cluster
 function carried.begin(cluster)
-  return {epoch = cluster.epoch, lastStream = cluster.streams.last + SPARE}
+  local engine = cluster.engine
+  return {epoch = cluster.epoch, lastStream = cluster.streams.last + SPARE, number = cluster.node,
+    server = engine.server and engine:server()}
 end
 
 local function packPeers(cluster)
@@ -28,8 +30,10 @@ end
 -- @tparam sync.cluster cluster
 -- @tparam table begun of `begin`
 -- @treturn table
--- @raise when so many topics have come meanwhile that the ids aren't enough
+-- @raise when so many topics have come meanwhile that the ids aren't enough, or the node had to
+-- take another number
 function carried.pack(cluster, begun)
+  if cluster.node ~= begun.number then error("the node has another number now", 0) end
   if cluster.streams.last > begun.lastStream then
     error("too many rooms were made meanwhile", 0)
   end

@@ -121,8 +121,8 @@ arrival.afters = {}
 -- and `take(slot, told)`.
 arrival.places = {}
 
-local function takeAll(parcel, listeners)
-  local bySlot, later, texts = {}, {}, nil
+local function takeAll(parcel, head, listeners)
+  local bySlot, later, texts = {}, {head}, nil
   local list = {}
   eachItem(parcel, function(item, type)
     if type == C.SYNC_ITEM_TEXT then
@@ -171,19 +171,40 @@ local function say(word)
   if code < 0 then error("sync.start: upgrade: the process before has gone", 0) end
 end
 
+-- A parcel, and the first that it says; or the texts of one of topics.
+local function receiveNext()
+  local parcel, item = receive(PARCEL_MS), core.item()
+  if C.sync_parcel_next(parcel, item) ~= 1 then error("what was handed over is nothing", 0) end
+  local head = decode(item)
+  if head.what ~= "topics" then return {parcel, head} end
+  local list = {head}
+  eachItem(parcel, function(following) list[#list + 1] = decode(following) end)
+  return nil, list
+end
+
+--- Says that this process is ready, and waits for the parcel. A node whose engine is a server's has
+-- more to do (lua/sync/upgrade/crossing.lua): it gets the socket and seconds, too.
+function arrival.await(_, _, sayTo, receiveFrom)
+  sayTo "ready"
+  return (receiveFrom())
+end
+
 --- Takes over; called when the script is loaded and could be run.
 -- @tparam table opened listeners
 function arrival.finish(opened)
   if not arrival.isNext then return end
   local ok, listeners = pcall(match, opened)
   if not ok then refuse(listeners) end
-  say "ready"
-  if arrival.isTrial() then os.exit(0) end
+  if arrival.isTrial() then
+    say "ready"
+    os.exit(0)
+  end
   for place, listener in pairs(arrival.places) do listeners[place] = listener end
-  local parcel = receive(PARCEL_MS)
+  local isThere, given = pcall(arrival.await, SOCKET, PARCEL_MS / 1000, say, receiveNext)
+  if not isThere then refuse(given) end
   local clock = os.clock()
   collectgarbage "stop" -- for as long as nobody is served
-  local done, problem = pcall(takeAll, parcel, listeners)
+  local done, problem = pcall(takeAll, given[1], given[2], listeners)
   collectgarbage "restart"
   if not done then refuse(tostring(problem)) end
   say(("taken %.1f"):format(1000 * (os.clock() - clock)))
@@ -194,7 +215,7 @@ function arrival.finish(opened)
   end
   C.sync_next_close(SOCKET)
   arrival.isNext = false
-  for _, listener in ipairs(arrival.hello.node and {} or listeners) do listener:own() end
+  for _, listener in ipairs(core.worker and {} or listeners) do listener:own() end
   for _, fn in ipairs(arrival.afters) do fn() end
 end
 

@@ -22,6 +22,7 @@ local C, handle, now = core.C, core.handle, core.C.sync_now
 local TRIAL_SECONDS = 60  -- that the next process has to load its script
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
+local KERNEL_SECONDS = 0.05 -- that the kernel has to give back what it reads
 local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
 local REST_SECONDS = 30   -- that answers have that are under way
 local BUNDLE = 256        -- clients whose texts are one
@@ -48,6 +49,7 @@ end
 
 local function finish(self)
   current, loop.between = nil, nil
+  if upgrade.crossing then upgrade.crossing:release() end
   if self.watch then C.sync_watch_stop(handle, self.watch) end
   for _, timer in pairs {self.trial, self.look} do loop.stopTimer(timer) end
   C.sync_next_close(self.fd)
@@ -129,6 +131,7 @@ end
 local function pack(self)
   local parcel, texts = core.parcel(), {count = 0, list = {}}
   addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
+  for _, add in ipairs(upgrade.firsts) do add(self, parcel, addText) end
   if self.addFirst then self:addFirst(parcel, addText) end
   addAllConnections(self, parcel, texts)
   addAway(self, parcel, texts)
@@ -137,14 +140,20 @@ local function pack(self)
   return parcel
 end
 
--- Functions that add what else there is to a parcel; that say what has to come to its end before,
--- or nil; and that add to what the next process is told before it loads its script.
-upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
+-- Functions that add what there is before the clients to a parcel, and what else there is; that say
+-- what has to come to its end before, or nil; and that add to what the next process is told before
+-- it loads its script.
+upgrade.firsts, upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}, {}
+
+-- What a node of a cluster does about its engine: see lua/sync/upgrade/crossing.lua; or false.
+upgrade.crossing = false
 
 -- Handing over.
 
 -- What still has to come to its end before anything is handed over, or nil.
 local function unrest(self)
+  local away = upgrade.crossing and upgrade.crossing:unrest()
+  if away then return away end
   for _, unrestOf in ipairs(upgrade.unrests) do
     local why = unrestOf()
     if why then return why end
@@ -187,6 +196,7 @@ end
 local function leave(self)
   if not self.addFirst then systemd.tell(("MAINPID=%d"):format(self.process)) end
   letGo(self)
+  if upgrade.crossing then upgrade.crossing:leave() end
   local process, count = self.process, #self.slots
   finish(self)
   C.sync_freeze(handle, C.SYNC_FROZEN_NOT)
@@ -216,12 +226,26 @@ local function give(self)
   if code < 0 then error("the next process has died", 0) end
 end
 
+-- The same when the engine of a node says nothing more either, and nothing is on its way.
+local function unrestAtEngine(self, crossing)
+  local why = crossing:rest()
+  if current ~= self then return end -- it has failed meanwhile
+  why = why or unrest(self)
+  if why then return why end
+  freeze(self, self.frozen)
+  loop.runApart(function() return C.sync_rests(handle) == 1 end, KERNEL_SECONDS)
+  if not crossing:rests() then return "the engine is asked for something still" end
+end
+
 local function handOver()
-  local self = current
+  local self, crossing = current, upgrade.crossing
   loop.between = nil
   local why = unrest(self)
+  if not why and crossing then why = unrestAtEngine(self, crossing) end
+  if current ~= self then return end
   freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
   if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
+  if why and crossing then crossing:release() end
   if why then
     if now() > self.quietUntil then fail(self, why) end
     return
@@ -250,6 +274,16 @@ local function heard(event)
   if not self or event.id ~= self.watch then return end
   local said, why, isEarly = core.hear(self.fd, 0)
   if isEarly then return end
+  local crossing = upgrade.crossing
+  if crossing and said == "ready" then
+    local problem = problemOf(crossing.begin, crossing, self, function(trouble)
+      if current ~= self then return end
+      if trouble then return fail(self, trouble) end
+      if not self.frozenAt then quieten(self) end
+    end)
+    return problem and fail(self, problem)
+  end
+  if crossing and said and crossing:hear(said) then return end
   C.sync_watch_stop(handle, self.watch)
   self.watch = nil
   if said == "ready" then return quieten(self) end
