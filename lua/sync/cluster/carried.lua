@@ -14,7 +14,7 @@ local carried = {}
 function carried.begin(cluster)
   local engine = cluster.engine
   return {epoch = cluster.epoch, lastStream = cluster.streams.last + SPARE, number = cluster.node,
-    server = engine.server and engine:server()}
+    kind = engine.kind, server = engine.server and engine:server()}
 end
 
 local function packPeers(cluster)

@@ -485,6 +485,9 @@ function Cluster:open(url)
   local engine, problem = loop.early(require(module).open, url)
   if not engine then return nil, problem end
   if before then
+    if before.kind ~= engine.kind then
+      return nil, ("an upgrade can't move a node from %s to %s"):format(before.kind, engine.kind)
+    end
     self.held = held.begin(engine)
     if before.server then engine:keepTo(before.server) end
   end

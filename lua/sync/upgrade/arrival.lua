@@ -186,7 +186,8 @@ end
 -- more to do (lua/sync/upgrade/crossing.lua): it gets the socket and seconds, too.
 function arrival.await(_, _, sayTo, receiveFrom)
   sayTo "ready"
-  return (receiveFrom())
+  local given = receiveFrom()
+  return given or error("the script doesn't join the cluster that this process is in", 0)
 end
 
 --- Takes over; called when the script is loaded and could be run.

@@ -27,7 +27,7 @@ local upgrade = require "sync.upgrade"
 local C, handle = core.C, core.handle
 
 local SEND_MS = 10000
-local ENGINE_SECONDS = 10 -- that the next process has to connect, and to hear topics
+local ENGINE_SECONDS = 5 -- that the next process has to connect, and to hear topics
 local STILL_SECONDS = 0.5 -- that the engine has to answer while nothing goes on
 local MOST_TOPICS = 1000  -- in one item
 
@@ -49,6 +49,7 @@ local function fresh(self)
   return list
 end
 
+-- Tells it of them. Returns what is wrong, or nil.
 local function tell(self, topics)
   local parcel = core.parcel()
   local word = ("u/%s"):format(core.randomHex(16))
@@ -59,15 +60,16 @@ local function tell(self, topics)
   for _, topic in ipairs(topics) do self.known[topic] = true end
   self.step, self.word = "told", word
   local code = C.sync_parcel_send(parcel, self.fd, SEND_MS)
-  if code < 0 then error("the next process can't be told: " .. select(2, core.problem(code)), 0) end
+  if code < 0 then return "the next process can't be told: " .. select(2, core.problem(code)) end
 end
 
 --- Begins, when the next process is ready.
 -- @tparam table of the upgrade: `fd`
 -- @tparam function done called when it hears all that this one hears; or with what is wrong
+-- @treturn string|nil what is wrong
 function Crossing:begin(of, done)
   self.fd, self.known, self.done, self.still = of.fd, {}, done, false
-  tell(self, fresh(self))
+  return tell(self, fresh(self))
 end
 
 -- The next process hears, of all that is published from now on. What was published before is on
@@ -102,7 +104,8 @@ function Crossing:unrest()
   if not engine:isUp() then return engine.kind .. " is away, by which the nodes are linked" end
   if self.step == "done" then
     local topics = fresh(self)
-    if topics[1] then tell(self, topics) end
+    local problem = topics[1] and tell(self, topics)
+    if problem then return problem end
   end
   if self.step ~= "done" then return "the next process doesn't hear all rooms yet" end
 end

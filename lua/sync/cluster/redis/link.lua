@@ -65,7 +65,7 @@ local function takePush(self, engine, kind, value, bytes)
     engine:lost(value)
   elseif type(value) == "table" and value[1] ~= "pong" then
     engine.topics:confirmed()
-  elseif type(value) == "table" and value[2] == self.mark and self.marked then
+  elseif self.marked and (type(value) == "table" and value[2] or value) == self.mark then
     local marked = self.marked
     self.marked = nil
     engine:guard("an answer", marked)
