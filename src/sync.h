@@ -797,7 +797,7 @@ int32_t sync_answer_wait(const char *name);
 
 /* What both processes must know to understand each other: it changes with what parcels
  * hold, here and in lua/sync/upgrade/. */
-enum { SYNC_HANDOVER_FORMAT = 2 };
+enum { SYNC_HANDOVER_FORMAT = 3 };
 
 struct sync_parcel;
 enum sync_item_type {
