@@ -161,7 +161,8 @@ local function upgrade(process)
   return code, out .. err, tonumber((out:match "process (%d+) has taken over"))
 end
 
-local function suite(kind, start)
+-- `isShort`: only what a hand-over keeps.
+local function suite(kind, start, isShort)
   describe("an upgrade of nodes on " .. kind, function()
     local started = {} -- processes that aren't ours to wait for
 
@@ -394,6 +395,27 @@ local function suite(kind, start)
       expectQuiet(nodes)
     end)
 
+    if isShort then return end
+
+    it("doesn't leave its cluster", function()
+      local joins = ("sync.cluster(%q)\n"):format(start().url)
+      local node = serve(nil, joins .. LINES)
+      local client = Program.connect(node.port)
+      local number = ask(client, "where"):match "^one (%d+) 1"
+      node.write("two", LINES)
+      local code, said = upgrade(node.process)
+      assert.equal(1, code, said)
+      assert.is_truthy(said:find("the script doesn't join the cluster", 1, true), said)
+      local other = kind == "NATS" and "redis://127.0.0.1:1" or "nats://127.0.0.1:1"
+      node.write("two", ("sync.cluster(%q)\n"):format(other) .. LINES)
+      code, said = upgrade(node.process)
+      assert.equal(1, code, said)
+      assert.is_truthy(node.server:stderr():find("can't move a node from " .. kind, 1, true))
+      assert.equal(("one %s 2"):format(number), ask(client, "where"))
+      replace(node, "two")
+      assert.equal(("two %s 3"):format(number), ask(client, "where"))
+    end)
+
     it("leaves all as it is when the next process can't go on", function()
       local server = start()
       local nodes, clients = twoOfLines(server.url)
@@ -486,3 +508,5 @@ suite("NATS", function()
   local server = Nats.start()
   return {url = server.url, kill = function() server:signal "KILL" end}
 end)
+
+suite("three servers of NATS", function() return {url = Nats.cluster().url} end, true)

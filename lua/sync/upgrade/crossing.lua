@@ -30,6 +30,8 @@ local SEND_MS = 10000
 local ENGINE_SECONDS = 5 -- that the next process has to connect, and to hear topics
 local STILL_SECONDS = 0.5 -- that the engine has to answer while nothing goes on
 local MOST_TOPICS = 1000  -- in one item
+local CALM_SECONDS = 5    -- that clients are served until no call of the engine waits, at most
+local LOOK_SECONDS = 0.01
 
 local crossing = {}
 
@@ -72,6 +74,16 @@ function Crossing:begin(of, done)
   return tell(self, fresh(self))
 end
 
+-- Where calls of the engine take long, clients are served until they are answered.
+local function whenCalm(self, word, since)
+  if self.word ~= word then return end
+  if self.cluster.engine:pendingCalls() == 0 or C.sync_now() - since > CALM_SECONDS then
+    self.step = "done"
+    return self.done()
+  end
+  loop.startTimer(LOOK_SECONDS, 0, function() whenCalm(self, word, since) end)
+end
+
 -- The next process hears, of all that is published from now on. What was published before is on
 -- its way here.
 local function isHere(self)
@@ -80,8 +92,7 @@ local function isHere(self)
   engine:catchUp(function(ok, why)
     if self.word ~= word then return end
     if not ok then return self.done(("%s doesn't answer: %s"):format(engine.kind, why)) end
-    self.step = "done"
-    self.done()
+    whenCalm(self, word, C.sync_now())
   end)
 end
 
@@ -131,7 +142,9 @@ function Crossing:rest()
   end, STILL_SECONDS)
   self.said = still.said
   if still.problem then return still.problem end
-  if not isDone then return engine.kind .. " doesn't answer" end
+  if not isDone then
+    return ("%s hasn't answered %d calls"):format(engine.kind, engine:pendingCalls())
+  end
 end
 
 --- Whether it rests still.
