@@ -797,7 +797,7 @@ int32_t sync_answer_wait(const char *name);
 
 /* What both processes must know to understand each other: it changes with what parcels
  * hold, here and in lua/sync/upgrade/. */
-enum { SYNC_HANDOVER_FORMAT = 3 };
+enum { SYNC_HANDOVER_FORMAT = 4 };
 
 struct sync_parcel;
 enum sync_item_type {
@@ -833,7 +833,8 @@ int32_t sync_parcel_client(struct sync *sync, struct sync_parcel *parcel, uint32
 int32_t sync_parcel_may(struct sync *sync, uint32_t slot);
 
 /* Sends all to the other process, or receives what that has sent. Return 0 or an error
- * code. */
+ * code. A parcel that was sent is empty, and may be filled and sent again. With 0 ms
+ * sending doesn't wait: UV_EAGAIN, and it is to be sent again, as it is. */
 int32_t sync_parcel_send(struct sync_parcel *parcel, int32_t fd, uint32_t milliseconds);
 int32_t sync_parcel_receive(struct sync_parcel **parcel, int32_t fd,
                             uint32_t milliseconds);
@@ -880,7 +881,8 @@ void sync_parcel_workers(struct sync *sync, struct sync_parcel *parcel);
 int32_t sync_parcel_take_workers(struct sync *sync, struct sync_parcel *parcel,
                                  const struct sync_item *item);
 
-/* A sum over all bytes of a parcel, by which who receives it sees that it's whole. */
+/* A sum over all bytes of a parcel, before it's sent or behind that, by which who
+ * receives it sees that it's whole. */
 uint32_t sync_parcel_sum(struct sync_parcel *parcel);
 
 /* Two ends of a socket, for a parcel to oneself. Returns 0 or an error code. */

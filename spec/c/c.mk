@@ -2,7 +2,7 @@
 #
 #   make test-c      builds and runs them
 #   make check-c     the same under AddressSanitizer and UBSan
-#   make threads-c   what threads have part in, under ThreadSanitizer
+#   make threads-c   the same under ThreadSanitizer
 #   make valgrind-c  a thousand clients that come and go, under valgrind
 #   make fuzz-c      each libFuzzer target for FUZZ_SECONDS
 
@@ -49,7 +49,7 @@ $(BUILD)/asan/test: $(call c_objects,asan,$(CORE) $(C_HELPERS) $(C_TESTS) \
     spec/c/leaks.c)
 	@$(CC) $(C_SAN) $^ $(C_LIBS) -o $@
 
-$(BUILD)/tsan/test: $(call c_objects,tsan,$(CORE) $(C_HELPERS) $(wildcard spec/c/jobs/*_test.c spec/c/secrets/*_test.c spec/c/sql/*_test.c))
+$(BUILD)/tsan/test: $(call c_objects,tsan,$(CORE) $(C_HELPERS) $(C_TESTS))
 	@$(CC) -fsanitize=thread $^ $(C_LIBS) -o $@
 
 $(BUILD)/fuzz/%_fuzz: $(BUILD)/fuzz/spec/fuzz/%_fuzz.o \
@@ -62,8 +62,9 @@ test-c: $(BUILD)/c/test ## the C tests alone
 check-c: $(BUILD)/asan/test ## the C tests under sanitizers
 	@$(BUILD)/asan/test
 
-threads-c: $(BUILD)/tsan/test ## what threads have part in, under ThreadSanitizer
-	@$(BUILD)/tsan/test
+# Tests fork, and what they have forked starts threads.
+threads-c: $(BUILD)/tsan/test ## the C tests under ThreadSanitizer
+	@TSAN_OPTIONS=die_after_fork=0 $(BUILD)/tsan/test
 
 valgrind-c: $(BUILD)/c/leaks ## 1,000 connects and closes under valgrind
 	@valgrind --quiet --leak-check=full --show-leak-kinds=all --error-exitcode=1 \

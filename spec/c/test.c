@@ -80,6 +80,21 @@ void test_skip(const char *why) {
     skips++;
 }
 
+#if defined(__has_feature)
+#define HAS_TSAN __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define HAS_TSAN 1
+#else
+#define HAS_TSAN 0
+#endif
+
+bool test_skips_signals(void) {
+    if (HAS_TSAN) {
+        test_skip("ThreadSanitizer keeps signals back");
+    }
+    return HAS_TSAN;
+}
+
 uint32_t test_random(uint32_t limit) {
     seed ^= seed << 13; /* xorshift */
     seed ^= seed >> 17;

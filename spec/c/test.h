@@ -31,6 +31,10 @@ bool test_check_bytes(const char *seen, size_t length, const char *wanted,
 /* Says why the running test can't be done on this machine. */
 void test_skip(const char *why);
 
+/* Whether signals come only to threads that wait, as ThreadSanitizer has it: then nothing
+ * that goes on for ever is ended by one. Skips the running test. */
+bool test_skips_signals(void);
+
 /* A repeatable random number below `limit`; every test starts with the same seed. */
 uint32_t test_random(uint32_t limit);
 

@@ -20,8 +20,7 @@ local function asNode(code)
     local function ask(client, method, ...)
       client:send(require "sync.remoting.json".request(nil, method, ...) .. "\n")
     end
-    -- The address sanitizer keeps freed memory for a while.
-    local MORE = (os.getenv "SYNC_LUA" or ""):find "asan" and 1024 or 64 -- MiB
+    local MORE = require "spec.support.program".bound(64 * 1024) -- KiB
     local function resident()
       return tonumber(io.open("/proc/self/status"):read("*a"):match("VmRSS:%s*(%d+)"))
     end
@@ -59,7 +58,7 @@ describe("rooms that a client invents", function()
       testing.settle()
       assert(engine.topics["r/Game/honest"])
       collectgarbage()
-      assert(resident() - before < MORE * 1024, "KiB more: " .. resident() - before)
+      assert(resident() - before < MORE, "KiB more: " .. resident() - before)
     ]]
   end)
 

@@ -181,6 +181,38 @@ describe("nodes", function()
     assert.is_nil(one.cluster.nodes[2])
   end)
 
+  it("let only what is said of rooms take a way of its own, and overtake events", function()
+    local _, _, _, b = lines()
+    local frame = require "sync.cluster.frame"
+    local link, topics = one.cluster.engine, {}
+    local publish = link.publish
+    function link:publish(topic, bytes)
+      topics[#topics + 1] = {(frame.read(bytes)), topic}
+      return publish(self, topic, bytes)
+    end
+    local peer = one.cluster.nodes[2]
+    one.cluster:tell(peer, frame.TAKE, {})
+    one.cluster:tell(peer, frame.ROOM, {})
+    assert.is_true(one.cluster:distant(b.server.id):send "x")
+    assert.same({{frame.TAKE, "n2"}, {frame.ROOM, "w2"}, {frame.DIRECT, "n2"}}, topics)
+    topics = {}
+    one.cluster:stop()
+    link.publish = nil
+    assert.same({{frame.BYE, "n2"}, {frame.BYE, "w2"}}, topics)
+  end)
+
+  it("know that one has stopped when it has said so by each way", function()
+    lines()
+    local frame = require "sync.cluster.frame"
+    local peer = one.cluster.nodes[2]
+    one.cluster:publish(peer.stream, frame.BYE, "")
+    world:advance()
+    assert.is_true(other.cluster.nodes[1].alive) -- its last words are on the other way
+    one.cluster:publish(peer.way, frame.BYE, "")
+    world:advance()
+    assert.is_false(other.cluster.nodes[1].alive)
+  end)
+
   it("replace one whose process is another, and hear no late words of the first", function()
     lines()
     local frame = require "sync.cluster.frame"

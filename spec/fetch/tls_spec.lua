@@ -165,8 +165,7 @@ describe("a name that nobody looks up in time", function()
     local made = Process.start {"cc", "-shared", "-fPIC", "-o", loader, "-x", "c",
       Process.file(LOADER)}
     assert(made:wait() == 0, made:stderr())
-    local process = Process.start {"env", "LD_PRELOAD=" .. loader,
-      "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", Program.path, Process.file(code)}
+    local process = Program.startBehind(loader, {}, Process.file(code))
     process:closeInput()
     local begun = sync.now()
     process:wait(50)

@@ -227,10 +227,8 @@ describe("crowd", function()
     come(500)
     local before = server:memory()
     come(2000)
-    if not Program.path:find("asan") then -- the sanitizer keeps what was freed
-      assert.is_true(server:memory() < before + 2048,
-        ("%d KiB became %d KiB"):format(before, server:memory()))
-    end
+    assert.is_true(server:memory() < before + Program.bound(2048),
+      ("%d KiB became %d KiB"):format(before, server:memory()))
     stop(server)
   end)
 
@@ -268,13 +266,11 @@ describe("crowd", function()
     depart(20)
     local before = server:memory()
     local most = depart(300) -- 72 MB, if all were kept
-    if not Program.path:find("asan") then -- the sanitizer keeps what was freed
-      local text = ("%d KiB became %d KiB"):format(before, most)
-      assert.is_true(most < before + 32 * 1024, text)
-      Process.eventually(function() return "memory is back within 20 %: " .. text end, function()
-        return server:memory() < before * 1.2
-      end)
-    end
+    local text = ("%d KiB became %d KiB"):format(before, most)
+    assert.is_true(most < before + Program.bound(32 * 1024), text)
+    Process.eventually(function() return "memory is back within 20 %: " .. text end, function()
+      return server:memory() < Program.bound(before * 1.2)
+    end)
     stop(server)
   end)
 end)

@@ -18,13 +18,6 @@ local KEEPER = [[
   sync.start()
 ]]
 
--- Whether the C library counts what it gives out, and the system's bound is one of that.
-local function counts()
-  if Program.path:find "asan" then return false end
-  local _, out = Program.run("-e", 'print(require "sync.core".C.sync_memory_used() > 0)')
-  return out == "true\n"
-end
-
 local function say(client, text)
   local sent = client:send(text .. "\n")
   return sent and client:receive("*l")
@@ -39,10 +32,12 @@ local function gorge(client)
 end
 
 describe("a server whose memory is scarce", function()
+  local it = Program.countsMemory() and it or pending
+
   after_each(Process.cleanUp)
+  teardown(Process.cleanUp)
 
   it("closes those that hold most, with a line each, and serves the others", function()
-    if not counts() then pending("sanitizers have memory of their own") end
     local process, port = Program.serve(KEEPER, "--memory=32M")
     local modest, greedy = Program.connect(port), Program.connect(port)
     for i = 1, 20 do assert.equal(tostring(i), say(modest, ("x"):rep(60000))) end
@@ -61,7 +56,6 @@ describe("a server whose memory is scarce", function()
   end)
 
   it("accepts nobody until there is less", function()
-    if not counts() then pending("sanitizers have memory of their own") end
     local process, port = Program.serve(KEEPER, "--memory=32M")
     local full = Program.connect(port)
     local function isHeld() return process:stderr():find("no client is accepted", 1, true) end
@@ -83,7 +77,6 @@ describe("a server whose memory is scarce", function()
   end)
 
   it("survives the bound that the system sets", function()
-    if not counts() then pending("sanitizers have memory of their own") end
     local script = Process.file('local sync = require "sync" ' .. KEEPER)
     local process = Process.start {"sh", "-c", 'ulimit -v 160000; exec "$0" "$1"',
       Program.path, script}

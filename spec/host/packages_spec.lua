@@ -3,6 +3,8 @@
 local Process = require "spec.support.process"
 local Program = require "spec.support.program"
 
+-- What sanitizers are in is never shipped.
+local PROGRAM = Program.sanitized and "./sync-lua" or Program.path
 local SECONDS = 120 -- packing takes a busy machine its time
 
 local function shell(command, ...)
@@ -23,7 +25,7 @@ local function verified(path)
   return shell([[
     sed "s|^ExecStart=[^ ]*|ExecStart=$(realpath "$2")|" "$1" >"$3"
     systemd-analyze verify "$3" 2>&1 | grep -F "$(basename "$3")" || true
-  ]], path, Program.path, Process.folder .. "/" .. path:match "[^/]*$")
+  ]], path, PROGRAM, Process.folder .. "/" .. path:match "[^/]*$")
 end
 
 describe("what is shipped", function()
@@ -40,7 +42,7 @@ describe("what is shipped", function()
   it("is a package whose program runs by itself", function()
     if not has "dpkg-deb" then return end
     local folder = Process.folder .. "/deb"
-    shell('COMPRESS="-Zgzip -z1" sh packages/deb.sh "$1" "$2" 1.2.3', Program.path, folder)
+    shell('COMPRESS="-Zgzip -z1" sh packages/deb.sh "$1" "$2" 1.2.3', PROGRAM, folder)
     local control = shell('dpkg-deb -f "$1"/*.deb', folder)
     assert.matches("Package: sync%-lua\nVersion: 1%.2%.3\n", control)
     assert.matches("Depends: libc6 %(>= 2%.%d+%), libgcc%-s1\n", control)
@@ -61,7 +63,7 @@ describe("what is shipped", function()
 
   it("is one file with its checksums", function()
     local folder = Process.folder .. "/dist"
-    shell('sh packages/dist.sh "$1" "$2" sync-lua-test', Program.path, folder)
+    shell('sh packages/dist.sh "$1" "$2" sync-lua-test', PROGRAM, folder)
     assert.equal("sync-lua-test: OK\nsync-lua-test.debug: OK\n",
       shell('cd "$1" && sha256sum -c SHA256SUMS', folder))
     assert.matches("^sync%-lua ", shell('"$1" --version', folder .. "/sync-lua-test"))
@@ -72,7 +74,7 @@ describe("what is shipped", function()
     assert.equal("", verified "packages/systemd/sync-lua@.service")
     local project = Process.folder .. "/new"
     shell('mkdir "$2" && cd "$2" && "$1" new game >/dev/null',
-      (shell('realpath "$1"', Program.path):gsub("\n", "")), project)
+      (shell('realpath "$1"', PROGRAM):gsub("\n", "")), project)
     assert.equal("", verified(project .. "/game/deploy/server.service"))
     local unit = shell('cat "$1"', project .. "/game/deploy/server.service")
     assert.matches("ExecStart=sync-lua --drain=20 /srv/game/main.lua", unit, 1, true)

@@ -113,11 +113,9 @@ describe("TLS", function()
     local stays = half(1) -- behind them, so that the heap doesn't shrink by itself
     assert.is_true(server:memory() > 3 * before)
     leave(clients)
-    if not Program.path:find "asan" then -- the sanitizer keeps what was freed
-      Process.eventually(function()
-        return ("%d KiB become %d KiB again"):format(server:memory(), before)
-      end, function() return server:memory() < 1.2 * before end, 10)
-    end
+    Process.eventually(function()
+      return ("%d KiB become %d KiB again"):format(server:memory(), before)
+    end, function() return server:memory() < Program.bound(1.2 * before) end, 10)
     leave(stays)
   end)
 

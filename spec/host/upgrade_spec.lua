@@ -196,12 +196,12 @@ describe("an upgrade", function()
       sync.enable]])
     local server, port, rewrite = serve(script)
     local client = Program.connect(port)
-    client:send "1.8\n"
+    client:send "8\n"
     rewrite "two"
     local code, _, err = Program.run("upgrade", server.pid)
     assert.equal(1, code)
     assert.is_truthy(err:find "1 handlers wait", err)
-    assert.equal("one slept 1.8", (client:receive "*l"))
+    assert.equal("one slept 8", (client:receive "*l"))
     client:send "0.2\n0.01\n"
     upgrade(server.pid)
     assert.is_truthy((client:receive "*l"):find " slept 0.2")

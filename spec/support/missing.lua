@@ -23,8 +23,7 @@ function missing.run(library, code)
   local made = Process.start {"cc", "-shared", "-fPIC", ('-DMISSING="%s"'):format(library), "-o",
     loader, "-x", "c", Process.file(LOADER)}
   assert(made:wait() == 0, made:stderr())
-  local process = Process.start {"env", "LD_PRELOAD=" .. loader,
-    "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", Program.path, Process.file(code)}
+  local process = Program.startBehind(loader, {}, Process.file(code))
   process:closeInput()
   process:wait()
   return process:stdout() .. process:stderr()

@@ -5,6 +5,39 @@ local socket = require "socket"
 
 local Program = {path = os.getenv "SYNC_LUA" or "./sync-lua"}
 
+--- Whether it's `make check`'s, with the sanitizers in it, which lies in a folder of their name.
+-- What specs must know of that is below, and nowhere else: sanitizers keep freed memory for a
+-- while, to see who still touches it; they have a malloc of their own, and addresses by the
+-- terabyte; they want to be the first library; and they make a program twice as large, which is
+-- never shipped.
+Program.sanitized = Program.path:find("asan", 1, true) ~= nil
+
+local KEPT = 1024 * 1024 -- KiB that sanitizers keep at most, with the bounds of what they give out
+
+--- Kibibytes that a process may have in use which itself needs no more than so many.
+function Program.bound(kibibytes)
+  return kibibytes + (Program.sanitized and KEPT or 0)
+end
+
+--- Whether the C library counts what it gives out, and a process can be bound to so much memory.
+function Program.countsMemory()
+  if Program.sanitized then return false end
+  local _, out = Program.run("-e", 'print(require "sync.core".C.sync_memory_used() > 0)')
+  return out == "true\n"
+end
+
+--- Starts it behind a library that is loaded first. Further arguments are its own.
+-- @tparam string library
+-- @tparam table variables of the environment, by name
+function Program.startBehind(library, variables, ...)
+  local command = {"env", "LD_PRELOAD=" .. library,
+    "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0"}
+  for name, value in pairs(variables) do command[#command + 1] = name .. "=" .. value end
+  command[#command + 1] = Program.path
+  for _, argument in ipairs {...} do command[#command + 1] = argument end
+  return Process.start(command)
+end
+
 --- Starts it with arguments.
 function Program.start(...)
   return Process.start {Program.path, ...}

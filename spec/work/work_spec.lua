@@ -143,8 +143,7 @@ describe("sync.work", function()
     end
     local before = many(20)
     local more = (many(150) - before) * 4 -- KiB
-    -- The address sanitizer keeps freed memory for a while.
-    assert.is_true(more < (Program.path:find "asan" and 300 or 16) * 1024, more .. " KiB more")
+    assert.is_true(more < Program.bound(16 * 1024), more .. " KiB more")
   end)
 
   it("keeps its other bounds", function()

@@ -10,7 +10,7 @@
 #include "core/luajit.h"
 #include "core/traces.h"
 
-enum { MOST_TOLD = 8 /* calls */, TEXT = 1024 };
+enum { MOST_TOLD = 8 /* calls, the innermost */, TEXT = 1024 };
 
 void finding_note(struct finding *finding, struct core *core, int32_t which,
                   watchdog_describe *describe) {
@@ -26,10 +26,21 @@ void finding_note(struct finding *finding, struct core *core, int32_t which,
     }
 }
 
-/* The unwinder finds no way through compiled code, and may abort there. */
+/* The way down the stack, from the signal's handler. */
+struct descent {
+    struct finding *finding;
+    bool has_passed; /* the frame that the kernel has put below the handler's */
+};
+
+/* How many frames the handler has is the compiler's affair; what the signal has
+ * interrupted is the first frame that made no call.
+ * The unwinder finds no way through compiled code, and may abort there. */
 static _Unwind_Reason_Code note_call(struct _Unwind_Context *context, void *argument) {
-    struct finding *finding = argument;
-    uintptr_t address = _Unwind_GetIP(context);
+    struct descent *descent = argument;
+    struct finding *finding = descent->finding;
+    int interrupted = 0;
+    uintptr_t address = _Unwind_GetIPInfo(context, &interrupted);
+    descent->has_passed |= interrupted != 0;
     finding->compiled = !luajit_is_native(address);
     if (finding->compiled) {
         const char *place = traces_place(address);
@@ -38,14 +49,16 @@ static _Unwind_Reason_Code note_call(struct _Unwind_Context *context, void *argu
     if (finding->compiled || finding->call_count == FINDING_CALLS) {
         return _URC_END_OF_STACK;
     }
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): the unwinder gives a number */
-    finding->calls[finding->call_count++] = (void *)address;
+    if (descent->has_passed) {
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): the unwinder gives a number */
+        finding->calls[finding->call_count++] = (void *)address;
+    }
     return _URC_NO_REASON;
 }
 
 void finding_trace(struct finding *finding) {
     finding->call_count = 0;
-    _Unwind_Backtrace(note_call, finding);
+    _Unwind_Backtrace(note_call, &(struct descent){finding, false});
 }
 
 static const char *handler_of(uint32_t type) {
@@ -104,15 +117,12 @@ static void append_call(char text[TEXT], void *address) {
     append(text, call);
 }
 
-/* The innermost calls of C. The handler of the signal is among the first, and the frame
- * that the kernel has put below it. */
 static void describe_calls(const struct finding *finding, char text[TEXT]) {
-    enum { OWN = 2 };
     text[0] = 0;
-    for (int i = OWN; i < finding->call_count && i < OWN + MOST_TOLD; i++) {
+    for (int i = 0; i < finding->call_count && i < MOST_TOLD; i++) {
         append_call(text, finding->calls[i]);
     }
-    if (finding->compiled && finding->call_count < OWN + MOST_TOLD) {
+    if (finding->compiled && finding->call_count < MOST_TOLD) {
         append(text, text[0] ? " < compiled code" : "compiled code");
     }
 }

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,10 +40,10 @@ struct sink {
     uv_cond_t filled;
     uv_cond_t written;
     char buffers[2][CAPACITY];
-    size_t length;  /* of what is gathered */
-    int gathering;  /* in which buffer */
-    bool writing;   /* the other one */
-    bool has_begun; /* there is a thread */
+    size_t length;         /* of what is gathered */
+    int gathering;         /* in which buffer */
+    bool writing;          /* the other one */
+    atomic_bool has_begun; /* there is a thread; any thread may begin or flush */
     bool json;
     bool reopen;      /* the file, before more is written */
     bool is_torn;     /* the last line was written in part: the thread's */

@@ -148,7 +148,7 @@ int parcel_set_patience(int socket, uint32_t ms) {
 }
 
 static int send_fds(int socket, const void *bytes, size_t length, const int *fds,
-                    size_t count) {
+                    size_t count, int how) {
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int) * MOST_FDS_AT_ONCE)];
@@ -164,7 +164,7 @@ static int send_fds(int socket, const void *bytes, size_t length, const int *fds
     memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * count);
     ssize_t sent;
     do {
-        sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+        sent = sendmsg(socket, &message, MSG_NOSIGNAL | how);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }
@@ -179,13 +179,19 @@ int parcel_send(struct parcel *parcel, int socket, uint32_t ms) {
         return file;
     }
     struct greeting greeting = {parcel->record.length, parcel->fd_count};
-    error = send_fds(socket, &greeting, sizeof(greeting), &file, 1);
+    error = send_fds(socket, &greeting, sizeof(greeting), &file, 1,
+                     ms == 0 ? MSG_DONTWAIT : 0);
     for (size_t at = 0; at < parcel->fd_count && error == 0;) {
         size_t rest = parcel->fd_count - at;
         size_t count = rest < MOST_FDS_AT_ONCE ? rest : (size_t)MOST_FDS_AT_ONCE;
         char word = 'f';
-        error = send_fds(socket, &word, 1, parcel->fds + at, count);
+        error = send_fds(socket, &word, 1, parcel->fds + at, count, 0);
         at += count;
+    }
+    if (error == 0) {
+        record_clear(&parcel->record);
+        parcel->record.is_shared = true;
+        parcel->fd_count = 0;
     }
     return error;
 }

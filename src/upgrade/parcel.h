@@ -60,8 +60,10 @@ int parcel_take_end(struct parcel *parcel, uint32_t slot);
  * error code. */
 int parcel_set_patience(int socket, uint32_t ms);
 
-/* Sends all of it by a socket (SOCK_SEQPACKET). Waits at most so many ms for the other
- * side. Returns 0 or an error code. */
+/* Sends all of it by a socket (SOCK_SEQPACKET): it's empty then, and may be filled anew;
+ * the sockets that are passed on by stay its own. Waits at most so many ms for the other
+ * side; with 0 ms not at all, and returns -EAGAIN when that has too much to take: all is
+ * to be sent again. Returns 0 or an error code. */
 int parcel_send(struct parcel *parcel, int socket, uint32_t ms);
 
 /* Receives one. Returns NULL, and sets *error. */

@@ -190,12 +190,13 @@ static bool make_timer(struct state *state) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     current = state;
-    state->has_timer = timer_create(CLOCK_MONOTONIC, &event, &state->timer) == 0;
+    bool made = timer_create(CLOCK_MONOTONIC, &event, &state->timer) == 0;
+    state->has_timer = made;
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    return state->has_timer;
+    return made;
 }
 
 /* Calls. */

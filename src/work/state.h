@@ -18,8 +18,8 @@ struct state {
     struct block *blocks;  /* its memory */
     size_t used;
     size_t most;
-    timer_t timer; /* of its thread: ends what takes too long */
-    bool has_timer;
+    timer_t timer;                   /* of its thread: ends what takes too long */
+    atomic_bool has_timer;           /* the thread makes it, and others may set it */
     volatile sig_atomic_t armed;     /* Lua runs, and may be ended */
     volatile sig_atomic_t in_memory; /* but not now: the blocks are being changed */
     volatile sig_atomic_t stopped;   /* time was over */

@@ -21,7 +21,7 @@ local function packPeers(cluster)
   local list = {}
   for _, peer in pairs(cluster.nodes) do
     list[#list + 1] = {number = peer.number, epoch = peer.epoch, before = peer.before,
-      alive = peer.alive, counts = peer.counts, streams = peer.streams}
+      alive = peer.alive, byes = peer.byes, counts = peer.counts, streams = peer.streams}
   end
   return list
 end
@@ -47,7 +47,7 @@ function carried.unpack(cluster, told)
   cluster.journal.lastSid, cluster.handover.lastQuestion = told.lastSid, told.lastQuestion
   for _, each in ipairs(told.peers) do
     local peer = cluster:meet(each.number, each.epoch, {epoch = each.before})
-    peer.alive, peer.counts, peer.streams = each.alive, each.counts, each.streams
+    for _, name in ipairs {"alive", "byes", "counts", "streams"} do peer[name] = each[name] end
   end
 end
 

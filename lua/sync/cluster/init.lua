@@ -120,9 +120,10 @@ function Cluster:publish(stream, type, body, kind)
   return self:send(stream, type, body, kind)
 end
 
---- Sends a frame with a table to another node.
+--- Sends a frame with a table to another node. What is said of its members' rooms may take a way of
+-- its own, and overtake all else: that has an order with events, which go to many nodes.
 function Cluster:tell(peer, type, content)
-  self:publish(peer.stream, type, buffer.encode(content))
+  self:publish(type == frame.ROOM and peer.way or peer.stream, type, buffer.encode(content))
 end
 
 --- Sends a frame with a table to all other nodes.
@@ -170,11 +171,14 @@ function Cluster:isNext(peer, key, id, number)
   return isNext
 end
 
+-- The topic of what may take a way of its own.
+local function wayTo(number) return "w" .. number end
+
 function Cluster:meet(number, epoch, before)
-  local peer = Peer.new(number, epoch, before and before.epoch, self.streams:add("n" .. number),
-    self.clock)
+  local peer = Peer.new(number, epoch, before and before.epoch, self.clock)
+  peer.stream, peer.way = self.streams:add("n" .. number), self.streams:add(wayTo(number))
   self.nodes[number] = peer
-  self.engine:pair("n" .. self.node, peer.stream.topic)
+  self.engine:pair(wayTo(self.node), peer.way.topic)
   return peer
 end
 
@@ -231,8 +235,10 @@ receive[frame.BEAT] = function(self, peer, _, bytes)
   peer:hearClaims(said.claims, self.sets, BEAT_SECONDS)
 end
 
+-- It comes by each way, behind all that was said before.
 receive[frame.BYE] = function(self, peer)
-  if peer.alive then self:bury(peer, "has stopped") end
+  peer.byes = peer.byes + 1
+  if peer.alive and peer.byes == 2 then self:bury(peer, "has stopped") end
 end
 
 receive[frame.BACK] = function(self)
@@ -325,10 +331,14 @@ end
 -- This node's number, which no other may have. Ids that were given under another one stay
 -- as they are, but other nodes find their clients no more.
 local function takeNumber(self, number)
-  if self.node ~= 0 then self:unsubscribe("n" .. self.node) end
+  if self.node ~= 0 then
+    self:unsubscribe("n" .. self.node)
+    self:unsubscribe(wayTo(self.node))
+  end
   self.node = number
   loop.firstId(number * IDS_A_NODE)
   self:subscribe("n" .. number, false)
+  self:subscribe(wayTo(number), false)
 end
 
 local function claimNumber(self)
@@ -462,8 +472,10 @@ function Cluster:stop()
   if self.isOver then return end
   self.isOver = true
   self.presence:flush()
-  -- To each, so that nothing comes behind it that was said before.
-  for _, peer in pairs(self.nodes) do self:tell(peer, frame.BYE, {}) end
+  for _, peer in pairs(self.nodes) do
+    self:publish(peer.stream, frame.BYE, buffer.encode {})
+    self:publish(peer.way, frame.BYE, buffer.encode {})
+  end
   self.clock.stopTimer(self.beatTimer)
   if self.numberTimer then
     self.clock.stopTimer(self.numberTimer)

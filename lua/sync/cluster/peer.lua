@@ -8,11 +8,12 @@ Peer.__index = Peer
 -- @tparam number number of the node
 -- @tparam number epoch of its process
 -- @tparam number|nil before the epoch of the process that had this number
--- @tparam table stream by which this node sends to it
 -- @tparam table clock
-function Peer.new(number, epoch, before, stream, clock)
-  return setmetatable({number = number, epoch = epoch, before = before, stream = stream,
-    clock = clock, alive = false, heard = clock.now(),
+function Peer.new(number, epoch, before, clock)
+  return setmetatable({number = number, epoch = epoch, before = before, clock = clock,
+    alive = false, heard = clock.now(),
+    stream = false, way = false, -- streams by which this node sends to it: see Cluster:tell
+    byes = 0,      -- how often it has said that it stops
     counts = {},   -- clients by class
     streams = {},  -- by key: {id = number, number = the last that came, claimed = number}
     claimed = {},  -- by key: what the peer has sent, and was not here when the peer said so

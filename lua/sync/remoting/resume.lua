@@ -70,7 +70,7 @@ function resume.begin(self, listener, told)
   if store and not before then store:begin(self) end
   self.clients:remember()
   if before then
-    session:unpack(before, told.texts)
+    session:unpack(before, told.history)
   else
     greet(self, session)
   end

@@ -59,6 +59,7 @@ function Session.new(group, token, bounds, store)
     away = false,       -- or the timer of an absence
     ring = false, mask = 0, -- texts, or events that others keep, too
     first = 1, last = 0, -- numbers of what is kept
+    version = 0,        -- how often they began anew
     marks = {},         -- {time, number of the first message since then}, the oldest first
     nextMark = 0,       -- when another is due
     bytes = 0,          -- of the texts
@@ -186,57 +187,32 @@ function Session:keep(text, event)
   if self.store then self.store:kept(self, text, event) end
 end
 
---- What the session keeps, for the next process. Events that others keep, too, are told once: a
--- run of them is its first's number and how many there are.
--- @tparam table texts `list` of events' texts and names, and `count`; more are added
+--- What the next process is told of it, but for what it keeps.
 -- @treturn table
-function Session:pack(texts)
+function Session:pack()
   local moving = self.moving and self.moving.given and
     {given = self.moving.given, names = self.moving.names} or nil
-  local kept, run = {}, nil
-  for number = self.first, self.last do
-    local entry = self.ring[band(number, self.mask) + 1]
-    if type(entry) == "table" then
-      local place = texts[entry]
-      if not place then
-        place = texts.count + 1
-        texts.count, texts[entry], texts.list[place] = place, place, {entry.text, entry.name}
-      end
-      if run and run[1] + run[2] == place then
-        run[2] = run[2] + 1
-      else
-        run = {place, 1}
-        kept[#kept + 1] = run
-      end
-    else
-      kept[#kept + 1], run = entry, nil
-    end
-  end
-  return {token = self.token, first = self.first, kept = kept, reason = self.reason,
+  return {token = self.token, first = self.first, last = self.last, reason = self.reason,
     code = self.code, awayUntil = self.awayUntil, sid = self.sid, moving = moving}
-end
-
---- Events of the texts that sessions have packed.
-function Session.shared(list)
-  local events = {}
-  for i, each in ipairs(list) do events[i] = Session.event(each[1], each[2]) end
-  return events
 end
 
 --- Makes a session what another process's was.
 -- @tparam table told of `pack`
--- @tparam table events of `shared`
-function Session:unpack(told, events)
+-- @tparam table history texts and events by number
+function Session:unpack(told, history)
+  local time = now()
   self.first, self.last = told.first, told.first - 1
-  for _, entry in ipairs(told.kept) do
-    if type(entry) == "string" then
-      self:keep(entry)
-    else
-      for place = entry[1], entry[1] + entry[2] - 1 do
-        self:keep(events[place].text, events[place])
-      end
-    end
+  mark(self, time)
+  local size = self.mask + 1
+  while told.last - told.first >= size do size = 2 * size end
+  resize(self, size)
+  for number = told.first, told.last do
+    self.ring[band(number, size - 1) + 1] = history[number]
+    charge(self, history[number], 1)
   end
+  self.last = told.last
+  dropMore(self, time)
+  if self.group.bytes > self.group.most then self.group:relieve(time) end
   self.reason, self.code = told.reason, told.code
 end
 
@@ -252,9 +228,12 @@ function Session:reaches(received)
   return false
 end
 
+--- What is kept of a message: its text, or an event.
+function Session:entry(number) return self.ring[band(number, self.mask) + 1] end
+
 --- The text of a message that is kept.
 function Session:text(number)
-  local entry = self.ring[band(number, self.mask) + 1]
+  local entry = self:entry(number)
   return type(entry) == "table" and entry.text or entry
 end
 
@@ -270,7 +249,7 @@ end
 --- Begins anew, with the first number.
 function Session:restart()
   self:forget()
-  self.first, self.last = 1, 0
+  self.first, self.last, self.version = 1, 0, self.version + 1
 end
 
 --- Ends: nothing is kept any more.

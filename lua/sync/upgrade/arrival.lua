@@ -5,6 +5,7 @@
 local bundle = require "sync.upgrade.bundle"
 local clients = require "sync.upgrade.clients"
 local core = require "sync.core"
+local histories = require "sync.upgrade.histories"
 local loop = require "sync.loop"
 local upgrade = require "sync.upgrade"
 local values = require "sync.cluster.values"
@@ -29,9 +30,7 @@ function arrival.isTrial() return arrival.hello and arrival.hello.isTrial == tru
 -- What a text of a parcel says.
 local function decode(item)
   local text = core.string(item.data, item.length)
-  if text:sub(1, #bundle.MARK) == bundle.MARK then
-    return {what = "clients", list = bundle.decode(text)}
-  end
+  if text:sub(1, #bundle.MARK) == bundle.MARK then return bundle.decode(text) end
   local ok, told = values.decode(text)
   if not ok or type(told) ~= "table" then error("what was handed over can't be read", 0) end
   return told
@@ -121,49 +120,35 @@ arrival.afters = {}
 -- and `take(slot, told)`.
 arrival.places = {}
 
-local function takeAll(parcel, head, listeners)
-  local bySlot, later, texts = {}, {head}, nil
-  local list = {}
-  eachItem(parcel, function(item, type)
-    if type == C.SYNC_ITEM_TEXT then
-      local told = decode(item)
-      if told.what == "clients" then
-        for _, client in ipairs(told.list) do bySlot[client.slot] = client end
-      elseif told.what == "end" then
-        texts = told.texts
-      elseif arrival.firsts[told.what] then
-        arrival.firsts[told.what](told, listeners)
-      else
-        later[#later + 1] = told
-      end
-    elseif type == C.SYNC_ITEM_CLIENT then
-      local given = bySlot[item.value]
-      local listener = listeners[given.place]
-      local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
-      if slot < 0 then
-        error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
-      end
-      if arrival.places[given.place] then listener.take(slot, given)
-      elseif given.id then list[#list + 1] = {given, slot, listener} end
-    end
-  end)
-  if not texts then error("what was handed over has no end", 0) end
-  local shared = require "sync.remoting.session".shared(texts)
-  for _, entry in ipairs(list) do
-    entry[1].texts = shared
-    clients.connected(entry[1], entry[2], entry[3])
+--- What a node of a cluster does about its engine (lua/sync/upgrade/crossing.lua): `ready()`,
+-- called before this process is; `await(socket)`, before a parcel comes; `hear(told, say)`, of
+-- topics; and `stop()`, when clients come. Or false.
+arrival.crossing = false
+
+local function takeClient(parcel, item, given, listeners)
+  local listener = listeners[given.place]
+  local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
+  if slot < 0 then
+    error("a connection can't be taken over: " .. select(2, core.problem(slot)), 0)
   end
-  for _, told in ipairs(later) do
-    told.texts = shared
-    if told.what == "head" then loop.continueFrom(told.lastId)
-    elseif told.what == "away" then clients.away(told, listeners[told.place])
-    else arrival.parts[told.what](told, listeners) end
-  end
+  if arrival.places[given.place] then listener.take(slot, given)
+  elseif given.id then clients.connected(given, slot, listener) end
 end
 
-local function refuse(problem)
-  C.sync_next_say(SOCKET, "the next process: " .. problem, SAY_MS)
-  error("sync.start: upgrade: " .. problem, 0)
+-- Takes a text, or returns it: it is for when all clients have come.
+local function takeText(self, told, listeners)
+  if told.what == "clients" then
+    self.bySlot = {}
+    for _, client in ipairs(told.list) do self.bySlot[client.slot] = client end
+  elseif told.what == "kept" then
+    histories.receive(told)
+  elseif told.what == "topics" then
+    self.topics[#self.topics + 1] = told
+  elseif arrival.firsts[told.what] then
+    arrival.firsts[told.what](told, listeners)
+  else
+    return told
+  end
 end
 
 local function say(word)
@@ -171,23 +156,54 @@ local function say(word)
   if code < 0 then error("sync.start: upgrade: the process before has gone", 0) end
 end
 
--- A parcel, and the first that it says; or the texts of one of topics.
-local function receiveNext()
-  local parcel, item = receive(PARCEL_MS), core.item()
-  if C.sync_parcel_next(parcel, item) ~= 1 then error("what was handed over is nothing", 0) end
-  local head = decode(item)
-  if head.what ~= "topics" then return {parcel, head} end
-  local list = {head}
-  eachItem(parcel, function(following) list[#list + 1] = decode(following) end)
-  return nil, list
+-- The topics of a node's engine, which a parcel has told.
+local function takeTopics(self)
+  local list = self.topics
+  if not list[1] then return end
+  self.topics = {}
+  if not arrival.crossing then
+    error("the script doesn't join the cluster that this process is in", 0)
+  end
+  arrival.crossing.hear(list, say)
 end
 
---- Says that this process is ready, and waits for the parcel. A node whose engine is a server's has
--- more to do (lua/sync/upgrade/crossing.lua): it gets the socket and seconds, too.
-function arrival.await(_, _, sayTo, receiveFrom)
-  sayTo "ready"
-  local given = receiveFrom()
-  return given or error("the script doesn't join the cluster that this process is in", 0)
+-- From now on nobody is served.
+local function begin(self)
+  if arrival.crossing then arrival.crossing.stop() end
+  self.hasBegun, self.clock = true, os.clock()
+  collectgarbage "stop"
+end
+
+-- Takes what is handed over. From its head on nobody is served.
+local function takeAll(self, listeners)
+  local later, isWhole = {}, false
+  repeat
+    if arrival.crossing and not self.hasBegun then arrival.crossing.await(SOCKET) end
+    local parcel = receive(PARCEL_MS)
+    eachItem(parcel, function(item, type)
+      if type == C.SYNC_ITEM_CLIENT then
+        return takeClient(parcel, item, self.bySlot[item.value], listeners)
+      end
+      local told = takeText(self, decode(item), listeners)
+      if not told then return end
+      if told.what == "head" then begin(self) end
+      isWhole = isWhole or told.what == "end"
+      later[#later + 1] = told
+    end)
+    core.freeParcel(parcel)
+    takeTopics(self)
+  until isWhole
+  for _, told in ipairs(later) do
+    if told.what == "head" then loop.continueFrom(told.lastId)
+    elseif told.what == "away" then clients.away(told, listeners[told.place])
+    elseif told.what ~= "end" then arrival.parts[told.what](told, listeners) end
+  end
+  histories.forget()
+end
+
+local function refuse(problem)
+  C.sync_next_say(SOCKET, "the next process: " .. problem, SAY_MS)
+  error("sync.start: upgrade: " .. problem, 0)
 end
 
 --- Takes over; called when the script is loaded and could be run.
@@ -196,19 +212,18 @@ function arrival.finish(opened)
   if not arrival.isNext then return end
   local ok, listeners = pcall(match, opened)
   if not ok then refuse(listeners) end
-  if arrival.isTrial() then
-    say "ready"
-    os.exit(0)
+  if arrival.crossing and not arrival.isTrial() then
+    local isThere, problem = pcall(arrival.crossing.ready)
+    if not isThere then refuse(problem) end
   end
+  say "ready"
+  if arrival.isTrial() then os.exit(0) end
   for place, listener in pairs(arrival.places) do listeners[place] = listener end
-  local isThere, given = pcall(arrival.await, SOCKET, PARCEL_MS / 1000, say, receiveNext)
-  if not isThere then refuse(given) end
-  local clock = os.clock()
-  collectgarbage "stop" -- for as long as nobody is served
-  local done, problem = pcall(takeAll, given[1], given[2], listeners)
+  local taking = {clock = os.clock(), topics = {}, hasBegun = false}
+  local done, problem = pcall(takeAll, taking, listeners)
   collectgarbage "restart"
   if not done then refuse(tostring(problem)) end
-  say(("taken %.1f"):format(1000 * (os.clock() - clock)))
+  say(("taken %.1f"):format(1000 * (os.clock() - taking.clock)))
   -- Where the process before has died now, its clients are here alone.
   local said, why, _, isOver = core.hear(SOCKET, PARCEL_MS)
   if said ~= "go" and not isOver then

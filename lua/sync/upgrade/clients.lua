@@ -5,6 +5,7 @@
 local auth = require "sync.auth"
 local bundle = require "sync.upgrade.bundle"
 local failure = require "sync.failure"
+local histories = require "sync.upgrade.histories"
 local loop = require "sync.loop"
 local resume = require "sync.remoting.resume"
 
@@ -41,9 +42,9 @@ end
 
 --- What Lua has of a client.
 -- @tparam sync.Protocol client
--- @tparam table texts of events that sessions share: see `Session:pack`
+-- @tparam Teller teller of what sessions keep
 -- @treturn table
-function clients.pack(client, texts)
+function clients.pack(client, teller)
   local told = {id = client.id, address = client.address, port = client.port,
     transport = client.transport}
   if client._isAtDoor then
@@ -56,7 +57,10 @@ function clients.pack(client, texts)
   end
   if client.joined then bundle.put(told, "rooms", packJoined(client.joined)) end
   bundle.put(told, "data", clients.call(client, "onHandover"))
-  if client._session then told.session = client._session:pack(texts) end
+  if client._session then
+    told.session = client._session:pack()
+    teller:add(client._session)
+  end
   if client._calls then told.lastCall = client._calls.last end
   return told
 end
@@ -71,6 +75,7 @@ end
 
 local function restore(client, told, listener)
   if told.packed then bundle.unpack(told) end
+  if told.session then told.history = histories.of(told.session.token) end
   if told.user then auth.give(client, told.user, told.userEnds) end
   if client.slot ~= 0 then client.clients:add(client) end
   client:begin(listener, told)
@@ -80,7 +85,7 @@ local function restore(client, told, listener)
 end
 
 --- Makes a connection that was taken over the client that it was.
--- @tparam table told of `pack`, with events' texts in `told.texts`
+-- @tparam table told of `pack`
 -- @tparam number slot
 -- @tparam sync.Listener listener
 function clients.connected(told, slot, listener)

@@ -4,6 +4,7 @@
 --
 --     the next one                           the old one
 --     connects, says "ready"           ─►
+--                                      ◄─    what sessions keep
 --                                      ◄─    all topics that it hears
 --     hears them, says "heard"         ─►
 --                                      ◄─    a word, by the engine
@@ -30,16 +31,18 @@ local SEND_MS = 10000
 local ENGINE_SECONDS = 5 -- that the next process has to connect, and to hear topics
 local STILL_SECONDS = 0.5 -- that the engine has to answer while nothing goes on
 local MOST_TOPICS = 1000  -- in one item
-local CALM_SECONDS = 5    -- that clients are served until no call of the engine waits, at most
-local LOOK_SECONDS = 0.01
+local PARCEL_SECONDS = 60 -- until the process before goes on
 
 local crossing = {}
 
 -- The old process. What it does for an upgrade is a table with `fd`, of the socket to the next
--- process; `upgrade`, which that is for; `known`, topics of which that one knows; and `step`:
--- "told", "heard", "here" or "done".
+-- process; `known`, topics of which that one knows; `word`, by which that one hears this one; and
+-- `step`: "told" or, when it does, "done".
 
-local Crossing = {}
+local Crossing = {
+  --- That clients are served until no call of the engine waits, at most.
+  CALM_SECONDS = 5,
+}
 Crossing.__index = Crossing
 
 -- Topics of which the next process doesn't know.
@@ -65,23 +68,19 @@ local function tell(self, topics)
   if code < 0 then return "the next process can't be told: " .. select(2, core.problem(code)) end
 end
 
---- Begins, when the next process is ready.
--- @tparam table of the upgrade: `fd`
--- @tparam function done called when it hears all that this one hears; or with what is wrong
+--- Begins, when the next process waits for it.
+-- @tparam number fd
+-- @tparam function done called when it hears all that this one hears, each time; or with what is
+-- wrong
 -- @treturn string|nil what is wrong
-function Crossing:begin(of, done)
-  self.fd, self.known, self.done, self.still = of.fd, {}, done, false
+function Crossing:begin(fd, done)
+  self.fd, self.known, self.done, self.still = fd, {}, done, false
   return tell(self, fresh(self))
 end
 
--- Where calls of the engine take long, clients are served until they are answered.
-local function whenCalm(self, word, since)
-  if self.word ~= word then return end
-  if self.cluster.engine:pendingCalls() == 0 or C.sync_now() - since > CALM_SECONDS then
-    self.step = "done"
-    return self.done()
-  end
-  loop.startTimer(LOOK_SECONDS, 0, function() whenCalm(self, word, since) end)
+--- Whether calls of the engine wait for answers, which may take long.
+function Crossing:waits()
+  return self.cluster.engine:pendingCalls() > 0
 end
 
 -- The next process hears, of all that is published from now on. What was published before is on
@@ -92,7 +91,8 @@ local function isHere(self)
   engine:catchUp(function(ok, why)
     if self.word ~= word then return end
     if not ok then return self.done(("%s doesn't answer: %s"):format(engine.kind, why)) end
-    whenCalm(self, word, C.sync_now())
+    self.step = "done"
+    self.done()
   end)
 end
 
@@ -220,26 +220,24 @@ end
 -- @tparam sync.cluster cluster
 function crossing.arrive(cluster)
   local self = {cluster = cluster, engine = cluster.engine, held = cluster.held, topics = {}}
-  function arrival.await(socket, seconds, say, receive)
-    C.sync_freeze(handle, C.SYNC_FROZEN_CLIENTS)
-    local engine, isReadable = self.engine, false
-    await(self, engine.kind .. " isn't there, by which the nodes are linked", ENGINE_SECONDS,
-      function() return engine:isUp() end)
-    say "ready"
-    local watch = C.sync_watch_start(handle, socket, C.SYNC_READABLE)
-    loop.on(C.SYNC_WATCH, function(event) isReadable = isReadable or event.id == watch end)
-    while true do
-      await(self, "the process before has said nothing", seconds, function() return isReadable end)
-      isReadable = false
-      local parcel, topics = receive()
-      if not topics then
-        C.sync_watch_stop(handle, watch)
-        C.sync_freeze(handle, C.SYNC_FROZEN_NOT)
-        return parcel
-      end
-      hear(self, topics, say)
-    end
-  end
+  local isReadable, watch = false, nil
+  loop.on(C.SYNC_WATCH, function(event) isReadable = isReadable or event.id == watch end)
+  arrival.crossing = {
+    ready = function()
+      C.sync_freeze(handle, C.SYNC_FROZEN_CLIENTS)
+      await(self, self.engine.kind .. " isn't there, by which the nodes are linked", ENGINE_SECONDS,
+        function() return self.engine:isUp() end)
+    end,
+    await = function(socket)
+      watch = C.sync_watch_start(handle, socket, C.SYNC_READABLE)
+      await(self, "the process before has said nothing", PARCEL_SECONDS,
+        function() return isReadable end)
+      C.sync_watch_stop(handle, watch)
+      isReadable, watch = false, nil
+    end,
+    hear = function(told, say) hear(self, told, say) end,
+    stop = function() C.sync_freeze(handle, C.SYNC_FROZEN_NOT) end,
+  }
   arrival.afters[#arrival.afters + 1] = function()
     cluster.held = false
     if self.engine.keepTo then self.engine:keepTo(nil) end

@@ -61,8 +61,9 @@ end
 
 -- Returns only when it fails.
 local function replace(given, parcel, from, to)
+  local sum = C.sync_parcel_sum(parcel)
   check(C.sync_parcel_send(parcel, from, PATIENCE_MS), "what there is can't be told")
-  check(C.sync_next_say(from, ("%.0f"):format(C.sync_parcel_sum(parcel)), PATIENCE_MS), "its sum")
+  check(C.sync_next_say(from, ("%.0f"):format(sum), PATIENCE_MS), "its sum")
   log.info "upgrade: the parent becomes its next program"
   C.sync_log_flush(LOG_MS)
   C.sync_print_flush(LOG_MS)

@@ -1,8 +1,10 @@
 --- An upgrade: the next process is started, tried, and handed what this one has.
 --
 --     SIGUSR2 ─► start the next ─► it has loaded the script, and says "ready"
---       ─► nothing is read any more ─► handlers that wait end ─► a parcel ─► "taken MS" ─► "go"
+--       ─► what sessions keep, a little at each tick ─► of a node, what its engine hears
+--       ─► nothing is read any more ─► handlers that wait end ─► parcels ─► "taken MS" ─► "go"
 --
+-- Parcels are taken while the next one is filled: two cores share the work, for nobody is served.
 -- What this process hands over stays its own until "taken" was said, with the processor time that
 -- it took: whatever goes wrong before, the next process is killed, which has read nothing, and this
 -- one goes on. See docs/upgrade.md; the other side is lua/sync/upgrade/arrival.lua.
@@ -11,6 +13,7 @@
 local bundle = require "sync.upgrade.bundle"
 local clients = require "sync.upgrade.clients"
 local core = require "sync.core"
+local histories = require "sync.upgrade.histories"
 local latest = require "sync.remoting.latest"
 local log = require "sync.log"
 local loop = require "sync.loop"
@@ -20,12 +23,15 @@ local values = require "sync.cluster.values"
 local C, handle, now = core.C, core.handle, core.C.sync_now
 
 local TRIAL_SECONDS = 60  -- that the next process has to load its script
+local CALM_SECONDS = 2    -- that a moment is waited for in which nothing is under way
+local BRIEF_SECONDS = 0.01 -- that something may take which has begun since
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
 local KERNEL_SECONDS = 0.05 -- that the kernel has to give back what it reads
 local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
 local REST_SECONDS = 30   -- that answers have that are under way
 local BUNDLE = 256        -- clients whose texts are one
+local AHEAD = 64 * 1024   -- bytes of what sessions keep, in a tick
 local RELAY_SECONDS = 24 * 3600 -- that clients in TLS are passed on
 
 local upgrade = {
@@ -86,18 +92,37 @@ end
 
 upgrade.addText = addText
 
+local function addBundle(parcel, told)
+  local text = bundle.encode(told)
+  C.sync_parcel_text(parcel, text, #text)
+end
+
+local function addHistories(self, parcel)
+  local told = self.teller:take()
+  if told then addBundle(parcel, told) end
+end
+
+-- Sends what a parcel holds; it is empty then.
+local function send(self, parcel)
+  local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
+  if code < 0 then
+    error(core.hear(self.fd, 0) or
+      "the next process didn't take over: " .. select(2, core.problem(code)), 0)
+  end
+end
+
 -- What is told of a connection, or nil: those that are on their way out stay here.
-local function tell(self, slot, texts)
+local function tell(self, slot)
   local client, place = loop.clients[slot], listenerOf(self, slot)
   if not place or client and client.closing or C.sync_parcel_may(handle, slot) == 0 then return end
-  local told = client and clients.pack(client, texts) or {}
+  local told = client and clients.pack(client, self.teller) or {}
   told.slot, told.place = slot, place
   return told
 end
 
 local function addConnections(self, parcel, list)
-  local text = bundle.encode(list)
-  C.sync_parcel_text(parcel, text, #text)
+  addHistories(self, parcel)
+  addBundle(parcel, {what = "clients", list = list})
   for _, told in ipairs(list) do
     if C.sync_parcel_client(handle, parcel, told.slot) == 1 then
       self.slots[#self.slots + 1] = told.slot
@@ -107,37 +132,39 @@ local function addConnections(self, parcel, list)
   end
 end
 
-local function addAllConnections(self, parcel, texts)
+local function sendConnections(self, parcel)
   local list, slot = {}, C.sync_next_slot(handle, 0)
   while slot ~= 0 do
-    list[#list + 1] = tell(self, slot, texts)
+    list[#list + 1] = tell(self, slot)
     slot = C.sync_next_slot(handle, slot)
     if #list == BUNDLE or slot == 0 then
       addConnections(self, parcel, list)
+      send(self, parcel)
       list = {}
     end
   end
 end
 
-local function addAway(self, parcel, texts)
+local function addAway(self, parcel)
   for client in pairs(loop.away) do
-    local told = clients.pack(client, texts)
+    local told = clients.pack(client, self.teller)
     told.what, told.class = "away", getmetatable(client).className
     told.place = self.classes[getmetatable(client)]
     if told.place then addText(parcel, told, tostring(client)) end
   end
+  addHistories(self, parcel)
 end
 
-local function pack(self)
-  local parcel, texts = core.parcel(), {count = 0, list = {}}
+local function sendAll(self)
+  local parcel = self.parcel -- which is empty again
   addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
   for _, add in ipairs(upgrade.firsts) do add(self, parcel, addText) end
   if self.addFirst then self:addFirst(parcel, addText) end
-  addAllConnections(self, parcel, texts)
-  addAway(self, parcel, texts)
+  sendConnections(self, parcel)
+  addAway(self, parcel)
   for _, add in ipairs(upgrade.parts) do add(parcel, addText) end
-  addText(parcel, {what = "end", texts = texts.list}, "events")
-  return parcel
+  addText(parcel, {what = "end"}, "the end")
+  send(self, parcel)
 end
 
 -- Functions that add what there is before the clients to a parcel, and what else there is; that say
@@ -150,8 +177,8 @@ upgrade.crossing = false
 
 -- Handing over.
 
--- What still has to come to its end before anything is handed over, or nil.
-local function unrest(self)
+-- What has begun and waits for others, or nil.
+local function underWay()
   local away = upgrade.crossing and upgrade.crossing:unrest()
   if away then return away end
   for _, unrestOf in ipairs(upgrade.unrests) do
@@ -159,6 +186,12 @@ local function unrest(self)
     if why then return why end
   end
   if loop.waiting > 0 then return ("%d handlers wait (sync.waits)"):format(loop.waiting) end
+end
+
+-- What still has to come to its end before anything is handed over, or nil.
+local function unrest(self)
+  local why = underWay()
+  if why then return why end
   local slot = C.sync_next_slot(handle, 0)
   while slot ~= 0 do
     local client = C.sync_parcel_may(handle, slot) == 0 and loop.clients[slot]
@@ -213,18 +246,23 @@ end
 
 local function give(self)
   self.slots = {}
-  self.parcel = pack(self)
-  local parcel = self.parcel
-  local code = C.sync_parcel_send(parcel, self.fd, PATIENCE_MS)
-  if code < 0 then error("the parcel can't be sent: " .. select(2, core.problem(code)), 0) end
+  sendAll(self)
   local said, why = core.hear(self.fd, PATIENCE_MS)
   self.costThere = tonumber(said and said:match "^taken (%S+)$")
   if not self.costThere then
     error(said or "the next process didn't take over: " .. why, 0)
   end
-  code = C.sync_next_say(self.fd, "go", PATIENCE_MS)
-  if code < 0 then error("the next process has died", 0) end
+  if C.sync_next_say(self.fd, "go", PATIENCE_MS) < 0 then error("the next process has died", 0) end
 end
+
+-- Something has begun in the moment before nothing was read any more: what takes long is waited
+-- for while all is read.
+local function goesBack(self)
+  local time = now()
+  return time < self.calmUntil and time > self.frozenAt + BRIEF_SECONDS and underWay()
+end
+
+local awaitCalm
 
 -- The same when the engine of a node says nothing more either, and nothing is on its way.
 local function unrestAtEngine(self, crossing)
@@ -240,13 +278,18 @@ end
 local function handOver()
   local self, crossing = current, upgrade.crossing
   loop.between = nil
+  if goesBack(self) then
+    freeze(self, C.SYNC_FROZEN_NOT)
+    self.step = awaitCalm
+    return
+  end
   local why = unrest(self)
   if not why and crossing then why = unrestAtEngine(self, crossing) end
   if current ~= self then return end
   freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
   if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
-  if why and crossing then crossing:release() end
   if why then
+    if crossing then crossing:release() end
     if now() > self.quietUntil then fail(self, why) end
     return
   end
@@ -265,8 +308,69 @@ local function quieten(self)
   self.quietUntil = now() + QUIET_SECONDS
   latest.flush()
   clients.loseCalls()
-  loop.between = handOver
-  self.look = loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, function() loop.between = handOver end)
+  loop.between, self.step = handOver, handOver
+end
+
+-- What goes ahead of the clients.
+
+-- Adds to a parcel what some sessions keep. Returns false when all have been looked at.
+local function fill(self, parcel)
+  local teller, list = self.teller, self.sessions
+  while list[1] and teller.size < AHEAD do
+    local session = table.remove(list)
+    if not session.isOver then teller:add(session) end
+  end
+  local told = teller:take()
+  if told then addBundle(parcel, told) end
+  return told ~= nil
+end
+
+-- A moment in which nothing is under way costs nobody the time until that has come to its end.
+function awaitCalm()
+  local self = current
+  loop.between = nil
+  local crossing = upgrade.crossing
+  if now() < self.calmUntil and (underWay() or crossing and crossing:waits()) then return end
+  quieten(self)
+end
+
+local function beginCalm(self)
+  local seconds = upgrade.crossing and upgrade.crossing.CALM_SECONDS or CALM_SECONDS
+  self.step, self.calmUntil = awaitCalm, now() + seconds
+end
+
+-- Nothing is to be done until the next process has said something.
+local function idle() loop.between = nil end
+
+-- The engine of a node: the next process hears what this one hears.
+local function beginCrossing(self, crossing)
+  self.step = idle
+  local problem = crossing:begin(self.fd, function(trouble)
+    if current ~= self then return end
+    if trouble then return fail(self, trouble) end
+    if self.step == idle then beginCalm(self) end
+  end)
+  if problem then fail(self, problem) end
+end
+
+-- The next process takes some more, or has too much to take.
+local function goAhead()
+  local self = current
+  loop.between = nil
+  if not self.isFull and not fill(self, self.parcel) then
+    if upgrade.crossing then return beginCrossing(self, upgrade.crossing) end
+    beginCalm(self)
+    return awaitCalm()
+  end
+  local code = C.sync_parcel_send(self.parcel, self.fd, 0)
+  self.isFull = code < 0 and core.problem(code) == "EAGAIN"
+  if code < 0 and not self.isFull then fail(self, "the next process has died") end
+end
+
+local function beginAhead(self)
+  self.parcel, self.teller, self.sessions = core.parcel(), histories.teller(), histories.sessions()
+  loop.between, self.step = goAhead, goAhead
+  self.look = loop.startTimer(LOOK_SECONDS, LOOK_SECONDS, function() loop.between = self.step end)
 end
 
 local function heard(event)
@@ -275,18 +379,11 @@ local function heard(event)
   local said, why, isEarly = core.hear(self.fd, 0)
   if isEarly then return end
   local crossing = upgrade.crossing
-  if crossing and said == "ready" then
-    local problem = problemOf(crossing.begin, crossing, self, function(trouble)
-      if current ~= self then return end
-      if trouble then return fail(self, trouble) end
-      if not self.frozenAt then quieten(self) end
-    end)
-    return problem and fail(self, problem)
-  end
+  if crossing and said == "ready" then return beginAhead(self) end
   if crossing and said and crossing:hear(said) then return end
   C.sync_watch_stop(handle, self.watch)
   self.watch = nil
-  if said == "ready" then return quieten(self) end
+  if said == "ready" then return beginAhead(self) end
   fail(self, said or "the next process has ended before it was ready; its own log says why (" ..
     why .. ")")
 end

@@ -20,6 +20,7 @@ local C, handle, now = core.C, core.handle, core.C.sync_now
 local KILL = 9
 local HELLO_SECONDS = 10 -- that a worker has to say what it listens on
 local TRIAL_SECONDS = 60 -- that the new script has to load, as in lua/sync/upgrade/init.lua
+local WARM_SECONDS = 0.5 -- that the last one who has begun runs, until its code is compiled
 local STEP_SECONDS = 80  -- that a worker's hand-over may take, which has bounds of its own
 
 local parent = {}
@@ -64,7 +65,7 @@ end
 
 -- One after the other.
 
-local nextWorker
+local nextWhenWarm
 
 local function stepDone(self, problem)
   local worker = self.worker
@@ -78,7 +79,7 @@ local function stepDone(self, problem)
   else
     self.done = self.done + 1
   end
-  nextWorker(self)
+  nextWhenWarm(self)
 end
 
 local function step(self, worker)
@@ -100,12 +101,19 @@ local function step(self, worker)
 end
 
 -- Workers that are being started are of the new program and script anyway.
-function nextWorker(self)
-  self.at = self.at + 1
-  local worker = self.parent.list[self.at]
-  if not worker then return finish(self) end
-  if worker.process and worker.slot and loop.clients[worker.slot] then return step(self, worker) end
-  nextWorker(self)
+local function nextWorker(self)
+  local worker
+  repeat
+    self.at = self.at + 1
+    worker = self.parent.list[self.at]
+    if not worker then return finish(self) end
+  until worker.process and worker.slot and loop.clients[worker.slot]
+  step(self, worker)
+end
+
+-- Clients notice the more of an upgrade the more processes are cold at once.
+function nextWhenWarm(self)
+  wait(self, WARM_SECONDS, function() nextWorker(self) end)
 end
 
 -- The trial.
@@ -233,7 +241,7 @@ end
 --- The program before has begun one: it's the workers' turn.
 function parent.goOn(given)
   log.info "upgrade: the parent is its next program"
-  nextWorker(new(given))
+  nextWhenWarm(new(given))
 end
 
 --- What the program before has handed to this one: see lua/sync/upgrade/exec.lua.

@@ -1,5 +1,6 @@
 /* carry_test.c: connections that go on in another core, after each byte that they send.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -594,5 +595,59 @@ TEST(parcels_are_whole_or_none) {
     CHECK(sync_parcel_receive(&received, pair[1], 100) < 0);
     close(pair[0]);
     CHECK(sync_parcel_receive(&received, pair[1], 100) < 0);
+    close(pair[1]);
+}
+
+static void send_text(struct sync_parcel *parcel, int fd, const char *text) {
+    sync_parcel_text(parcel, text, strlen(text));
+    CHECK_INT(sync_parcel_send(parcel, fd, 1000), 0);
+}
+
+static void check_text(int fd, const char *text) {
+    struct sync_parcel *received = NULL;
+    struct sync_item item;
+    REQUIRE(sync_parcel_receive(&received, fd, 1000) == 0);
+    CHECK_INT(sync_parcel_next(received, &item), 1);
+    CHECK(item.length == strlen(text));
+    CHECK(memcmp(item.data, text, item.length) == 0);
+    CHECK_INT(sync_parcel_next(received, &item), 0);
+    sync_parcel_free(received);
+}
+
+/* One that was sent is empty, and is filled anew. */
+TEST(parcels_are_sent_one_after_the_other) {
+    int pair[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+    struct sync_parcel *parcel = sync_parcel_new();
+    send_text(parcel, pair[0], "one");
+    send_text(parcel, pair[0], "the other");
+    check_text(pair[1], "one");
+    check_text(pair[1], "the other");
+    sync_parcel_free(parcel);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* Where the other side has too much to take nobody waits, and nothing is lost. */
+TEST(parcels_wait_for_who_takes_none) {
+    int pair[2];
+    int sent = 0;
+    int32_t code = 0;
+    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+    struct sync_parcel *parcel = sync_parcel_new();
+    sync_parcel_text(parcel, "text", 4);
+    while (sent < 10000 && (code = sync_parcel_send(parcel, pair[0], 0)) == 0) {
+        sync_parcel_text(parcel, "text", 4);
+        sent++;
+    }
+    CHECK_INT(code, -EAGAIN);
+    CHECK(sent > 0);
+    check_text(pair[1], "text");
+    CHECK_INT(sync_parcel_send(parcel, pair[0], 0), 0);
+    for (int i = 0; i < sent; i++) {
+        check_text(pair[1], "text");
+    }
+    sync_parcel_free(parcel);
+    close(pair[0]);
     close(pair[1]);
 }

@@ -15,6 +15,7 @@ local fail, failAs = Operations.fail, Operations.failAs
 -- Codes of JetStream's errors.
 local NOT_READY = {[10008] = true, [10009] = true}
 local NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE, NAME_TAKEN = 10059, 10037, 10071, 10058
+local OVERLAP = 10065 -- of its subjects with another's, or with its own that another node makes now
 
 -- A stream has `engine`, `name`, `subject` (what its messages' subjects begin with), `most`
 -- (messages of each subject), `settings` (more of its configuration, in JSON), `replicas` (as
@@ -42,7 +43,7 @@ end
 
 -- Finds it, or makes it. Another node may do the same at the same time.
 local function prepare(engine, operation, self)
-  local wanted = self.most
+  local wanted, overlaps = self.most, 0
   while true do
     local answer = engine:api(operation, "STREAM.INFO", self.name, "")
     if answer.error and answer.error.err_code == NO_STREAM then
@@ -59,6 +60,8 @@ local function prepare(engine, operation, self)
       answer = engine:api(operation, "STREAM.UPDATE", self.name,
         configuration(self, found.num_replicas, found.max_age))
       if answer.error and not NOT_READY[answer.error.err_code] then failAs(answer.error) end
+    elseif err.err_code == OVERLAP and overlaps == 0 then
+      overlaps = 1
     elseif not NOT_READY[err.err_code] and err.err_code ~= NAME_TAKEN then
       failAs(err)
     end
