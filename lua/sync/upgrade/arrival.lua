@@ -201,9 +201,15 @@ local function takeAll(self, listeners)
   histories.forget()
 end
 
+-- This process ends. Clients that it has taken aren't read meanwhile: they aren't its own.
+local function giveUp(problem)
+  C.sync_freeze(handle, C.SYNC_FROZEN_ALL)
+  error("sync.start: upgrade: " .. problem, 0)
+end
+
 local function refuse(problem)
   C.sync_next_say(SOCKET, "the next process: " .. problem, SAY_MS)
-  error("sync.start: upgrade: " .. problem, 0)
+  giveUp(problem)
 end
 
 --- Takes over; called when the script is loaded and could be run.
@@ -227,7 +233,7 @@ function arrival.finish(opened)
   -- Where the process before has died now, its clients are here alone.
   local said, why, _, isOver = core.hear(SOCKET, PARCEL_MS)
   if said ~= "go" and not isOver then
-    error("sync.start: upgrade: the process before goes on: " .. (said or why), 0)
+    giveUp("the process before goes on: " .. (said or why))
   end
   C.sync_next_close(SOCKET)
   arrival.isNext = false

@@ -55,9 +55,9 @@ end
 
 local function finish(self)
   current, loop.between = nil, nil
-  if upgrade.crossing then upgrade.crossing:release() end
   if self.watch then C.sync_watch_stop(handle, self.watch) end
   for _, timer in pairs {self.trial, self.look} do loop.stopTimer(timer) end
+  if upgrade.crossing then upgrade.crossing:release() end
   C.sync_next_close(self.fd)
   if self.parcel then core.freeParcel(self.parcel) end
 end
