@@ -247,7 +247,7 @@ lint: deps-build-lint ## luacheck, clang-format, clang-tidy, floors, circles, li
 	@grep -q '"version": "$(VERSION)"' clients/js/package.json || { echo 'clients/js/package.json: its version is not $(VERSION), which VERSION says' >&2; false; }
 	@grep -q '^## $(VERSION)' CHANGELOG.md || { echo 'CHANGELOG.md: has nothing on $(VERSION), which VERSION says' >&2; false; }
 	@clang-format --dry-run -Werror $(shell find src spec bench -name '*.[ch]')
-	@clang-tidy --quiet $(shell find src -name '*.c') -- -std=c11 -D_GNU_SOURCE -iquote src -include stdint.h -include stddef.h $(LUA_CFLAGS) 2>/dev/null
+	@clang-tidy --quiet $(shell find src -name '*.c') -- -std=c11 -D_GNU_SOURCE -iquote src -include stdint.h -include stddef.h $(HOST_FLAGS) $(IO_FLAGS) 2>/dev/null
 
 # Installing
 

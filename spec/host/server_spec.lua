@@ -400,11 +400,15 @@ describe("server", function()
     it("only what --log=error lets through", function()
       local server = Program.start("--log=error", Process.file [[
         local sync = require "sync"
-        print(sync.enable("127.0.0.1", 0, sync.Protocol:extend("Quiet")).port)
+        local Quiet = sync.Protocol:extend("Quiet")
+        function Quiet:onData(data) self:send(data) end
+        print(sync.enable("127.0.0.1", 0, Quiet).port)
         io.flush()
         sync.start()
       ]])
       local client = connect(tonumber((server:expect("stdout", "(%d+)\n"))))
+      client:send "x"
+      assert.equal("x", client:receive(1)) -- it has begun, and heeds signals
       client:close()
       stop(server)
       assert.equal("", server:stderr())

@@ -60,6 +60,8 @@ function Nats.cluster()
   for i = 1, 3 do
     list[i] = Nats.start {arguments = {"--name", "n" .. i, "--cluster_name", "spec",
       "--cluster", routes[i], "--routes", table.concat(routes, ",")}}
+    -- One that can't have its second port ends, behind its first.
+    list[i].process:expect("stderr", "Listening for route connections")
     urls[i] = "127.0.0.1:" .. list[i].port
   end
   list.url = "nats://" .. table.concat(urls, ",")

@@ -36,6 +36,7 @@ local Process = {
 Process.__index = Process
 
 local running, files = {}, {}
+local given = {} -- ports
 
 --- The name of a file that is removed when the spec ends, holding `text` if there is one.
 function Process.file(text, suffix)
@@ -142,13 +143,15 @@ end
 
 --- A port for a server that is started again where it was. It lies below those that the
 -- system gives to outgoing connections: one of these may have the port meanwhile, or, when
--- nobody listens, even connect to itself.
+-- nobody listens, even connect to itself. None is given twice: the one who got it may not have
+-- it open yet.
 function Process.freePort()
   for _ = 1, 1000 do
-    local port = math.floor(20000 + 12000 * (socket.gettime() * 7919 % 1))
-    local listener = socket.bind("127.0.0.1", port)
+    local port = math.floor(20000 + 12000 * (socket.gettime() % 1 * 7919 % 1))
+    local listener = not given[port] and socket.bind("127.0.0.1", port)
     if listener then
       listener:close()
+      given[port] = true
       return port
     end
   end

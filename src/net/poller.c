@@ -52,10 +52,10 @@ static const struct backend *find(void) {
 static bool take_next(int error) {
     static char text[96];
     int i = 0;
-    while (backends[i] != chosen) {
+    while (backends[i] && backends[i] != chosen) {
         i++;
     }
-    if (!automatic || threads > 0 || !backends[i + 1]) {
+    if (!automatic || threads > 0 || !backends[i] || !backends[i + 1]) {
         return false;
     }
     snprintf(text, sizeof(text), "%s could not be opened: %s", chosen->name,

@@ -109,7 +109,7 @@ local function match(listeners)
   return list
 end
 
---- Functions that take what else was handed over, by `what`: of the table, and of all listeners;
+-- Functions that take what else was handed over, by `what`: of the table, and of all listeners;
 -- those of `firsts` before there are clients.
 arrival.parts, arrival.firsts = {}, {}
 

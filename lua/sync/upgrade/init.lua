@@ -262,7 +262,7 @@ local function goesBack(self)
   return time < self.calmUntil and time > self.frozenAt + BRIEF_SECONDS and underWay()
 end
 
-local awaitCalm
+local awaitCalm, handOver
 
 -- The same when the engine of a node says nothing more either, and nothing is on its way.
 local function unrestAtEngine(self, crossing)
@@ -275,7 +275,7 @@ local function unrestAtEngine(self, crossing)
   if not crossing:rests() then return "the engine is asked for something still" end
 end
 
-local function handOver()
+function handOver()
   local self, crossing = current, upgrade.crossing
   loop.between = nil
   if goesBack(self) then
@@ -287,7 +287,10 @@ local function handOver()
   if not why and crossing then why = unrestAtEngine(self, crossing) end
   if current ~= self then return end
   freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
-  if not why and C.sync_rests(handle) == 0 then why = "the kernel sends or receives still" end
+  if not why and C.sync_rests(handle) == 0 then
+    why = "the kernel sends or receives still"
+    loop.between = handOver -- its end is an event
+  end
   if why then
     if crossing then crossing:release() end
     if now() > self.quietUntil then fail(self, why) end

@@ -244,7 +244,7 @@ function parent.goOn(given)
   nextWhenWarm(new(given))
 end
 
---- What the program before has handed to this one: see lua/sync/upgrade/exec.lua.
+-- What the program before has handed to this one: see lua/sync/upgrade/exec.lua.
 parent.before, parent.take = exec.before, exec.take
 
 --- There is to be none.

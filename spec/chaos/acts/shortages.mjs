@@ -4,12 +4,13 @@ import {execFileSync} from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import {until} from "../../support/checks.mjs";
+import {inTime, until} from "../../support/checks.mjs";
 import {Probe} from "../probe.mjs";
 import {ROUNDS, effect, pick} from "./common.mjs";
 
 const PATIENCE = 30_000;
 const BANS = /the file of bans can't be written/;
+const WRITTEN = 1000; // ms until a ban's file is written, or isn't
 const LINES = 5000; // some 150 KB: more than a pipe holds, or the disk
 
 // Has a host write lines to its log.
@@ -114,10 +115,11 @@ async function withDisk({herald}, host, disk) {
     PATIENCE);
   await until("bans could not be written", async () => {
     if (BANS.test(read())) return true;
-    disk.fill();
+    disk.fill(); // but for what is left of the log's last block
     await ban(host);
+    const told = await inTime(() => BANS.test(read()), WRITTEN);
     disk.makeRoom();
-    return false;
+    return told;
   }, PATIENCE);
   const second = await ban(host);
   await until("the bans are written", () => fs.existsSync(host.bans) &&
