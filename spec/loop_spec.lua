@@ -14,6 +14,32 @@ describe("loop", function()
     assert.equal(0, loop.step())
   end)
 
+  it("runs apart: timers wait, but for those that begin meanwhile", function()
+    local fired = {}
+    local function note(name) return function() fired[#fired + 1] = name end end
+    local timers = {loop.startTimer(0, 0, note "once"), loop.startTimer(0.001, 0.001, note "often"),
+      loop.startTimer(0, 0, note "stopped"), loop.startTimer(60, 0, note "late")}
+    loop.early(function() loop.startTimer(0, 0, note "early") end)
+    loop.startTimer(0, 0, note "other")
+    local isBegun = false
+    local isDone = loop.runApart(function()
+      if not isBegun then
+        isBegun = true
+        loop.startTimer(0.02, 0, note "begun")
+      end
+      return fired[2]
+    end, 10)
+    assert.is_truthy(isDone)
+    assert.same({"early", "begun"}, fired)
+    assert.is_falsy(loop.runApart(function() return false end, 0.01))
+    loop.stopTimer(timers[3])
+    loop.catchUp()
+    loop.stopTimer(timers[2])
+    loop.stopTimer(timers[4])
+    table.sort(fired)
+    assert.same({"begun", "early", "often", "once", "other"}, fired)
+  end)
+
   it("counts clients", function()
     local before = loop.count
     local a = support.connect(support.protocol(), 2)

@@ -801,7 +801,7 @@ int32_t sync_answer_wait(const char *name);
 
 /* What both processes must know to understand each other: it changes with what parcels
  * hold, here and in lua/sync/upgrade/. */
-enum { SYNC_HANDOVER_FORMAT = 3 };
+enum { SYNC_HANDOVER_FORMAT = 4 };
 
 struct sync_parcel;
 enum sync_item_type {

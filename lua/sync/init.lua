@@ -281,8 +281,7 @@ end
 local function joinWorkers()
   if not sync.worker then return end
   local bus = require "sync.cluster.bus".open()
-  local isAlone = not cluster
-  if isAlone then sync.cluster:link(bus, sync.worker, arrival.hello and arrival.hello.node) end
+  if not cluster then sync.cluster:link(bus, sync.worker, arrival.hello and arrival.hello.node) end
   local function gone()
     if stopped then return end
     log.error("the workers' parent has gone: stopping")
@@ -295,12 +294,7 @@ local function joinWorkers()
   else
     bus:connect(PARENT, gone)
   end
-  if isAlone then
-    require "sync.upgrade.worker".attach(server)
-  else
-    bus:onUpgrade(function(said) bus:tellUpgraded {process = said.process,
-      problem = "a node of a cluster can't hand over yet: drain it instead"} end)
-  end
+  require "sync.upgrade.worker".attach(server)
   bus:onReload(reload.here, reload.renumber)
   reload.leaveTo(function(back, done) bus:askReload(back, done) end)
   local signals = {}
@@ -405,17 +399,23 @@ function sync.client(id)
   return loop.find(id) or cluster and cluster:distant(id)
 end
 
+-- The engine is a server's. The node may go on in the next process, or has been in the one before.
+local function joinByServer(node)
+  local nodes, crossing = require "sync.upgrade.node", require "sync.upgrade.crossing"
+  nodes.attach(node)
+  crossing.attach(node)
+  if not node.held then return end
+  nodes.arrive(node)
+  crossing.arrive(node)
+end
+
 -- The classes that are served already are the node's.
 local function joinCluster(node)
   cluster = node
   if package.loaded["sync.rooms.room"] then require "sync.rooms.nodes".begin(node) end
   panel.addSource("cluster", function() return node:state() end)
+  if node.engine.catchUp then joinByServer(node) end
   for _, class in ipairs(classes()) do cluster:addClass(class) end
-end
-
--- An upgrade hands over what is in this process; nodes of a cluster have more.
-upgrade.objections[1] = function()
-  if cluster then return "a node of a cluster can't hand over yet: drain it instead" end
 end
 
 local function usesRooms()
@@ -621,7 +621,9 @@ end
 -- `sync.listOf`, `sync.map`, `sync.server`, `sync.private`; `sync.near` says whom a member sees.
 local LAZY = {
   cluster = function()
-    return require "sync.cluster".new(nil, {onBegin = joinCluster})
+    return require "sync.cluster".new(nil, {onBegin = joinCluster, before = function()
+      return arrival.isNext and arrival.hello.node or nil
+    end})
   end,
   connect = function() return require "sync.remoting.client".connect end,
   Remote = function() return require "sync.remoting.remote" end,

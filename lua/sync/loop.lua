@@ -99,6 +99,9 @@ local isLate = false        -- it has
 local nextId = 0
 local byId                  -- clients, once somebody has looked for one
 local firing                -- the timer whose function was called last
+local isApart = false       -- the loop runs apart: see `loop.runApart`
+local isEarly = false       -- timers that are started now fire meanwhile
+local putOff = {}           -- timers and signals that have waited: {function, value}
 
 --- Gives a client a connection.
 function loop.seat(client, slot)
@@ -303,6 +306,13 @@ local function fired(id, late)
     timers[id] = nil
     timer.id = false
   end
+  if isApart and not timer.isEarly then
+    if not timer.isPutOff then
+      timer.isPutOff = true
+      putOff[#putOff + 1] = {timer = timer, value = late / 1e6}
+    end
+    return
+  end
   firing = timer
   timer.fn(late / 1e6)
 end
@@ -388,7 +398,8 @@ end)
 
 loop.on(C.SYNC_SIGNAL, function(event)
   local fn = loop.signals[event.id] -- nil when the signal was given back in this tick
-  if fn then fn(event.id) end
+  if not fn then return end
+  if isApart then putOff[#putOff + 1] = {fn = fn, value = event.id} else fn(event.id) end
 end)
 
 loop.on(C.SYNC_RESOLVED, resolved)
@@ -598,6 +609,47 @@ function loop.step()
   return math.max(0, batch)
 end
 
+--- Runs the loop for connections: between two ticks, or before it runs. Timers and signals wait
+-- for `loop.catchUp`, but for timers that begin in it, or in `loop.early`.
+-- @tparam function isDone looked at between its ticks: it ends when that is true
+-- @tparam number seconds that it takes at most
+-- @treturn boolean whether it's done
+function loop.runApart(isDone, seconds)
+  local wasRunning, due = loop.running, C.sync_now() + seconds
+  local wasEarly = isEarly
+  isApart, isEarly = true, true
+  local alarm = loop.startTimer(seconds, 0, function() end)
+  while not isDone() and C.sync_now() < due do runGuarded(1, 1) end
+  loop.stopTimer(alarm)
+  isApart, isEarly, isBetween = false, wasEarly, true
+  loop.running = wasRunning
+  return isDone()
+end
+
+--- Calls a function whose timers also fire while the loop runs apart.
+-- @return what it returns
+function loop.early(fn, ...)
+  isEarly = true
+  local result, problem = fn(...)
+  isEarly = false
+  return result, problem
+end
+
+--- What has waited while the loop ran apart happens now.
+function loop.catchUp()
+  local list = putOff
+  putOff = {}
+  for _, each in ipairs(list) do
+    local timer = each.timer
+    if not timer then
+      loop.guard("a signal's handler", each.fn, each.value)
+    elseif timer.isPutOff then -- nobody has stopped it
+      timer.isPutOff = nil
+      loop.guard("a timer", timer.fn, each.value)
+    end
+  end
+end
+
 --- Whether `loop.stop` was called and clients are still on their way out.
 function loop.isStopping()
   return stopping
@@ -627,7 +679,7 @@ end
 function loop.startTimer(delay, interval, fn)
   local id = C.sync_timer_start(handle, delay * 1000, interval * 1000)
   if id < 0 then error("timer: " .. select(2, core.problem(id)), 2) end
-  local timer = {id = id, fn = fn, once = interval == 0}
+  local timer = {id = id, fn = fn, once = interval == 0, isEarly = isEarly}
   timers[id] = timer
   return timer
 end
@@ -635,11 +687,13 @@ end
 --- Stops all timers.
 function loop.stopTimers()
   local list = {}
+  putOff = {}
   for _, timer in pairs(timers) do list[#list + 1] = timer end
   for _, timer in ipairs(list) do loop.stopTimer(timer) end
 end
 
 function loop.stopTimer(timer)
+  if timer.isPutOff then timer.isPutOff = nil end
   if timer.id then
     timers[timer.id] = nil
     C.sync_timer_stop(handle, timer.id)

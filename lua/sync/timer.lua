@@ -56,7 +56,7 @@ end
 --- Whether the timer will still fire.
 -- @treturn boolean
 function Timer:isRunning()
-  return self.timer.id ~= false
+  return self.timer.id ~= false or self.timer.isPutOff == true
 end
 
 return Timer

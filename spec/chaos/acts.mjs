@@ -9,12 +9,12 @@ import {kill, killWorker, stopParent, stopServer} from "./acts/processes.mjs";
 import {fillDisk, stopLogReader, takeFiles} from "./acts/shortages.mjs";
 import {badReload, badUpgrade, reload, upgrade} from "./acts/versions.mjs";
 
-const all = {churn, cut, stopClients, holdNetwork, cutNetwork, slowNetwork, reload, badReload, stopServer, kill,
-  jumpClock, fillDisk, takeFiles};
+const all = {churn, cut, stopClients, holdNetwork, cutNetwork, slowNetwork, reload, badReload, upgrade, badUpgrade,
+  stopServer, kill, jumpClock, fillDisk, takeFiles};
 const ofNodes = {...all, driftNodeClock, cutEngine, killEngine, stopEngine, holdEngine, slowEngine, isolateNode,
   freezeNode};
 
-export const single = {...all, driftClock, stopLogReader, upgrade, badUpgrade};
-export const workers = {...all, driftClock, killWorker, stopParent, upgrade, badUpgrade};
+export const single = {...all, driftClock, stopLogReader};
+export const workers = {...all, driftClock, killWorker, stopParent};
 export const redis = ofNodes;
 export const nats = ofNodes;

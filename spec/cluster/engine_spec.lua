@@ -105,6 +105,26 @@ for _, kind in ipairs(kinds.names) do
       end
     end)
 
+    it("catches up with what was published, if its connection can't be handed over", function()
+      if kind == "memory" or kind == "bus" then return end
+      local from = open()
+      local to, seen = open()
+      to:subscribe "room"
+      assert.is_true(ask(to, "settle"))
+      for round = 1, 20 do
+        for i = 1, 50 do from:publish("room", ("%d %d"):format(round, i)) end
+        assert.is_true(ask(from, "catchUp"))
+        assert.is_true(ask(to, "catchUp"))
+        assert.equal(50 * round, #seen.messages)
+      end
+      local answer = begin(from, "get", "key")
+      assert.is_true(from:pendingCalls() > 0)
+      wait(function() return answer.n end)
+      assert.equal(0, from:pendingCalls())
+      from:close()
+      assert.same({nil, "away"}, {ask(from, "catchUp")})
+    end)
+
     it("tells all who ask whether what is subscribed to stands, or why not", function()
       local engine = open()
       local answers = {}

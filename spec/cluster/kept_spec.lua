@@ -263,5 +263,21 @@ for _, kind in ipairs(kinds.names) do
       mine:close()
       theirs:close()
     end)
+
+    it("goes on in the next process, with ids that aren't written yet", function()
+      local before, after = Roll.open(open(), "one.1"), Roll.open(open(), "one.1")
+      before:add "first"
+      wait(function() return #ask(after, "read", "one.1") == 1 and before.writing == 0 end)
+      before:add "second"
+      before:remove "first"
+      local told = before:pack()
+      before:close()
+      after:goOn(told)
+      wait(function()
+        local list = ask(after, "read", "one.1")
+        return #list == 1 and list[1] == "second"
+      end)
+      after:close()
+    end)
   end)
 end

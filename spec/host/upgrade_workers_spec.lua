@@ -369,13 +369,6 @@ describe("an upgrade of workers", function()
     expectAll(clients, places, "one", 2)
   end)
 
-  it("is refused by nodes of a cluster", function()
-    local server = serve("sync.cluster 'redis://127.0.0.1:1'\n" .. SCRIPT)
-    local code, said = upgrade(server)
-    assert.equal(1, code)
-    assert.is_truthy(said:find("a node of a cluster can't hand over yet", 1, true), said)
-  end)
-
   it("tells systemd", function()
     local name = ("sync-spec-%d"):format(Process.freePort())
     local fd = core.C.sync_answer_wait(name)

@@ -5,7 +5,8 @@
 --       [TLS=200]
 --
 -- With WORKERS=N in the environment the server is a parent of N workers, which all clients share:
--- rooms have members on each, sessions come back to any, and sync.shared counts messages.
+-- rooms have members on each, sessions come back to any, and sync.shared counts messages. With
+-- CLUSTER=URL it, or each of its workers, is a node.
 --
 -- Of the WebSockets half compress, and an eighth of those without TLS have sessions, which lose
 -- their connections and resume; every fiftieth client reads slowly what the server has much of; all
@@ -22,7 +23,7 @@ local seconds, times, streams, websockets, tls = ...
 seconds, times = tonumber(seconds or 60), tonumber(times or 10)
 streams, websockets, tls = streams or "1000", websockets or "800", tls or "200"
 
-local workers = os.getenv "WORKERS"
+local workers, cluster = os.getenv "WORKERS", os.getenv "CLUSTER"
 local MEMBERS, EACH = 20, 50         -- as in load.h
 local FLOOD, FLOOD_BYTES = 24, 16000
 
@@ -120,6 +121,7 @@ local function run(number)
   local path = Process.file(SERVER:format(rooms, EACH, FLOOD, FLOOD_BYTES, port, sessions, tlsPort,
     tlsPort, certificate()), ".lua")
   local words = {"--watchdog=10", path} -- a busy machine is no error
+  if cluster then table.insert(words, 1, "--cluster=" .. cluster) end
   if workers then table.insert(words, 1, "--workers=" .. workers) end
   local server = Program.start(unpack(words))
   server:expect("stderr", "Game listens on")

@@ -421,7 +421,7 @@ function cli.main(given)
   end
   require "sync.limit".begin(processes)
   for _, option in ipairs(given) do
-    local code = apply(option[1], option[2])
+    local code = option[1] ~= "cluster" and apply(option[1], option[2])
     if code then return code end
   end
   if not script and not wanted.execute then
@@ -434,9 +434,12 @@ function cli.main(given)
   if script and os.getenv "SYNC_TAKES_OVER" and not wanted.check and not wanted.ruffle then
     require "sync.upgrade.arrival".begin()
   end
+  -- Behind that: a node may go on.
+  local code = wanted.cluster and apply("cluster", wanted.cluster)
+  if code then return code end
   if script and wanted.check then return check(script) end
   if script and wanted.ruffle then return printRuffle(script) end
-  local code = script and runScript(script) or 0
+  code = script and runScript(script) or 0
   if wanted["jit-report"] then printReport() end
   code = checkServed(code, script or "-e CODE")
   return code == 0 and require "sync.loop".exitCode or code

@@ -12,14 +12,16 @@ local carried = {}
 --- What the next process is told before it loads its script: for `Cluster:link`.
 -- @tparam sync.cluster cluster
 function carried.begin(cluster)
-  return {epoch = cluster.epoch, lastStream = cluster.streams.last + SPARE}
+  local engine = cluster.engine
+  return {epoch = cluster.epoch, lastStream = cluster.streams.last + SPARE, number = cluster.node,
+    kind = engine.kind, server = engine.server and engine:server()}
 end
 
 local function packPeers(cluster)
   local list = {}
   for _, peer in pairs(cluster.nodes) do
     list[#list + 1] = {number = peer.number, epoch = peer.epoch, before = peer.before,
-      alive = peer.alive, counts = peer.counts, streams = peer.streams}
+      alive = peer.alive, byes = peer.byes, counts = peer.counts, streams = peer.streams}
   end
   return list
 end
@@ -28,8 +30,10 @@ end
 -- @tparam sync.cluster cluster
 -- @tparam table begun of `begin`
 -- @treturn table
--- @raise when so many topics have come meanwhile that the ids aren't enough
+-- @raise when so many topics have come meanwhile that the ids aren't enough, or the node had to
+-- take another number
 function carried.pack(cluster, begun)
+  if cluster.node ~= begun.number then error("the node has another number now", 0) end
   if cluster.streams.last > begun.lastStream then
     error("too many rooms were made meanwhile", 0)
   end
@@ -43,7 +47,7 @@ function carried.unpack(cluster, told)
   cluster.journal.lastSid, cluster.handover.lastQuestion = told.lastSid, told.lastQuestion
   for _, each in ipairs(told.peers) do
     local peer = cluster:meet(each.number, each.epoch, {epoch = each.before})
-    peer.alive, peer.counts, peer.streams = each.alive, each.counts, each.streams
+    for _, name in ipairs {"alive", "byes", "counts", "streams"} do peer[name] = each[name] end
   end
 end
 

@@ -30,6 +30,9 @@
 --     ask(name, done, …)      does one of the nine operations: its arguments are in their order
 --     isUp(), unsent(topic), shut()
 --
+-- An engine whose connection can't be handed to the next process of an upgrade (docs/upgrade.md)
+-- has `pendingCalls()`, how many operations wait for an answer; and `catchUp(done)`: see there.
+--
 -- @classmod sync.cluster.engine
 
 local Class = require "sync.class"
@@ -337,12 +340,13 @@ function Engine:tellLater(done, ...)
   self.later = list
   list[#list + 1] = {done, select("#", ...), ...}
   if #list > 1 then return end
-  self.clock.startTimer(0, 0, function()
+  local timer = self.clock.startTimer(0, 0, function()
     self.later = nil
     for _, call in ipairs(list) do
       self:guard("an answer", call[1], unpack(call, 3, 2 + call[2]))
     end
   end)
+  timer.isEarly = true -- an answer waits for no timers of the application
 end
 
 return Engine

@@ -32,6 +32,7 @@ local clock = require "sync.cluster.clock"
 local core = require "sync.core"
 local event = require "sync.cluster.event"
 local frame = require "sync.cluster.frame"
+local held = require "sync.cluster.held"
 local log = require "sync.log"
 local loop = require "sync.loop"
 
@@ -57,8 +58,9 @@ local Cluster = Class:extend("Cluster")
 
 --- Makes a node, or what may become one.
 -- @tparam sync.cluster.engine|nil engine nil: it is alone, until `open` or `link`
--- @tparam[opt] table given `number` (of the node; nil: one that no other has), `clock`, and
--- `onBegin`, a function that is called with the node when it is one
+-- @tparam[opt] table given `number` (of the node; nil: one that no other has), `clock`,
+-- `onBegin`, a function that is called with the node when it is one, and `before`, one that `open`
+-- asks for what `link` is to know of the process before
 -- @treturn sync.cluster
 function cluster.new(engine, given)
   given = given or {}
@@ -66,6 +68,8 @@ function cluster.new(engine, given)
   self = Cluster:new {
     --- What carries messages; false while this process is alone.
     engine = false,
+    --- What the engine hears until this process goes on for another, and is asked for; or false.
+    held = false,
     --- This node's number; 0 while it is alone.
     node = 0,
     --- Messages of other nodes that were lost on their way here.
@@ -78,6 +82,7 @@ function cluster.new(engine, given)
     epoch = 0,      -- tells this process's life as a node from others'
     clock = given.clock or clock,
     onBegin = given.onBegin or function() end,
+    before = given.before or function() end,
     sets = {},      -- by topic that this node hears of; false where there is no set
     classes = {},   -- by name
     rooms = {said = function() end, changed = function() end}, -- who hears about rooms
@@ -398,6 +403,16 @@ function Cluster:distant(id)
   return peer and peer.alive and Distant.new(self, id, number) or nil
 end
 
+--- The topics that it hears.
+-- @treturn table a list
+function Cluster:topics()
+  local list = {}
+  for topic in pairs(self.sets) do
+    if topic:byte() ~= PLUS then list[#list + 1] = topic end
+  end
+  return list
+end
+
 --- What operators want to know of this node.
 -- @treturn table `node`, `worker`, `others` (nodes that are alive), `isUp`, `lost`, `dropped`,
 -- `unsent` (bytes that wait for the engine)
@@ -440,7 +455,7 @@ function Cluster:link(engine, number, before)
   self.journal = Journal.new(self)
   self.handover = Handover.new(self)
   self:subscribe(EVERYBODY, false)
-  takeNumber(self, number or 1 + core.randomNumber(MOST_NODES))
+  takeNumber(self, number or before and before.number or 1 + core.randomNumber(MOST_NODES))
   if not number then keepNumber(self) end
   self.beatTimer = self.clock.startTimer(BEAT_SECONDS, BEAT_SECONDS, function() onBeat(self) end)
   loop.beforeLinksClose(function() self:stop() end)
@@ -478,9 +493,17 @@ function Cluster:open(url)
     return nil, ("%s is no URL of an engine: there are redis://HOST and nats://HOST")
       :format(tostring(url):gsub("//[^@/]*@", "//…@"))
   end
-  local engine, problem = require(module).open(url)
+  local before = self.before()
+  local engine, problem = loop.early(require(module).open, url)
   if not engine then return nil, problem end
-  self:link(engine)
+  if before then
+    if before.kind ~= engine.kind then
+      return nil, ("an upgrade can't move a node from %s to %s"):format(before.kind, engine.kind)
+    end
+    self.held = held.begin(engine)
+    if before.server then engine:keepTo(before.server) end
+  end
+  self:link(engine, nil, before)
   return self
 end
 

@@ -35,7 +35,7 @@ function Roll.open(engine, token, time)
     buckets = {},         -- ids, as keys
     changed = {},         -- buckets that are to be written
     writing = 0,          -- values on their way
-    isListed = false, timer = false}
+    isListed = false, written = false, timer = false}
 end
 
 local split -- texts of lines
@@ -144,6 +144,18 @@ end
 function Roll:rename(token)
   self.token, self.isListed = token, false
   writeAll(self)
+end
+
+--- What the next process of the node has to know, while nothing is being written.
+function Roll:pack()
+  return {buckets = self.buckets, changed = self.changed, isListed = self.isListed,
+    count = self.count, written = self.written}
+end
+
+--- Goes on with that.
+function Roll:goOn(told)
+  for name, value in pairs(told) do self[name] = value end
+  if next(self.changed) ~= nil then flushLater(self, FLUSH_SECONDS) end
 end
 
 --- To be called now and then: what the engine would forget is written again.

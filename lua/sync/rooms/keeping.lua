@@ -85,15 +85,12 @@ end
 
 --- What the next process of this node has to know, but for the rooms; false: nothing is kept.
 function keeping.pack()
-  return store and {lease = store.lease:pack(), buckets = store.roll.buckets,
-    isListed = store.roll.isListed, count = store.roll.count}
+  return store and {lease = store.lease:pack(), roll = store.roll:pack()}
 end
 
 --- Goes on with that: the lease holds as it did.
 function keeping.unpack(told)
-  local begun = keeping.start(told.lease)
-  local roll = begun.roll
-  roll.buckets, roll.isListed, roll.count = told.buckets, told.isListed, told.count
+  keeping.start(told.lease).roll:goOn(told.roll)
 end
 
 --- A room that was kept in the process before goes on.

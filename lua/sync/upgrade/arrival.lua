@@ -120,6 +120,11 @@ arrival.afters = {}
 -- and `take(slot, told)`.
 arrival.places = {}
 
+--- What a node of a cluster does about its engine (lua/sync/upgrade/crossing.lua): `ready()`,
+-- called before this process is; `await(socket)`, before a parcel comes; `hear(told, say)`, of
+-- topics; and `stop()`, when clients come. Or false.
+arrival.crossing = false
+
 local function takeClient(parcel, item, given, listeners)
   local listener = listeners[given.place]
   local slot = C.sync_parcel_take(handle, parcel, item, listener.id)
@@ -137,6 +142,8 @@ local function takeText(self, told, listeners)
     for _, client in ipairs(told.list) do self.bySlot[client.slot] = client end
   elseif told.what == "kept" then
     histories.receive(told)
+  elseif told.what == "topics" then
+    self.topics[#self.topics + 1] = told
   elseif arrival.firsts[told.what] then
     arrival.firsts[told.what](told, listeners)
   else
@@ -144,10 +151,34 @@ local function takeText(self, told, listeners)
   end
 end
 
+local function say(word)
+  local code = C.sync_next_say(SOCKET, word, SAY_MS)
+  if code < 0 then error("sync.start: upgrade: the process before has gone", 0) end
+end
+
+-- The topics of a node's engine, which a parcel has told.
+local function takeTopics(self)
+  local list = self.topics
+  if not list[1] then return end
+  self.topics = {}
+  if not arrival.crossing then
+    error("the script doesn't join the cluster that this process is in", 0)
+  end
+  arrival.crossing.hear(list, say)
+end
+
+-- From now on nobody is served.
+local function begin(self)
+  if arrival.crossing then arrival.crossing.stop() end
+  self.hasBegun, self.clock = true, os.clock()
+  collectgarbage "stop"
+end
+
 -- Takes what is handed over. From its head on nobody is served.
 local function takeAll(self, listeners)
   local later, isWhole = {}, false
   repeat
+    if arrival.crossing and not self.hasBegun then arrival.crossing.await(SOCKET) end
     local parcel = receive(PARCEL_MS)
     eachItem(parcel, function(item, type)
       if type == C.SYNC_ITEM_CLIENT then
@@ -155,14 +186,12 @@ local function takeAll(self, listeners)
       end
       local told = takeText(self, decode(item), listeners)
       if not told then return end
-      if told.what == "head" then
-        self.clock = os.clock()
-        collectgarbage "stop"
-      end
+      if told.what == "head" then begin(self) end
       isWhole = isWhole or told.what == "end"
       later[#later + 1] = told
     end)
     core.freeParcel(parcel)
+    takeTopics(self)
   until isWhole
   for _, told in ipairs(later) do
     if told.what == "head" then loop.continueFrom(told.lastId)
@@ -172,14 +201,15 @@ local function takeAll(self, listeners)
   histories.forget()
 end
 
-local function refuse(problem)
-  C.sync_next_say(SOCKET, "the next process: " .. problem, SAY_MS)
+-- This process ends. Clients that it has taken aren't read meanwhile: they aren't its own.
+local function giveUp(problem)
+  C.sync_freeze(handle, C.SYNC_FROZEN_ALL)
   error("sync.start: upgrade: " .. problem, 0)
 end
 
-local function say(word)
-  local code = C.sync_next_say(SOCKET, word, SAY_MS)
-  if code < 0 then error("sync.start: upgrade: the process before has gone", 0) end
+local function refuse(problem)
+  C.sync_next_say(SOCKET, "the next process: " .. problem, SAY_MS)
+  giveUp(problem)
 end
 
 --- Takes over; called when the script is loaded and could be run.
@@ -188,10 +218,14 @@ function arrival.finish(opened)
   if not arrival.isNext then return end
   local ok, listeners = pcall(match, opened)
   if not ok then refuse(listeners) end
+  if arrival.crossing and not arrival.isTrial() then
+    local isThere, problem = pcall(arrival.crossing.ready)
+    if not isThere then refuse(problem) end
+  end
   say "ready"
   if arrival.isTrial() then os.exit(0) end
   for place, listener in pairs(arrival.places) do listeners[place] = listener end
-  local taking = {clock = os.clock()}
+  local taking = {clock = os.clock(), topics = {}, hasBegun = false}
   local done, problem = pcall(takeAll, taking, listeners)
   collectgarbage "restart"
   if not done then refuse(tostring(problem)) end
@@ -199,11 +233,11 @@ function arrival.finish(opened)
   -- Where the process before has died now, its clients are here alone.
   local said, why, _, isOver = core.hear(SOCKET, PARCEL_MS)
   if said ~= "go" and not isOver then
-    error("sync.start: upgrade: the process before goes on: " .. (said or why), 0)
+    giveUp("the process before goes on: " .. (said or why))
   end
   C.sync_next_close(SOCKET)
   arrival.isNext = false
-  for _, listener in ipairs(arrival.hello.node and {} or listeners) do listener:own() end
+  for _, listener in ipairs(core.worker and {} or listeners) do listener:own() end
   for _, fn in ipairs(arrival.afters) do fn() end
 end
 

@@ -1,7 +1,7 @@
 --- An upgrade: the next process is started, tried, and handed what this one has.
 --
 --     SIGUSR2 ─► start the next ─► it has loaded the script, and says "ready"
---       ─► what sessions keep, a little at each tick
+--       ─► what sessions keep, a little at each tick ─► of a node, what its engine hears
 --       ─► nothing is read any more ─► handlers that wait end ─► parcels ─► "taken MS" ─► "go"
 --
 -- Parcels are taken while the next one is filled: two cores share the work, for nobody is served.
@@ -27,6 +27,7 @@ local CALM_SECONDS = 2    -- that a moment is waited for in which nothing is und
 local BRIEF_SECONDS = 0.01 -- that something may take which has begun since
 local QUIET_SECONDS = 1   -- that handlers have to come to their end, while nothing is read
 local LOOK_SECONDS = 0.005
+local KERNEL_SECONDS = 0.05 -- that the kernel has to give back what it reads
 local PATIENCE_MS = 10000 -- for a parcel to be taken; after which the watchdog tells of it, too
 local REST_SECONDS = 30   -- that answers have that are under way
 local BUNDLE = 256        -- clients whose texts are one
@@ -56,6 +57,7 @@ local function finish(self)
   current, loop.between = nil, nil
   if self.watch then C.sync_watch_stop(handle, self.watch) end
   for _, timer in pairs {self.trial, self.look} do loop.stopTimer(timer) end
+  if upgrade.crossing then upgrade.crossing:release() end
   C.sync_next_close(self.fd)
   if self.parcel then core.freeParcel(self.parcel) end
 end
@@ -156,6 +158,7 @@ end
 local function sendAll(self)
   local parcel = self.parcel -- which is empty again
   addText(parcel, {what = "head", lastId = loop.lastId()}, "the head")
+  for _, add in ipairs(upgrade.firsts) do add(self, parcel, addText) end
   if self.addFirst then self:addFirst(parcel, addText) end
   sendConnections(self, parcel)
   addAway(self, parcel)
@@ -164,14 +167,20 @@ local function sendAll(self)
   send(self, parcel)
 end
 
--- Functions that add what else there is to a parcel; that say what has to come to its end before,
--- or nil; and that add to what the next process is told before it loads its script.
-upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}
+-- Functions that add what there is before the clients to a parcel, and what else there is; that say
+-- what has to come to its end before, or nil; and that add to what the next process is told before
+-- it loads its script.
+upgrade.firsts, upgrade.parts, upgrade.unrests, upgrade.hellos = {}, {}, {}, {}
+
+-- What a node of a cluster does about its engine: see lua/sync/upgrade/crossing.lua; or false.
+upgrade.crossing = false
 
 -- Handing over.
 
 -- What has begun and waits for others, or nil.
 local function underWay()
+  local away = upgrade.crossing and upgrade.crossing:unrest()
+  if away then return away end
   for _, unrestOf in ipairs(upgrade.unrests) do
     local why = unrestOf()
     if why then return why end
@@ -220,6 +229,7 @@ end
 local function leave(self)
   if not self.addFirst then systemd.tell(("MAINPID=%d"):format(self.process)) end
   letGo(self)
+  if upgrade.crossing then upgrade.crossing:leave() end
   local process, count = self.process, #self.slots
   finish(self)
   C.sync_freeze(handle, C.SYNC_FROZEN_NOT)
@@ -254,8 +264,19 @@ end
 
 local awaitCalm, handOver
 
+-- The same when the engine of a node says nothing more either, and nothing is on its way.
+local function unrestAtEngine(self, crossing)
+  local why = crossing:rest()
+  if current ~= self then return end -- it has failed meanwhile
+  why = why or unrest(self)
+  if why then return why end
+  freeze(self, self.frozen)
+  loop.runApart(function() return C.sync_rests(handle) == 1 end, KERNEL_SECONDS)
+  if not crossing:rests() then return "the engine is asked for something still" end
+end
+
 function handOver()
-  local self = current
+  local self, crossing = current, upgrade.crossing
   loop.between = nil
   if goesBack(self) then
     freeze(self, C.SYNC_FROZEN_NOT)
@@ -263,12 +284,15 @@ function handOver()
     return
   end
   local why = unrest(self)
+  if not why and crossing then why = unrestAtEngine(self, crossing) end
+  if current ~= self then return end
   freeze(self, why and C.SYNC_FROZEN_CLIENTS or self.frozen)
   if not why and C.sync_rests(handle) == 0 then
     why = "the kernel sends or receives still"
     loop.between = handOver -- its end is an event
   end
   if why then
+    if crossing then crossing:release() end
     if now() > self.quietUntil then fail(self, why) end
     return
   end
@@ -308,8 +332,28 @@ end
 function awaitCalm()
   local self = current
   loop.between = nil
-  if underWay() and now() < self.calmUntil then return end
+  local crossing = upgrade.crossing
+  if now() < self.calmUntil and (underWay() or crossing and crossing:waits()) then return end
   quieten(self)
+end
+
+local function beginCalm(self)
+  local seconds = upgrade.crossing and upgrade.crossing.CALM_SECONDS or CALM_SECONDS
+  self.step, self.calmUntil = awaitCalm, now() + seconds
+end
+
+-- Nothing is to be done until the next process has said something.
+local function idle() loop.between = nil end
+
+-- The engine of a node: the next process hears what this one hears.
+local function beginCrossing(self, crossing)
+  self.step = idle
+  local problem = crossing:begin(self.fd, function(trouble)
+    if current ~= self then return end
+    if trouble then return fail(self, trouble) end
+    if self.step == idle then beginCalm(self) end
+  end)
+  if problem then fail(self, problem) end
 end
 
 -- The next process takes some more, or has too much to take.
@@ -317,7 +361,8 @@ local function goAhead()
   local self = current
   loop.between = nil
   if not self.isFull and not fill(self, self.parcel) then
-    self.step, self.calmUntil = awaitCalm, now() + CALM_SECONDS
+    if upgrade.crossing then return beginCrossing(self, upgrade.crossing) end
+    beginCalm(self)
     return awaitCalm()
   end
   local code = C.sync_parcel_send(self.parcel, self.fd, 0)
@@ -336,6 +381,9 @@ local function heard(event)
   if not self or event.id ~= self.watch then return end
   local said, why, isEarly = core.hear(self.fd, 0)
   if isEarly then return end
+  local crossing = upgrade.crossing
+  if crossing and said == "ready" then return beginAhead(self) end
+  if crossing and said and crossing:hear(said) then return end
   C.sync_watch_stop(handle, self.watch)
   self.watch = nil
   if said == "ready" then return beginAhead(self) end

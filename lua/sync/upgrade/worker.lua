@@ -4,9 +4,9 @@
 -- @module sync.upgrade.worker
 
 local arrival = require "sync.upgrade.arrival"
-local carried = require "sync.cluster.carried"
 local core = require "sync.core"
 local loop = require "sync.loop"
+local node = require "sync.upgrade.node"
 local upgrade = require "sync.upgrade"
 
 local C, handle = core.C, core.handle
@@ -27,11 +27,11 @@ local function addLink(self, parcel, add, slot, told)
   self.slots[#self.slots + 1] = slot
 end
 
--- What is handed over before the clients: the node, and the connections to the parent and to other
--- workers.
+-- What is handed over before the clients: the node, where the parent links it to others, and the
+-- connections to the parent and to other workers.
 local function addFirst(cluster, bus)
   return function(self, parcel, add)
-    add(parcel, carried.pack(cluster, self.told.node), "the node")
+    if cluster.engine == bus then node.pack(cluster, self.told.node, parcel, add) end
     local told = bus:pack()
     told.place = PARENT
     addLink(self, parcel, add, bus.link.slot, told)
@@ -67,24 +67,13 @@ function worker.attach(server)
     if said.process then return begin(server, said) end
     bus:tellUpgraded {hello = upgrade.hello(server.listeners())}
   end)
-  table.insert(upgrade.hellos, function(told) told.node = carried.begin(cluster) end)
+  if cluster.engine == bus then node.attach(cluster) end
   table.insert(upgrade.unrests, function()
     if bus.pendingCount > 0 then
       return ("%d calls of the parent's wait for answers"):format(bus.pendingCount)
     end
-    return bus.ways:unrest() or worker.unrest(cluster)
+    return bus.ways:unrest()
   end)
-  table.insert(upgrade.parts, function(parcel, add)
-    for topic, channel in pairs(cluster.presence.heard) do
-      add(parcel, carried.packRoom(topic, channel), topic)
-    end
-  end)
-end
-
---- What else keeps the node from being handed over: sessions on their way here.
-function worker.unrest(cluster)
-  local count = cluster.handover.takingCount
-  if count > 0 then return ("%d sessions are on their way here"):format(count) end
 end
 
 -- The new one.
@@ -103,8 +92,7 @@ function worker.arrive(server, gone)
   place(PARENT, bus:connector(gone), bus)
   place(WAY_HERE, here, bus.ways)
   place(WAY_THERE, there, bus.ways)
-  function arrival.firsts.node(told) carried.unpack(cluster, told) end
-  function arrival.parts.nodeRoom(told) carried.unpackRoom(cluster, told) end
+  if cluster.engine == bus then node.arrive(cluster) end
   arrival.afters[#arrival.afters + 1] = function()
     bus:goOn()
     bus:tellUpgraded {process = C.sync_process()}

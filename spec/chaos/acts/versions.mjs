@@ -13,7 +13,8 @@ export async function reload({hosts, random, herald}) {
   return said.trim();
 }
 
-export async function upgrade({host, herald}) {
+export async function upgrade({hosts, random, herald}) {
+  const host = pick(random, hosts);
   host.writeScript();
   const text = await host.upgrade();
   await herald.rounds(ROUNDS);

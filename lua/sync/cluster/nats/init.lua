@@ -106,8 +106,9 @@ function Engine:connect()
   local given = self.settings
   self.why = nil
   local fd, problem = natslibrary.open {
-    servers = table.concat(given.servers, ","), user = given.user, password = given.password,
-    token = given.token, authority = given.ca, secure = given.secure and 1 or 0, timeout = 2000,
+    servers = self.only or table.concat(given.servers, ","), user = given.user,
+    password = given.password, token = given.token, authority = given.ca,
+    secure = given.secure and 1 or 0, timeout = 2000,
     ping_interval = self.pingInterval * 1000, most_waiting = 16 * 1024 * 1024,
     pending_limit = 65536,
   }
@@ -299,6 +300,29 @@ function Engine:confirm(done)
   end
   if #self.unsettled >= self.maxPending then return self:tellLater(done, nil, "busy") end
   self.unsettled[#self.unsettled + 1] = done
+end
+
+-- Handing over.
+
+--- As of lua/sync/cluster/redis/init.lua.
+function Engine:pendingCalls()
+  return self.operationCount + (self.later and #self.later or 0)
+end
+
+-- One thread gives the messages and answers of a connection to its program, in their order.
+function Engine:catchUp(done)
+  if self.up then self:start(done, askReady) else self:tellLater(done, nil, "away") end
+end
+
+--- Where it's connected to: the next process connects to the same of several servers, so that what
+-- the two publish stays in its order.
+-- @treturn string
+function Engine:server() return self.place end
+
+--- Connects to that server alone; nil: to any.
+function Engine:keepTo(server)
+  local scheme = self.settings.servers[1]:match "^%a+://"
+  self.only = server and scheme .. server
 end
 
 return nats

@@ -260,6 +260,29 @@ function Engine:confirm(done)
   if not self.topics:settle(done) then self:tellLater(done, nil, "busy") end
 end
 
+-- Handing over.
+
+--- Operations that wait for an answer.
+-- @treturn number
+function Engine:pendingCalls()
+  return (self.commander and self.commander:waiting() or 0) + (self.later and #self.later or 0)
+end
+
+--- Tells when what was published until now has been taken, and what others had published before
+-- has been heard here: `done(true)`, or nil and why nobody knows. One at a time.
+-- @tparam function done
+function Engine:catchUp(done)
+  local count, isOver = 0, false
+  local function arrived(ok, why)
+    count = count + 1
+    if isOver or ok and count < 2 then return end
+    isOver = true
+    done(ok, why)
+  end
+  self:ping(arrived)
+  if self.up then self.subscriber:whenHeard(function() arrived(true) end) end
+end
+
 -- A connector of a role, in TLS if `trust` says whom to trust.
 local function openConnector(engine, role, trust)
   local connector, problem = Connector.new(Link, {}, true)

@@ -65,7 +65,19 @@ local function takePush(self, engine, kind, value, bytes)
     engine:lost(value)
   elseif type(value) == "table" and value[1] ~= "pong" then
     engine.topics:confirmed()
+  elseif self.marked and (type(value) == "table" and value[2] or value) == self.mark then
+    local marked = self.marked
+    self.marked = nil
+    engine:guard("an answer", marked)
   end
+end
+
+--- Calls a function when all has come that Redis had to tell until now; not that of one before,
+-- which is given up.
+function Link:whenHeard(fn)
+  self.marks = (self.marks or 0) + 1
+  self.mark, self.marked = ("mark %d"):format(self.marks), fn
+  self:put(command("PING", self.mark), 1)
 end
 
 function Link:begin(connector)

@@ -12,6 +12,7 @@ local now = core.C.sync_now
 
 local command = hiredis.command
 
+local PING = command("PING")
 local MOST_DIGITS = 19             -- of a 64-bit number
 
 local Values = Reconnecting:extend("RedisValues")
@@ -120,6 +121,11 @@ local function asEntries(list)
   local entries = {}
   for i, entry in ipairs(list) do entries[i] = {id = entry[1], bytes = entry[2][2]} end
   return entries
+end
+
+--- Tells when Redis has done all that it was told: `done(true)`, or nil and why nobody knows.
+function Values:ping(done)
+  self:request(done, isSome, PING)
 end
 
 -- What each operation asks of Redis.
