@@ -745,8 +745,8 @@ void sync_watchdog_tell(struct sync *sync, const char *stack);
 void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
                          const char *place);
 
-/* Mends code that LuaJIT has compiled, and that hasn't run: see core/mend.h. Returns in how
- * many places, or an error code: it must not run. */
+/* Mends code that LuaJIT has compiled, and that hasn't run: see core/mend.h. Returns in
+ * how many places, or an error code: it must not run. */
 int32_t sync_mend(double address, uint32_t size);
 
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
