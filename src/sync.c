@@ -648,6 +648,7 @@ int32_t sync_mend(double address, uint32_t size) {
     if (luajit_load(message, sizeof(message)) < 0) {
         return UV_ENOTSUP;
     }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): jit.util gives a number */
     return mend_code((char *)(uintptr_t)address, size);
 }
 

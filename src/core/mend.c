@@ -26,7 +26,7 @@ enum { CALL = 0xe8, EXCHANGE = 0x92, NOTHING = 0x90, CALL_LENGTH = 5, LENGTH = 6
 static const unsigned char NEXT[] = {0x8b, 0x4f, 0x30};
 
 /* It stands in LuaJIT alone, whose name for it isn't for others. */
-__attribute__((visibility("hidden"))) _Atomic(uintptr_t) mend_target;
+__attribute__((visibility("hidden"))) _Atomic(const char *) mend_target;
 __attribute__((visibility("hidden"))) extern const char mend_next[];
 
 /* The callee writes below the frame of who has called, so that the return address goes
@@ -43,10 +43,10 @@ __asm__(".text\n"
         "    ret\n"
         ".size mend_next, .-mend_next\n");
 
-static uintptr_t target_of(const char *call) {
+static const char *target_of(const char *call) {
     int32_t distance;
     memcpy(&distance, call + 1, sizeof(distance));
-    return (uintptr_t)call + CALL_LENGTH + (uintptr_t)(intptr_t)distance;
+    return call + CALL_LENGTH + distance;
 }
 
 static bool is_wrong(const char *place) {
@@ -54,21 +54,22 @@ static bool is_wrong(const char *place) {
         (unsigned char)place[CALL_LENGTH] != EXCHANGE) {
         return false;
     }
-    uintptr_t target = target_of(place);
-    return luajit_place_of(target) == LUAJIT_ITSELF &&
-           memcmp((const char *)target, NEXT, sizeof(NEXT)) == 0;
+    const char *target = target_of(place);
+    return luajit_place_of((uintptr_t)target) == LUAJIT_ITSELF &&
+           memcmp(target, NEXT, sizeof(NEXT)) == 0;
 }
 
 /* Code that was made can't be written. */
 static int overwrite(char *place, const char *bytes) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = (uintptr_t)place / page * page;
-    size_t length = (uintptr_t)place + LENGTH - begin;
-    if (mprotect((char *)begin, length, PROT_READ | PROT_WRITE) < 0) {
+    size_t before = (uintptr_t)place % page;
+    char *begin = place - before;
+    size_t length = before + LENGTH;
+    if (mprotect(begin, length, PROT_READ | PROT_WRITE) < 0) {
         return -errno;
     }
     memcpy(place, bytes, LENGTH);
-    return mprotect((char *)begin, length, PROT_READ | PROT_EXEC) < 0 ? -errno : 0;
+    return mprotect(begin, length, PROT_READ | PROT_EXEC) < 0 ? -errno : 0;
 }
 
 static int mend(char *place) {

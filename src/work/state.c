@@ -217,6 +217,7 @@ enum { REGISTRY = -10000 };
 
 /* Of an address and a length: whether the code is right now. */
 static int mend(struct lua_State *L) {
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): jit.util gives a number */
     char *code = (char *)(uintptr_t)luajit.lua_tonumber(L, 1);
     luajit.lua_pushboolean(L, mend_code(code, (size_t)luajit.lua_tonumber(L, 2)) >= 0);
     return 1;
