@@ -201,6 +201,25 @@ describe("nodes", function()
     assert.same({{frame.BYE, "n2"}, {frame.BYE, "w2"}}, topics)
   end)
 
+  it("know that something that was said of rooms is lost, also when nothing follows", function()
+    lines()
+    local frame = require "sync.cluster.frame"
+    local said, missed = {}, {}
+    one.cluster:onRooms {said = function(_, list) said[#said + 1] = list end,
+      changed = function() end, missed = function(number) missed[#missed + 1] = number end}
+    local peer = other.cluster.nodes[1]
+    other.cluster:tell(peer, frame.ROOM, {"first"})
+    world:advance()
+    function one.link.loses(_, bytes) return frame.read(bytes) == frame.ROOM end
+    other.cluster:tell(peer, frame.ROOM, {"second"})
+    world:advance()
+    one.link.loses = nil
+    assert.same({{{"first"}}, {}}, {said, missed})
+    world:advance(4)
+    assert.same({2}, missed)
+    assert.same({1, 0}, {#said, one.cluster.lost})
+  end)
+
   it("know that one has stopped when it has said so by each way", function()
     lines()
     local frame = require "sync.cluster.frame"

@@ -85,7 +85,8 @@ function cluster.new(engine, given)
     before = given.before or function() end,
     sets = {},      -- by topic that this node hears of; false where there is no set
     classes = {},   -- by name
-    rooms = {said = function() end, changed = function() end}, -- who hears about rooms
+    rooms = {said = function() end, changed = function() end, missed = function() end}, -- onRooms
+    roomsKey = false, -- of the streams by which others tell this node about rooms
   }
   if engine then self:link(engine, given.number) end
   return self
@@ -156,6 +157,7 @@ end
 -- What comes from other nodes.
 
 function Cluster:lose(peer, key, count)
+  if key == self.roomsKey then return self.rooms.missed(peer.number) end
   if key:byte() == PLUS then
     self.presence:lost(peer, self.sets[key])
     return
@@ -201,8 +203,8 @@ function Cluster:hear(peer)
   self.rooms.changed(peer.number, true)
 end
 
---- Tells somebody what other nodes say about rooms, `said(node, table)`, and which nodes come and
--- go, `changed(node, isThere)`.
+--- Tells somebody what other nodes say about rooms, `said(node, table)`, of which nodes some of
+-- that was lost, `missed(node)`, and which nodes come and go, `changed(node, isThere)`.
 function Cluster:onRooms(handlers)
   self.rooms = handlers
 end
@@ -339,6 +341,7 @@ local function takeNumber(self, number)
   loop.firstId(number * IDS_A_NODE)
   self:subscribe("n" .. number, false)
   self:subscribe(wayTo(number), false)
+  self.roomsKey = "+" .. wayTo(number)
 end
 
 local function claimNumber(self)

@@ -307,6 +307,11 @@ nodes.on("patch", function(node, said)
   if guest then take(guest, node, said.bytes) end
 end)
 
+-- What was lost may have been the last patch: nothing would follow that shows it.
+nodes.whenMissed(function(node)
+  for _, guest in ipairs(Guest.on(node)) do nodes.tell(node, "want", {id = guest.id}) end
+end)
+
 nodes.on("piece", function(node, said)
   local guest = find(node, said)
   if not guest then return end

@@ -25,7 +25,7 @@ local ABOUT = 64               -- of a word, beside its texts
 
 local cluster = false
 local queued, lengths = {}, {} -- by node: words, and their bytes
-local words, watchers, beginners = {}, {}, {}
+local words, watchers, missers, beginners = {}, {}, {}, {}
 local questions, count, last = {}, 0, 0
 
 --- This node's number; 0: it is alone.
@@ -144,6 +144,9 @@ function nodes.on(word, fn) words[word] = fn end
 
 --- Calls a function when this process is a node.
 function nodes.whenBegun(fn) beginners[#beginners + 1] = fn end
+
+--- Calls a function with the number of a node of which something that it has said was lost.
+function nodes.whenMissed(fn) missers[#missers + 1] = fn end
 
 --- Calls a function with the number of a node that has come or gone, and whether it's there.
 function nodes.watch(fn) watchers[#watchers + 1] = fn end
@@ -326,6 +329,9 @@ function nodes.begin(of)
       end
     end,
     changed = changed,
+    missed = function(number)
+      for _, fn in ipairs(missers) do loop.guard("rooms of another node", fn, number) end
+    end,
   }
   for _, fn in ipairs(beginners) do fn() end
 end

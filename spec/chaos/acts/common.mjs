@@ -2,6 +2,11 @@
 // and returns what its effect was, in words; one that had none throws. What it may cost is said to
 // the crowds before.
 
+import {until} from "../../support/checks.mjs";
+
+const PATIENCE = 30_000;
+const SILENT = /node \d+ has been silent/;
+
 export const ROUNDS = 20; // broadcasts that go round while something is disturbed
 
 export const pick = (random, list) => list[Math.floor(random() * list.length)];
@@ -36,4 +41,10 @@ export async function withLosses({crowds, herald, host}, act) {
   await crowds.ask("may", {lose: false, miss: false});
   await herald.rounds(ROUNDS);
   return result;
+}
+
+/** Waits until one of the hosts takes another node for dead. */
+export function untilSilent(others) {
+  const marks = others.map(host => host.log.mark());
+  return () => until("a node is taken for dead", () => marks.some(since => SILENT.test(since())), PATIENCE);
 }

@@ -2,10 +2,9 @@
 // for so long that others take it for dead.
 
 import {until} from "../../support/checks.mjs";
-import {ROUNDS, effect, patiently, pick} from "./common.mjs";
+import {ROUNDS, effect, patiently, pick, untilSilent} from "./common.mjs";
 
 const PATIENCE = 30_000;
-const SILENT = /node \d+ has been silent/;
 const AWAY = /trying again|no connection to/;
 
 // Broadcasts may not reach the other node; on each of them all goes on.
@@ -69,12 +68,6 @@ export async function slowEngine({random, crowds, herald, engine}) {
   await crowds.untilHeard(herald.said);
   return effect(relay.pieces - before, "pieces came late");
 }
-
-// Until another takes it for dead.
-const untilSilent = others => {
-  const marks = others.map(host => host.log.mark());
-  return () => until("a node is taken for dead", () => marks.some(since => SILENT.test(since())), PATIENCE);
-};
 
 // A node and the engine can't reach each other, and neither is told.
 export const isolateNode = chaos => withoutEngine(chaos, async () => {

@@ -1,7 +1,7 @@
 // Processes are killed, and stand still.
 
 import {sleep} from "../../support/checks.mjs";
-import {ROUNDS, effect, patiently, pick, withLosses} from "./common.mjs";
+import {ROUNDS, effect, patiently, pick, untilSilent, withLosses} from "./common.mjs";
 
 const PAUSE = 1500; // ms: less than what anybody takes for dead
 
@@ -11,8 +11,11 @@ export function kill(chaos) {
   return withLosses(chaos, async () => {
     const host = pick(random, hosts);
     const before = host.all;
+    const others = hosts.filter(each => each !== host);
+    const silent = untilSilent(others);
     await host.kill();
     await host.start();
+    if (others.length > 0) await silent(); // until then they keep its rooms
     return effect(before.length, "processes were killed");
   });
 }
