@@ -10,7 +10,7 @@ local cjson = require "cjson"
 local ffi = require "ffi"
 local socket = require "socket"
 
-local TEXT = WebSocket.TEXT
+local TEXT, ask, upgrade = WebSocket.TEXT, Program.ask, Program.upgrade
 local CPATH = "package.cpath = 'build/?.so;' .. package.cpath"
 
 -- Each version of a script ends by itself, for its parent may have gone.
@@ -156,11 +156,6 @@ end)
 sync.start()
 ]]
 
-local function upgrade(process)
-  local code, out, err = Program.run("upgrade", process)
-  return code, out .. err, tonumber((out:match "process (%d+) has taken over"))
-end
-
 -- `isShort`: only what a hand-over keeps.
 local function suite(kind, start, isShort)
   describe("an upgrade of nodes on " .. kind, function()
@@ -214,11 +209,6 @@ local function suite(kind, start, isShort)
         local _, count = log:gsub("is there\n", "")
         assert.equal(#nodes - 1, count, log)
       end
-    end
-
-    local function ask(client, text)
-      client:send(text .. "\n")
-      return (client:receive "*l")
     end
 
     local function twoOfLines(url)

@@ -73,9 +73,8 @@ describe("an upgrade", function()
 
   -- Has a process replaced; returns the next one's id.
   local function upgrade(process)
-    local code, out, err = Program.run("upgrade", process)
-    assert.equal(0, code, out .. err)
-    local following = tonumber(out:match "process (%d+) has taken over")
+    local code, said, following = Program.upgrade(process)
+    assert.equal(0, code, said)
     started[#started + 1] = following
     return following
   end

@@ -7,7 +7,7 @@ local WebSocket = require "spec.support.websocket"
 local cjson = require "cjson"
 local core = require "sync.core"
 
-local TEXT = WebSocket.TEXT
+local TEXT, ask = WebSocket.TEXT, Program.ask
 
 local HEAD = [[
 local sync = require "sync"
@@ -59,15 +59,7 @@ describe("an upgrade of workers", function()
     return server, port, write
   end
 
-  local function upgrade(server)
-    local code, out, err = Program.run("upgrade", server.pid)
-    return code, out .. err
-  end
-
-  local function ask(client, text)
-    client:send(text .. "\n")
-    return (client:receive "*l")
-  end
+  local function upgrade(server) return Program.upgrade(server.pid) end
 
   -- Some clients on each of the two, and on which each is.
   local function connectBoth(port)

@@ -88,6 +88,21 @@ function Program.connect(port, host)
   return client
 end
 
+--- Sends a line by LuaSocket, and returns the next one that comes.
+function Program.ask(client, line)
+  client:send(line .. "\n")
+  return (client:receive "*l")
+end
+
+--- Upgrades a process.
+-- @treturn number the exit code
+-- @treturn string what was said
+-- @treturn number|nil the process that has taken over
+function Program.upgrade(process)
+  local code, out, err = Program.run("upgrade", process)
+  return code, out .. err, tonumber((out:match "process (%d+) has taken over"))
+end
+
 --- Starts nc.
 function Program.nc(...)
   return Process.start {"nc", ...}

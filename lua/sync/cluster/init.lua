@@ -86,7 +86,6 @@ function cluster.new(engine, given)
     sets = {},      -- by topic that this node hears of; false where there is no set
     classes = {},   -- by name
     rooms = {said = function() end, changed = function() end, missed = function() end}, -- onRooms
-    roomsKey = false, -- of the streams by which others tell this node about rooms
   }
   if engine then self:link(engine, given.number) end
   return self
@@ -156,8 +155,11 @@ end
 
 -- What comes from other nodes.
 
+-- The topic of what may take a way of its own.
+local function wayTo(number) return "w" .. number end
+
 function Cluster:lose(peer, key, count)
-  if key == self.roomsKey then return self.rooms.missed(peer.number) end
+  if key == "+" .. wayTo(self.node) then return self.rooms.missed(peer.number) end
   if key:byte() == PLUS then
     self.presence:lost(peer, self.sets[key])
     return
@@ -172,9 +174,6 @@ function Cluster:isNext(peer, key, id, number)
   if missing > 0 then self:lose(peer, key, missing) end
   return isNext
 end
-
--- The topic of what may take a way of its own.
-local function wayTo(number) return "w" .. number end
 
 function Cluster:meet(number, epoch, before)
   local peer = Peer.new(number, epoch, before and before.epoch, self.clock)
@@ -341,7 +340,6 @@ local function takeNumber(self, number)
   loop.firstId(number * IDS_A_NODE)
   self:subscribe("n" .. number, false)
   self:subscribe(wayTo(number), false)
-  self.roomsKey = "+" .. wayTo(number)
 end
 
 local function claimNumber(self)

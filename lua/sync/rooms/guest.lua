@@ -42,6 +42,9 @@ local function guestOf(id, node, class, number)
   return guest
 end
 
+-- Has the home send a snapshot.
+local function want(guest) nodes.tell(guest.node, "want", {id = guest.id}) end
+
 -- Adds a client's place.
 -- @tparam table was `form`; and what is known already: `id`, the member's, `key` and `oldKey`, by
 -- which the home knows the place, and `isPaused`
@@ -247,7 +250,7 @@ function Guest.all() return byId end
 function Guest.goOn(was, class)
   local guest = guestOf(was.id, was.node, class, was.number)
   guest.epoch = was.epoch
-  if was.node then nodes.tell(was.node, "want", {id = was.id}) end
+  if was.node then want(guest) end
   return guest
 end
 
@@ -298,7 +301,7 @@ local function take(guest, node, bytes)
       problem))
   end
   if took ~= "applied" and took ~= "old" then
-    nodes.tell(node, "want", {id = guest.id})
+    want(guest)
   end
 end
 
@@ -309,7 +312,7 @@ end)
 
 -- What was lost may have been the last patch: nothing would follow that shows it.
 nodes.whenMissed(function(node)
-  for _, guest in ipairs(Guest.on(node)) do nodes.tell(node, "want", {id = guest.id}) end
+  for _, guest in ipairs(Guest.on(node)) do want(guest) end
 end)
 
 nodes.on("piece", function(node, said)
@@ -318,7 +321,7 @@ nodes.on("piece", function(node, said)
   guest.joiner = guest.joiner or pieces.joiner(MOST_SNAPSHOT)
   local bytes, problem = guest.joiner:add(said.bytes)
   if bytes then return take(guest, node, bytes) end
-  if problem then nodes.tell(node, "want", {id = guest.id}) end
+  if problem then want(guest) end
 end)
 
 nodes.on("fire", function(node, said)

@@ -170,7 +170,7 @@ end
 -- From now on nobody is served.
 local function begin(self)
   if arrival.crossing then arrival.crossing.stop() end
-  self.hasBegun, self.clock = true, os.clock()
+  self.clock = os.clock()
   collectgarbage "stop"
 end
 
@@ -178,7 +178,7 @@ end
 local function takeAll(self, listeners)
   local later, isWhole = {}, false
   repeat
-    if arrival.crossing and not self.hasBegun then arrival.crossing.await(SOCKET) end
+    if arrival.crossing and not self.clock then arrival.crossing.await(SOCKET) end
     local parcel = receive(PARCEL_MS)
     eachItem(parcel, function(item, type)
       if type == C.SYNC_ITEM_CLIENT then
@@ -225,7 +225,7 @@ function arrival.finish(opened)
   say "ready"
   if arrival.isTrial() then os.exit(0) end
   for place, listener in pairs(arrival.places) do listeners[place] = listener end
-  local taking = {clock = os.clock(), topics = {}, hasBegun = false}
+  local taking = {topics = {}, clock = false} -- of when it has begun
   local done, problem = pcall(takeAll, taking, listeners)
   collectgarbage "restart"
   if not done then refuse(tostring(problem)) end

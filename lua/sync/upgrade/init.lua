@@ -97,9 +97,11 @@ local function addBundle(parcel, told)
   C.sync_parcel_text(parcel, text, #text)
 end
 
+-- Adds what sessions keep, if the teller has something. Returns whether it has.
 local function addHistories(self, parcel)
   local told = self.teller:take()
   if told then addBundle(parcel, told) end
+  return told ~= nil
 end
 
 -- Sends what a parcel holds; it is empty then.
@@ -323,9 +325,7 @@ local function fill(self, parcel)
     local session = table.remove(list)
     if not session.isOver then teller:add(session) end
   end
-  local told = teller:take()
-  if told then addBundle(parcel, told) end
-  return told ~= nil
+  return addHistories(self, parcel)
 end
 
 -- A moment in which nothing is under way costs nobody the time until that has come to its end.

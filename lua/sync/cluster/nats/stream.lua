@@ -43,7 +43,7 @@ end
 
 -- Finds it, or makes it. Another node may do the same at the same time.
 local function prepare(engine, operation, self)
-  local wanted, overlaps = self.most, 0
+  local wanted, hasOverlapped = self.most, false
   while true do
     local answer = engine:api(operation, "STREAM.INFO", self.name, "")
     if answer.error and answer.error.err_code == NO_STREAM then
@@ -60,8 +60,8 @@ local function prepare(engine, operation, self)
       answer = engine:api(operation, "STREAM.UPDATE", self.name,
         configuration(self, found.num_replicas, found.max_age))
       if answer.error and not NOT_READY[answer.error.err_code] then failAs(answer.error) end
-    elseif err.err_code == OVERLAP and overlaps == 0 then
-      overlaps = 1
+    elseif err.err_code == OVERLAP and not hasOverlapped then
+      hasOverlapped = true
     elseif not NOT_READY[err.err_code] and err.err_code ~= NAME_TAKEN then
       failAs(err)
     end
