@@ -31,7 +31,7 @@ NET_SHARED := -lssl -lcrypto -lz -lhttp_parser
 NET_LIBS   := $(if $(filter 4,$(words $(NET_STATIC))),$(addprefix $(LUA_DIR)/lib,ssl.a crypto.a z.a http_parser.a),$(NET_SHARED))
 LUA_WHOLE  := -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive
 LUA_LIBS   := $(if $(LUA_STATIC),$(LUA_WHOLE),$(shell pkg-config --libs luajit 2>/dev/null))
-HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON)
+HOST_FLAGS := $(LUA_CFLAGS) $(if $(CJSON),-DSYNC_WITH_CJSON) $(if $(LUA_STATIC),-DSYNC_WITH_LUAJIT)
 
 # What watches connections' sockets: src/net/poller.h. BACKEND=poll builds what needs no more
 # than libuv has.
@@ -45,7 +45,12 @@ $(shell mkdir -p $(BUILD); echo '$(IO_FLAGS)' | cmp -s - $(BUILD)/io-flags || ec
 $(foreach o,obj asan/obj c/src asan/src tsan/src fuzz/src,$(patsubst src/%.c,$(BUILD)/$(o)/%.o,$(wildcard src/net/*.c))): $(BUILD)/io-flags
 
 # The core; src/nats is a module of its own.
-CORE    := $(filter-out src/main.c src/nats/%,$(wildcard src/*.c src/*/*.c))
+CORE    := $(filter-out src/main.c src/host/% src/nats/%,$(wildcard src/*.c src/*/*.c))
+# What the program has beside it. Where LuaJIT is linked in, some of it stands in the place
+# of functions that LuaJIT calls.
+INSTEAD := mprotect munmap lj_vm_cpcall lj_vm_pcall $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),lj_vm_next)
+HOST    := src/main.c $(if $(LUA_STATIC),$(wildcard src/host/*.c))
+HOST_LD := $(if $(LUA_STATIC),$(INSTEAD:%=-Wl,--wrap=%))
 
 # The Lua library: modules by the file they are made of. lua/sync/http/init.lua is the
 # module sync.http, protocols/echo.lua is sync.protocols.echo.
@@ -122,10 +127,10 @@ $(BUILD)/sync/libsync.so: $(CORE:src/%.c=$(BUILD)/obj/%.o)
 	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ $$(pkg-config --libs libuv) $(IO_LIBS) $(NET_SHARED) -lm -ldl -lpthread
 
 define link
-$(Q)$(CC) $(LDFLAGS) $(1) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(IO_LIBS) $(NET_LIBS) -lm -ldl -lpthread
+$(Q)$(CC) $(LDFLAGS) $(1) $(HOST_LD) -Wl,-E -Wl,--exclude-libs,libssl.a:libcrypto.a -o $@ $(filter %.o,$^) $(LUA_LIBS) $(CJSON) $(UV_LIBS) $(IO_LIBS) $(NET_LIBS) -lm -ldl -lpthread
 endef
 
-sync-lua: $(BUILD)/obj/main.o $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)
+sync-lua: $(HOST:src/%.c=$(BUILD)/obj/%.o) $(CORE:src/%.c=$(BUILD)/obj/%.o) $(BYTECODE)
 	$(call link,)
 
 # Lua as bytecode
@@ -164,7 +169,7 @@ $(BUILD)/asan/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) $(HOST_FLAGS) -c -o $@ $<
 
-$(BUILD)/asan/sync-lua: $(BUILD)/asan/obj/main.o $(CORE:src/%.c=$(BUILD)/asan/obj/%.o) $(BYTECODE)
+$(BUILD)/asan/sync-lua: $(HOST:src/%.c=$(BUILD)/asan/obj/%.o) $(CORE:src/%.c=$(BUILD)/asan/obj/%.o) $(BYTECODE)
 	$(call link,$(SANITIZE))
 
 # Programs of Lua don't end by returning, so what they have is no leak; C tests do.

@@ -18,6 +18,7 @@
 #include <lualib.h>
 
 #include "core/heap.h"
+#include "host/events.h"
 #include "sync.h"
 
 #ifdef SYNC_WITH_CJSON
@@ -231,6 +232,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "sync-lua: not enough memory for LuaJIT\n");
         return 1;
     }
+#ifdef SYNC_WITH_LUAJIT
+    events_guard(L);
+#endif
     int code = run(L, argc, argv);
     lua_close(L);
     return code;

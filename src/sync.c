@@ -22,7 +22,6 @@
 #include "core/core.h"
 #include "core/json.h"
 #include "core/luajit.h"
-#include "core/mend.h"
 #include "core/resolve.h"
 #include "core/signals.h"
 #include "core/timer.h"
@@ -643,19 +642,7 @@ void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
 }
 
-int32_t sync_mend(double address, uint32_t size) {
-    char message[128];
-    if (luajit_load(message, sizeof(message)) < 0) {
-        return UV_ENOTSUP;
-    }
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): jit.util gives a number */
-    return mend_code((char *)(uintptr_t)address, size);
-}
-
-void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
-                         const char *place) {
-    size ? traces_note(number, (uintptr_t)address, size, place) : traces_forget();
-}
+void sync_watchdog_own(const char *prefix) { traces_set_own(prefix); }
 
 uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size) {
     int length = snprintf(text, size, "%s", core_of(sync)->longest_handler);

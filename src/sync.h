@@ -740,14 +740,9 @@ void sync_watchdog_allow(struct sync *sync, uint32_t milliseconds);
 int32_t sync_watchdog_asks(struct sync *sync);
 void sync_watchdog_tell(struct sync *sync, const char *stack);
 
-/* Notes code that LuaJIT has compiled, for the watchdog: the trace's number, its address
- * and size, and where in the script it begins, as file:line. Size 0 forgets all. */
-void sync_watchdog_trace(uint32_t number, double address, uint32_t size,
-                         const char *place);
-
-/* Mends code that LuaJIT has compiled, and that hasn't run: see core/mend.h. Returns in
- * how many places, or an error code: it must not run. */
-int32_t sync_mend(double address, uint32_t size);
+/* What sources of code begin with that are none of the script's: the watchdog names no
+ * line of theirs where compiled code hangs. */
+void sync_watchdog_own(const char *prefix);
 
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */
 void sync_watchdog_caught(void);

@@ -11,7 +11,6 @@
 -- @module sync
 
 local compiler = require "sync.jit" -- first: see there
-require "sync.mending"
 local Class = require "sync.class"
 local Listener = require "sync.listener"
 local Timer = require "sync.timer"

@@ -299,6 +299,10 @@ end
 function compiler.report()
   local list, lines = {}, {"What LuaJIT made of the handlers:"}
   if not watched then lines[1] = "sync.jit.watch() was not called before sync.start()" end
+  if traces.isLost() then
+    lines[1] = "What LuaJIT made of the handlers, until a recursion without an end left no room " ..
+      "on the stack for this report to be told more:"
+  end
   for _, id in ipairs(order) do
     local named = names[id]
     local entry = {

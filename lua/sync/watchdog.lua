@@ -11,8 +11,6 @@ local log = require "sync.log"
 local loop = require "sync.loop"
 local reserved = require "sync.reserved"
 local sampler = require "sync.sampler"
-local traces = require "sync.traces"
-local util = require "jit.util"
 
 local C, handle = core.C, core.handle
 
@@ -49,34 +47,7 @@ local function onSignal(thread)
   if found then C.sync_watchdog_tell(handle, table.concat(places, "\n")) end
 end
 
-local starts = {} -- where traces begin in the script, by number
-local starting    -- the same of the one that is recorded
-
-local function startOf(fn, pc, parent)
-  local info = util.funcinfo(fn, pc)
-  local source = info.source
-  if not source or source:sub(1, #reserved.root) == reserved.root then return starts[parent] end
-  return source:gsub("^[@=]", "") .. ":" .. info.currentline
-end
-
--- One that begins in SYNC's own code, as a branch of another, begins where that does.
-local function onTrace(what, trace, fn, pc, parent)
-  if what == "start" then
-    starting = startOf(fn, pc, parent)
-  elseif what == "flush" then
-    starts = {}
-    C.sync_watchdog_trace(0, 0, 0, "")
-  elseif what == "stop" then
-    starts[trace] = starting
-    if not starting then return end
-    local code, address = util.tracemc(trace)
-    C.sync_watchdog_trace(trace, address, #code, starting)
-  end
-end
-
-for _, fn in ipairs {scriptPlaces, onSignal, startOf, onTrace} do jit.off(fn, true) end
-
-traces.listen(onTrace)
+for _, fn in ipairs {scriptPlaces, onSignal} do jit.off(fn, true) end
 
 -- A profiler of somebody else's stays: `sync-lua -jp`, or the script's own.
 local function listen()
@@ -108,6 +79,8 @@ end
 
 -- Anchored: LuaJIT is reached by it from C.
 local state = coroutine.create(listen)
+
+C.sync_watchdog_own(reserved.root)
 
 --- Watches the loop from now on.
 function watchdog.start()

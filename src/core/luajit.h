@@ -39,7 +39,6 @@ typedef void luajit_hook(struct lua_State *L, struct luajit_debug *place);
     F(lua_getinfo, int, (struct lua_State *, const char *, struct luajit_debug *))       \
     F(lua_gc, int, (struct lua_State *, int, int))                                       \
     F(lua_sethook, int, (struct lua_State *, luajit_hook *, int, int))                   \
-    F(lua_pushboolean, void, (struct lua_State *, int))                                  \
     F(lua_pushcclosure, void, (struct lua_State *, luajit_function *, int))              \
     F(lua_pushlstring, void, (struct lua_State *, const char *, size_t))                 \
     F(lua_pushnumber, void, (struct lua_State *, double))                                \
@@ -47,7 +46,6 @@ typedef void luajit_hook(struct lua_State *L, struct luajit_debug *place);
     F(lua_getfield, void, (struct lua_State *, int, const char *))                       \
     F(lua_setfield, void, (struct lua_State *, int, const char *))                       \
     F(lua_settop, void, (struct lua_State *, int))                                       \
-    F(lua_tonumber, double, (struct lua_State *, int))                                   \
     F(lua_tolstring, const char *, (struct lua_State *, int, size_t *))                  \
     F(lua_touserdata, void *, (struct lua_State *, int))                                 \
     F(luaL_loadbuffer, int, (struct lua_State *, const char *, size_t, const char *))    \

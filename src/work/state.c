@@ -20,7 +20,6 @@
 
 #include "core/batch.h"
 #include "core/luajit.h"
-#include "core/mend.h"
 #include "sync.h"
 /* It follows sync.h, as the text of the FFI does. */
 #include "work/work.h"
@@ -215,22 +214,6 @@ static void set_library(struct lua_State *L, luajit_function *open, const char *
 
 enum { REGISTRY = -10000 };
 
-/* Of an address and a length: whether the code is right now. */
-static int mend(struct lua_State *L) {
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): jit.util gives a number */
-    char *code = (char *)(uintptr_t)luajit.lua_tonumber(L, 1);
-    luajit.lua_pushboolean(L, mend_code(code, (size_t)luajit.lua_tonumber(L, 2)) >= 0);
-    return 1;
-}
-
-/* Pushes a function of jit.util. */
-static void push_util(struct lua_State *L, const char *name) {
-    luajit.lua_getfield(L, REGISTRY, "_PRELOAD");
-    luajit.lua_getfield(L, -1, "jit.util");
-    luajit.lua_call(L, 0, 1);
-    luajit.lua_getfield(L, -1, name);
-}
-
 static int begin(struct lua_State *L) {
     const struct prelude *prelude = luajit.lua_touserdata(L, 1);
     set_library(L, luajit.luaopen_base, "");
@@ -247,15 +230,11 @@ static int begin(struct lua_State *L) {
     open_library(L, luajit.luaopen_string_buffer, "string.buffer");
     open_library(L, luajit.luaopen_debug, "debug");
     luajit.lua_getfield(L, 4, "traceback");
-    push_util(L, "tracemc");
-    /* 2 to 8: the chunk, string.buffer, debug, debug.traceback, what loads, jit.util, its
-     * function */
+    /* 2 to 5: the chunk, string.buffer, debug, debug.traceback */
     luajit.lua_pushvalue(L, 2);
     luajit.lua_pushvalue(L, 3);
     luajit.lua_pushvalue(L, 5);
-    luajit.lua_pushvalue(L, 8);
-    luajit.lua_pushcclosure(L, mend, 0);
-    luajit.lua_call(L, 4, 1);
+    luajit.lua_call(L, 2, 1);
     luajit.lua_setfield(L, REGISTRY, RUN);
     return 0;
 }

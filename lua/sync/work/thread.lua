@@ -4,11 +4,9 @@
 
 -- @param buffer LuaJIT's string.buffer
 -- @tparam function traceback
--- @tparam function tracemc of jit.util: a trace's code and its address
--- @tparam function mend of an address and a length: see src/core/mend.h
 -- @treturn function of a function's number, its bytecode and its encoded arguments; returns what it
 -- returned, encoded: whether all went well, how many values, and they; or false and an error
-return function(buffer, traceback, tracemc, mend)
+return function(buffer, traceback)
   local MOST = 256 -- functions that a state keeps
   local encode, decode = buffer.encode, buffer.decode
   local load, setmetatable, unpack, select = loadstring, setmetatable, unpack, select
@@ -29,17 +27,6 @@ return function(buffer, traceback, tracemc, mend)
     end,
     __metatable = false,
   }
-
-  local jit = jit
-  local function onTrace(what, number)
-    if what ~= "stop" then return end
-    local code, address = tracemc(number)
-    if mend(address, #code) then return end
-    jit.off()
-    jit.flush()
-  end
-  jit.off(onTrace)
-  jit.attach(onTrace, "trace")
 
   local known, count = {}, 0
 
