@@ -139,3 +139,47 @@ describe("a recursion without an end", function()
     assert.matches("until a recursion without an end left no room on the stack", out, 1, true)
   end)
 end)
+
+-- LuaJIT reads declarations by a call as the compiler's.
+it("an error of a declaration of ffi's leaves who follows the compiler", function()
+  local status, out, err = Program.runCode([[
+    local ffi = require "ffi"
+    require "sync.jit".watch()
+    local count = 0
+    local function listen()
+      count = count + 1
+      pcall(ffi.typeof, "no_such_type")
+    end
+    jit.off(listen)
+    jit.attach(listen, "trace")
+    for _ = 1, 3 do
+      pcall(ffi.cdef, "no declaration")
+      assert(loadstring "for i = 1, 200 do local _ = i end")()
+    end
+    print(count >= 6, require "sync.traces".isLost())
+  ]])
+  assert.equal(0, status, err)
+  assert.equal("true\tfalse\n", out)
+end)
+
+-- A loop is given up the more rarely the more often it was, and then for good.
+it("a listener's error ends no loop, whichever time it is given up", function()
+  local status, out = Program.runCode([[
+    require "sync"
+    local code = "local n = 0 for i = 1, 3e5 do n = n + 1 (...)() end return n"
+    for fails = 1, 16 do
+      local seen = 0
+      local function listen(what)
+        seen = seen + (what == "abort" and 1 or 0)
+        if seen == fails then error "on purpose" end
+      end
+      jit.off(listen)
+      jit.attach(listen, "trace")
+      assert(assert(loadstring(code))(coroutine.running) == 3e5)
+      jit.attach(listen)
+    end
+    print "went on"
+  ]])
+  assert.equal(0, status)
+  assert.equal("went on\n", out)
+end)

@@ -99,6 +99,10 @@ int __wrap_munmap(void *at, size_t length) {
     return __real_munmap(at, length);
 }
 
+bool compiled_is_made(void) {
+    return made.end != 0;
+}
+
 /* Code that SYNC's own has led to begins where the script has called that. */
 void compiled_note(lua_State *L) {
     lua_Debug call;

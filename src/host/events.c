@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "host/compiled.h"
 
@@ -22,10 +24,16 @@ protected_call __real_lj_vm_pcall, __wrap_lj_vm_pcall;
 protected_function __real_lj_vm_cpcall, __wrap_lj_vm_cpcall;
 /* NOLINTEND(bugprone-reserved-identifier) */
 
+enum {
+    BESIDE = 1 << 16 /* bytes; the compiler's data are some 4 KiB behind the state */
+};
+
 static _Thread_local lua_State *spare; /* nobody runs on it: its stack has room */
-static _Thread_local bool is_compiling, has_failed;
+static _Thread_local uintptr_t state;
+static _Thread_local bool is_compiling, has_failed, has_ended;
 
 void events_guard(lua_State *L) {
+    state = (uintptr_t)L;
     spare = lua_newthread(L);
     lua_setfield(L, LUA_REGISTRYINDEX, "sync.events");
 }
@@ -42,36 +50,41 @@ static void forget_listeners(void) {
     }
 }
 
-/* Of the functions that LuaJIT calls so with data of its own, one reads code and one
- * compiles. The first time nothing is there to be compiled. */
-static bool compiles(lua_CFunction function, const void *data, void *inner) {
-    static void *reads;
-    if (function || !data) {
-        return false;
-    }
-    reads = reads ? reads : inner;
-    return inner != reads;
+/* LuaJIT calls much so: what reads code, ffi's declarations, string.dump, a trace that is
+ * left. Their data are on C's stack, the compiler's are a part of the state. While it
+ * compiles, it calls parts of itself so. */
+static bool compiles(lua_CFunction function, const void *data) {
+    return spare && !function && !is_compiling && (uintptr_t)data - state < BESIDE;
+}
+
+/* What a listener is called with says first whether compiling ends. */
+static bool says(lua_State *L, int place, const char *what) {
+    return lua_type(L, place) == LUA_TSTRING && strcmp(lua_tostring(L, place), what) == 0;
 }
 
 /* A listener's error ends here; and compiling is not told of it. */
 int __wrap_lj_vm_pcall(lua_State *L, void *base, int results, ptrdiff_t handler) {
+    has_ended |= is_compiling &&
+                 (says(L, -3, "stop") || says(L, -6, "abort") || says(L, -1, "flush"));
     int error = __real_lj_vm_pcall(L, base, results, handler);
     has_failed |= is_compiling && error != 0;
     return error;
 }
 
 int __wrap_lj_vm_cpcall(lua_State *L, lua_CFunction function, void *data, void *inner) {
-    if (!spare || !compiles(function, data, inner)) {
+    if (!compiles(function, data)) {
         return __real_lj_vm_cpcall(L, function, data, inner);
     }
     is_compiling = true;
-    has_failed = false;
+    has_failed = has_ended = false;
     int error = __real_lj_vm_cpcall(L, function, data, inner);
     /* Reasons of the compiler are numbers. */
     if (has_failed || (error != 0 && lua_type(L, -1) != LUA_TNUMBER)) {
         forget_listeners();
     }
-    if (has_failed && error == 0) {
+    /* What has ended must not be given up again: a loop that is given up twice as one
+     * that never compiles is another instruction then. */
+    if (has_failed && error == 0 && !has_ended && !compiled_is_made()) {
         error = __real_lj_vm_cpcall(L, function, data, inner);
     }
     is_compiling = false;

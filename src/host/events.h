@@ -3,5 +3,5 @@
 
 #include <lua.h>
 
-/* Guards a state's listeners, on the thread of its caller. */
+/* Guards a state's listeners, on the thread of its caller; L is its first thread. */
 void events_guard(lua_State *L);
