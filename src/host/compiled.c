@@ -17,7 +17,7 @@
 #include "core/traces.h"
 
 enum {
-    MOST_AREAS = 64,
+    MOST_AREAS = 256,
     GAP = 64,    /* bytes of 0, which code never has */
     LEVELS = 32, /* of the stack that are looked at */
 };
