@@ -48,7 +48,7 @@ $(foreach o,obj asan/obj c/src asan/src tsan/src fuzz/src,$(patsubst src/%.c,$(B
 CORE    := $(filter-out src/main.c src/host/% src/nats/%,$(wildcard src/*.c src/*/*.c))
 # What the program has beside it. Where LuaJIT is linked in, some of it stands in the place
 # of functions that LuaJIT calls.
-INSTEAD := mprotect munmap lj_vm_cpcall lj_vm_pcall $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),lj_vm_next)
+INSTEAD := mprotect munmap lj_vm_call lj_vm_cpcall lj_vm_pcall $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),lj_vm_next)
 HOST    := src/main.c $(if $(LUA_STATIC),$(wildcard src/host/*.c))
 HOST_LD := $(if $(LUA_STATIC),$(INSTEAD:%=-Wl,--wrap=%))
 
