@@ -38,7 +38,8 @@ enum {
     TRY_MS = 50,  /* between two errors */
     TRIES = 18,
     LAST_WORDS_MS = 1000,
-    LUA_MS = 300,    /* that Lua gets to tell by itself */
+    LUA_MS = 150,    /* that Lua gets to tell by itself */
+    ASKED = 2,       /* times; LuaJIT may lose the profiler's signal */
     ANSWER_MS = 500, /* and the handler of the signal */
     STACK = 256 * 1024,
     TEXT = 1024,
@@ -173,17 +174,22 @@ static bool lua_tells(struct watchdog *watchdog) {
 static bool tell(struct watchdog *watchdog, struct spot spot) {
     watchdog->suspect = spot;
     atomic_store(&watchdog->told, false);
-    watchdog->finding.stands = false;
-    if (!ask(watchdog, WHAT)) {
-        return true;
-    }
-    if (watchdog->finding.stands) {
-        if (!lua_tells(watchdog)) {
-            ask(watchdog, WHERE);
+    bool told = false;
+    for (int i = 0; i < ASKED && !told; i++) {
+        watchdog->finding.stands = false;
+        if (!ask(watchdog, WHAT)) {
+            return true;
         }
-        finding_say(&watchdog->finding, watchdog->json, atomic_load(&watchdog->seconds));
-        watchdog->reported = true;
+        if (!watchdog->finding.stands) {
+            return false;
+        }
+        told = lua_tells(watchdog);
     }
+    if (!told) {
+        ask(watchdog, WHERE);
+    }
+    finding_say(&watchdog->finding, watchdog->json, atomic_load(&watchdog->seconds));
+    watchdog->reported = true;
     return false;
 }
 
