@@ -22,11 +22,11 @@
 #include "core/core.h"
 #include "core/json.h"
 #include "core/luajit.h"
+#include "core/own.h"
 #include "core/resolve.h"
 #include "core/signals.h"
 #include "core/timer.h"
 #include "core/times.h"
-#include "core/traces.h"
 #include "core/watchdog.h"
 #include "http/request.h"
 #include "jobs/jobs.h"
@@ -642,7 +642,9 @@ void sync_watchdog_tell(struct sync *sync, const char *stack) {
     watchdog_tell(core_of(sync), stack);
 }
 
-void sync_watchdog_own(const char *prefix) { traces_set_own(prefix); }
+void sync_watchdog_own(const char *prefix) {
+    own_set(prefix);
+}
 
 uint32_t sync_longest_handler(struct sync *sync, char *text, size_t size) {
     int length = snprintf(text, size, "%s", core_of(sync)->longest_handler);

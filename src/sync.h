@@ -721,7 +721,6 @@ struct sync_watchdog {
     uint32_t ending; /* milliseconds after which an error ends it; 0: none does */
     uint32_t json;   /* the form of the log's lines */
     double lua;      /* the address of a Lua state, for ending */
-    const char *own; /* what sources of code begin with in which no error is raised */
 };
 
 /* Starts a thread that logs an event whose handling takes so long or longer, and ends it;
@@ -740,8 +739,8 @@ void sync_watchdog_allow(struct sync *sync, uint32_t milliseconds);
 int32_t sync_watchdog_asks(struct sync *sync);
 void sync_watchdog_tell(struct sync *sync, const char *stack);
 
-/* What sources of code begin with that are none of the script's: the watchdog names no
- * line of theirs where compiled code hangs. */
+/* What sources of code begin with that are none of the script's: the watchdog raises no
+ * error in them, and names no line of theirs where compiled code hangs. */
 void sync_watchdog_own(const char *prefix);
 
 /* An error was caught where it does no harm: the watchdog raises none in this handler. */

@@ -92,7 +92,6 @@ function watchdog.start()
     ending = (ending or 0) * 1000,
     json = log.format == "json" and 1 or 0,
     lua = tonumber((("%p"):format(state))),
-    own = reserved.root,
   }
   if code < 0 then
     log.warn("the watchdog can't watch: " .. select(2, core.problem(code)))

@@ -8,24 +8,19 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "core/luajit.h"
+#include "core/own.h"
 
-enum { OWN = 256, TEXT = 128 };
+enum { TEXT = 128 };
 
 static struct ending {
     struct lua_State *lua;
     bool (*stands)(void);
-    char own[OWN];
     char text[TEXT];
     atomic_bool lasts;
     atomic_uint caught;
 } ending;
-
-static bool is_own(const char *source) {
-    return strncmp(source, ending.own, strlen(ending.own)) == 0;
-}
 
 static void on_instruction(struct lua_State *L, struct luajit_debug *place) {
     char message[TEXT + sizeof(place->short_src) + 16];
@@ -33,7 +28,7 @@ static void on_instruction(struct lua_State *L, struct luajit_debug *place) {
         luajit.lua_sethook(L, NULL, 0, 0);
         return;
     }
-    if (!luajit.lua_getinfo(L, "Sl", place) || is_own(place->source)) {
+    if (!luajit.lua_getinfo(L, "Sl", place) || own_has(place->source)) {
         return;
     }
     int length = snprintf(message, sizeof(message), "%s:%d: %s", place->short_src,
@@ -42,13 +37,11 @@ static void on_instruction(struct lua_State *L, struct luajit_debug *place) {
     luajit.lua_error(L);
 }
 
-int ending_use(struct lua_State *lua, const char *own, bool (*stands)(void),
-               char *problem, size_t size) {
+int ending_use(struct lua_State *lua, bool (*stands)(void), char *problem, size_t size) {
     ending.lua = NULL;
     if (lua && luajit_load(problem, size) < 0) {
         return -1;
     }
-    snprintf(ending.own, sizeof(ending.own), "%s", own);
     ending.stands = stands;
     ending.lua = lua;
     atomic_store(&ending.lasts, false);

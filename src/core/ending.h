@@ -1,5 +1,5 @@
 /* ending.h: ends what Lua runs by an error, which is raised on a line of the script,
- * never in this library's own code, and again until it is caught by that. */
+ * never in this library's own code (own.h), and again until it is caught by that. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,11 +8,9 @@
 
 struct lua_State;
 
-/* Says which state that is, what sources of its own code begin with, and what is raised;
- * NULL for state: none. Whether what is to be ended is still under way is asked of
- * `stands`, on the loop's thread. Returns 0, or -1 and what lacks. */
-int ending_use(struct lua_State *lua, const char *own, bool (*stands)(void),
-               char *problem, size_t size);
+/* Says which state that is, or NULL: none. Whether what is to be ended is still under way
+ * is asked of `stands`, on the loop's thread. Returns 0, or -1 and what lacks. */
+int ending_use(struct lua_State *lua, bool (*stands)(void), char *problem, size_t size);
 
 /* What is raised, behind the line. Set before ending_raise. */
 void ending_explain(const char *text);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OWN = 256 };
+#include "core/own.h"
 
 static struct trace {
     uintptr_t begin;
@@ -15,11 +15,6 @@ static struct trace {
     char place[TRACES_PLACE];
 } traces[TRACES_MOST];
 static uint32_t trace_count; /* behind the last that is one */
-static char own[OWN];
-
-void traces_set_own(const char *prefix) {
-    snprintf(own, sizeof(own), "%s", prefix);
-}
 
 static struct trace *find_free(void) {
     for (uint32_t i = 0; i < TRACES_MOST; i++) {
@@ -31,7 +26,7 @@ static struct trace *find_free(void) {
 }
 
 bool traces_note(uintptr_t begin, uintptr_t end, const char *source, int line) {
-    if (own[0] && strncmp(source, own, strlen(own)) == 0) {
+    if (own_has(source)) {
         return false;
     }
     struct trace *trace = trace_count < TRACES_MOST ? &traces[trace_count] : find_free();

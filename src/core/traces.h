@@ -9,9 +9,6 @@
 
 enum { TRACES_MOST = 8192 /* as lua/sync/jit.lua has made at most */, TRACES_PLACE = 80 };
 
-/* What sources begin with that are SYNC's own. */
-void traces_set_own(const char *prefix);
-
 /* Notes a piece that comes from a line of a source, as lua_getinfo gives it; of a long
  * name the end is kept. Beyond the bound nothing is noted. Returns false when the source
  * is SYNC's own. */

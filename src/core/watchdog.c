@@ -364,7 +364,7 @@ int watchdog_start(struct core *core, const struct sync_watchdog *options,
     /* NOLINTNEXTLINE(performance-no-int-to-ptr): the FFI gives a number */
     struct lua_State *lua = options->ending ? (void *)(uintptr_t)options->lua : NULL;
     message[0] = 0;
-    bool ends = ending_use(lua, options->own, stands, message, size) == 0;
+    bool ends = ending_use(lua, stands, message, size) == 0;
     dog.ending = ends ? options->ending : 0;
     if ((error = start_thread(&dog)) < 0) {
         dog.core = NULL;

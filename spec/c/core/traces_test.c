@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/own.h"
 #include "core/traces.h"
 #include "test.h"
 
@@ -18,10 +19,10 @@ TEST(traces_are_found_by_any_address_in_them) {
 }
 
 TEST(traces_of_syncs_own_code_are_told_apart) {
-    traces_set_own("@sync/");
+    own_set("@sync/");
     CHECK(!traces_note(1000, 1010, "@sync/loop.lua", 1) && !traces_place(1000));
     CHECK(traces_note(1000, 1010, "@syncopate.lua", 1));
-    traces_set_own("");
+    own_set("");
     traces_forget(0, 3000);
 }
 

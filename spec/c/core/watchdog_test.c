@@ -66,7 +66,7 @@ static void open_watched(struct server *server, uint32_t limit) {
     uint32_t listener = server_memory(server, &options, 1);
     CHECK_INT(sync_listener_name(server->sync, listener, "Echo"), 0);
     sync_name(server->sync, 1, 812);
-    struct sync_watchdog watchdog = {.limit = limit, .own = "@own"};
+    struct sync_watchdog watchdog = {.limit = limit};
     CHECK_INT(sync_watchdog_start(server->sync, &watchdog, message, sizeof(message)), 0);
 }
 
@@ -199,7 +199,7 @@ TEST(watchdog_says_so_where_the_thread_answers_no_signal) {
 
 TEST(watchdog_is_one_in_a_process) {
     struct server server;
-    struct sync_watchdog watchdog = {.limit = 1000, .own = ""};
+    struct sync_watchdog watchdog = {.limit = 1000};
     char message[256];
     open_watched(&server, 1000);
     int32_t again = sync_watchdog_start(server.sync, &watchdog, message, sizeof(message));
